@@ -1,0 +1,320 @@
+"""The demonstration store: one task, one folder, one flat memory-mapped array for each feature.
+
+    FOLDER/SUITE/TASK/
+      header.json         what is in it (schema skilltokens.demonstrations/1), with the digest of every file
+      offsets.npy         (episodes + 1,) int64: episode i is rows offsets[i] to offsets[i + 1]
+      <feature>.npy       (steps, *shape): all episodes one after another
+
+Opening reads the header and the sizes of the files, nothing else, so it takes the same few milliseconds for
+a megabyte and for a terabyte. Contents are checked when they are written, and again by `verify`.
+docs/formats.md describes the format for other programs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from skilltokens.demos.checks import findings
+from skilltokens.demos.rules import check_features, check_task, conform
+from skilltokens.files import digest, read_json, replacing, write_json
+from skilltokens.types import Array, DemonstrationError, Episode, Feature, Task
+
+SCHEMA = "skilltokens.demonstrations/1"
+HEADER = "header.json"
+OFFSETS = "offsets"
+
+
+class DemonstrationStore:
+    """A store, open for reading. Make one with `DemonstrationStore.open` or `write_store`.
+
+    Any number of processes may read a store at once, and share its pages in memory. Pickling a store passes
+    on its path, not its data. A store that is replaced while it is open keeps showing the old contents.
+
+    Attributes:
+        path: the folder.
+        task: the task, with its instruction and wordings.
+        suite: the suite's name.
+        source: who demonstrated: "scripted", "human", ...
+        settings: how the demonstrations were made (noise, seed, ...), as given to `write_store`.
+        versions: versions of the simulator, the environments and the experts.
+        features: name -> shape of one step, and dtype.
+        offsets: (episodes + 1,) int64, memory-mapped.
+        episodes, steps: how many there are.
+        digest: SHA-256 of everything above and of every byte of data; equal for equal demonstrations.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array], offsets: Array) -> None:
+        self.path = path
+        self.task = _task(header["task"])
+        self.suite: str = header["suite"]
+        self.source: str = header["source"]
+        self.settings: dict[str, Any] = header["settings"]
+        self.versions: dict[str, str] = header["versions"]
+        self.features: dict[str, Feature] = {n: _feature(entry) for n, entry in header["features"].items()}
+        self.episodes: int = header["episodes"]
+        self.steps: int = header["steps"]
+        self.digest: str = header["digest"]
+        self.files: dict[str, dict[str, Any]] = header["files"]
+        self.offsets = offsets
+        self._arrays = arrays
+
+    @classmethod
+    def open(cls, path: str | Path) -> DemonstrationStore:
+        """Opens the store in folder `path`.
+
+        Raises:
+            DemonstrationError: there is no store, or its header, the size or the layout of a file is not as it was
+                written. Altered values are found by `verify`, which has to read everything.
+        """
+        path = Path(path)
+        if path.is_file():
+            raise DemonstrationError(
+                f"{path} is a file, not a demonstration store (a folder): an HDF5 file can be imported into one"
+            )
+        header = _header(path)
+        for name, entry in header["files"].items():
+            _check_size(path / name, entry["bytes"])
+        rows = {name: (header["steps"], *feature["shape"]) for name, feature in header["features"].items()}
+        arrays = {n: _mapped(path, n, header["features"][n]["dtype"], shape) for n, shape in rows.items()}
+        return cls(path, header, arrays, _mapped(path, OFFSETS, "int64", (header["episodes"] + 1,)))
+
+    def __getitem__(self, name: str) -> Array:
+        """All steps of one feature, (steps, *shape), memory-mapped and read-only."""
+        return self._arrays[name]
+
+    def __len__(self) -> int:
+        return self.episodes
+
+    def episode(self, index: int) -> Episode:
+        """Episode `index` as memory-mapped views of (its steps, *shape).
+
+        Raises:
+            IndexError: there is no such episode.
+        """
+        if not 0 <= index < self.episodes:
+            raise IndexError(f"{self.path} has episodes 0 to {self.episodes - 1}, not {index}")
+        rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+        return Episode({name: array[rows] for name, array in self._arrays.items()})
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(index) for index in range(self.episodes))
+
+    def verify(self) -> None:
+        """Reads every byte and checks it: digests, offsets, finite values, actions in [-1, 1].
+
+        Raises:
+            DemonstrationError: the first thing that is wrong. `skilltokens.demos.check` lists all of them.
+        """
+        for finding in findings(self):
+            raise DemonstrationError(finding)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DemonstrationStore.open, (self.path,)
+
+    def __repr__(self) -> str:
+        return f"DemonstrationStore({str(self.path)!r}: {self.episodes} episodes, {self.steps} steps)"
+
+
+def write_store(
+    path: str | Path,
+    episodes: Iterable[Episode],
+    *,
+    task: Task,
+    features: Mapping[str, Feature],
+    source: str,
+    suite: str,
+    versions: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> DemonstrationStore:
+    """Writes a store to folder `path` and opens it; a store that is there already is replaced at the end, at once.
+
+    Episodes are taken and written one at a time, so they may be made on the way and need not fit in memory.
+    Nothing about the moment of writing is stored: equal episodes give a store with equal bytes.
+
+    Args:
+        path: the folder, FOLDER/SUITE/TASK by custom.
+        episodes: every one with all of `features`, (steps, *shape) each; cast to the declared dtype.
+        source: who demonstrated: "scripted", "human", ...
+        suite: the suite's name, or any name for data of one's own.
+        versions: of the simulator, the environments and the experts.
+        settings: anything JSON can hold that says how the demonstrations were made, such as noise and seed.
+
+    Raises:
+        DemonstrationError: a demonstration breaks a rule (see `rules`), there is none, the disk is full or the
+            folder cannot be written. The old store, if there was one, is as it was.
+    """
+    path = Path(path)
+    check_task(str(path), task)
+    check_features(str(path), features)
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / HEADER).is_file()):
+        raise DemonstrationError(f"{path} exists and is no demonstration store: choose another path or remove it")
+    with replacing(path, DemonstrationError) as fresh:
+        fresh.mkdir()
+        offsets = _write_arrays(path, fresh, episodes, features)
+        header = {
+            "schema": SCHEMA,
+            "suite": suite,
+            "task": dataclasses.asdict(task),
+            "source": source,
+            "settings": dict(settings or {}),
+            "versions": dict(versions or {}),
+            "features": {name: dataclasses.asdict(features[name]) for name in features},
+            "episodes": len(offsets) - 1,
+            "steps": offsets[-1],
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "sha256": digest(file)}
+                for file in sorted(fresh.glob("*.npy"))
+            },
+        }
+        header["digest"] = _seal(header)
+        write_json(fresh / HEADER, header, DemonstrationError)
+    return DemonstrationStore.open(path)
+
+
+def same_features(stores: Sequence[DemonstrationStore]) -> dict[str, Feature]:
+    """The features that all `stores` share; they must agree in names, shapes and dtypes.
+
+    Raises:
+        DemonstrationError: there is no store, or two differ: names both and the feature.
+    """
+    if not stores:
+        raise DemonstrationError("no demonstration store was given: name at least one")
+    first = stores[0]
+    for other in stores[1:]:
+        for name in sorted(first.features.keys() | other.features.keys()):
+            one, two = (_shown(store.features.get(name)) for store in (first, other))
+            if one != two:
+                raise DemonstrationError(
+                    f"{first.path} and {other.path} differ in feature {name!r} ({one} and {two}): "
+                    "stores that are learned together need the same features"
+                )
+    return dict(first.features)
+
+
+def stores_in(folder: str | Path) -> list[DemonstrationStore]:
+    """Opens every store in or below `folder`, sorted by path; a folder that is itself a store gives that one.
+
+    Raises:
+        DemonstrationError: there is none, or one is damaged.
+    """
+    folder = Path(folder)
+    if (folder / HEADER).is_file() or folder.is_file():
+        return [DemonstrationStore.open(folder)]
+    # Hidden folders are unfinished work of a writer that was killed.
+    found = sorted(
+        header.parent
+        for header in folder.rglob(HEADER)
+        if not any(part.startswith(".") for part in header.relative_to(folder).parts)
+    )
+    if not found:
+        raise DemonstrationError(f"{folder} holds no demonstration store (no {HEADER}): check the path")
+    return [DemonstrationStore.open(path) for path in found]
+
+
+def _write_arrays(path: Path, fresh: Path, episodes: Iterable[Episode], features: Mapping[str, Feature]) -> list[int]:
+    """Streams the episodes into `fresh`; returns the offsets. `path` is what messages call the store."""
+    offsets = [0]
+    files: dict[str, BinaryIO] = {}
+    try:
+        for name, feature in features.items():
+            files[name] = (fresh / f"{name}.npy").open("wb")
+            files[name].write(_npy_header(feature.dtype, (0, *feature.shape)))
+        for number, episode in enumerate(episodes):
+            arrays = conform(str(path), number, episode, features)
+            for name, array in arrays.items():
+                files[name].write(array.data)
+            offsets.append(offsets[-1] + len(next(iter(arrays.values()))))
+        if len(offsets) == 1:
+            raise DemonstrationError(f"{path}: there is no episode to store: give at least one")
+        for name, feature in features.items():
+            files[name].seek(0)
+            files[name].write(_npy_header(feature.dtype, (offsets[-1], *feature.shape)))
+    finally:
+        for file in files.values():
+            file.close()
+    np.save(fresh / f"{OFFSETS}.npy", np.array(offsets, dtype=np.int64), allow_pickle=False)
+    return offsets
+
+
+def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """A .npy header (format 1.0) whose length does not depend on the number of rows, so it can be rewritten."""
+    text = repr({"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape})
+    start = 10  # magic, version and length
+    room = -(-(start + len(text) - len(str(shape[0])) + 20 + 1) // 64) * 64
+    return b"\x93NUMPY\x01\x00" + (room - start).to_bytes(2, "little") + text.ljust(room - start - 1).encode() + b"\n"
+
+
+def _header(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise DemonstrationError(f"{path} does not exist: check the path, or make the demonstrations first")
+    header = read_json(path / HEADER, SCHEMA, DemonstrationError)
+    if header.get("digest") != _seal(header):
+        raise DemonstrationError(f"{path / HEADER} is truncated or altered: restore it or make the store again")
+    try:
+        _check_header(path, header)
+    except (KeyError, TypeError, AttributeError) as problem:
+        raise DemonstrationError(f"{path / HEADER} was not written by this format's rules ({problem!r})") from problem
+    return header
+
+
+def _check_header(path: Path, header: Mapping[str, Any]) -> None:
+    check_task(str(path), _task(header["task"]))
+    check_features(str(path), {name: _feature(entry) for name, entry in header["features"].items()})
+    expected = {f"{name}.npy" for name in (*header["features"], OFFSETS)}
+    if header["files"].keys() != expected or not {"suite", "source", "settings", "versions"} <= header.keys():
+        raise DemonstrationError(f"{path / HEADER} does not list exactly its own files: make the store again")
+    if header["episodes"] < 1 or header["steps"] < header["episodes"]:
+        raise DemonstrationError(
+            f"{path / HEADER} counts no episodes, or more of them than steps: make the store again"
+        )
+
+
+def _seal(header: Mapping[str, Any]) -> str:
+    """SHA-256 of the header without its own digest; it covers the data through the digests of the files."""
+    content = {key: value for key, value in header.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _check_size(file: Path, expected: int) -> None:
+    try:
+        found = file.stat().st_size
+    except OSError as problem:
+        raise DemonstrationError(f"{file} is missing or unreadable: restore it or make the store again") from problem
+    if found != expected:
+        raise DemonstrationError(
+            f"{file} is truncated or altered ({found} bytes where {expected} are needed): "
+            "restore it or make the store again"
+        )
+
+
+def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
+    file = path / f"{name}.npy"
+    try:
+        array = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError) as problem:
+        raise DemonstrationError(f"{file} cannot be read ({problem}): restore it or make the store again") from problem
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise DemonstrationError(
+            f"{file} holds {array.dtype} {array.shape} where the header says {dtype} {shape}: "
+            "restore it or make the store again"
+        )
+    return array
+
+
+def _task(entry: Mapping[str, Any]) -> Task:
+    return Task(entry["name"], entry["instruction"], tuple(entry["wordings"]), tuple(entry["held_out"]))
+
+
+def _feature(entry: Mapping[str, Any]) -> Feature:
+    return Feature(tuple(entry["shape"]), entry["dtype"])
+
+
+def _shown(feature: Feature | None) -> str:
+    return "absent" if feature is None else f"{feature.dtype} {feature.shape}"

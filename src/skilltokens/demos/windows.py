@@ -1,0 +1,84 @@
+"""Training windows: stretches of `window` steps, gathered from memory-mapped stores by one index array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilltokens.demos.store import DemonstrationStore, same_features
+from skilltokens.types import Array, Feature, SettingError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of T steps, unscaled.
+
+    Attributes:
+        features: name -> (B, T, *shape); floats as float32, everything else (images: uint8) as it is stored.
+        mask: (B, T) bool; False where a window reaches back before its episode's first step.
+        store: (B,) int64, which of the stores a window comes from.
+    """
+
+    features: dict[str, Array]
+    mask: NDArray[np.bool_]
+    store: NDArray[np.int64]
+
+
+class Windows:
+    """Draws windows from several stores with the same features.
+
+    A window ends at a random step and covers the `window` steps up to and including it. Each store is equally
+    likely, then each of its steps is. Steps before the episode's start repeat its first step and are masked.
+    """
+
+    def __init__(self, stores: Sequence[DemonstrationStore], window: int) -> None:
+        """
+        Raises:
+            DemonstrationError: no store, or stores with different features.
+            SettingError: `window` is less than 1.
+        """
+        if window < 1:
+            raise SettingError(f"a window of {window} steps is impossible: use 1 or more")
+        self.features: dict[str, Feature] = same_features(stores)
+        self.window = window
+        self.stores = tuple(stores)
+        # Plain arrays over the same mapped memory: indexing np.memmap costs an extra view each time.
+        self._arrays = [{name: np.asarray(store[name]) for name in self.features} for store in stores]
+        self._steps = np.array([store.steps for store in stores], dtype=np.int64)
+        # All stores' steps get one common numbering, so one sorted search finds the episodes of a whole batch.
+        self._base = np.concatenate([[0], np.cumsum(self._steps)[:-1]]).astype(np.int64)
+        self._starts = np.concatenate(
+            [base + np.asarray(store.offsets[:-1]) for base, store in zip(self._base, stores, strict=True)]
+        )
+        self._back = np.arange(-window + 1, 1, dtype=np.int64)
+
+    def sample(self, batch: int, generator: np.random.Generator) -> Batch:
+        """`batch` windows; the same for the same state of `generator`."""
+        if batch < 1:
+            raise SettingError(f"a batch of {batch} windows is impossible: use 1 or more")
+        store = generator.integers(len(self.stores), size=batch)
+        return self.gather(store, generator.integers(self._steps[store]))
+
+    def gather(self, store: NDArray[np.int64], step: NDArray[np.int64]) -> Batch:
+        """The windows that end at step `step` (B,) of store `store` (B,), steps counted over the whole store."""
+        start = self._starts[np.searchsorted(self._starts, self._base[store] + step, side="right") - 1]
+        start = start - self._base[store]
+        rows = step[:, None] + self._back
+        mask = rows >= start[:, None]
+        rows = np.maximum(rows, start[:, None])
+        return Batch({name: self._take(name, store, rows) for name in self.features}, mask, store)
+
+    def _take(self, name: str, store: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
+        feature = self.features[name]
+        kept = np.dtype(feature.dtype)
+        dtype = np.dtype(np.float32) if kept.kind == "f" else kept
+        if len(self.stores) == 1:
+            return self._arrays[0][name][rows].astype(dtype, copy=False)
+        out = np.empty((*rows.shape, *feature.shape), dtype)
+        for index in np.unique(store):
+            here = store == index
+            out[here] = self._arrays[index][name][rows[here]]
+        return out
