@@ -1,0 +1,59 @@
+"""Short films of episodes: animated WebP, small enough to live inside a report."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilltokens.files import write_bytes
+
+LIMIT = 300_000
+"""Bytes that a film stays below."""
+HOLD = 1200
+"""Milliseconds that the last frame is held."""
+SUCCESS, FAILURE = (38, 160, 90), (200, 60, 50)
+
+_LADDER = ((320, 70, 1), (320, 45, 1), (240, 45, 1), (240, 40, 2), (160, 30, 2), (120, 20, 4), (80, 10, 8))
+"""Longest side in pixels, quality, and how many frames become one: taken in turn until the film is small enough."""
+
+
+def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], success: bool, fps: int) -> None:
+    """Writes frames (height, width, 3) atomically; the last one is held, framed in green after success, else in red.
+
+    Raises:
+        SkilltokensError: the file cannot be written.
+    """
+    content = b""
+    for side, quality, stride in _LADDER:
+        content = _encoded(frames, success, fps, side, quality, stride)
+        if len(content) < LIMIT:
+            break
+    write_bytes(Path(path), content)
+
+
+def _encoded(
+    frames: Sequence[NDArray[np.uint8]], success: bool, fps: int, side: int, quality: int, stride: int
+) -> bytes:
+    from PIL import Image, ImageDraw
+
+    height, width = frames[0].shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    kept = list(frames[:-1:stride]) + [frames[-1]]
+    images = [Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR) for frame in kept]
+    last = images[-1].copy()
+    border = max(2, max(size) // 48)
+    ImageDraw.Draw(last).rectangle(
+        (0, 0, size[0] - 1, size[1] - 1), outline=SUCCESS if success else FAILURE, width=border
+    )
+    images.append(last)
+    durations = [round(1000 * stride / fps)] * (len(images) - 1) + [HOLD]
+    file = io.BytesIO()
+    images[0].save(
+        file, "WEBP", save_all=True, append_images=images[1:], duration=durations, loop=0, quality=quality, method=4
+    )
+    return file.getvalue()
