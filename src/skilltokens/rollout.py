@@ -12,15 +12,15 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skilltokens.films import write_film
-from skilltokens.simulators import Pool, Reply, Reset, Simulators, Step, Worker, WorkerDied, ready
+from skilltokens.films import Camera, write_film
+from skilltokens.pool import Pool, Worker, WorkerDied, ready
+from skilltokens.simulators import Reply, Reset, Simulators, Step
 from skilltokens.types import (
     ACTION,
     Actor,
@@ -102,24 +102,7 @@ def play(
     for index in sorted(set(indices)):
         members.setdefault(index // group, []).append(index)
     waiting = deque(_Group(actor, pool.suite, task, split, tuple(each), group, horizon) for each in members.values())
-    playing: dict[Worker, _Group] = {}
-    endings: dict[int, Ending] = {}
-    total = len(set(indices))
-    report(_news(task, endings, total))
-    try:
-        while waiting or playing:
-            while waiting and (worker := pool.take()) is not None:
-                playing[worker] = waiting.popleft()
-                _advance(worker, pool, playing, waiting, begin=True)
-            for worker in ready(list(playing)) if playing else []:
-                finished = _advance(worker, pool, playing, waiting)
-                if finished:
-                    endings.update(finished)
-                    report(_news(task, endings, total))
-    finally:
-        for worker in playing:  # after an error: an answer that is still to come must not reach the next call
-            pool.discard(worker)
-    return endings
+    return _Round(pool, waiting, report, Progress("evaluate", 0, len(set(indices)), task.name)).run()
 
 
 def film(
@@ -148,7 +131,7 @@ def film(
     """
     if every < 1 or fps < 1:
         raise SettingError(f"a film of every {every} steps at {fps} frames a second is impossible: use 1 or more")
-    camera = _Camera(suite, every)
+    camera = Camera(suite, every)
     with _Studio(camera) as pool:
         outcome = play(actor, pool, task, split, [index], group=group, horizon=horizon)[index].outcome
         camera.shoot()
@@ -156,40 +139,10 @@ def film(
     return outcome
 
 
-class _Camera(Simulators):
-    """The simulators of one episode, which films it."""
-
-    def __init__(self, suite: Suite, every: int):
-        super().__init__(suite)
-        self.frames: list[NDArray[np.uint8]] = []
-        self._every = every
-        self._moment = self._filmed = 0
-
-    def reset(self, request: Reset) -> Reply:
-        reply = super().reset(request)
-        self.frames.clear()
-        self._moment, self._filmed = 0, -1
-        self.shoot()
-        return reply
-
-    def step(self, request: Step) -> Reply:
-        reply = super().step(request)
-        self._moment += 1
-        if self._moment % self._every == 0:
-            self.shoot()
-        return reply
-
-    def shoot(self) -> None:
-        """Films this moment, unless it has been."""
-        if self._filmed != self._moment:
-            self.frames.append(self.picture())
-            self._filmed = self._moment
-
-
 class _Studio(Pool):
     """The pool of one camera, in this process."""
 
-    def __init__(self, camera: _Camera):
+    def __init__(self, camera: Camera):
         super().__init__(camera.suite)
         self._camera = camera
 
@@ -197,32 +150,66 @@ class _Studio(Pool):
         return self._camera
 
 
-def _advance(
-    worker: Worker, pool: Pool, playing: dict[Worker, _Group], waiting: deque[_Group], begin: bool = False
-) -> dict[int, Ending]:
-    """Takes one worker's group one request further; returns the endings that this brought."""
-    group = playing[worker]
-    try:
-        if begin:
-            worker.send(group.begin())
-            return {}
-        finished = group.take(worker.receive())
-        if group.live.any():
-            worker.send(group.act())
-        else:
-            del playing[worker]
-            pool.give(worker)
-        return finished
-    except WorkerDied as death:
+class _Round:
+    """Brings groups and workers together: each worker plays one group at a time, and whoever is ready is served."""
+
+    def __init__(self, pool: Pool, waiting: deque[_Group], report: Report, start: Progress):
+        self._pool, self._waiting = pool, waiting
+        self._playing: dict[Worker, _Group] = {}
+        self._endings: dict[int, Ending] = {}
+        self._report, self._start = report, start
+
+    def run(self) -> dict[int, Ending]:
+        self._report(self._start)
+        try:
+            while self._waiting or self._playing:
+                while self._waiting and (worker := self._pool.take()) is not None:
+                    self._playing[worker] = self._waiting.popleft()
+                    self._serve(worker, begin=True)
+                for worker in ready(list(self._playing)):
+                    self._serve(worker)
+        finally:
+            for worker in self._playing:  # after an error: a reply that is still to come must not reach the next call
+                self._pool.discard(worker)
+        return self._endings
+
+    def _serve(self, worker: Worker, begin: bool = False) -> None:
+        """Takes one worker's group one request further."""
+        group = self._playing[worker]
+        try:
+            if begin:
+                worker.send(group.begin())
+                return
+            finished = group.take(worker.receive())
+            if group.live.any():
+                worker.send(group.act())
+            else:
+                del self._playing[worker]
+                self._pool.give(worker)
+        except WorkerDied as death:
+            self._again(worker, death)
+            return
+        if finished:
+            self._endings.update(finished)
+            self._tell()
+
+    def _again(self, worker: Worker, death: WorkerDied) -> None:
+        """Puts the group of a dead worker first in the line, unless it has had its second chance."""
+        group = self._playing.pop(worker)
+        self._pool.discard(worker)
         if group.attempts >= ATTEMPTS:
             raise SuiteError(
-                f"{group.name}: the simulator process died {group.attempts} times ({death}): run it with 0 workers "
-                "to see why, or with fewer if memory is short"
+                f"{group.name}: the simulator process died {group.attempts} times ({death}): "
+                "use 0 workers to see why, or fewer workers if memory is short"
             ) from death
-        del playing[worker]
-        pool.discard(worker)
-        waiting.appendleft(group)
-        return {}
+        self._waiting.appendleft(group)
+        self._tell(f"{self._start.note}: a simulator process died ({death}); its episodes are run again")
+
+    def _tell(self, note: str = "") -> None:
+        done = len(self._endings)
+        successes = sum(ending.outcome.success for ending in self._endings.values())
+        figures = {"success": successes / done} if done else {}
+        self._report(replace(self._start, done=done, note=note or self._start.note, figures=figures))
 
 
 class _Group:
@@ -322,9 +309,3 @@ def _borrowed(suite: Suite, pool: Pool | None) -> Iterator[Pool]:
     if pool.suite.name != suite.name:
         raise SettingError(f"the pool runs suite {pool.suite.name!r}, not {suite.name!r}: make a pool of that suite")
     yield pool
-
-
-def _news(task: Task, endings: dict[int, Ending], total: int) -> Progress:
-    successes = sum(ending.outcome.success for ending in endings.values())
-    figures = {"success": successes / len(endings)} if endings else {}
-    return Progress("evaluate", len(endings), total, task.name, figures)

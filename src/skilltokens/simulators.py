@@ -1,23 +1,10 @@
-"""Simulators and the processes they live in: what the rollout loop asks, and who answers.
-
-A `Simulators` holds the environments of one group of episodes and moves all of them with one request. It lives
-in this process (`Here`) or in a worker process (`There`); both take the same requests and give the same
-replies, so the rollout loop does not know the difference and results cannot depend on it. A `Pool` lends them
-out. Requests are answered one at a time: a request, then its reply, and the messages are small, so neither side
-can wait for the other for ever.
-"""
+"""The simulators of one group of episodes, moved by one request at a time; they may live in any process."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, resource_tracker
-from pickle import PicklingError
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +14,12 @@ from skilltokens.types import (
     Array,
     Environment,
     Observation,
-    SettingError,
     SkilltokensError,
     Split,
     Suite,
     SuiteError,
     Task,
 )
-
-PATIENCE = 5.0
-"""Seconds that a worker process gets to end by itself before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +45,6 @@ class Reply:
 
     observation: dict[str, Array]
     success: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The simulator raised: the sentence for the user."""
-
-    message: str
-
-
-class WorkerDied(Exception):
-    """A worker process ended without a reply. The message says how."""
 
 
 class Simulators:
@@ -157,194 +129,3 @@ class Simulators:
             for name, feature in self._features.items()
         }
         return Reply(stacked, np.array(successes, bool))
-
-
-class Here:
-    """Simulators in this process; a request is carried out when it is sent."""
-
-    def __init__(self, simulators: Simulators):
-        self._simulators = simulators
-        self._reply: Reply | None = None
-
-    def send(self, request: Reset | Step) -> None:
-        self._reply = self._simulators.answer(request)
-
-    def receive(self) -> Reply:
-        assert self._reply is not None, "no request was sent"
-        reply, self._reply = self._reply, None
-        return reply
-
-    def waits_on(self) -> list[Any]:
-        return []
-
-    def close(self, kill: bool = False) -> None:
-        self._simulators.close()
-
-
-class There:
-    """Simulators in a process of their own, which ends with this one, however this one ends."""
-
-    def __init__(self, suite: Suite):
-        context = multiprocessing.get_context("spawn")
-        self._suite = suite.name
-        self._answered = False
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, suite), name="skilltokens-simulators", daemon=True)
-        try:
-            with _child_conditions():
-                self._process.start()
-        except (PicklingError, TypeError, AttributeError) as problem:
-            raise SuiteError(
-                f"suite {suite.name!r} cannot be sent to worker processes ({problem}): "
-                "define its classes at the top of a module, or use 0 workers"
-            ) from problem
-        except OSError as problem:
-            raise SuiteError(f"a worker process could not be started ({problem}): use fewer workers") from problem
-        finally:
-            theirs.close()
-
-    def send(self, request: Reset | Step) -> None:
-        try:
-            self._connection.send(request)
-        except OSError as problem:
-            raise WorkerDied(self._how()) from problem
-
-    def receive(self) -> Reply:
-        try:
-            reply = self._connection.recv()
-        except (EOFError, OSError) as problem:
-            raise WorkerDied(self._how()) from problem
-        self._answered = True
-        if isinstance(reply, Failure):
-            raise SuiteError(reply.message)
-        return reply
-
-    def waits_on(self) -> list[Any]:
-        """What becomes ready when a reply is there or the process has ended."""
-        return [self._connection, self._process.sentinel]
-
-    def close(self, kill: bool = False) -> None:
-        """Ends the process: by closing its line when it is idle, or at once."""
-        self._connection.close()
-        if kill:
-            self._process.kill()
-        self._process.join(PATIENCE)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
-
-    def _how(self) -> str:
-        self._process.join(PATIENCE)
-        code = self._process.exitcode
-        if code is None:
-            return "it closed its line but goes on"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return f"exit code {code}, {signal.Signals(-code).name}"
-        if not self._answered:
-            return f"exit code {code}, before its first answer (does the script lack `if __name__ == '__main__':`?)"
-        return f"exit code {code}"
-
-
-Worker = Here | There
-
-
-class Pool:
-    """Up to `workers` simulator processes of one suite, started when first needed; 0: simulators in this process.
-
-    Use it as a context manager around several calls of `evaluate`, so that processes and environments are kept.
-    Results do not depend on the number of workers.
-
-    Raises:
-        SettingError: `workers` is negative.
-    """
-
-    def __init__(self, suite: Suite, workers: int = 0):
-        if workers < 0:
-            raise SettingError(f"the number of workers is {workers}: use 0 for this process, or 1 and more")
-        self.suite = suite
-        self.workers = workers
-        self._idle: list[Worker] = []
-        self._all: list[Worker] = []
-
-    def take(self) -> Worker | None:
-        """An idle worker, started if need be; None when all are at work."""
-        if not self._idle and len(self._all) < max(self.workers, 1):
-            worker = There(self.suite) if self.workers else Here(self._simulators())
-            self._all.append(worker)
-            self._idle.append(worker)
-        return self._idle.pop() if self._idle else None
-
-    def give(self, worker: Worker) -> None:
-        """Hands an idle worker back."""
-        self._idle.append(worker)
-
-    def discard(self, worker: Worker) -> None:
-        """Ends a worker that died, or whose answer nobody waits for any more."""
-        self._all.remove(worker)
-        worker.close(kill=True)
-
-    def close(self) -> None:
-        """Closes all environments and ends all processes."""
-        self._idle.clear()
-        while self._all:
-            self._all.pop().close()
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _simulators(self) -> Simulators:
-        return Simulators(self.suite)
-
-
-def ready(workers: Sequence[Worker]) -> list[Worker]:
-    """Those of the workers, at least one, whose reply or end has come; waits for it."""
-    lines = {id(line): worker for worker in workers for line in worker.waits_on()}
-    if not lines:
-        return list(workers)
-    waited = connection.wait([line for worker in workers for line in worker.waits_on()])
-    found = {id(worker): worker for worker in (lines[id(line)] for line in waited)}
-    return list(found.values())
-
-
-def _serve(line: connection.Connection, suite: Suite) -> None:
-    """A worker process: answers requests until its line closes, which it does when the parent ends in any way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    simulators = Simulators(suite)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            request = line.recv()
-            try:
-                reply = simulators.answer(request)
-            except SuiteError as problem:
-                known = isinstance(problem.__cause__, SkilltokensError)
-                reply = Failure(f"{problem}{'' if known else ' (run it with 0 workers to see the traceback)'}")
-            line.send(reply)
-    simulators.close()
-
-
-@contextlib.contextmanager
-def _child_conditions() -> Iterator[None]:
-    """What a process started within inherits: one thread for its numerical libraries, and no Ctrl-C.
-
-    Both have to be there before the child's first import, so they are set here for an instant. A Ctrl-C in that
-    instant reaches this process afterwards.
-    """
-    resource_tracker.ensure_running()  # or starting it would let Ctrl-C through again
-    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in variables}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(dict.fromkeys(variables, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
