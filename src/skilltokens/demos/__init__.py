@@ -1,6 +1,18 @@
-"""Demonstrations: the memory-mapped store, training windows, scaling statistics, HDF5 in and out."""
+"""Demonstrations: the memory-mapped store, training windows, checks and statistics; HDF5 in and out (`demos.hdf5`)."""
 
+from skilltokens.demos.checks import check
+from skilltokens.demos.statistics import info, workspace_statistics
 from skilltokens.demos.store import DemonstrationStore, same_features, stores_in, write_store
 from skilltokens.demos.windows import Batch, Windows
 
-__all__ = ["Batch", "DemonstrationStore", "Windows", "same_features", "stores_in", "write_store"]
+__all__ = [
+    "Batch",
+    "DemonstrationStore",
+    "Windows",
+    "check",
+    "info",
+    "same_features",
+    "stores_in",
+    "workspace_statistics",
+    "write_store",
+]

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skilltokens.demos.rules import wrong_value
 from skilltokens.files import digest
+from skilltokens.types import DemonstrationError
 
 if TYPE_CHECKING:
     from skilltokens.demos.store import DemonstrationStore
 
 _PIECE = 1 << 24  # bytes looked at together
+
+
+def check(path: str | Path) -> list[str]:
+    """All that is wrong with the store in folder `path`, one sentence each; empty if it is sound.
+
+    A store that cannot even be opened gives that one sentence. A folder of stores: see `stores_in`.
+    """
+    from skilltokens.demos.store import DemonstrationStore
+
+    try:
+        return list(findings(DemonstrationStore.open(path)))
+    except DemonstrationError as problem:
+        return [str(problem)]
 
 
 def findings(store: DemonstrationStore) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from skilltokens.types import ACTION, Array, DemonstrationError, Episode, Feature, Task
 
+OBSERVATION = "observation."
 LONGEST_INSTRUCTION = 1000
 DTYPES = ("float16", "float32", "float64", "uint8", "int32", "int64", "bool")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,119}")
@@ -26,8 +27,10 @@ def check_task(where: str, task: Task) -> None:
         )
     for kind, texts in (("instruction", (task.instruction,)), ("wording", task.wordings + task.held_out)):
         for text in texts:
-            if not isinstance(text, str) or not text.strip():
+            if not isinstance(text, str) or not text.encode("utf-8", "ignore").strip():
                 raise DemonstrationError(f"{where}: task {task.name!r} has an empty {kind}: give it a sentence")
+            if text.encode("utf-8", "ignore").decode() != text:
+                raise DemonstrationError(f"{where}: the {kind} of task {task.name!r} is not Unicode text: retype it")
             if len(text) > LONGEST_INSTRUCTION:
                 raise DemonstrationError(
                     f"{where}: the {kind} of task {task.name!r} has {len(text)} characters: "
@@ -38,8 +41,11 @@ def check_task(where: str, task: Task) -> None:
 def check_features(where: str, features: Mapping[str, Feature]) -> None:
     """Features need usable names, sizes and dtypes; `action` must be there, a vector of floats, and an observation."""
     for name, feature in features.items():
-        if not _NAME.fullmatch(name) or name == "offsets":
-            raise DemonstrationError(f"{where}: {_short(name)} cannot name a feature: use letters, digits, - _ or .")
+        if not _NAME.fullmatch(name) or not (name == ACTION or name.startswith(OBSERVATION)):
+            raise DemonstrationError(
+                f"{where}: {_short(name)} cannot name a feature: use {ACTION!r} or {OBSERVATION}<name> "
+                "of letters, digits, - _ or ."
+            )
         if any(size < 1 for size in feature.shape):
             raise DemonstrationError(f"{where}: feature {name!r} has the empty shape {feature.shape}: leave it out")
         if feature.dtype not in DTYPES:
@@ -53,24 +59,20 @@ def check_features(where: str, features: Mapping[str, Feature]) -> None:
         raise DemonstrationError(
             f"{where}: {ACTION!r} has shape {action.shape} and dtype {action.dtype}: it must be a vector of floats"
         )
-    if not any(name.startswith("observation.") for name in features):
-        raise DemonstrationError(
-            f"{where}: there is no observation among {sorted(features)}: name at least one observation.<...>"
-        )
+    if len(features) == 1:
+        raise DemonstrationError(f"{where}: there is no observation: give at least one feature {OBSERVATION}<name>")
 
 
-def conform(where: str, number: int, episode: Episode, features: Mapping[str, Feature]) -> dict[str, Array]:
+def conform(place: str, episode: Episode, features: Mapping[str, Feature]) -> dict[str, Array]:
     """The arrays of one episode in their declared dtypes, C-contiguous, after checking all of the rules.
 
     Args:
-        where: the store, for messages.
-        number: which episode this is, for messages.
+        place: which store and which of its episodes, for messages.
 
     Raises:
         DemonstrationError: a feature is missing, unknown or of the wrong width, lengths differ, the episode is
             empty, a value is not finite, or an action lies outside [-1, 1].
     """
-    place = f"{where}: episode {number}"
     for name in features.keys() ^ episode.features.keys():
         verb = "lacks the feature" if name in features else "has the unknown feature"
         raise DemonstrationError(f"{place} {verb} {name!r}: every episode needs exactly {', '.join(sorted(features))}")

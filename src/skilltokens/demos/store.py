@@ -13,8 +13,6 @@ docs/formats.md describes the format for other programs.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,13 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from skilltokens.demos.checks import findings
+from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, seal, task_from
 from skilltokens.demos.rules import check_features, check_task, conform
-from skilltokens.files import digest, read_json, replacing, write_json
+from skilltokens.files import digest, replacing, write_json
 from skilltokens.types import Array, DemonstrationError, Episode, Feature, Task
-
-SCHEMA = "skilltokens.demonstrations/1"
-HEADER = "header.json"
-OFFSETS = "offsets"
 
 
 class DemonstrationStore:
@@ -52,12 +47,12 @@ class DemonstrationStore:
 
     def __init__(self, path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array], offsets: Array) -> None:
         self.path = path
-        self.task = _task(header["task"])
+        self.task = task_from(header["task"])
         self.suite: str = header["suite"]
         self.source: str = header["source"]
         self.settings: dict[str, Any] = header["settings"]
         self.versions: dict[str, str] = header["versions"]
-        self.features: dict[str, Feature] = {n: _feature(entry) for n, entry in header["features"].items()}
+        self.features: dict[str, Feature] = {n: feature_from(entry) for n, entry in header["features"].items()}
         self.episodes: int = header["episodes"]
         self.steps: int = header["steps"]
         self.digest: str = header["digest"]
@@ -78,7 +73,7 @@ class DemonstrationStore:
             raise DemonstrationError(
                 f"{path} is a file, not a demonstration store (a folder): an HDF5 file can be imported into one"
             )
-        header = _header(path)
+        header = read_header(path)
         for name, entry in header["files"].items():
             _check_size(path / name, entry["bytes"])
         rows = {name: (header["steps"], *feature["shape"]) for name, feature in header["features"].items()}
@@ -173,7 +168,7 @@ def write_store(
                 for file in sorted(fresh.glob("*.npy"))
             },
         }
-        header["digest"] = _seal(header)
+        header["digest"] = seal(header)
         write_json(fresh / HEADER, header, DemonstrationError)
     return DemonstrationStore.open(path)
 
@@ -227,7 +222,7 @@ def _write_arrays(path: Path, fresh: Path, episodes: Iterable[Episode], features
             files[name] = (fresh / f"{name}.npy").open("wb")
             files[name].write(_npy_header(feature.dtype, (0, *feature.shape)))
         for number, episode in enumerate(episodes):
-            arrays = conform(str(path), number, episode, features)
+            arrays = conform(f"{path}: episode {number}", episode, features)
             for name, array in arrays.items():
                 files[name].write(array.data)
             offsets.append(offsets[-1] + len(next(iter(arrays.values()))))
@@ -249,37 +244,6 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     start = 10  # magic, version and length
     room = -(-(start + len(text) - len(str(shape[0])) + 20 + 1) // 64) * 64
     return b"\x93NUMPY\x01\x00" + (room - start).to_bytes(2, "little") + text.ljust(room - start - 1).encode() + b"\n"
-
-
-def _header(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise DemonstrationError(f"{path} does not exist: check the path, or make the demonstrations first")
-    header = read_json(path / HEADER, SCHEMA, DemonstrationError)
-    if header.get("digest") != _seal(header):
-        raise DemonstrationError(f"{path / HEADER} is truncated or altered: restore it or make the store again")
-    try:
-        _check_header(path, header)
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise DemonstrationError(f"{path / HEADER} was not written by this format's rules ({problem!r})") from problem
-    return header
-
-
-def _check_header(path: Path, header: Mapping[str, Any]) -> None:
-    check_task(str(path), _task(header["task"]))
-    check_features(str(path), {name: _feature(entry) for name, entry in header["features"].items()})
-    expected = {f"{name}.npy" for name in (*header["features"], OFFSETS)}
-    if header["files"].keys() != expected or not {"suite", "source", "settings", "versions"} <= header.keys():
-        raise DemonstrationError(f"{path / HEADER} does not list exactly its own files: make the store again")
-    if header["episodes"] < 1 or header["steps"] < header["episodes"]:
-        raise DemonstrationError(
-            f"{path / HEADER} counts no episodes, or more of them than steps: make the store again"
-        )
-
-
-def _seal(header: Mapping[str, Any]) -> str:
-    """SHA-256 of the header without its own digest; it covers the data through the digests of the files."""
-    content = {key: value for key, value in header.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _check_size(file: Path, expected: int) -> None:
@@ -306,14 +270,6 @@ def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
             "restore it or make the store again"
         )
     return array
-
-
-def _task(entry: Mapping[str, Any]) -> Task:
-    return Task(entry["name"], entry["instruction"], tuple(entry["wordings"]), tuple(entry["held_out"]))
-
-
-def _feature(entry: Mapping[str, Any]) -> Feature:
-    return Feature(tuple(entry["shape"]), entry["dtype"])
 
 
 def _shown(feature: Feature | None) -> str:

@@ -1,0 +1,192 @@
+"""Demonstrations from and to HDF5 in robomimic's layout, which LIBERO's datasets share.
+
+    data                      attributes: total, env_args (JSON); LIBERO also: problem_info (JSON)
+      demo_0, demo_1, ...     attributes: num_samples, ep_meta (JSON, {"lang": instruction})
+        actions               (steps, width)
+        rewards, dones        (steps,)      1 at the last step
+        obs/<key>             (steps, ...)
+        next_obs/<key>        (steps, ...)  obs one step later; the last step repeats itself
+    mask/<name>               names of the demos of a subset; an export has one for each task
+
+Source: https://robomimic.github.io/docs/datasets/overview.html. Files that `export_hdf5` wrote also say which
+feature each key came from, so an import gives the same store back, down to its digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from skilltokens.demos.layout import OWN, Keys, demo_names, member, opened, own_entry, plan, read_demo, shown_task
+from skilltokens.demos.rules import OBSERVATION
+from skilltokens.demos.store import DemonstrationStore, same_features, write_store
+from skilltokens.files import replacing
+from skilltokens.types import ACTION, DemonstrationError, Episode, Feature, Progress, Report, Task, silent
+
+
+def import_hdf5(
+    path: str | Path,
+    target: str | Path,
+    *,
+    task: Task | None = None,
+    keys: Keys | None = None,
+    subset: str | None = None,
+    suite: str | None = None,
+    source: str | None = None,
+    clip: bool = False,
+    report: Report = silent,
+) -> DemonstrationStore:
+    """Makes the store `target` from the demonstrations in an HDF5 file. Floats become float32, images stay uint8.
+
+    Args:
+        path: the HDF5 file. It is only read.
+        target: the store's folder; a store that is there is replaced at the end.
+        task: the task that is shown; None reads it from the file (see `task_in`).
+        keys: which keys under obs/ make which feature, such as {"observation.state": ["eef_pos", "gripper"]}; an
+            image is a feature of one key. None takes what the file says (our exports), else what robomimic or
+            LIBERO call it, else joins all vectors, in alphabetical order, to `observation.state`; images are
+            imported by name only.
+        subset: the name of a list under mask/; None takes all demos.
+        suite, source: see `write_store`; None takes what the file says, else "own" and "human".
+        clip: clip actions to [-1, 1] instead of refusing those outside.
+
+    Raises:
+        DemonstrationError: the file cannot be read, lacks a key, or a demonstration breaks a rule: one sentence
+            with the demo, the step and the feature. A store that was at `target` is as it was.
+    """
+    path = Path(path)
+    with opened(path) as file:
+        names = demo_names(path, file, subset)
+        data = member(path, file, "data")
+        task = task or shown_task(path, file, names)
+        own = own_entry(path, file)
+        made, features = plan(path, member(path, data, names[0]), keys, own)
+        stored = own.get("stores", {}).get(task.name, {})
+        settings = stored.get("settings", {})
+        if not stored or keys is not None or clip:
+            settings = {**settings, "imported": {"file": path.name, "keys": made, "clip": clip}}
+
+        def episodes() -> Iterator[Episode]:
+            for number, name in enumerate(names):
+                report(Progress("import", number, len(names), name))
+                yield read_demo(path, member(path, data, name), made, features, clip)
+
+        return write_store(
+            target,
+            episodes(),
+            task=task,
+            features=features,
+            source=source or stored.get("source", "human"),
+            suite=suite or stored.get("suite", "own"),
+            versions=stored.get("versions", {}),
+            settings=settings,
+        )
+
+
+def task_in(path: str | Path, subset: str | None = None) -> Task:
+    """The task that an HDF5 file says it shows: an export's own, `ep_meta`'s "lang", or LIBERO's `problem_info`.
+
+    Raises:
+        DemonstrationError: the file cannot be read, names no instruction, or names several.
+    """
+    path = Path(path)
+    with opened(path) as file:
+        return shown_task(path, file, demo_names(path, file, subset))
+
+
+def export_hdf5(
+    stores: Sequence[DemonstrationStore], path: str | Path, *, next_observations: bool = True, report: Report = silent
+) -> None:
+    """Writes stores with the same features into one HDF5 file that robomimic's `SequenceDataset` reads.
+
+    The demos of all stores follow one another; mask/<task name> lists those of one store. `observation.<key>`
+    becomes obs/<key>. The file replaces an older one at the end, at once.
+
+    Args:
+        next_observations: write next_obs/ too; without it the file is half as large, and robomimic must be told
+            `load_next_obs=False`.
+
+    Raises:
+        DemonstrationError: stores with different features or the same task, or the file cannot be written.
+    """
+    path = Path(path)
+    features = same_features(stores)
+    names = [store.task.name for store in stores]
+    for name in names:
+        if names.count(name) > 1:
+            raise DemonstrationError(f"two of the stores hold the task {name!r}: export them to files of their own")
+    if path.is_dir():
+        raise DemonstrationError(f"{path} is a folder: name a file such as {path / 'demos.hdf5'}")
+    with replacing(path, DemonstrationError) as fresh, _disk_errors(), h5py.File(fresh, "w") as file:
+        data = file.create_group("data")
+        first = 0
+        for store in stores:
+            for number, episode in enumerate(store):
+                report(Progress("export", number, store.episodes, store.task.name))
+                _write_demo(data.create_group(f"demo_{first + number}"), episode, store.task, next_observations)
+            demos = [f"demo_{first + number}".encode() for number in range(store.episodes)]
+            file.create_dataset(f"mask/{store.task.name}", data=np.array(demos))
+            first += store.episodes
+        data.attrs["total"] = sum(store.steps for store in stores)
+        # Type 2 is robomimic's number for a Gymnasium environment.
+        data.attrs["env_args"] = json.dumps({"env_name": names[0], "type": 2, "env_kwargs": {}})
+        data.attrs[OWN] = json.dumps(_own(stores, features))
+
+
+def _write_demo(demo: h5py.Group, episode: Episode, task: Task, next_observations: bool) -> None:
+    steps = len(episode)
+    end = np.zeros(steps)
+    end[-1] = 1
+    demo.attrs["num_samples"] = steps
+    demo.attrs["ep_meta"] = json.dumps({"lang": task.instruction, "task": task.name})
+    demo.create_dataset("actions", data=episode.features[ACTION])
+    demo.create_dataset("rewards", data=end)
+    demo.create_dataset("dones", data=end.astype(np.int64))
+    following = np.minimum(np.arange(1, steps + 1), steps - 1)
+    for name, array in episode.features.items():
+        if name != ACTION:
+            demo.create_dataset(f"obs/{_key(name)}", data=array)
+            if next_observations:
+                demo.create_dataset(f"next_obs/{_key(name)}", data=np.asarray(array)[following])
+
+
+def _key(name: str) -> str:
+    return name.removeprefix(OBSERVATION)
+
+
+def _own(stores: Sequence[DemonstrationStore], features: Mapping[str, Feature]) -> dict[str, Any]:
+    return {
+        "features": {name: {**dataclasses.asdict(entry), "key": _key(name)} for name, entry in features.items()},
+        "stores": {
+            store.task.name: {
+                "task": dataclasses.asdict(store.task),
+                "suite": store.suite,
+                "source": store.source,
+                "settings": store.settings,
+                "versions": store.versions,
+            }
+            for store in stores
+        },
+    }
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    """HDF5 reports a failed write in words of its own, as OSError or RuntimeError: give the errno back its place."""
+    try:
+        yield
+    except (OSError, RuntimeError) as problem:
+        full = f"errno = {errno.ENOSPC}" in str(problem) or "No space left" in str(problem)
+        raise OSError(errno.ENOSPC if full else errno.EIO, _brief(problem, full)) from problem
+
+
+def _brief(problem: Exception, full: bool) -> str:
+    return "no space left on the disk" if full else str(problem).split("\n", 1)[0][:160]

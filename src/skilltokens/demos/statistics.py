@@ -1,0 +1,100 @@
+"""Scaling constants from a user's own demonstrations, and the plain facts about a store.
+
+Suites declare constants of their robot's workspace. For data without a suite, `workspace_statistics` makes
+such constants once, when a library is made; every later skill keeps them. Scaling each skill by its own
+statistics would make the same place look different to each skill, which costs more than any other choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skilltokens.demos.header import SCHEMA
+from skilltokens.demos.store import DemonstrationStore, same_features
+from skilltokens.types import ACTION, Array, Feature, Scale
+
+FLOOR = 0.2
+_PIECE = 1 << 24  # bytes looked at together
+
+
+def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FLOOR) -> dict[str, Scale]:
+    """Center and unit of every observation vector of floats, in the feature's own units, each store weighing the same.
+
+    The center is the mean. The unit is the standard deviation, but at least `floor` times the largest one in the
+    same feature: an entry that hardly moves in these demonstrations (the height of a table, a gripper that stays
+    shut) must not be blown up when a later skill moves it. A feature that never moves at all has unit 1.
+
+    Raises:
+        DemonstrationError: no store, or stores with different features.
+    """
+    scales: dict[str, Scale] = {}
+    for name, feature in same_features(stores).items():
+        if not _is_vector(name, feature):
+            continue
+        moments = [_moments(store[name]) for store in stores]
+        center = np.mean([mean for mean, _ in moments], axis=0)
+        spread = np.sqrt(np.mean([variance + (mean - center) ** 2 for mean, variance in moments], axis=0))
+        largest = float(spread.max())
+        unit = np.maximum(spread, floor * largest) if largest > 0 else np.ones_like(spread)
+        scales[name] = Scale(tuple(center.tolist()), tuple(unit.tolist()))
+    return scales
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """What is in the store at `path`, ready for JSON: task, source, counts, lengths of episodes, ranges of vectors.
+
+    Raises:
+        DemonstrationError: there is no store, or it is damaged.
+    """
+    store = DemonstrationStore.open(path)
+    lengths = np.diff(np.asarray(store.offsets))
+    return {
+        "path": str(store.path),
+        "schema": SCHEMA,
+        "suite": store.suite,
+        "task": store.task.name,
+        "instruction": store.task.instruction,
+        "wordings": list(store.task.wordings),
+        "held_out": list(store.task.held_out),
+        "source": store.source,
+        "settings": store.settings,
+        "versions": store.versions,
+        "episodes": store.episodes,
+        "steps": store.steps,
+        "lengths": {"least": int(lengths.min()), "mean": float(lengths.mean()), "most": int(lengths.max())},
+        "features": {name: _feature_info(store[name], feature) for name, feature in store.features.items()},
+        "bytes": sum(entry["bytes"] for entry in store.files.values()),
+        "digest": store.digest,
+    }
+
+
+def _is_vector(name: str, feature: Feature) -> bool:
+    return name != ACTION and len(feature.shape) == 1 and feature.dtype.startswith("float")
+
+
+def _moments(array: Array) -> tuple[Array, Array]:
+    """Mean and variance over the steps of (steps, width), in float64, read twice in pieces of bounded size."""
+    count = len(array)
+    mean, variance = np.zeros(array.shape[1]), np.zeros(array.shape[1])
+    for piece in _pieces(array):
+        mean += piece.sum(axis=0) / count
+    for piece in _pieces(array):
+        variance += ((piece - mean) ** 2).sum(axis=0) / count
+    return mean, variance
+
+
+def _pieces(array: Array) -> Iterator[Array]:
+    rows = max(1, _PIECE // (8 * array.shape[1]))
+    return (np.asarray(array[start : start + rows], dtype=np.float64) for start in range(0, len(array), rows))
+
+
+def _feature_info(array: Array, feature: Feature) -> dict[str, Any]:
+    entry: dict[str, Any] = {"shape": list(feature.shape), "dtype": feature.dtype}
+    if len(feature.shape) == 1 and feature.dtype.startswith("float"):
+        entry["least"] = float(np.min(array))
+        entry["most"] = float(np.max(array))
+    return entry
