@@ -1,0 +1,62 @@
+# `make demo` shows what the project does, `make test` checks it; both set up .venv first.
+# PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo test check bench results constraints clean
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+SYSTEM := libosmesa6 libegl1 libgl1-mesa-dri
+
+help:  ## This list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
+	$(BIN)/skilltokens run demo
+
+test: check  ## Everything that must hold: ruff, pyright, tests
+	$(BIN)/pytest
+
+check: setup  ## ruff and pyright alone
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+bench: setup  ## Measure speed against physical limits
+	$(BIN)/python -m benchmarks
+
+results: setup  ## Write RESULTS.md from the runs under results/
+	$(BIN)/python -m results
+
+setup: system $(BIN)/.installed  ## Make .venv with everything in it
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 was found: install one, or say make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "$(PYTHON) is not Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,dev]"
+	@touch $@
+
+# Simulators draw without a screen through these. Nothing but the films needs them, so a failure does not stop the rest.
+system:
+	@command -v dpkg >/dev/null || exit 0; \
+	missing=; for p in $(SYSTEM); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	test -n "$$missing" || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then \
+		echo "Installing$$missing"; \
+		apt-get update -qq; \
+		for p in $$missing; do apt-get install -y -qq --no-install-recommends $$p >/dev/null || echo "Not installed: $$p"; done; \
+	else \
+		echo "Films need system packages that are missing here: sudo apt-get install$$missing"; \
+	fi
+
+constraints: setup  ## Write constraints.txt from .venv
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable \
+		| sed -E 's/^([^#]*==[^+]*)\+.*/\1/' | grep -vE '^(skilltokens|pip|setuptools)\b'; } > constraints.txt.tmp
+	mv constraints.txt.tmp constraints.txt
+
+clean:  ## Remove .venv and every cache; runs and demonstrations stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,81 @@
+"""The command `skilltokens`: one verb a module, each imported only when it is asked for.
+
+This module and every verb's `--help` load no torch and no simulator, so that they answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from skilltokens.types import SettingError, SkilltokensError, nearest
+
+Verb = Callable[[Sequence[str]], int]
+
+VERBS = {
+    "run": "Learn a recipe's tasks one after another by one or several methods, compare, write the report",
+    "demos": "Make, look at, check, import and export demonstrations",
+    "report": "Write one HTML page from run folders",
+    "list": "Show the methods, suites, tasks and recipes there are",
+    "learn": "Add one skill to a skill library from a demonstration store, without any suite",
+    "evaluate": "Measure the skills of a library on a suite",
+    "doctor": "Say what is installed, what renders, what is missing, and the command that mends it",
+    "completion": "Print the tab completion for bash, zsh or fish",
+}
+"""Verb -> one line; verb `x` is the function `main` of module `skilltokens.cli.verbs.x`."""
+
+_HELP = """\
+skilltokens: grow one frozen robot policy, skill by skill, and never lose one.
+
+usage: skilltokens VERB ...
+
+{verbs}
+
+Start here:
+  skilltokens doctor                               is everything here?
+  skilltokens run demo                             four Meta-World skills by T2S and by fine-tuning, side by side
+  skilltokens run metaworld-cw10 --methods t2s lora --seeds 0 1 2
+  skilltokens report runs/demo                     the HTML page again, from the run files alone
+
+Each verb explains itself with examples: skilltokens VERB --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit status: 0, 1 (doctor: something is missing), 2 (a mistake), 130."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except SkilltokensError as mistake:
+        print(f"skilltokens: {mistake}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("skilltokens: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); the interpreter's own flush at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def help_text() -> str:
+    """What `skilltokens --help` prints."""
+    return _HELP.format(verbs="\n".join(f"  {verb:<12}{line}" for verb, line in VERBS.items()))
+
+
+def _run(words: list[str]) -> int:
+    verb, *rest = words or ["--help"]
+    if verb in ("-h", "--help", "help"):
+        print(help_text(), end="")
+        return 0
+    if verb in ("-V", "--version"):
+        from skilltokens import __version__
+
+        print(f"skilltokens {__version__}")
+        return 0
+    if verb not in VERBS:
+        raise SettingError(f"skilltokens has no verb {verb!r}: {nearest(verb, list(VERBS))}")
+    action: Verb = import_module(f"skilltokens.cli.verbs.{verb}").main
+    return action(rest)

@@ -1,0 +1,198 @@
+"""Several runs at once, each in a process of its own, so that no result depends on what runs beside it.
+
+A child says what it does as JSON lines on its standard output, one `Message` a line; whatever else it prints (its
+libraries' warnings, a traceback) goes to its log file. The parent shows the messages and waits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from skilltokens.types import Progress, RunError
+
+PATIENCE = 20.0
+"""Seconds that a child gets to stop cleanly before it is killed. A killed run goes on from its last whole task too."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One child process: `python -m skilltokens.cli.worker *words`."""
+
+    name: str
+    words: tuple[str, ...]
+    log: Path
+    threads: int = 1
+
+
+class View(Protocol):
+    """What shows the children's progress."""
+
+    def update(self, name: str, progress: Progress) -> None: ...
+
+    def finish(self, name: str, failure: str | None) -> None: ...
+
+
+def encode(progress: Progress) -> str:
+    """One line of the protocol, without its end."""
+    return json.dumps({"progress": asdict(progress)}, ensure_ascii=False)
+
+
+def encode_failure(sentence: str) -> str:
+    """The line of a child that met a mistake which its user can mend; the last one it writes."""
+    return json.dumps({"failure": sentence}, ensure_ascii=False)
+
+
+def decode(line: str) -> Progress | str:
+    """A line of the protocol: progress, or the sentence of a failure.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    content = json.loads(line)
+    if isinstance(content, dict) and isinstance(content.get("failure"), str):
+        return content["failure"]
+    try:
+        return Progress(**content["progress"])
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"not a line of the protocol: {line!r}") from problem
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int, view: View) -> dict[str, str | None]:
+    """Runs all jobs, `at_once` at a time; returns each one's failure in a sentence, or None.
+
+    A job that fails does not stop the others. On KeyboardInterrupt (Ctrl-C, and SIGTERM or SIGHUP, which are treated
+    alike) the children are asked to stop, then waited for, and the exception goes on.
+
+    Raises:
+        RunError: a log file cannot be written.
+    """
+    waiting = list(reversed(jobs))
+    endings: dict[str, str | None] = {}
+    with _stopping() as children, selectors.DefaultSelector() as selector:
+        while waiting or children:
+            while waiting and len(children) < at_once:
+                child = _Child(waiting.pop())
+                children.append(child)
+                selector.register(child.pipe, selectors.EVENT_READ, child)
+            for key, _ in selector.select():
+                child: _Child = key.data
+                for progress in child.read():
+                    view.update(child.job.name, progress)
+                if child.ended:
+                    selector.unregister(child.pipe)
+                    children.remove(child)
+                    endings[child.job.name] = failure = child.close()
+                    view.finish(child.job.name, failure)
+    return endings
+
+
+class _Child:
+    """A running job. It leads a process group of its own, so that Ctrl-C reaches the parent alone, which decides."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.ended = False
+        self._rest = b""
+        self._failure: str | None = None
+        threads = str(job.threads)
+        try:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            self._log: IO[bytes] = job.log.open("wb")
+        except OSError as problem:
+            raise RunError(
+                f"{job.log} cannot be written ({problem.strerror}): choose a folder you may write to with --out"
+            ) from problem
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "skilltokens.cli.worker", *job.words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
+            # Math libraries start as many threads as there are cores unless told before they are loaded.
+            env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
+        )
+        assert self.process.stdout is not None
+        self.pipe = self.process.stdout
+
+    def read(self) -> Iterator[Progress]:
+        """What the child has said since the last time; notes its end."""
+        block = os.read(self.pipe.fileno(), 1 << 16)
+        self.ended = not block
+        *lines, self._rest = (self._rest + block).split(b"\n")
+        for line in lines:
+            message = decode(line.decode())
+            if isinstance(message, Progress):
+                yield message
+            else:
+                self._failure = message
+
+    def close(self) -> str | None:
+        """Waits for the end of a child that has closed its pipe; its failure in a sentence, or None."""
+        status = self.process.wait()
+        self.pipe.close()
+        self._log.close()
+        if self._failure is not None or status == 0:
+            if self._failure is None and self.job.log.stat().st_size == 0:
+                self.job.log.unlink()
+            return self._failure
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        last = self.job.log.read_text(errors="replace").strip().rpartition("\n")[2]
+        said = f", saying {last!r}" if last else ""
+        return f"{self.job.name} {how}{said}: see {self.job.log}, and run the same command again to go on"
+
+    def ask_to_stop(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGINT)
+
+    def stop(self, patience: float) -> None:
+        """Waits, then kills the child and whatever it had started."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(patience)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.pipe.close()
+        self._log.close()
+
+
+@contextmanager
+def _stopping() -> Iterator[list[_Child]]:
+    """A list of children that are stopped when the block is left by an exception, Ctrl-C first of all."""
+    children: list[_Child] = []
+    before = {number: _handle(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield children
+    finally:
+        patience = PATIENCE
+        for child in children:
+            child.ask_to_stop()
+        for child in children:
+            try:
+                child.stop(patience)
+            except KeyboardInterrupt:  # asked again: no more waiting
+                patience = 0.0
+                child.stop(patience)
+        for number, handler in before.items():
+            _handle(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _handle(number: int, handler: Callable[..., object] | int | None) -> Callable[..., object] | int | None:
+    """Sets a signal's handler where that is possible, in the main thread; returns the one before."""
+    try:
+        return signal.signal(number, handler)
+    except ValueError:
+        return None

@@ -1,0 +1,110 @@
+"""Command-line words -> a dataclass of settings, by tyro, where every mistake is one sentence.
+
+tyro makes the options and their help from a dataclass's fields and docstrings. Its own messages are boxes of several
+lines; here they become a `SettingError`, and an unknown option gets the nearest known one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+import tyro
+
+from skilltokens.types import SettingError, nearest
+
+Options = TypeVar("Options")
+
+# Quotations and options may be long names; a box is as wide as the terminal, so words are joined again by spaces.
+_BOX = re.compile(r"[│╭╮╰╯─]+|\x1b\[[0-9;]*m")
+_RULE = re.compile(r"^│ ─+ │$", re.MULTILINE)
+
+
+def parse(kind: type[Options], args: Sequence[str], prog: str, default: Options | None = None) -> Options:
+    """The options `args` as an instance of dataclass `kind`; `--help` prints the help and exits.
+
+    Raises:
+        SettingError: an option that does not exist, a value of the wrong type, or something missing.
+    """
+    options, unknown = parse_known(kind, args, prog, default)
+    if unknown:
+        raise unknown_option(unknown[0][0], known_options(kind if default is None else default), prog)
+    return options
+
+
+def parse_known(
+    kind: type[Options], args: Sequence[str], prog: str, default: Options | None = None
+) -> tuple[Options, list[list[str]]]:
+    """As `parse`, but gives back the options that `kind` does not have: for each its name and its values."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            options, rest = tyro.cli(
+                cast(Any, kind),
+                args=list(args),
+                prog=prog,
+                default=tyro.MISSING_NONPROP if default is None else default,
+                return_unknown_args=True,
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise SettingError(f"{_sentence(said.getvalue())}: see `{prog} --help`") from None
+    return options, _grouped(rest, prog)
+
+
+def known_options(kind: Any, prefix: str = "") -> list[str]:
+    """The names of all options of a dataclass, or of an instance of one, as they are typed.
+
+    An instance tells more: fields whose type is a type variable are known by their value.
+    """
+    return list(_names(kind, prefix))
+
+
+def unknown_option(name: str, known: Sequence[str], prog: str) -> SettingError:
+    """What to raise for an option that nobody has."""
+    return SettingError(f"{prog} has no option {name}: {nearest(name, known) if known else 'it takes none'}")
+
+
+def _names(kind: Any, prefix: str) -> Iterator[str]:
+    for field in dataclasses.fields(kind):
+        value = getattr(kind, field.name, field.default)
+        if value is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+            value = field.default_factory()
+        if dataclasses.is_dataclass(value):
+            # A field named `settings` holds options that are typed without its name in front (OmitArgPrefixes).
+            inner = prefix if field.name == "settings" else f"{prefix}{field.name}."
+            yield from _names(value, inner)
+        else:
+            yield f"--{prefix}{field.name}".replace("_", "-")
+
+
+def _grouped(rest: Sequence[str], prog: str) -> list[list[str]]:
+    groups: list[list[str]] = []
+    for word in rest:
+        if word.startswith("-") and not _is_number(word):
+            groups.append(word.split("=", 1))
+        elif groups:
+            groups[-1].append(word)
+        else:
+            raise SettingError(f"{prog} does not know what to do with {word!r}: see `{prog} --help`")
+    return groups
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _sentence(box: str) -> str:
+    """The first paragraph of one of tyro's boxes, without its title: `Error parsing --seed: ...`."""
+    body = box.partition("\n")[2] or box
+    first = _RULE.split(re.sub(r"\x1b\[[0-9;]*m", "", body), maxsplit=1)[0]
+    return " ".join(_BOX.sub(" ", first).split()).rstrip(".") or "these options could not be read"

@@ -1,0 +1,168 @@
+"""How far everything is: a live row for each run on a terminal, now and then a plain line anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+
+from skilltokens.types import Progress
+
+QUIET = 20.0
+"""Seconds between two plain lines about the same stage of a run."""
+
+
+@dataclass
+class Clock:
+    """When something began, and when it will end if it goes on as it did so far."""
+
+    began: float = field(default_factory=time.monotonic)
+    first: tuple[float, float] | None = None
+    """(time, share done) of the first news: a resumed run begins with some of it done."""
+    share: float = 0.0
+
+    def note(self, share: float) -> None:
+        self.share = share
+        self.first = self.first or (time.monotonic(), share)
+
+    @property
+    def gone(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def left(self) -> float | None:
+        """Seconds, or None while there is nothing to judge by."""
+        if self.first is None or self.share - self.first[1] < 0.005:
+            return None
+        return (time.monotonic() - self.first[0]) * (1 - self.share) / (self.share - self.first[1])
+
+
+def share(progress: Progress) -> float:
+    """How much of the whole is done, 0 to 1: the figure "overall" where a loop inside another knows it."""
+    part = progress.done / progress.total if progress.total else 0.0
+    return min(max(progress.figures.get("overall", part), 0.0), 1.0)
+
+
+def words(progress: Progress) -> str:
+    """A line of news as people read it: `learn push 240/600, loss 0.012`."""
+    figures = "".join(f", {name} {value:.3g}" for name, value in progress.figures.items() if name != "overall")
+    name = f" {progress.note}" if progress.note else ""
+    return f"{progress.stage}{name} {progress.done}/{progress.total}{figures}"
+
+
+def minutes(seconds: float | None) -> str:
+    """`1:05` or `2:01:05`."""
+    if seconds is None:
+        return "-:--"
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+class Plain:
+    """Lines on standard error, for logs and pipes: at every new stage, and every QUIET seconds in a long one."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._clocks: dict[str, Clock] = {}
+        self._last: dict[str, tuple[tuple[str, str], float]] = {}
+        self._width = max((len(name) for name in names), default=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, name: str, progress: Progress) -> None:
+        clock = self._clocks.setdefault(name, Clock())
+        clock.note(share(progress))
+        stage, now = (progress.stage, progress.note), time.monotonic()
+        before = self._last.get(name)
+        if before is not None and before[0] == stage and now - before[1] < QUIET:
+            return
+        self._last[name] = stage, now
+        left = "" if clock.left is None else f", about {minutes(clock.left)} left"
+        self._say(name, f"{clock.share:4.0%}  {words(progress)}{left}")
+
+    def finish(self, name: str, failure: str | None) -> None:
+        clock = self._clocks.get(name) or Clock()
+        self._say(name, "failed" if failure else f"done in {minutes(clock.gone)}")
+
+    def _say(self, name: str, text: str) -> None:
+        print(f"{name:<{self._width}}  {text}", file=sys.stderr, flush=True)
+
+
+class Rows:
+    """One live row for each run: a bar, the share done, the time left, and what it is doing."""
+
+    def __init__(self, names: Sequence[str], console: Console) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>4.0f} %"),
+            TextColumn("{task.fields[left]:>8}", style="cyan"),
+            TextColumn("{task.fields[now]}", style="dim", markup=False),
+            console=console,
+            refresh_per_second=4,
+        )
+        self._clocks: dict[str, Clock] = {}
+        self._rows: dict[str, TaskID] = {
+            name: self._bars.add_task(name, total=1.0, left="", now="waiting", start=False) for name in names
+        }
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def update(self, name: str, progress: Progress) -> None:
+        clock = self._clocks.setdefault(name, Clock())
+        clock.note(share(progress))
+        left = minutes(clock.left) + " left" if clock.left is not None else ""
+        self._bars.update(self._rows[name], completed=clock.share, left=left, now=words(progress))
+
+    def finish(self, name: str, failure: str | None) -> None:
+        clock = self._clocks.get(name) or Clock()
+        done = {"now": "failed"} if failure else {"now": f"done in {minutes(clock.gone)}", "completed": 1.0}
+        self._bars.update(self._rows[name], left="", **done)
+
+
+def watching(names: Sequence[str]) -> Rows | Plain:
+    """Rows where standard error is a terminal, else plain lines. A context manager."""
+    console = Console(stderr=True)
+    return Rows(names, console) if console.is_terminal else Plain(names)
+
+
+class Single(AbstractContextManager["Single"]):
+    """The progress of one thing: call it with each Progress, as a `Report`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._view = watching([name])
+        self._told = False
+
+    def __call__(self, progress: Progress) -> None:
+        self._told = True
+        self._view.update(self._name, progress)
+
+    def __enter__(self) -> Self:
+        self._view.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._told and kind is None:
+            self._view.finish(self._name, None)
+        self._view.__exit__(kind, error, trace)
