@@ -1,0 +1,91 @@
+"""Suites by name. A suite is one file and one line here; other packages add theirs by the entry point
+`skilltokens.suites` (name -> a callable without arguments that returns a Suite).
+
+Nothing here imports a simulator; a suite imports its own when it makes an environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+
+from skilltokens.types import SettingError, Suite, SuiteError, Task, nearest
+
+GROUP = "skilltokens.suites"
+
+_SUITES: dict[str, tuple[str, str]] = {
+    "metaworld": (
+        "skilltokens.suites.metaworld:MetaWorld",
+        "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts",
+    ),
+}
+"""Name -> (module:callable, summary)."""
+
+_SEQUENCES: dict[str, tuple[str, str]] = {
+    "metaworld-cw10": ("metaworld", "skilltokens.suites.metaworld:CW10"),
+    "metaworld-cw20": ("metaworld", "skilltokens.suites.metaworld:CW20"),
+}
+"""Name -> (suite, module:tuple of task names)."""
+
+
+def suite_names() -> dict[str, str]:
+    """Every suite's name and one line about it, those of other packages included."""
+    others = {entry.name: f"from {entry.value}" for entry in entry_points(group=GROUP)}
+    return {**others, **{name: summary for name, (_, summary) in _SUITES.items()}}
+
+
+def load_suite(name: str) -> Suite:
+    """The suite of that name.
+
+    Raises:
+        SettingError: there is no such suite.
+        SuiteError: another package's suite cannot be loaded.
+    """
+    if name in _SUITES:
+        return _load(_SUITES[name][0])()
+    for entry in entry_points(group=GROUP, name=name):
+        try:
+            make: Callable[[], Suite] = entry.load()
+            suite = make()
+        except Exception as problem:  # another package's code: whatever it raises, the user gets one sentence
+            raise SuiteError(f"suite {name!r} of {entry.value} could not be loaded ({problem}): mend it") from problem
+        if not isinstance(suite, Suite):
+            raise SuiteError(f"{entry.value}, registered as suite {name!r}, does not return a Suite: see the docs")
+        return suite
+    raise SettingError(f"there is no suite {name!r}: {nearest(name, list(suite_names()))}")
+
+
+def sequence_names() -> tuple[str, ...]:
+    """Sequences of tasks that have a name in the literature."""
+    return tuple(_SEQUENCES)
+
+
+def sequence(name: str) -> tuple[str, tuple[str, ...]]:
+    """(suite, names of tasks in the order they are learned) of a named sequence.
+
+    Raises:
+        SettingError: there is no such sequence.
+    """
+    if name not in _SEQUENCES:
+        raise SettingError(f"there is no sequence {name!r}: {nearest(name, list(_SEQUENCES))}")
+    suite, place = _SEQUENCES[name]
+    return suite, _load(place)
+
+
+def find_tasks(suite: Suite, names: Sequence[str] = ()) -> tuple[Task, ...]:
+    """The suite's tasks of these names, in this order; all of them where no name is given.
+
+    Raises:
+        SettingError: the suite has no task of such a name.
+    """
+    known = {task.name: task for task in suite.tasks}
+    for name in names:
+        if name not in known:
+            raise SettingError(f"suite {suite.name!r} has no task {name!r}: {nearest(name, list(known))}")
+    return tuple(known[name] for name in names) if names else tuple(suite.tasks)
+
+
+def _load(place: str):
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
