@@ -31,7 +31,7 @@ NEAR = 0.08
 _SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Toy:
     """The suite. `tasks` may be a part of TASKS."""
 
@@ -50,7 +50,7 @@ class Toy:
     )
 
     def make(self, task: Task) -> Table:
-        return Table(task)
+        return Table(task, self.horizon)
 
     def versions(self) -> dict[str, str]:
         return {"toy": "1"}
@@ -67,9 +67,10 @@ class Toy:
 
 
 class Table:
-    """The simulator of one task."""
+    """The simulator of one task. Like a real one it cannot be stepped past its end."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, horizon: int):
+        self.horizon = horizon
         self.weights = GOALS[task.name]
         self.number = list(GOALS).index(task.name)
         self.closed = False
@@ -81,12 +82,17 @@ class Table:
             if min(np.linalg.norm(self.red - self.blue), np.linalg.norm(self.goal - self.place)) > 0.4:
                 break
         self.velocity = np.zeros(2)
+        self.steps, self.done = 0, False
         return self._observation()
 
     def step(self, action: Array) -> tuple[Observation, bool]:
+        if self.done or self.steps >= self.horizon:
+            raise RuntimeError("stepped past the end of the episode")
         self.velocity = 0.6 * self.velocity + 0.05 * np.clip(np.asarray(action, np.float64), -1, 1)
         self.place = np.clip(self.place + self.velocity, -1, 1)
-        return self._observation(), bool(np.linalg.norm(self.place - self.goal) < NEAR)
+        self.steps += 1
+        self.done = bool(np.linalg.norm(self.place - self.goal) < NEAR)
+        return self._observation(), self.done
 
     def render(self) -> NDArray[np.uint8]:
         picture = np.full((96, 96, 3), 235, np.uint8)
@@ -141,3 +147,18 @@ class ToyExpert:
         state, markers = observation[STATE], observation[ENVIRONMENT_STATE]
         goal = self.weights[0] * markers[:, :2] + self.weights[1] * markers[:, 2:]
         return np.clip(4.0 * (goal - state[:, :2]) - 6.0 * state[:, 2:], -1, 1)
+
+
+class Still:
+    """Gives the same action always, which may be a bad one."""
+
+    def __init__(self, value: float = 0.0, width: int = 2, after: int = 0):
+        self.value, self.width, self.after = value, width, after
+
+    def start(self, batch: int) -> list[int]:
+        return [0]
+
+    def act(self, observation: Observation, memory: list[int]) -> Array:
+        memory[0] += 1
+        value = self.value if memory[0] > self.after else 0.0
+        return np.full((len(observation[STATE]), self.width), value, np.float32)

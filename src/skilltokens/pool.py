@@ -53,6 +53,9 @@ class Here:
     def waits_on(self) -> list[Any]:
         return []
 
+    def hang_up(self) -> None:
+        pass
+
     def close(self, kill: bool = False) -> None:
         # After an error a simulator may be too broken to close; the error itself must reach the user.
         with contextlib.suppress(Exception) if kill else contextlib.nullcontext():
@@ -88,6 +91,8 @@ class There:
 
     def receive(self) -> Reply:
         try:
+            if not self._connection.poll() and not self._process.is_alive():
+                raise EOFError  # it ended, but a child of its own keeps the line open
             reply = self._connection.recv()
         except (EOFError, OSError) as problem:
             raise WorkerDied(self._how()) from problem
@@ -100,9 +105,13 @@ class There:
         """What becomes ready when a reply is there or the process has ended."""
         return [self._connection, self._process.sentinel]
 
-    def close(self, kill: bool = False) -> None:
-        """Ends the process: by closing its line when it is idle, or at once."""
+    def hang_up(self) -> None:
+        """Closes the line, upon which an idle process ends."""
         self._connection.close()
+
+    def close(self, kill: bool = False) -> None:
+        """Ends the process and waits for its end."""
+        self.hang_up()
         if kill:
             self._process.kill()
         self._process.join(PATIENCE)
@@ -165,6 +174,8 @@ class Pool:
     def close(self) -> None:
         """Closes all environments and ends all processes."""
         self._idle.clear()
+        for worker in self._all:
+            worker.hang_up()
         while self._all:
             self._all.pop().close()
 
@@ -180,12 +191,10 @@ class Pool:
 
 def ready(workers: Sequence[Worker]) -> list[Worker]:
     """Those of the workers, at least one, whose reply or end has come; waits for it."""
-    lines = {id(line): worker for worker in workers for line in worker.waits_on()}
+    lines = {line: worker for worker in workers for line in worker.waits_on()}
     if not lines:
         return list(workers)
-    waited = connection.wait([line for worker in workers for line in worker.waits_on()])
-    found = {id(worker): worker for worker in (lines[id(line)] for line in waited)}
-    return list(found.values())
+    return list(dict.fromkeys(lines[line] for line in connection.wait(list(lines))))
 
 
 def _serve(line: connection.Connection, suite: Suite) -> None:

@@ -1,0 +1,72 @@
+"""The toy suite with one thing wrong, importable by spawned processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tests.toy import Table, Toy
+
+from skilltokens.types import STATE, Array, Observation, Split, SuiteError, Task
+
+
+@dataclass
+class Faulty(Toy):
+    """Episode 3 goes wrong in the way that `fault` names. `folder` counts how often, as one file each time."""
+
+    fault: str = ""
+    folder: str = ""
+    name: str = "faulty"
+
+    def make(self, task: Task) -> Table:
+        if self.fault == "not installed":
+            raise SuiteError("the simulator is not installed: pip install it")
+        return FaultyTable(task, self)
+
+
+class FaultyTable(Table):
+    def __init__(self, task: Task, suite: Faulty):
+        super().__init__(task, suite.horizon)
+        self.suite = suite
+
+    def reset(self, split: Split, index: int) -> Observation:
+        self.index = index
+        if index == 3 and self.suite.fault == "reset raises":
+            raise ValueError("the table has three legs")
+        return super().reset(split, index)
+
+    def step(self, action: Array) -> tuple[Observation, bool]:
+        observation, success = super().step(action)
+        if self.suite.fault == "slow":
+            time.sleep(0.01)
+            return observation, False
+        if self.index == 3 and self.steps == 4:
+            return self._go_wrong(dict(observation)), success
+        return observation, success
+
+    def _go_wrong(self, observation: dict[str, Array]) -> Observation:
+        folder, fault = Path(self.suite.folder), self.suite.fault
+        before = len(list(folder.glob("time-*"))) if self.suite.folder else 0
+        if self.suite.folder:
+            (folder / f"time-{before}").touch()
+        if fault == "exits always" or (fault == "exits once" and before == 0):
+            os._exit(7)
+        if fault == "killed always":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "step raises":
+            raise ValueError("the table has three legs")
+        if fault == "nan":
+            observation[STATE] = np.full(4, np.nan, np.float32)
+        if fault == "wrong shape":
+            observation[STATE] = np.zeros(3, np.float32)
+        if fault == "missing":
+            del observation[STATE]
+        return observation
+
+    def close(self) -> None:
+        if self.suite.fault == "close raises":
+            raise ValueError("the table would not close")

@@ -1,0 +1,428 @@
+"""The rollout loop: purity of episodes, ends of episodes, broken simulators and dead workers, films."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.faults import Faulty
+from tests.toy import TASKS, Still, Table, Toy, ToyExpert
+
+from skilltokens.films import FAILURE, LIMIT, SUCCESS, write_film
+from skilltokens.rollout import Ending, Pool, evaluate, film, play
+from skilltokens.types import (
+    ENVIRONMENT_STATE,
+    STATE,
+    Array,
+    Observation,
+    Outcome,
+    Progress,
+    SettingError,
+    SkilltokensError,
+    SuiteError,
+    Task,
+)
+
+SUITE, TASK = Toy(), TASKS[0]
+EXPERT = ToyExpert(TASK)
+ROOT = Path(__file__).parent.parent
+
+
+class Network:
+    """A random torch network; its matrix products' last bits depend on the batch's shape and on the row."""
+
+    def __init__(self, width: int = 256):
+        generator = torch.Generator().manual_seed(0)
+        self.maps = [
+            torch.randn(a, b, generator=generator) / a**0.5 for a, b in ((8, width), (width, width), (width, 2))
+        ]
+
+    def start(self, batch: int) -> list[torch.Tensor]:
+        return [torch.zeros(batch, 2)]
+
+    def act(self, observation: Observation, memory: list[torch.Tensor]) -> Array:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.concatenate([observation[STATE], observation[ENVIRONMENT_STATE]], axis=1))
+            for weights in self.maps:
+                x = torch.sin(3 * x @ weights)
+            memory[0] = 0.5 * memory[0] + 0.5 * x
+            return memory[0].numpy()
+
+
+def bits(endings: dict[int, Ending], only: int | None = None) -> dict[int, tuple[Outcome, bytes]]:
+    return {
+        index: (ending.outcome, b"".join(value.tobytes() for value in ending.observation.values()))
+        for index, ending in endings.items()
+        if only in (None, index)
+    }
+
+
+def all_bits(workers: int = 0) -> dict[int, tuple[Outcome, bytes]]:
+    with Pool(SUITE, workers) as pool:
+        return bits(play(Network(), pool, TASK, "test", range(13), group=5))
+
+
+@pytest.fixture(scope="module")
+def together() -> dict[int, tuple[Outcome, bytes]]:
+    return all_bits()
+
+
+def test_the_expert_solves_every_task_within_the_horizon() -> None:
+    for task in TASKS:
+        outcomes = evaluate(ToyExpert(task), SUITE, task, "test", range(20))
+        assert all(outcome.success and 0 < outcome.steps < SUITE.horizon for outcome in outcomes)
+
+
+def test_the_purity_tests_can_fail(together: dict[int, tuple[Outcome, bytes]]) -> None:
+    """Another batch shape does change the bits of this network, so fixed shapes are needed and tested."""
+    with Pool(SUITE) as pool:
+        assert bits(play(Network(), pool, TASK, "test", range(13), group=1)) != together
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=14))
+def test_an_episode_does_not_depend_on_which_others_are_asked_for_or_in_which_order(
+    together: dict[int, tuple[Outcome, bytes]], indices: list[int]
+) -> None:
+    with Pool(SUITE) as pool:
+        found = bits(play(Network(), pool, TASK, "test", indices, group=5))
+    assert found == {index: together[index] for index in set(indices)}
+
+
+def test_an_episode_does_not_depend_on_what_ran_before_in_the_same_simulators(
+    together: dict[int, tuple[Outcome, bytes]],
+) -> None:
+    with Pool(SUITE) as pool:
+        play(EXPERT, pool, TASK, "validation", range(7), group=5)
+        play(Network(), pool, TASKS[1], "test", range(3), group=5)
+        play(Network(), pool, TASK, "test", [11, 4], group=5)
+        assert bits(play(Network(), pool, TASK, "test", [4], group=5), 4) == {4: together[4]}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_episode_does_not_depend_on_the_number_of_workers(
+    workers: int, together: dict[int, tuple[Outcome, bytes]]
+) -> None:
+    assert all_bits(workers) == together
+
+
+def test_an_episode_does_not_depend_on_the_process(together: dict[int, tuple[Outcome, bytes]]) -> None:
+    script = "from tests.test_rollout import all_bits, summary; print(summary(all_bits()))"
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == summary(together)
+
+
+def summary(endings: dict[int, tuple[Outcome, bytes]]) -> str:
+    return hashlib.sha256(repr(sorted(endings.items())).encode()).hexdigest()
+
+
+def test_outcomes_come_in_the_order_asked_for() -> None:
+    inorder = evaluate(EXPERT, SUITE, TASK, "test", range(12), group=4)
+    assert evaluate(EXPERT, SUITE, TASK, "test", [7, 0, 7, 11], group=4) == [inorder[i] for i in (7, 0, 7, 11)]
+    assert evaluate(EXPERT, SUITE, TASK, "test", []) == []
+
+
+def test_an_episode_ends_at_success_or_at_the_horizon_and_is_never_stepped_past_either() -> None:
+    full = evaluate(EXPERT, SUITE, TASK, "test", range(10))  # the table raises when it is stepped past its end
+    horizon = sorted(outcome.steps for outcome in full)[5]
+    short = evaluate(EXPERT, SUITE, TASK, "test", range(10), horizon=horizon)
+    assert short == [Outcome(one.steps <= horizon, min(one.steps, horizon)) for one in full]
+    never = evaluate(Still(), SUITE, TASK, "test", range(3))
+    assert never == [Outcome(False, SUITE.horizon)] * 3
+
+
+class Watching(Still):
+    """Keeps every batch that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5)
+        self.seen: list[Observation] = []
+
+    def act(self, observation: Observation, memory: list[int]) -> Array:
+        self.seen.append(observation)
+        return super().act(observation, memory)
+
+
+def test_batches_have_a_fixed_shape_with_each_episode_in_its_own_row() -> None:
+    watching = Watching()
+    evaluate(watching, SUITE, TASK, "test", [12, 14], group=5, horizon=3)
+    states = np.array([batch[STATE] for batch in watching.seen])
+    assert states.shape == (3, 5, 4)
+    assert not states[:, [0, 1, 3]].any(), "rows without an episode stay as they are"
+    assert np.array_equal(states[0, 2], SUITE.make(TASK).reset("test", 12)[STATE])
+    assert np.array_equal(states[0, 4], SUITE.make(TASK).reset("test", 14)[STATE])
+    assert len(np.unique(states[:, 2], axis=0)) == 3, "an actor may keep what it was shown"
+
+
+def test_the_last_observation_stands_in_the_row_of_an_episode_that_has_ended() -> None:
+    class Spy(ToyExpert):
+        def act(self, observation: Observation, memory: list[int]) -> Array:
+            seen.append(observation[STATE])
+            return super().act(observation, memory)
+
+    seen: list[Array] = []
+    with Pool(SUITE) as pool:
+        endings = play(Spy(TASK), pool, TASK, "test", range(5), group=5)
+    first = min(endings, key=lambda index: endings[index].outcome.steps)
+    steps = endings[first].outcome.steps
+    assert len(seen) > steps
+    assert all(np.array_equal(states[first], endings[first].observation[STATE]) for states in seen[steps:])
+
+
+def test_the_batch_lies_at_addresses_on_which_vectorised_sums_agree() -> None:
+    watching = Watching()
+    evaluate(watching, SUITE, TASK, "test", range(3), group=3)
+    assert {value.ctypes.data % 64 for batch in watching.seen for value in batch.values()} == {0}
+
+
+def test_progress_counts_episodes() -> None:
+    news: list[Progress] = []
+    evaluate(EXPERT, SUITE, TASK, "test", range(7), group=3, report=news.append)
+    assert [news[0].done, news[-1].done] == [0, 7]
+    assert all(one.total == 7 and one.stage == "evaluate" and one.note == TASK.name for one in news)
+    assert news[-1].figures == {"success": 1.0}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("actor", "said"),
+    [
+        (Still(np.nan, after=2), r"toy task 'reach-red', .*episode 0, step 2 is not finite"),
+        (Still(width=3), r"gave actions \(10, 3\) where \(10, 2\) is needed"),
+    ],
+)
+def test_impossible_actions_are_reported(actor: Still, said: str, workers: int) -> None:
+    with Pool(SUITE, workers) as pool, pytest.raises(SkilltokensError, match=said):
+        evaluate(actor, SUITE, TASK, "test", range(4), pool=pool)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("reset raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
+        ("step raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
+        ("nan", "episode 3 .*'observation.state' is not finite"),
+        ("wrong shape", r"episode 3 .*'observation.state' has shape \(3,\) where the suite declares \(4,\)"),
+        ("missing", "episode 3 .*the observation lacks 'observation.state'"),
+        ("not installed", "the simulator is not installed: pip install it"),
+    ],
+)
+def test_a_broken_simulator_is_reported_in_its_own_words(fault: str, said: str, workers: int) -> None:
+    suite = Faulty(fault=fault)
+    with Pool(suite, workers) as pool:
+        for _ in range(2):  # the pool goes on to work, and no stale reply is taken for a new one
+            with pytest.raises(SuiteError, match=said):
+                evaluate(EXPERT, suite, TASK, "test", range(9), group=3, pool=pool)
+        if fault != "not installed":
+            healthy = evaluate(EXPERT, SUITE, TASK, "test", [0, 6, 7], group=3)
+            assert evaluate(EXPERT, suite, TASK, "test", [0, 6, 7], group=3, pool=pool) == healthy
+
+
+def test_an_error_of_the_policy_leaves_no_stale_reply_in_the_pool() -> None:
+    expected = evaluate(EXPERT, SUITE, TASK, "test", range(8), group=2)
+    with Pool(SUITE, 2) as pool:
+        with pytest.raises(SkilltokensError):
+            evaluate(Still(np.inf, after=1), SUITE, TASK, "test", range(8), group=2, pool=pool)
+        assert evaluate(EXPERT, SUITE, TASK, "test", range(8), group=2, pool=pool) == expected
+
+
+def test_a_simulator_that_will_not_close_does_not_hide_what_went_wrong_before() -> None:
+    suite = Faulty(fault="close raises")
+    with pytest.raises(SkilltokensError, match="not finite"), Pool(suite) as pool:
+        evaluate(Still(np.nan), suite, TASK, "test", [0], pool=pool)
+    with Pool(suite, 1) as pool:
+        evaluate(EXPERT, suite, TASK, "test", [0], pool=pool)
+        with pytest.raises(SuiteError, match="would not close"):
+            evaluate(ToyExpert(TASKS[1]), suite, TASKS[1], "test", [0], pool=pool)
+
+
+def test_episodes_of_a_worker_that_dies_once_are_run_again(tmp_path: Path) -> None:
+    suite = Faulty(fault="exits once", folder=str(tmp_path))
+    news: list[Progress] = []
+    with Pool(suite, 2) as pool:
+        outcomes = evaluate(EXPERT, suite, TASK, "test", range(9), group=3, pool=pool, report=news.append)
+    assert outcomes == evaluate(EXPERT, SUITE, TASK, "test", range(9), group=3)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [one.note for one in news if "exit code 7" in one.note]
+    assert news[-1].done == news[-1].total == 9
+
+
+@pytest.mark.parametrize(
+    ("fault", "how"), [("exits always", "exit code 7"), ("killed always", "exit code -9, SIGKILL")]
+)
+def test_a_worker_that_always_dies_is_reported(fault: str, how: str, tmp_path: Path) -> None:
+    suite = Faulty(fault=fault, folder=str(tmp_path))
+    said = rf"faulty task 'reach-red', episodes 3, 4, 5 of split 'test': the simulator process died 2 times \({how}\)"
+    with Pool(suite, 2) as pool:
+        with pytest.raises(SuiteError, match=said):
+            evaluate(EXPERT, suite, TASK, "test", range(9), group=3, pool=pool)
+        assert len(list(tmp_path.iterdir())) == 2
+        assert len(evaluate(EXPERT, suite, TASK, "test", [0, 6], group=3, pool=pool)) == 2
+
+
+def test_a_worker_that_dies_while_idle_is_replaced() -> None:
+    with Pool(SUITE, 1) as pool:
+        before = evaluate(EXPERT, SUITE, TASK, "test", range(3), pool=pool)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid or 0, signal.SIGKILL)
+        worker.join()
+        assert evaluate(EXPERT, SUITE, TASK, "test", range(3), pool=pool) == before
+
+
+def test_environments_are_kept_within_a_task_and_closed_with_it() -> None:
+    made: list[Table] = []
+
+    class Counting(Toy):
+        def make(self, task: Task) -> Table:
+            made.append(super().make(task))
+            return made[-1]
+
+    suite = Counting()
+    with Pool(suite) as pool:
+        evaluate(EXPERT, suite, TASK, "test", range(8), group=4, pool=pool)
+        evaluate(EXPERT, suite, TASK, "validation", range(3), group=4, pool=pool)
+        assert len(made) == 4
+        evaluate(ToyExpert(TASKS[1]), suite, TASKS[1], "test", range(3), group=4, pool=pool)
+        assert [table.closed for table in made] == [True] * 4 + [False] * 3
+    assert all(table.closed for table in made)
+
+
+def test_a_suite_that_cannot_be_sent_to_a_worker_is_reported() -> None:
+    class Local(Toy):
+        pass
+
+    with Pool(Local(), 1) as pool, pytest.raises(SuiteError, match="cannot be sent to worker processes"):
+        evaluate(EXPERT, Local(), TASK, "test", [0], pool=pool)
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(SettingError, match="group of 0"):
+        evaluate(EXPERT, SUITE, TASK, "test", [0], group=0)
+    with pytest.raises(SettingError, match="episode -1 does not exist"):
+        evaluate(EXPERT, SUITE, TASK, "test", [0, -1])
+    with pytest.raises(SettingError, match=r"horizon of 41 .* allows 1 to 40"):
+        evaluate(EXPERT, SUITE, TASK, "test", [0], horizon=41)
+    with pytest.raises(SettingError, match="horizon of 0"):
+        evaluate(EXPERT, SUITE, TASK, "test", [0], horizon=0)
+    with pytest.raises(SettingError, match="number of workers is -1"):
+        Pool(SUITE, -1)
+    with Pool(Faulty()) as pool, pytest.raises(SettingError, match="pool runs suite 'faulty', not 'toy'"):
+        evaluate(EXPERT, SUITE, TASK, "test", [0], pool=pool)
+    with pytest.raises(SettingError, match="every 0 steps"):
+        film(EXPERT, SUITE, TASK, "test", 0, Path("nowhere.webp"), every=0)
+
+
+LONG = """
+import multiprocessing, sys
+from skilltokens.rollout import Pool, evaluate
+from tests.faults import Faulty
+from tests.toy import TASKS, Still
+
+class Telling(Still):
+    acts = 0
+    def act(self, observation, memory):
+        Telling.acts += 1
+        if Telling.acts == 9:
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        return super().act(observation, memory)
+
+if __name__ == "__main__":
+    suite = Faulty(fault="slow", horizon=10**6)
+    with Pool(suite, 2) as pool:
+        evaluate(Telling(), suite, TASKS[0], "test", range(4), group=2, pool=pool)
+"""
+
+
+def start_long_evaluation(folder: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    script = folder / "long.py"
+    script.write_text(LONG)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(workers) == 2, parent.communicate()[1]
+    return parent, workers
+
+
+def gone(pid: int) -> bool:
+    for _ in range(1000):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except OSError:
+            return True
+        if state in "ZX":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    parent, workers = start_long_evaluation(tmp_path)
+    parent.kill()
+    _, errors = parent.communicate()
+    assert all(gone(pid) for pid in workers)
+    assert errors == ""
+
+
+def test_ctrl_c_ends_the_evaluation_and_its_workers_quietly(tmp_path: Path) -> None:
+    parent, workers = start_long_evaluation(tmp_path)
+    os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to all processes at once
+    _, errors = parent.communicate(timeout=60)
+    assert all(gone(pid) for pid in workers)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_a_film_shows_the_episode_that_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "film.webp"
+    outcome = film(EXPERT, SUITE, TASK, "test", 3, path, every=4)
+    assert [outcome] == evaluate(EXPERT, SUITE, TASK, "test", [3])
+    with Image.open(path) as image:
+        frames = getattr(image, "n_frames", 1)
+        assert frames == len(range(0, outcome.steps, 4)) + 2, "every fourth moment, the last one, and it held"
+        image.seek(frames - 1)
+        image.load()
+        assert image.info["duration"] >= 1000
+        assert np.allclose(np.asarray(image.convert("RGB"))[0, 0], SUCCESS, atol=30)
+
+
+def test_a_film_shows_failure_at_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "film.webp"
+    assert film(Still(), SUITE, TASK, "test", 3, path, horizon=5) == Outcome(False, 5)
+    with Image.open(path) as image:
+        image.seek(getattr(image, "n_frames", 1) - 1)
+        assert np.allclose(np.asarray(image.convert("RGB"))[0, 0], FAILURE, atol=30)
+
+
+def test_a_film_is_small_however_long_and_noisy(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 240, 240, 3), np.uint8)
+    write_film(tmp_path / "film.webp", list(noise), True, 15)
+    assert (tmp_path / "film.webp").stat().st_size < LIMIT
+
+
+def test_a_film_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "film.webp"
+    path.write_bytes(b"old")
+    with pytest.raises(SuiteError):
+        film(EXPERT, Faulty(fault="step raises"), TASK, "test", 3, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
