@@ -1,0 +1,278 @@
+"""learn(): the only lifelong loop. For each lesson: learn it, evaluate it on the way and all seen tasks at the end.
+
+A run folder holds run.json (the result, written after every lesson), state-<n>.safetensors (what the method needs
+to go on after n lessons) and progress.safetensors (the lesson in training, at its last point of the learning curve).
+run.json is the commit: whatever moment the process dies at, the same command goes on from what it says and ends with
+the same numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from skilltokens import checkpoint, record
+from skilltokens.demos.store import DemonstrationStore
+from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.methods import load_method, method_of
+from skilltokens.methods.base import Choice, Lesson, Method, SkillMethod, generator
+from skilltokens.model.actor import PolicyActor
+from skilltokens.model.policy import Policy, Shape
+from skilltokens.pool import Pool
+from skilltokens.rollout import evaluate, film
+from skilltokens.settings import RunSettings
+from skilltokens.suites import load_suite, task_of
+from skilltokens.suites.demonstrate import demonstrations
+from skilltokens.train import Point, fit
+from skilltokens.types import Array, Progress, Report, SettingError, Suite, Task, silent
+
+
+def learn(settings: RunSettings[Any], folder: Path, report: Report = silent, recipe: str = "") -> dict[str, Any]:
+    """Runs, or goes on with, one run, and returns what run.json holds at its end.
+
+    Args:
+        settings: the whole configuration.
+        folder: the run folder; made if missing.
+        report: told of progress.
+        recipe: the name to write into run.json.
+
+    Raises:
+        RunError: the folder belongs to another configuration, or is damaged.
+        SkilltokensError: whatever else its user can mend.
+    """
+    torch.set_num_threads(settings.train.threads)
+    suite = load_suite(settings.suite)
+    names = settings.tasks or tuple(task.name for task in suite.tasks)
+    tasks = [task_of(suite, name) for name in names]
+    run = record.open_run(folder, settings, recipe, tasks)
+    if run["finished"]:
+        return run
+    stores = demonstrations(suite, tasks, settings.demonstrations, report)
+    record.note_demonstrations(run, stores)
+    with Pool(suite, settings.evaluate.workers) as pool:
+        return _Run(settings, folder, run, suite, tasks, stores, pool, report).finish()
+
+
+class _Run:
+    """One run at work."""
+
+    def __init__(
+        self,
+        settings: RunSettings[Any],
+        folder: Path,
+        run: dict[str, Any],
+        suite: Suite,
+        tasks: Sequence[Task],
+        stores: Sequence[DemonstrationStore],
+        pool: Pool,
+        report: Report,
+    ) -> None:
+        self.settings, self.folder, self.run, self.suite, self.pool = settings, folder, run, suite, pool
+        self.tasks, self.report = tasks, report
+        encoder = load_encoder(settings.encoder)
+        run["encoder"] = encoder.name
+        self.encoder = encoder
+        self.stores = stores
+        self.goals = encoder([task.instruction for task in tasks])
+        self.method = self._method(stores, encoder)
+        self.lessons = lessons_of(tasks, stores, encoder, self.method.joint)
+
+    def _method(self, stores: Sequence[DemonstrationStore], encoder: LanguageEncoder) -> Method:
+        kind = load_method(method_of(self.settings.method))
+        if self.settings.policy.maps not in kind.maps:
+            raise SettingError(
+                f"method {method_of(self.settings.method)} grows policies of {' or '.join(kind.maps)} maps, "
+                f"not {self.settings.policy.maps}: set policy.maps"
+            )
+        shape = Shape.of(stores[0].features, self.suite.scales, encoder.dim)
+        base = Policy(shape, self.settings.policy, generator(self.settings.seed, 0)).to(self.settings.train.device)
+        return kind(base, self.settings.method, self.settings.train, self.settings.seed)
+
+    def finish(self) -> dict[str, Any]:
+        """All lessons that are left, then what is done once."""
+        done = len(self.run["parameters"]["trained"])
+        if done:
+            self.method.restore(checkpoint.load_state(self.folder, done), self.lessons[:done])
+        for lesson in self.lessons[done:]:
+            self._lesson(lesson)
+        self.run["selection"] = self._selection()
+        if self.settings.evaluate.films:
+            self.run["films"] = self._films()
+        self.run["finished"] = record.now()
+        record.write(self.folder, self.run)
+        return self.run
+
+    # ---------------------------------------------------------------- one lesson
+
+    def _lesson(self, lesson: Lesson) -> None:
+        """Trains one lesson with stops for the learning curve, evaluates every task seen, and commits."""
+        run, clock = self.run, _Clock()
+        training = self.method.begin(lesson)
+        before = checkpoint.load_progress(self.folder, lesson.index)
+        if before is not None:
+            run["evaluations"] += before.evaluations
+            clock.train, clock.evaluate = before.seconds
+        start = None if before is None else before.start
+        label = "all tasks" if self.method.joint else lesson.names[0]
+        told = self._told(f"{label} ({lesson.index + 1}/{len(self.lessons)})")
+        first = len(run["evaluations"]) - (0 if before is None else len(before.evaluations))
+        point: Point | None = None
+        clock.tick()
+        for point in fit(
+            training,
+            self.settings.train,
+            self._iterations(lesson),
+            self._points(),
+            self.settings.seed * 1_000_003 + lesson.index,
+            start=start,
+            report=told,
+        ):
+            clock.train += clock.tick()
+            if point.progress < 1.0:
+                self._cell(lesson.index, lesson.index, point.progress, told)
+                clock.evaluate += clock.tick()
+                checkpoint.save_progress(
+                    self.folder, lesson.index, point.state(), run["evaluations"][first:], (clock.train, clock.evaluate)
+                )
+                clock.tick()
+        assert point is not None
+        self.method.finish(lesson)
+        seen = range(len(self.tasks)) if self.method.joint else range(lesson.index + 1)
+        after = len(self.tasks) - 1 if self.method.joint else lesson.index
+        for task in seen:
+            self._cell(after, task, 1.0, told)
+        clock.evaluate += clock.tick()
+        record.note_lesson(run, self.method, training, point.record, clock.train, clock.evaluate)
+        done = lesson.index + 1
+        checkpoint.save_state(self.folder, done, self.method.state())
+        record.write(self.folder, run)
+        checkpoint.forget(self.folder, done)
+
+    def _iterations(self, lesson: Lesson) -> int:
+        train = self.settings.train
+        if self.method.joint:
+            return train.first_iterations + train.iterations * (len(self.tasks) - 1)
+        return train.iterations if lesson.index else train.first_iterations
+
+    def _points(self) -> list[float]:
+        """Where the learning curve is evaluated; a joint lesson has no curve of one task."""
+        points = 1 if self.method.joint else self.settings.evaluate.points
+        return [1.0] if points == 1 else [i / (points - 1) for i in range(points)]
+
+    def _told(self, label: str) -> Report:
+        return lambda news: self.report(dataclasses.replace(news, note=label))
+
+    # ---------------------------------------------------------------- evaluation
+
+    def _cell(self, after: int, task: int, progress: float, told: Report) -> None:
+        """Evaluates one task by its instruction, or points to the cell in which the same bits already acted."""
+        choice, wanted = self.method.choose(self.goals[task]), self.settings.evaluate
+        actor = PolicyActor(choice.policy, choice.embedding, self.settings.train.device)
+        entry: dict[str, Any] = {
+            "after": after,
+            "progress": progress,
+            "task": task,
+            "split": wanted.split,
+            "selected_by": "instruction",
+            "policy": fingerprint(choice),
+            "actions": probe(actor, self.stores[task], wanted.group),
+        }
+        if choice.skill is not None:
+            entry["skill"] = choice.skill
+        twin = record.same_bits(self.run["evaluations"], entry)
+        if twin is not None:
+            entry |= {name: self.run["evaluations"][twin][name] for name in ("successes", "episodes", "steps")}
+            entry["same_as"] = twin
+        else:
+            outcomes = evaluate(
+                actor, self.suite, self.tasks[task], wanted.split, range(wanted.episodes),
+                group=wanted.group, pool=self.pool, report=told,
+            )  # fmt: skip
+            entry["successes"] = sum(outcome.success for outcome in outcomes)
+            entry["episodes"] = len(outcomes)
+            entry["steps"] = sum(outcome.steps for outcome in outcomes)
+        self.run["evaluations"].append(entry)
+
+    def _selection(self) -> list[dict[str, Any]]:
+        """Which skill each wording calls, those never trained on included."""
+        if not isinstance(self.method, SkillMethod) or not self.settings.evaluate.wordings:
+            return []
+        found = []
+        for index, task in enumerate(self.tasks):
+            for held_out, wordings in ((False, (task.instruction, *task.wordings)), (True, task.held_out)):
+                for wording, embedding in zip(wordings, self.encoder(wordings), strict=True):
+                    choice = self.method.choose(embedding)
+                    found.append(
+                        {"task": index, "wording": wording, "held_out": held_out, "chosen": choice.skill,
+                         "cosine": round(choice.cosine, 4)}
+                    )  # fmt: skip
+        return found
+
+    def _films(self) -> dict[str, str]:
+        """The first episode of each task, as the skill is at the end."""
+        films: dict[str, str] = {}
+        for index, task in enumerate(self.tasks):
+            self.report(Progress("film", index, len(self.tasks), task.name))
+            choice, wanted = self.method.choose(self.goals[index]), self.settings.evaluate
+            actor = PolicyActor(choice.policy, choice.embedding, self.settings.train.device)
+            path = f"films/{task.name}.webp"
+            film(actor, self.suite, task, wanted.split, 0, self.folder / path, group=wanted.group)
+            films[task.name] = path
+        return films
+
+
+class _Clock:
+    """Seconds spent training and evaluating in one lesson, over interruptions."""
+
+    def __init__(self) -> None:
+        self.train, self.evaluate, self.last = 0.0, 0.0, time.monotonic()
+
+    def tick(self) -> float:
+        """Seconds since the last tick."""
+        now = time.monotonic()
+        spent, self.last = now - self.last, now
+        return spent
+
+
+def lessons_of(
+    tasks: Sequence[Task], stores: Sequence[DemonstrationStore], encoder: LanguageEncoder, joint: bool
+) -> list[Lesson]:
+    """One lesson a task, or one with all of them. Held-out wordings are left out."""
+    words = [(task.instruction, *task.wordings) for task in tasks]
+    vectors = [encoder(each) for each in words]
+    groups = [range(len(tasks))] if joint else [[i] for i in range(len(tasks))]
+    return [
+        Lesson(
+            index,
+            tuple(tasks[i].name for i in group),
+            tuple(stores[i] for i in group),
+            tuple(words[i] for i in group),
+            tuple(vectors[i] for i in group),
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def fingerprint(choice: Choice) -> str:
+    """SHA-256 of everything that an instruction's actions are computed from: policy, and the instruction given to it."""
+    found = hashlib.sha256(choice.policy.fingerprint().encode())
+    found.update(np.ascontiguousarray(choice.embedding, np.float32).tobytes())
+    return found.hexdigest()
+
+
+def probe(actor: PolicyActor, store: DemonstrationStore, batch: int, steps: int = 20) -> str:
+    """SHA-256 of the actions on the first steps of a store's first demonstrations: equal only if every bit is equal."""
+    memory, found = actor.start(batch), hashlib.sha256()
+    starts = np.asarray(store.offsets)[np.arange(batch) % store.episodes]
+    for step in range(steps):
+        rows = np.minimum(starts + step, store.steps - 1)
+        seen: dict[str, Array] = {name: np.asarray(store[name][rows]) for name in actor.policy.shape.scales}
+        found.update(actor.act(seen, memory).tobytes())
+    return found.hexdigest()

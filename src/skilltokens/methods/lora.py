@@ -1,0 +1,132 @@
+"""LoRA (arXiv 2106.09685), one adapter a skill on the frozen base: the rival that stores as little as T2S.
+
+The first lesson trains the base, as in T2S. Each further skill adds to every matrix W of the transformer a product
+up @ down of low rank, with up = 0 at the start, and copies of the head and the encoders. Works on linear layers and
+on the keys and values of Pattention. The trained size is the same share of the base policy.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.model.pattention import Pattention, fused_pattention
+from skilltokens.model.policy import Policy
+from skilltokens.settings import LoraSettings
+from skilltokens.skills.skill import own_modules
+from skilltokens.types import SettingError
+
+MATRICES = ("key", "value", "weight")
+
+
+class LowRank(nn.Module):
+    """A frozen map whose matrices W (a, b) become W + up @ down, with up (a, r) and down (r, b)."""
+
+    def __init__(self, map: nn.Module, ranks: Sequence[int], draw: torch.Generator) -> None:
+        super().__init__()
+        self.map = map
+        self.names = [name for name in MATRICES if hasattr(map, name)]
+        self.up, self.down = nn.ParameterDict(), nn.ParameterDict()
+        for name, rank in zip(self.names, ranks, strict=True):
+            a, b = getattr(map, name).shape
+            self.up[name] = nn.Parameter(torch.zeros(a, rank))
+            self.down[name] = nn.Parameter(torch.randn(rank, b, generator=draw) / math.sqrt(b))
+
+    def matrix(self, name: str) -> Tensor:
+        """W + up @ down."""
+        return getattr(self.map, name).detach() + self.up[name] @ self.down[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.map, Pattention):
+            return fused_pattention(x, self.matrix("key"), self.matrix("value"), self.map.tau)
+        assert isinstance(self.map, nn.Linear)
+        return F.linear(x, self.matrix("weight"), self.map.bias)
+
+    def own(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return [*self.up.values(), *self.down.values()]
+
+
+class Lora(SkillMethod):
+    """A frozen base, and for each further skill a low-rank adapter."""
+
+    settings: LoraSettings
+
+    def begin(self, lesson: Lesson) -> Training:
+        if lesson.index == 0:
+            self.enter(lesson, self.base)
+            return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+        self.base.requires_grad_(False)
+        policy, adapters, own = self._adapted(lesson.index)
+        self.enter(lesson, policy)
+        groups = [{"params": adapters, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
+        return Training(policy, [group for group in groups if group["params"]], [lesson])
+
+    def finish(self, lesson: Lesson) -> None:
+        self.entries[lesson.index].policy.requires_grad_(False)
+
+    def _adapted(self, index: int) -> tuple[Policy, list[nn.Parameter], list[nn.Parameter]]:
+        """The policy with a fresh adapter, its adapter's parameters, and those of its own head and encoders."""
+        wanted = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
+        paths = [path for path in own_modules(self.base) if wanted[path.split(".")[0]]]
+        replaced = {path: copy.deepcopy(self.base.get_submodule(path)).requires_grad_() for path in paths}
+        own = [parameter for module in replaced.values() for parameter in module.parameters()]
+        draw, adapters = generator(self.seed, index), []
+        ranks = iter(self._ranks(sum(parameter.numel() for parameter in own)))
+        for path, leaf in self._leaves():
+            low = LowRank(leaf, [next(ranks) for name in MATRICES if hasattr(leaf, name)], draw)
+            replaced[path] = low
+            adapters += low.own()
+        return self.base.derive(replaced), adapters, own
+
+    def _leaves(self) -> list[tuple[str, nn.Module]]:
+        """Every map with matrices of its own, by path."""
+        return [
+            (f"{path}.{name}" if name else path, module)
+            for path, map in self.base.maps().items()
+            for name, module in map.named_modules()
+            if isinstance(module, Pattention | nn.Linear)
+        ]
+
+    def _ranks(self, spent: int) -> list[int]:
+        """A rank for every matrix, the same for all but for what rounding leaves over."""
+        shapes = [getattr(leaf, name).shape for _, leaf in self._leaves() for name in MATRICES if hasattr(leaf, name)]
+        left = int(self.settings.share * count(self.base)) - spent
+        rank = left // sum(a + b for a, b in shapes)
+        if rank < 1:
+            raise SettingError(
+                f"method.share {self.settings.share} leaves no rank for this policy's adapters: raise it"
+            )
+        left -= rank * sum(a + b for a, b in shapes)
+        ranks = []
+        for a, b in shapes:
+            more = int(left >= a + b)
+            ranks.append(rank + more)
+            left -= more * (a + b)
+        return ranks
+
+    def stored(self) -> int:
+        owned = {id(p): p.numel() for entry in self.entries for p in entry.policy.parameters()}
+        return sum(({id(p): p.numel() for p in self.base.parameters()} | owned).values())
+
+    def state(self) -> dict[str, Tensor]:
+        found = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
+        for i, entry in enumerate(self.entries[1:], 1):
+            found |= {f"skill.{i}.{n}": t.contiguous() for n, t in entry.policy.state_dict().items()}
+        return found
+
+    def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
+        self.base.load_state_dict({n[5:]: t for n, t in state.items() if n.startswith("base.")})
+        self.base.requires_grad_(False)
+        for lesson in lessons:
+            policy, prefix = self.base, f"skill.{lesson.index}."
+            if lesson.index:
+                policy = self._adapted(lesson.index)[0]
+                policy.load_state_dict({n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)})
+            self.enter(lesson, policy.requires_grad_(False))

@@ -1,0 +1,16 @@
+"""Sequential fine-tuning: one policy, all of its parameters, task after task. What forgetting looks like."""
+
+from __future__ import annotations
+
+from skilltokens.methods.base import Lesson, Method, Training
+from skilltokens.settings import SequentialSettings
+
+
+class Sequential(Method):
+    """Each lesson goes on where the last one ended and trains everything."""
+
+    settings: SequentialSettings
+
+    def begin(self, lesson: Lesson) -> Training:
+        rate = self.settings.rate if lesson.index else self.train.rate
+        return Training(self.base, [{"params": list(self.base.parameters()), "lr": rate}], [lesson])

@@ -1,0 +1,194 @@
+"""T2S: Tokenized Skill Scaling (arXiv 2508.01167), and what we add to it inside the same budget.
+
+1. The policy's linear maps are Pattention (model/pattention.py, TokenFormer eq. 4-5): rows of keys and values.
+2. *Base.* The first lesson trains everything from scratch (protocol A). Then the base is frozen for good.
+3. *Language-guided skill scaling.* Every row carries a language key: the instruction embedding of the skill that
+   learned it. For a new skill with instruction embedding e each map ranks the rows by cos(e, key) and activates the
+   Top-K as shared rows, without gradients (`_shared_rows`).
+4. *Specific rows.* The skill adds rows with K = 0 and V ~ N(0, value_std^2): the function is unchanged at the start
+   and gradients flow to K (`_new_rows`). They alone are trained, with the skill's own small head and encoders.
+5. *Budget.* All that a skill trains is at most `share` of the base policy, encoders and head included; `mu` bounds
+   the share of a map's active rows that may be new (`_rows_by_map`).
+
+No forgetting, by construction: an old skill computes with its own active rows only, the norm inside Pattention runs
+over those rows only, and tau is fixed when the base is made. So nothing that is added later enters its arithmetic.
+The paper's rule for keys is not public; ours depends on the instruction and the stored keys alone, is fixed when the
+skill is learned and stored with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.model.pattention import Pattention
+from skilltokens.model.policy import Policy
+from skilltokens.settings import T2SSettings, TrainSettings
+from skilltokens.skills.selection import choose, top_rows
+from skilltokens.skills.skill import Skill, assemble, own_modules, pool_offsets, trained
+from skilltokens.types import Array, SettingError
+
+
+class T2S(SkillMethod):
+    """A frozen base, and for each further skill some parameter tokens of its own."""
+
+    maps = ("pattention",)
+    settings: T2SSettings
+
+    def __init__(self, base: Policy, settings: T2SSettings, train: TrainSettings, seed: int) -> None:
+        super().__init__(base, settings, train, seed)
+        self.skills: list[Skill] = []
+
+    def begin(self, lesson: Lesson) -> Training:
+        del self.skills[lesson.index :]
+        if lesson.index == 0:
+            self.skills.append(Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0]))
+            self.enter(lesson, self.base)
+            return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+        self.base.requires_grad_(False)
+        skill = self._new_skill(lesson)
+        policy = assemble(self.base, self.skills, skill)
+        self.skills.append(skill)
+        self.enter(lesson, policy)
+        mine = trained(policy, skill)
+        rows = [p for name, p in mine.items() if name.endswith((".key", ".value"))]
+        own = [p for name, p in mine.items() if not name.endswith((".key", ".value"))]
+        groups = [{"params": rows, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
+        return Training(policy, [group for group in groups if group["params"]], [lesson])
+
+    def finish(self, lesson: Lesson) -> None:
+        if lesson.index == 0:
+            self.base.requires_grad_(False)
+            return
+        skill, policy = self.skills[lesson.index], self.entries[lesson.index].policy
+        tensors = {name: value.detach().clone() for name, value in trained(policy, skill).items()}
+        self.skills[lesson.index] = Skill(skill.name, skill.wordings, skill.embeddings, tensors, skill.active)
+        # from here on the skill is what a library would load: the same numbers, assembled afresh
+        self.enter(lesson, assemble(self.base, self.skills, self.skills[lesson.index]).requires_grad_(False))
+
+    def _new_skill(self, lesson: Lesson) -> Skill:
+        """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
+        embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
+        start = self._start_of(embedding)
+        tensors = self._own_tensors(start)
+        counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
+        active: dict[str, Array] = {}
+        for path, new in counts.items():
+            active[path] = self._shared_rows(path, embedding, new)
+            self._check_mu(path, len(active[path]), new)
+            tensors |= self._new_rows(path, new, draw)
+            if self.settings.gates:
+                tensors[f"{path}.gate"] = torch.ones(len(active[path]))
+        return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
+
+    def _start_of(self, embedding: Array) -> Policy:
+        """Whose own modules the new skill copies."""
+        if self.settings.start == "base":
+            return self.base
+        return self.entries[choose(embedding, [skill.embeddings for skill in self.skills])[0]].policy
+
+    def _own_tensors(self, start: Policy) -> dict[str, Tensor]:
+        """Copies of the head and the encoders of the policy that the skill starts from."""
+        wanted = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
+        return {
+            f"{path}.{name}": parameter.detach().clone()
+            for path in own_modules(self.base)
+            if wanted[path.split(".")[0]]
+            for name, parameter in start.get_submodule(path).named_parameters()
+        }
+
+    def _rows_by_map(self, spent: int) -> dict[str, int]:
+        """How many rows each map gets, in proportion to the base's, from what the budget leaves."""
+        place = {"all": ("q", "k", "v", "o", "ffn"), "attention": ("q", "k", "v", "o"), "feed-forward": ("ffn",)}
+        maps = {p: m for p, m in self.base.maps().items() if p.split(".")[-1] in place[self.settings.place]}
+        sizes = {path: len(map.key) for path, map in maps.items() if isinstance(map, Pattention)}
+        gated = self.settings.reuse if self.settings.gates else 0  # a reused row costs a gate
+        cost = {
+            path: map.key.shape[1] + map.value.shape[1] + gated
+            for path, map in maps.items()
+            if isinstance(map, Pattention)
+        }
+        left = int(self.settings.share * count(self.base)) - spent
+        if self.settings.gates:
+            left -= sum(round(self.settings.base_rows * size) for size in sizes.values())
+        unit = left / sum(sizes[path] * cost[path] for path in sizes)
+        rows = {path: int(unit * size) for path, size in sizes.items()}
+        left -= sum(rows[path] * cost[path] for path in rows)
+        for path in sorted(sizes, key=lambda p: -sizes[p]):  # what rounding left over: one row more, widest maps first
+            if left >= cost[path]:
+                rows[path], left = rows[path] + 1, left - cost[path]
+        if any(number < 1 for number in rows.values()):
+            raise SettingError(
+                f"method.share {self.settings.share} leaves no row for some map of this policy: raise it, widen the "
+                "policy, or set method.own-head or method.own-encoders to False"
+            )
+        return rows
+
+    def _shared_rows(self, path: str, embedding: Array, new: int) -> Array:
+        """Top-K by language: the base's rows (a share of them, if asked) and `reuse * new` of the later skills'."""
+        offsets = pool_offsets(self.base, self.skills, path)
+        owners = np.repeat(np.arange(len(self.skills)), np.diff(offsets))
+        keys = np.stack([skill.embeddings[0] for skill in self.skills])
+        base, later = np.flatnonzero(owners == 0), np.flatnonzero(owners > 0)
+        kept = base[top_rows(embedding, keys, owners[base], round(self.settings.base_rows * len(base)))]
+        reused = later[top_rows(embedding, keys, owners[later], round(self.settings.reuse * new))]
+        return np.concatenate([np.sort(kept), reused])
+
+    def _check_mu(self, path: str, shared: int, new: int) -> None:
+        if new > self.settings.mu * (shared + new):
+            raise SettingError(
+                f"{new} of {shared + new} active rows in {path} would be new, more than method.mu {self.settings.mu} "
+                "allows: lower method.share or raise method.mu"
+            )
+
+    def _new_rows(self, path: str, rows: int, draw: torch.Generator) -> dict[str, Tensor]:
+        """K = 0 and V random: theta(0) = 0, so the function stays; dL/dK = (dL/dy V^T)... does not vanish."""
+        map = self.base.maps()[path]
+        assert isinstance(map, Pattention)
+        value = torch.randn(rows, map.value.shape[1], generator=draw) * self.settings.value_std
+        return {f"{path}.key": torch.zeros(rows, map.key.shape[1]), f"{path}.value": value}
+
+    def stored(self) -> int:
+        return count(self.base) + sum(skill.parameters for skill in self.skills)
+
+    def reuse(self) -> dict[str, Any]:
+        skill, found = self.skills[-1], {"base": 0, "new": 0, "from": {}}
+        for path in self.base.maps():
+            offsets = pool_offsets(self.base, self.skills[:-1] or self.skills, path)
+            rows = skill.active.get(path, np.arange(offsets[1]))
+            owners = np.searchsorted(offsets, rows, side="right") - 1
+            found["base"] += int((owners == 0).sum())
+            found["new"] += skill.rows(path)
+            for number in np.unique(owners[owners > 0]):
+                name = self.skills[number].name
+                found["from"][name] = found["from"].get(name, 0) + int((owners == number).sum())
+        return found
+
+    def state(self) -> dict[str, Tensor]:
+        found = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
+        for i, skill in enumerate(self.skills):
+            found |= {f"skill.{i}.{name}": tensor for name, tensor in skill.tensors.items()}
+            found |= {f"active.{i}.{path}": torch.as_tensor(rows) for path, rows in skill.active.items()}
+        return found
+
+    def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
+        self.base.load_state_dict(_under("base.", state))
+        self.base.requires_grad_(False)
+        self.skills = []
+        for lesson in lessons:
+            tensors = _under(f"skill.{lesson.index}.", state)
+            active = {path: rows.numpy() for path, rows in _under(f"active.{lesson.index}.", state).items()}
+            skill = Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
+            self.skills.append(skill)
+            policy = assemble(self.base, self.skills, skill) if lesson.index else self.base
+            self.enter(lesson, policy.requires_grad_(False))
+
+
+def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The entries below a prefix, without it."""
+    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}

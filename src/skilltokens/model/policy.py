@@ -1,0 +1,201 @@
+"""The policy: observation tokens and the instruction's token through a causal, banded transformer to actions.
+
+A skill never changes the policy that it grows from: `derive` makes a policy that shares every module but those it
+replaces. So what an old skill computes with stays untouched, whatever is learned later.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skilltokens.model.encoders import InstructionEncoder, VectorEncoder
+from skilltokens.model.heads import make_head
+from skilltokens.model.pattention import GrownPattention
+from skilltokens.model.tpst import TPSTLayer, norm
+from skilltokens.settings import PolicySettings
+from skilltokens.types import ACTION, Feature, Scale, SettingError
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a policy sees and does: all that is needed, with its settings, to build it again."""
+
+    scales: Mapping[str, Scale]
+    """Observation features in the order of their tokens; the last one's token becomes the action."""
+    actions: int
+    language: int
+
+    @classmethod
+    def of(cls, features: Mapping[str, Feature], scales: Mapping[str, Scale], language: int) -> Shape:
+        """The shape for a suite's or a store's features; the robot's own state comes last."""
+        names = sorted(name for name in features if name != ACTION)
+        for name in names:
+            if name not in scales:
+                raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
+        return cls({name: scales[name] for name in names}, features[ACTION].shape[0], language)
+
+    def asdict(self) -> dict[str, Any]:
+        """As JSON has it; read back by `fromdict`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def fromdict(cls, content: dict[str, Any]) -> Shape:
+        scales = {
+            name: Scale(tuple(entry["center"]), tuple(entry["unit"])) for name, entry in content["scales"].items()
+        }
+        return cls(scales, content["actions"], content["language"])
+
+
+class Policy(nn.Module):
+    """A transformer over one token for each observation feature and step, with one token for the instruction.
+
+    Args:
+        shape: widths and scales of what it sees and does.
+        settings: width, layers, heads, history, kind of maps and head.
+        generator: draws the first weights; the same generator state gives the same policy.
+    """
+
+    def __init__(self, shape: Shape, settings: PolicySettings, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if settings.width % settings.heads:
+            raise SettingError(f"policy.width {settings.width} is no multiple of policy.heads {settings.heads}")
+        self.shape, self.settings = shape, settings
+        self.encoders = nn.ModuleDict(
+            {name.replace(".", "/"): VectorEncoder(s, settings.width, generator) for name, s in shape.scales.items()}
+        )
+        self.instruction = InstructionEncoder(shape.language, settings.width, generator)
+        gain = 1 / math.sqrt(2 * settings.layers)
+        self.layers = nn.ModuleList(
+            TPSTLayer(settings.width, settings.heads, settings.history, settings.maps, gain, generator)
+            for _ in range(settings.layers)
+        )
+        self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
+
+    @property
+    def per_step(self) -> int:
+        """Tokens in one time step."""
+        return len(self.encoders)
+
+    def tokens(self, observation: Mapping[str, Tensor], noise: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Tokens (B, T, per_step, width) of raw observations (B, T, n) a feature; noise is added to scaled ones."""
+        found = [
+            encoder(observation[name.replace("/", ".")], None if noise is None else noise[name.replace("/", ".")])
+            for name, encoder in self.encoders.items()
+        ]
+        return torch.stack(found, 2)
+
+    def forward(
+        self,
+        observation: Mapping[str, Tensor],
+        embedding: Tensor,
+        mask: Tensor | None = None,
+        noise: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """What the head reads, (B, T, width), for whole windows.
+
+        Args:
+            observation: raw features, each (B, T, n).
+            embedding: unit sentence vectors (B, language).
+            mask: (B, T), False where a window reaches back before its episode.
+            noise: added to the scaled features, each (B, T, n).
+        """
+        steps = self.tokens(observation, noise)
+        batch, length, n, width = steps.shape
+        x = torch.cat([self.instruction(embedding), steps.reshape(batch, length * n, width)], 1)
+        hidden = None if mask is None else self._hidden(mask)
+        for layer in self.layers[:-1]:
+            h = norm(x)
+            x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, hidden))
+        last, h = self.layers[-1], norm(x)
+        # after the last layer only the tokens that become actions are read
+        bias = self._bias(last, length, hidden)[..., n::n, :]
+        x = last.attend(x[:, n::n], h[:, n::n], *last.keys(h), bias)
+        return norm(x)
+
+    def loss(
+        self,
+        observation: Mapping[str, Tensor],
+        embedding: Tensor,
+        action: Tensor,
+        mask: Tensor,
+        noise: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """The head's loss, averaged over the steps that are not padding. action: (B, T, A)."""
+        found = self.head.loss(self(observation, embedding, mask, noise), action)
+        return (found * mask).sum() / mask.sum()
+
+    def _hidden(self, mask: Tensor) -> Tensor:
+        """0 for a key that may be looked at, minus infinity for padding, (B, 1, 1, S); the instruction is never hidden."""
+        seen = torch.cat([mask.new_ones(len(mask), 1), mask.repeat_interleave(self.per_step, 1)], 1)
+        return torch.zeros(seen.shape, device=mask.device).masked_fill_(~seen, float("-inf"))[:, None, None]
+
+    def _bias(self, layer: TPSTLayer, length: int, hidden: Tensor | None) -> Tensor:
+        """The attention bias (B or 1, heads, S, S) of a window of `length` steps."""
+        index, outside = self._band(length)
+        steps = layer.distance[:, index].masked_fill(outside, float("-inf"))
+        steps = steps.repeat_interleave(self.per_step, 1).repeat_interleave(self.per_step, 2)
+        rows = torch.cat([layer.prefix[:, :, None].expand(-1, steps.shape[1], 1), steps], 2)
+        first = torch.full((len(steps), 1, rows.shape[2]), float("-inf"), device=rows.device)
+        first[:, :, 0] = 0.0
+        bias = torch.cat([first, rows], 1)[None]
+        return bias if hidden is None else bias + hidden
+
+    def _band(self, length: int) -> tuple[Tensor, Tensor]:
+        """Distance in steps between query and key, kept inside the table, and where the key is out of the band."""
+        at = torch.arange(length, device=self.layers[0].distance.device)
+        distance = at[:, None] - at[None]
+        history = self.settings.history
+        return distance.clamp(0, history - 1), (distance < 0) | (distance >= history)
+
+    # ---------------------------------------------------------------- growing
+
+    def maps(self) -> dict[str, nn.Module]:
+        """The transformer's maps by path ("layers.0.q", ...), as a method may replace them."""
+        return {f"layers.{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.layers) for name in MAPS}
+
+    def derive(self, replaced: Mapping[str, nn.Module]) -> Policy:
+        """A policy with the modules at these paths replaced; every other module is shared with this one, not copied."""
+        return _replace(self, replaced)  # pyright: ignore[reportReturnType]
+
+    def fused(self) -> Policy:
+        """The same policy with every grown map as one plain map of constants: what acts."""
+        grown = {path: map.fused() for path, map in self.maps().items() if isinstance(map, GrownPattention)}
+        return self.derive(grown)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every number that this policy computes with: equal fingerprints act bit for bit alike."""
+        found = hashlib.sha256(repr((self.shape, self.settings)).encode())
+        for name, tensor in sorted(self.fused().state_dict().items()):
+            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+
+MAPS = ("q", "k", "v", "o", "ffn")
+
+
+def _replace(module: nn.Module, replaced: Mapping[str, nn.Module]) -> nn.Module:
+    """A module with its own table of children, in which those at the given paths are others."""
+    made = copy.copy(module)
+    made._modules = dict(module._modules)
+    below: dict[str, dict[str, nn.Module]] = {}
+    for path, other in replaced.items():
+        name, _, rest = path.partition(".")
+        if rest:
+            below.setdefault(name, {})[rest] = other
+        else:
+            made._modules[name] = other
+    for name, part in below.items():
+        child = module._modules[name]
+        assert child is not None
+        made._modules[name] = _replace(child, part)
+    return made

@@ -1,0 +1,74 @@
+"""Recipes: functions that return a complete run configuration. The command line overrides single fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from skilltokens.methods import method_settings
+from skilltokens.settings import (
+    DemonstrationSettings,
+    EvaluateSettings,
+    PolicySettings,
+    RunSettings,
+    TrainSettings,
+)
+from skilltokens.suites import sequence
+from skilltokens.types import SettingError, nearest
+
+
+def demo(method: str) -> RunSettings[Any]:
+    """Four Meta-World skills in a few minutes: what forgetting looks like, and what it looks like without."""
+    return _metaworld(
+        method,
+        ("hammer", "push-wall", "faucet-close", "window-close"),
+        TrainSettings(iterations=300, first_iterations=500),
+        EvaluateSettings(points=3, films=True),
+    )
+
+
+def metaworld_cw10(method: str) -> RunSettings[Any]:
+    """Continual World's ten tasks, one after another from scratch (protocol A), state observations."""
+    return _metaworld(method, sequence("metaworld-cw10")[1], TrainSettings(), EvaluateSettings())
+
+
+def metaworld_cw20(method: str) -> RunSettings[Any]:
+    """Continual World's ten tasks, twice over: does a second pass cost anything?"""
+    return _metaworld(method, sequence("metaworld-cw20")[1], TrainSettings(), EvaluateSettings())
+
+
+def _metaworld(
+    method: str, tasks: tuple[str, ...], train: TrainSettings, evaluate: EvaluateSettings
+) -> RunSettings[Any]:
+    return RunSettings(
+        method=method_settings(method)(),
+        suite="metaworld",
+        tasks=tasks,
+        policy=PolicySettings(),
+        train=train,
+        evaluate=evaluate,
+        demonstrations=DemonstrationSettings(),
+    )
+
+
+RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
+    "demo": demo,
+    "metaworld-cw10": metaworld_cw10,
+    "metaworld-cw20": metaworld_cw20,
+}
+
+
+def recipe_names() -> dict[str, str]:
+    """Every recipe with its first line of help."""
+    return {name: (made.__doc__ or "").split("\n")[0] for name, made in RECIPES.items()}
+
+
+def recipe(name: str, method: str) -> RunSettings[Any]:
+    """The configuration of a recipe for a method.
+
+    Raises:
+        SettingError: either is unknown.
+    """
+    if name not in RECIPES:
+        raise SettingError(f"recipe {name!r} is unknown: {nearest(name, list(RECIPES))}")
+    return RECIPES[name](method)

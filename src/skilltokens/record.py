@@ -1,0 +1,181 @@
+"""run.json: what a run was, did and found, written after every lesson (docs/formats.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from skilltokens.demos.store import DemonstrationStore
+from skilltokens.files import read_json, write_json
+from skilltokens.methods import method_of
+from skilltokens.methods.base import Method, Training, count
+from skilltokens.settings import RunSettings
+from skilltokens.suites import load_suite
+from skilltokens.train import Record
+from skilltokens.types import RunError, Task
+
+SCHEMA = "skilltokens.run/1"
+FREE = {"evaluate": ("workers", "films"), "demonstrations": ("folder",)}
+"""Settings that change no number of a run: they may differ when a run goes on."""
+
+
+def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Sequence[Task]) -> dict[str, Any]:
+    """The run in a folder, or a new one.
+
+    Raises:
+        RunError: run.json is damaged, or of another configuration.
+    """
+    path = Path(folder) / "run.json"
+    config = json.loads(json.dumps(dataclasses.asdict(settings)))
+    name = method_of(settings.method)
+    if path.exists():
+        run = read_json(path, SCHEMA, RunError)
+        differences = _differences(
+            {"method": run["method"], **_fixed(run["config"])}, {"method": name, **_fixed(config)}
+        )
+        if differences:
+            raise RunError(
+                f"{folder} holds a run of another configuration ({'; '.join(differences[:3])}): give these settings to "
+                "go on with it, or choose a new folder with --out"
+            )
+        return run
+    return {
+        "schema": SCHEMA,
+        "recipe": recipe,
+        "method": name,
+        "suite": settings.suite,
+        "protocol": "A",
+        "observations": "state",
+        "seed": settings.seed,
+        "tasks": [{"name": task.name, "instruction": task.instruction} for task in tasks],
+        "demonstrations": {},
+        "evaluations": [],
+        "parameters": {"base": 0, "trained": [], "total": []},
+        "timing": {"train_s": [], "evaluate_s": [], "machine": machine()},
+        "learning": [],
+        "gradients": [],
+        "reuse": [],
+        "config": config,
+        "versions": versions() | load_suite(settings.suite).versions(),
+        "commit": commit(),
+        "started": now(),
+        "finished": None,
+    }
+
+
+def write(folder: Path, run: dict[str, Any]) -> None:
+    """Replaces run.json atomically."""
+    write_json(Path(folder) / "run.json", run, RunError)
+
+
+def note_demonstrations(run: dict[str, Any], stores: Sequence[DemonstrationStore]) -> None:
+    """Writes down what was learned from; a run that goes on must find the same demonstrations.
+
+    Raises:
+        RunError: they are others.
+    """
+    found = {
+        "source": stores[0].source,
+        "episodes": [store.episodes for store in stores],
+        "digest": [store.digest for store in stores],
+    }
+    if run["demonstrations"] not in ({}, found):
+        raise RunError(
+            "the demonstrations are others than those this run began with: restore them, or choose a new folder with --out"
+        )
+    run["demonstrations"] = found
+
+
+def note_lesson(
+    run: dict[str, Any], method: Method, training: Training, record: Record, train_s: float, evaluate_s: float
+) -> None:
+    """Appends a lesson's parameters, losses, gradient flow, reuse of rows and times."""
+    parameters = run["parameters"]
+    if not parameters["trained"]:
+        parameters["base"] = count(method.base)
+    parameters["trained"].append(sum(parameter.numel() for parameter in training.parameters()))
+    parameters["total"].append(method.stored())
+    run["learning"].append({"iterations": record.iterations, "loss": [round(x, 6) for x in record.loss]})
+    run["gradients"].append({"iterations": record.iterations, "layers": record.gradients})
+    reuse = method.reuse()
+    if reuse is not None:
+        run["reuse"].append(reuse)
+    run["timing"]["train_s"].append(round(train_s, 1))
+    run["timing"]["evaluate_s"].append(round(evaluate_s, 1))
+
+
+def same_bits(evaluations: Sequence[dict[str, Any]], entry: dict[str, Any]) -> int | None:
+    """The first cell that was rolled out with the same policy, bit for bit, on the same task and states."""
+    for index, other in enumerate(evaluations):
+        if "same_as" not in other and all(other[k] == entry[k] for k in ("task", "split", "policy", "actions")):
+            return index
+    return None
+
+
+def machine() -> dict[str, Any]:
+    """What the figures of time depend on."""
+    return {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    names = ("skilltokens", "torch", "numpy", "gymnasium", "sentence-transformers", "safetensors")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of a source checkout, with a plus where files differ from it; None for an installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", "src") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def now() -> str:
+    """The time in UTC."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _fixed(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the settings that change no number, flattened to dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{k}": v for k, v in value.items() if k not in FREE.get(name, ())}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]

@@ -1,0 +1,190 @@
+"""Every setting of a run, as frozen dataclasses; their field docstrings are the command's help.
+
+Nothing here imports torch, so that `skilltokens run RECIPE --help` answers at once. A recipe (recipes.py)
+returns a complete `RunSettings`; the command line overrides single fields; functions get the slice they need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """The transformer that every method learns in."""
+
+    width: int = 64
+    """Width of a token."""
+    layers: int = 3
+    """Number of transformer layers."""
+    heads: int = 4
+    """Attention heads; must divide the width."""
+    history: int = 10
+    """Time steps that a layer attends to, the current one included."""
+    maps: Literal["pattention", "linear"] = "pattention"
+    """The layers' maps: parameter tokens (TPST), or ordinary linear layers for comparisons."""
+    head: Literal["regression", "mixture"] = "regression"
+    """Action head: deterministic regression, or a Gaussian mixture that acts by its mode."""
+    modes: int = 5
+    """Modes of the mixture head."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The training loop: AdamW with a cosine rate."""
+
+    iterations: int = 600
+    """Optimizer steps for each new task (multitask: for each of its tasks, spent jointly)."""
+    first_iterations: int = 1000
+    """Optimizer steps for the first task, from scratch."""
+    rate: float = 1e-3
+    """Peak learning rate, where the method does not set its own."""
+    warmup: int = 20
+    """Steps of linear warm-up before the cosine."""
+    batch: int = 32
+    """Windows in a batch."""
+    window: int = 20
+    """Time steps in a training window; longer than the history, so that acting with a cache is exact."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of the trained parameters; frozen ones are in no optimizer group."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    observation_noise: float = 0.0
+    """Standard deviation of noise added to scaled observations while training."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 autocasts the forward pass; worth it on a GPU only."""
+    device: str = "cpu"
+    """Where to train and act: cpu, cuda or cuda:1."""
+    threads: int = 1
+    """Threads of torch while training; part of what a bit-exact repetition needs to keep."""
+    log_every: int = 50
+    """Steps between two records of loss and gradient flow."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """The rollout loop: how often, on which states and by how many processes."""
+
+    episodes: int = 20
+    """Test episodes in a cell."""
+    points: int = 6
+    """Points of the learning curve, evenly spaced from 0 to the end of training; 1 is the end alone."""
+    split: Literal["validation", "test"] = "test"
+    """Initial states to use: validation states choose settings, test states are reported."""
+    group: int = 10
+    """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
+    workers: int = 0
+    """Simulator processes; 0 steps them in this process. Results do not depend on it."""
+    films: bool = False
+    """Record one short film of each skill at the end."""
+    wordings: bool = True
+    """Count how often held-out wordings choose the right skill."""
+
+
+@dataclass(frozen=True)
+class DemonstrationSettings:
+    """The demonstrations that all methods share."""
+
+    episodes: int = 30
+    """Demonstrations a task."""
+    noise: float = 0.1
+    """Standard deviation of noise added to the expert's action while it demonstrates (recoveries)."""
+    seed: int = 0
+    """Seed of the demonstrations; the same for every method and every training seed."""
+    folder: str = "demos"
+    """Where stores are kept and looked for: FOLDER/SUITE/TASK."""
+
+
+@dataclass(frozen=True)
+class T2SSettings:
+    """T2S: a new skill adds a few parameter tokens and trains only those (and its own small head and encoders)."""
+
+    share: float = 0.08
+    """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
+    rate: float = 1e-2
+    """Peak learning rate of the new rows."""
+    own_rate: float = 1e-3
+    """Peak learning rate of the skill's own head, encoders and gates."""
+    own_head: bool = True
+    """A skill has its own action head, started as a copy."""
+    own_encoders: bool = True
+    """A skill has its own observation encoders, started as copies."""
+    gates: bool = False
+    """A skill has a factor of its own on each shared row (one number a row)."""
+    reuse: float = 0.0
+    """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
+    start: Literal["base", "nearest"] = "base"
+    """Whose head, encoders and gates a new skill starts from: the base's, or those of the skill that its instruction
+    is nearest to."""
+    base_rows: float = 1.0
+    """Share of the base's rows that Top-K selection keeps active; the base of one task has one key, so all is best."""
+    mu: float = 0.5
+    """The largest share of a skill's active rows in a map that may be new."""
+    place: Literal["all", "attention", "feed-forward"] = "all"
+    """Where new rows go: in proportion to the base's rows, or into one kind of map only."""
+    value_std: float = 0.05
+    """Standard deviation of a new row's values; its key starts at zero."""
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """LoRA: one low-rank adapter a skill on the frozen base, chosen by the instruction, of the same trained size."""
+
+    share: float = 0.08
+    """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
+    rate: float = 5e-3
+    """Peak learning rate of the adapters."""
+    own_rate: float = 1e-3
+    """Peak learning rate of the skill's own head and encoders."""
+    own_head: bool = True
+    """A skill has its own action head, started as a copy."""
+    own_encoders: bool = True
+    """A skill has its own observation encoders, started as copies."""
+
+
+@dataclass(frozen=True)
+class SequentialSettings:
+    """Fine-tune everything, task after task."""
+
+    rate: float = 1e-3
+    """Peak learning rate."""
+
+
+@dataclass(frozen=True)
+class MultitaskSettings:
+    """All tasks at once, with the budget of all: the upper bound."""
+
+    rate: float = 1e-3
+    """Peak learning rate."""
+
+
+@dataclass(frozen=True)
+class SingleTaskSettings:
+    """A policy of its own for every task, from scratch."""
+
+    rate: float = 1e-3
+    """Peak learning rate."""
+
+
+Method = TypeVar("Method")
+
+
+@dataclass(frozen=True)
+class RunSettings(Generic[Method]):
+    """One run: a method learns a sequence of tasks and is evaluated on the way."""
+
+    method: Method
+    """The method's own settings."""
+    suite: str = "metaworld"
+    """A suite by name; see `skilltokens list suites`."""
+    tasks: tuple[str, ...] = ()
+    """Tasks in the order they are learned; empty: all of the suite."""
+    seed: int = 0
+    """Seed of initial weights, new tokens and batches."""
+    encoder: str = "minilm"
+    """Sentence encoder: minilm (offline), or any sentence-transformers name or folder."""
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)

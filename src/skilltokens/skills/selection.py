@@ -1,0 +1,41 @@
+"""Selection by language: which skill an instruction means, and which older rows a new skill reuses.
+
+Both depend on the instruction and the stored embeddings alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skilltokens.types import Array
+
+
+def choose(embedding: Array, skills: Sequence[Array]) -> tuple[int, float]:
+    """The skill whose nearest wording has the largest cosine with the instruction; the newest one in a tie (a skill taught again).
+
+    Args:
+        embedding: unit vector (language,).
+        skills: for each skill the unit vectors of its wordings, (wordings, language).
+    Returns:
+        Its number and that cosine.
+    """
+    nearness = [float((wordings @ embedding).max()) for wordings in skills]
+    best = len(nearness) - 1 - int(np.argmax(nearness[::-1]))
+    return best, nearness[best]
+
+
+def top_rows(embedding: Array, keys: Array, owners: Array, k: int) -> Array:
+    """Top-K selection: the k rows whose language keys have the largest cosine with the instruction.
+
+    Args:
+        embedding: unit vector (language,).
+        keys: unit vectors (skills, language): the language key of every row that a skill learned.
+        owners: for each row of a map the skill that learned it (rows,).
+        k: how many rows at most.
+    Returns:
+        Row numbers, nearest first; rows of one key keep their order, of equal keys the older skill comes first.
+    """
+    nearness = (keys @ embedding)[owners]
+    return np.argsort(-nearness, kind="stable")[:k]

@@ -1,0 +1,103 @@
+"""A skill: what one task added to the base policy, and how the two make the policy that acts.
+
+A skill is data, not a model: named tensors, and for every map the rows of earlier skills that it reuses. `assemble`
+turns it into a policy that shares the base's modules and holds the skill's own. Rows are numbered in one pool a map:
+the base's rows first, then those of each later skill in the order learned; numbers never change.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skilltokens.model.pattention import GrownPattention, Pattention
+from skilltokens.model.policy import Policy
+from skilltokens.types import Array
+
+
+@dataclass(frozen=True)
+class Skill:
+    """What a library keeps of one skill. The first skill is the base itself: it has no tensors of its own."""
+
+    name: str
+    wordings: tuple[str, ...]
+    """The instruction, then the other wordings it was trained with."""
+    embeddings: Array
+    """Unit sentence vectors of the wordings (wordings, language). The first is the language key of the skill's rows."""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """Trained numbers by their name in the assembled policy: "layers.0.q.key", "head.map.weight", ..."""
+    active: Mapping[str, Array] = field(default_factory=dict)
+    """For each map, the pool's rows that it reuses, in the order of its computation (int64)."""
+
+    def rows(self, path: str) -> int:
+        """Specific rows in the map at `path`."""
+        key = self.tensors.get(f"{path}.key")
+        return 0 if key is None else len(key)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers trained for this skill."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+
+def pool_offsets(base: Policy, skills: Sequence[Skill], path: str) -> Array:
+    """Where each skill's rows begin in the pool of one map: (skills + 1,); the first entry's rows are the base's."""
+    map = base.maps()[path]
+    first = len(map.key) if isinstance(map, Pattention) else 0
+    return np.cumsum([0, first, *(skill.rows(path) for skill in skills[1:])])
+
+
+def pool(base: Policy, skills: Sequence[Skill], path: str, rows: Array) -> tuple[Tensor, Tensor]:
+    """Keys (n, d_in) and values (n, d_out) of the pool's rows with these numbers."""
+    map = base.maps()[path]
+    assert isinstance(map, Pattention)
+    offsets = pool_offsets(base, skills, path)
+    owner = np.searchsorted(offsets, rows, side="right") - 1
+    keys, values = map.key.new_empty(len(rows), map.key.shape[1]), map.value.new_empty(len(rows), map.value.shape[1])
+    for number in np.unique(owner):
+        at = torch.as_tensor(np.flatnonzero(owner == number))
+        mine = torch.as_tensor(rows[owner == number] - offsets[number])
+        tensors = skills[number].tensors
+        source = (map.key, map.value) if number == 0 else (tensors[f"{path}.key"], tensors[f"{path}.value"])
+        keys[at], values[at] = source[0].detach()[mine], source[1].detach()[mine]
+    return keys, values
+
+
+def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
+    """The policy that `skill` acts with: the base's modules, shared, and its own ones, holding its tensors.
+
+    Args:
+        base: the base policy.
+        skills: the library in the order learned, the base's skill first; only earlier skills' rows are read.
+    """
+    replaced: dict[str, torch.nn.Module] = {}
+    for path, map in base.maps().items():
+        if f"{path}.key" not in skill.tensors:
+            continue
+        assert isinstance(map, Pattention)
+        own = [skill.tensors.get(f"{path}.{name}") for name in ("key", "value", "gate")]
+        key, value, gate = (None if tensor is None else tensor.clone() for tensor in own)
+        assert key is not None and value is not None
+        replaced[path] = GrownPattention(map, *pool(base, skills, path, skill.active[path]), key, value, gate)
+    for path in own_modules(base):
+        tensors = {n[len(path) + 1 :]: t.clone() for n, t in skill.tensors.items() if n.startswith(f"{path}.")}
+        if tensors:
+            module = copy.deepcopy(base.get_submodule(path))
+            module.load_state_dict({**module.state_dict(), **tensors})
+            replaced[path] = module
+    return base.derive(replaced)
+
+
+def own_modules(base: Policy) -> list[str]:
+    """Modules outside the transformer that a skill may have of its own."""
+    return ["head", *(f"encoders.{name}" for name in base.encoders)]
+
+
+def trained(policy: Policy, skill: Skill) -> dict[str, torch.nn.Parameter]:
+    """The assembled policy's parameters that belong to the skill, by name."""
+    return {name: value for name, value in policy.named_parameters() if name in skill.tensors}

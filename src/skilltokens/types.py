@@ -1,0 +1,182 @@
+"""The words that all rooms share: features, tasks, episodes, suites, actors, and the errors a user may meet.
+
+This module imports nothing of the project. Feature names follow LeRobot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+STATE = "observation.state"
+ENVIRONMENT_STATE = "observation.environment_state"
+ACTION = "action"
+
+Split = Literal["train", "validation", "test"]
+"""Where an initial state comes from: demonstrations, choosing settings, reporting. The three never share a state."""
+
+Array = NDArray[Any]
+Observation = Mapping[str, Array]
+
+
+class SkilltokensError(Exception):
+    """A mistake that its user can mend. The message is one sentence: what is wrong, where, what to do."""
+
+
+class SettingError(SkilltokensError):
+    """An unknown or impossible recipe, method, suite, task or setting."""
+
+
+class DemonstrationError(SkilltokensError):
+    """A demonstration or a store of them that cannot be used."""
+
+
+class LanguageError(SkilltokensError):
+    """An instruction that cannot be embedded, or an encoder that is missing."""
+
+
+class SuiteError(SkilltokensError):
+    """A simulator that is not installed, or an environment that broke."""
+
+
+class LibraryError(SkilltokensError):
+    """A skill library that is damaged, foreign or of another make."""
+
+
+class RunError(SkilltokensError):
+    """A run folder or run.json that is damaged, or belongs to another configuration."""
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One array that every time step carries. `shape` is the shape of one step."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Constants of a robot and its workspace: the policy sees (x - center) / unit, entry by entry."""
+
+    center: tuple[float, ...]
+    unit: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a suite defines and a library learns.
+
+    `instruction` is the canonical sentence, `wordings` are others that may be trained on, and `held_out`
+    are wordings that are never trained on: they test whether the right skill is chosen.
+    """
+
+    name: str
+    instruction: str
+    wordings: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration. Every array is (steps, *feature shape); step t holds the observation and the action taken."""
+
+    features: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.features.values()), ()))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one rollout ended: after `steps` environment steps, by success or by the suite's limit."""
+
+    success: bool
+    steps: int
+
+
+class Environment(Protocol):
+    """One simulator with one task in it. It is made, stepped and closed inside a single process."""
+
+    def reset(self, split: Split, index: int) -> Observation:
+        """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
+        ...
+
+    def step(self, action: Array) -> tuple[Observation, bool]:
+        """Apply one action (A,), clipped to [-1, 1]; returns the next observation and the simulator's success flag."""
+        ...
+
+    def render(self) -> NDArray[np.uint8]:
+        """The scene now, (height, width, 3)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Suite(Protocol):
+    """A set of tasks on one robot. A suite object is small and picklable: workers make their own environments."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    features: Mapping[str, Feature]
+    """Every observation feature, and `action`."""
+    scales: Mapping[str, Scale]
+    """Constants for each observation feature."""
+    horizon: int
+    """The most steps an episode may take."""
+
+    def make(self, task: Task) -> Environment: ...
+
+    def versions(self) -> dict[str, str]:
+        """Versions of the simulator, the environments and the experts, as stored with demonstrations and runs."""
+        ...
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        """Successful expert episodes on initial states of the split "train", the same for the same arguments."""
+        ...
+
+
+class Actor(Protocol):
+    """A policy with one skill active, acting on a batch of fixed size in lock-step."""
+
+    def start(self, batch: int) -> Any:
+        """The memory of `batch` fresh episodes."""
+        ...
+
+    def act(self, observation: Observation, memory: Any) -> Array:
+        """Actions (batch, A) in [-1, 1] for observations (batch, *shape); `memory` moves on one step in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of news from a loop, for progress bars and logs. `done` and `total` are in the loop's own unit."""
+
+    stage: str
+    done: int
+    total: int
+    note: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+Report = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """The Report that tells nobody."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """A clause that helps with a mistyped name: `did you mean 'push'?`, or the list of what is known."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    shown = ", ".join(sorted(known)[:12])
+    return f"known are {shown}{', ...' if len(known) > 12 else ''}"
