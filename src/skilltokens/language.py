@@ -119,7 +119,7 @@ def checked(instruction: str) -> str:
             f"the instruction {text[:40]!r}... has {len(text)} characters where {LONGEST} are the most: shorten it"
         )
     if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise LanguageError(f"the instruction {ascii(text[:40])} is not valid text: write it again")
+        raise LanguageError(f"the instruction {text[:40]!a} is not valid text: write it again")
     return text
 
 
@@ -192,27 +192,27 @@ def _sentence_transformer(name: str, place: str) -> Encode:
 
     The random state of torch is put back afterwards: whether a text was cached must not change a run.
     """
-    for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ[variable] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import torch
+        from huggingface_hub import snapshot_download
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
     except ImportError as problem:
         raise LanguageError(
             f"the sentence encoder {name!r} needs sentence-transformers: run `pip install sentence-transformers`"
         ) from problem
-    folder = Path(place).expanduser()
+    logging.disable_progress_bar()
     try:
+        folder = Path(place).expanduser()
+        if not folder.is_dir():  # a hub name: only what was downloaded before
+            folder = Path(snapshot_download(place, local_files_only=True))
         with torch.random.fork_rng(devices=[]):
-            model = SentenceTransformer(
-                str(folder) if folder.is_dir() else place, device="cpu", local_files_only=True
-            ).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as problem:
-        reason = str(problem).strip().splitlines()[0][:160] if str(problem).strip() else type(problem).__name__
+            model = SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
+    except Exception as problem:  # a damaged model fails in as many ways as it has files
         raise LanguageError(
-            f"the sentence encoder {name!r} is not on this machine or is damaged ({reason}): give 'minilm', a "
-            "sentence-transformers folder, or a model that is already downloaded"
+            f"the sentence encoder {name!r} is not on this machine or is damaged ({type(problem).__name__}): give "
+            "'minilm', the folder of a sentence-transformers model, or the name of one that is already downloaded"
         ) from problem
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ Nothing here imports a simulator; a suite imports its own when it makes an envir
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from skilltokens.types import SettingError, Suite, SuiteError, Task, nearest
@@ -73,17 +73,16 @@ def sequence(name: str) -> tuple[str, tuple[str, ...]]:
     return suite, _load(place)
 
 
-def find_tasks(suite: Suite, names: Sequence[str] = ()) -> tuple[Task, ...]:
-    """The suite's tasks of these names, in this order; all of them where no name is given.
+def task_of(suite: Suite, name: str) -> Task:
+    """The suite's task of that name.
 
     Raises:
-        SettingError: the suite has no task of such a name.
+        SettingError: there is no such task.
     """
-    known = {task.name: task for task in suite.tasks}
-    for name in names:
-        if name not in known:
-            raise SettingError(f"suite {suite.name!r} has no task {name!r}: {nearest(name, list(known))}")
-    return tuple(known[name] for name in names) if names else tuple(suite.tasks)
+    for task in suite.tasks:
+        if task.name == name:
+            return task
+    raise SettingError(f"suite {suite.name!r} has no task {name!r}: {nearest(name, [t.name for t in suite.tasks])}")
 
 
 def _load(place: str):
