@@ -40,6 +40,9 @@ CW20 = CW10 * 2
 AFTER_SUCCESS = 10
 """Steps that a demonstration goes on after success, so that a policy learns to stay there."""
 
+EXPERTS = "1"
+"""Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
+
 _WORKSPACE = (0.0, 0.65, 0.12)
 """The middle of where hands and objects move, in metres: Meta-World's table, the same for every task."""
 _REACH = 0.06
@@ -87,9 +90,10 @@ class MetaWorld:
     def versions(self) -> dict[str, str]:
         """Versions of Meta-World (environments and experts) and MuJoCo. Raises SuiteError where one is missing."""
         try:
-            return {package: importlib.metadata.version(package) for package in ("metaworld", "mujoco")}
+            found = {package: importlib.metadata.version(package) for package in ("metaworld", "mujoco")}
         except importlib.metadata.PackageNotFoundError as problem:
             raise _not_installed() from problem
+        return {**found, "metaworld-experts": EXPERTS}
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         """Episodes in which Meta-World's scripted expert succeeds; the first n are the same whatever comes after.

@@ -7,6 +7,7 @@ them, over 100 without, at 160 x 160) and show nothing that a film of a skill ne
 from __future__ import annotations
 
 import ctypes.util
+import importlib
 import os
 import sys
 from typing import Any
@@ -34,8 +35,7 @@ class Pictures:
 
     def __init__(self, model: Any, camera: str, height: int, width: int) -> None:
         """Raises SuiteError where this machine cannot render."""
-        import mujoco
-
+        mujoco: Any = importlib.import_module("mujoco")  # type checkers do not see the names of this binary module
         model.vis.quality.offsamples = 0
         try:
             self._renderer = mujoco.Renderer(model, height=height, width=width)
