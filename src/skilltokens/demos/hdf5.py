@@ -14,9 +14,7 @@ feature each key came from, so an import gives the same store back, down to its 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from skilltokens.demos.disk import QuietDisk
 from skilltokens.demos.layout import OWN, Keys, demo_names, member, opened, own_entry, plan, read_demo, shown_task
 from skilltokens.demos.rules import OBSERVATION
 from skilltokens.demos.store import DemonstrationStore, same_features, write_store
@@ -125,20 +124,36 @@ def export_hdf5(
             raise DemonstrationError(f"two of the stores hold the task {name!r}: export them to files of their own")
     if path.is_dir():
         raise DemonstrationError(f"{path} is a folder: name a file such as {path / 'demos.hdf5'}")
-    with replacing(path, DemonstrationError) as fresh, _disk_errors(), h5py.File(fresh, "w") as file:
-        data = file.create_group("data")
-        first = 0
-        for store in stores:
-            for number, episode in enumerate(store):
-                report(Progress("export", number, store.episodes, store.task.name))
-                _write_demo(data.create_group(f"demo_{first + number}"), episode, store.task, next_observations)
-            demos = [f"demo_{first + number}".encode() for number in range(store.episodes)]
-            file.create_dataset(f"mask/{store.task.name}", data=np.array(demos))
-            first += store.episodes
-        data.attrs["total"] = sum(store.steps for store in stores)
-        # Type 2 is robomimic's number for a Gymnasium environment.
-        data.attrs["env_args"] = json.dumps({"env_name": names[0], "type": 2, "env_kwargs": {}})
-        data.attrs[OWN] = json.dumps(_own(stores, features))
+    with replacing(path, DemonstrationError) as fresh, QuietDisk(fresh) as disk:
+        # HDF5 crashes the process when a write fails while it closes a file, so the disk hides its
+        # failures from it; what was written then is thrown away.
+        with h5py.File(disk, "w") as file:
+            _write_all(file, stores, features, next_observations, disk, report)
+        disk.check()
+
+
+def _write_all(
+    file: h5py.File,
+    stores: Sequence[DemonstrationStore],
+    features: Mapping[str, Feature],
+    next_observations: bool,
+    disk: QuietDisk,
+    report: Report,
+) -> None:
+    data = file.create_group("data")
+    first = 0
+    for store in stores:
+        for number, episode in enumerate(store):
+            report(Progress("export", number, store.episodes, store.task.name))
+            _write_demo(data.create_group(f"demo_{first + number}"), episode, store.task, next_observations)
+            disk.check()
+        demos = [f"demo_{first + number}".encode() for number in range(store.episodes)]
+        file.create_dataset(f"mask/{store.task.name}", data=np.array(demos))
+        first += store.episodes
+    data.attrs["total"] = sum(store.steps for store in stores)
+    # Type 2 is robomimic's number for a Gymnasium environment.
+    data.attrs["env_args"] = json.dumps({"env_name": stores[0].task.name, "type": 2, "env_kwargs": {}})
+    data.attrs[OWN] = json.dumps(_own(stores, features))
 
 
 def _write_demo(demo: h5py.Group, episode: Episode, task: Task, next_observations: bool) -> None:
@@ -176,17 +191,3 @@ def _own(stores: Sequence[DemonstrationStore], features: Mapping[str, Feature]) 
             for store in stores
         },
     }
-
-
-@contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
-    """HDF5 reports a failed write in words of its own, as OSError or RuntimeError: give the errno back its place."""
-    try:
-        yield
-    except (OSError, RuntimeError) as problem:
-        full = f"errno = {errno.ENOSPC}" in str(problem) or "No space left" in str(problem)
-        raise OSError(errno.ENOSPC if full else errno.EIO, _brief(problem, full)) from problem
-
-
-def _brief(problem: Exception, full: bool) -> str:
-    return "no space left on the disk" if full else str(problem).split("\n", 1)[0][:160]

@@ -262,8 +262,9 @@ def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
     file = path / f"{name}.npy"
     try:
         array = np.lib.format.open_memmap(file, mode="r")
-    except (OSError, ValueError) as problem:
-        raise DemonstrationError(f"{file} cannot be read ({problem}): restore it or make the store again") from problem
+    except Exception as problem:  # NumPy parses the header as Python text, and fails in as many ways as Python can
+        reason = str(problem).split("\n", 1)[0][:160] or type(problem).__name__
+        raise DemonstrationError(f"{file} cannot be read ({reason}): restore it or make the store again") from problem
     if array.dtype != np.dtype(dtype) or array.shape != shape:
         raise DemonstrationError(
             f"{file} holds {array.dtype} {array.shape} where the header says {dtype} {shape}: "

@@ -1,0 +1,159 @@
+"""Whatever happens to a store's files, checking it says so in sentences that name the place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.demos.making import make_store
+
+from skilltokens.demos import DemonstrationStore, check, checks
+from skilltokens.demos.header import seal
+from skilltokens.files import digest
+from skilltokens.types import ACTION, STATE, DemonstrationError
+
+FILES = ["header.json", "offsets.npy", f"{STATE}.npy", f"{ACTION}.npy"]
+
+
+def reseal(path: Path) -> None:
+    """Makes digests right again, as a careless program that writes stores itself would."""
+    header = json.loads((path / "header.json").read_text())
+    for name, entry in header["files"].items():
+        entry.update(bytes=(path / name).stat().st_size, sha256=digest(path / name))
+    header["digest"] = seal(header)
+    (path / "header.json").write_text(json.dumps(header))
+
+
+def alter(path: Path, feature: str, row: int, value: float) -> None:
+    array = np.load(path / f"{feature}.npy")
+    array[row, 0] = value
+    np.save(path / f"{feature}.npy", array)
+    reseal(path)
+
+
+def test_a_sound_store_has_no_findings(tmp_path: Path) -> None:
+    assert check(make_store(tmp_path / "push", images=True).path) == []
+
+
+@given(file=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(max_examples=150, deadline=None)
+def test_any_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, file: str, place: float, bit: int) -> None:
+    path = make_store(tmp_path_factory.mktemp("flip") / "push").path
+    content = bytearray((path / file).read_bytes())
+    position = int(place * len(content))
+    before = json.loads(bytes(content)) if file == "header.json" else None
+    content[position] ^= 1 << bit
+    (path / file).write_bytes(content)
+    findings = check(path)
+    if before is not None and not findings:  # white space of the header may change: it means the same
+        assert json.loads(bytes(content)) == before
+    else:
+        assert findings
+        assert all(str(path) in finding and "\n" not in finding for finding in findings)
+
+
+@given(file=st.sampled_from(FILES), kept=st.floats(0, 0.99))
+@settings(max_examples=60, deadline=None)
+def test_any_truncated_file_is_refused_when_opening(
+    tmp_path_factory: pytest.TempPathFactory, file: str, kept: float
+) -> None:
+    path = make_store(tmp_path_factory.mktemp("cut") / "push").path
+    content = (path / file).read_bytes()
+    (path / file).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DemonstrationError, match="truncated or altered"):
+        DemonstrationStore.open(path)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_missing_file_is_named(tmp_path: Path, file: str) -> None:
+    path = make_store(tmp_path / "push").path
+    (path / file).unlink()
+    (finding,) = check(path)
+    assert str(path / file) in finding
+
+
+def test_values_are_checked_even_where_the_digests_are_right(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "push", (5, 1, 8)).path
+    alter(path, STATE, 7, np.nan)
+    alter(path, ACTION, 5, 1.25)
+    findings = check(path)
+    assert len(findings) == 2
+    assert "episode 2, step 1, feature 'observation.state' holds nan" in findings[0]
+    assert "episode 1, step 0, feature 'action' holds 1.25, outside [-1, 1]" in findings[1]
+    with pytest.raises(DemonstrationError, match="holds nan"):
+        DemonstrationStore.open(path).verify()
+
+
+def test_a_wrong_value_is_found_in_any_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_PIECE", 64)
+    path = make_store(tmp_path / "push", (5, 1, 8)).path
+    alter(path, STATE, 13, np.inf)
+    (finding,) = check(path)
+    assert "episode 2, step 7, feature 'observation.state' holds inf" in finding
+
+
+@pytest.mark.parametrize(
+    ("offsets", "message"),
+    [([0, 5, 5, 14], "episode 1 is empty"), ([0, 6, 5, 14], "episode 1 is empty"), ([1, 5, 6, 14], "run from 1 to 14")],
+)
+def test_offsets_that_are_no_episodes_are_named(tmp_path: Path, offsets: list[int], message: str) -> None:
+    path = make_store(tmp_path / "push", (5, 1, 8)).path
+    np.save(path / "offsets.npy", np.array(offsets))
+    reseal(path)
+    (finding,) = check(path)
+    assert message in finding
+
+
+def change_header(path: Path, **changes) -> None:
+    header = json.loads((path / "header.json").read_text())
+    header.update(changes)
+    (path / "header.json").write_text(json.dumps(header))
+
+
+def test_a_header_that_was_edited_or_is_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "push").path
+    change_header(path, task={"name": "push-v3", "instruction": "open", "wordings": [], "held_out": []})
+    assert "header.json is truncated or altered" in check(path)[0]
+    change_header(path, schema="skilltokens.demonstrations/9")
+    assert "has schema 'skilltokens.demonstrations/9'" in check(path)[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"features": 3}, {"files": {}}, {"task": {}}, {"episodes": 0}, {"episodes": "3"}, {"features": {"action": {}}}],
+)
+def test_a_header_by_other_rules_is_one_sentence(tmp_path: Path, changes: dict) -> None:
+    path = make_store(tmp_path / "push").path
+    change_header(path, **changes)
+    header = json.loads((path / "header.json").read_text())
+    change_header(path, digest=seal(header))
+    (finding,) = check(path)
+    assert str(path) in finding
+
+
+def test_an_array_of_pickled_objects_is_refused_unread(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "push").path
+    np.save(path / f"{STATE}.npy", np.full((14, 4), None), allow_pickle=True)
+    reseal(path)
+    (finding,) = check(path)
+    assert "cannot be read" in finding
+
+
+def test_an_array_that_differs_from_the_header_is_refused(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "push").path
+    np.save(path / f"{STATE}.npy", np.zeros((14, 5), dtype=np.float32))
+    reseal(path)
+    assert "holds float32 (14, 5) where the header says float32 (14, 4)" in check(path)[0]
+
+
+def test_what_is_no_store_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file.hdf5").write_bytes(b"hello")
+    shutil.copytree(make_store(tmp_path / "push").path, tmp_path / "copy")
+    assert "is a file, not a demonstration store" in check(tmp_path / "file.hdf5")[0]
+    assert "does not exist" in check(tmp_path / "nowhere")[0]
+    assert check(tmp_path / "copy") == []

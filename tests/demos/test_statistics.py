@@ -1,0 +1,75 @@
+"""Scales from a user's demonstrations, and the facts that `info` tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.demos.making import PUSH, make_store
+
+from skilltokens.demos import info, statistics, workspace_statistics, write_store
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Episode, Feature
+
+
+def store_with(path: Path, states: np.ndarray):
+    features = {STATE: Feature((states.shape[1],)), ACTION: Feature((1,))}
+    episodes = [Episode({STATE: states, ACTION: np.zeros((len(states), 1))})]
+    return write_store(path, episodes, task=PUSH, features=features, source="human", suite="own")
+
+
+def test_scales_are_mean_and_deviation_of_observation_vectors(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "push", (50, 70), images=True)
+    scales = workspace_statistics([store], floor=0.0)
+    assert scales.keys() == {STATE, ENVIRONMENT_STATE}
+    for name, scale in scales.items():
+        np.testing.assert_allclose(scale.center, np.mean(store[name], axis=0, dtype=np.float64))
+        np.testing.assert_allclose(scale.unit, np.std(store[name], axis=0, dtype=np.float64))
+
+
+def test_every_store_weighs_the_same_whatever_its_length(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    one = random.normal(0, 1, size=(10, 2)).astype(np.float32)
+    two = random.normal(5, 2, size=(500, 2)).astype(np.float32)
+    scale = workspace_statistics([store_with(tmp_path / "1", one), store_with(tmp_path / "2", two)])[STATE]
+    weighed = np.concatenate([np.repeat(one, 50, axis=0), two]).astype(np.float64)
+    np.testing.assert_allclose(scale.center, weighed.mean(axis=0))
+    np.testing.assert_allclose(scale.unit, weighed.std(axis=0))
+
+
+def test_entries_that_hardly_move_get_a_unit_like_the_others(tmp_path: Path) -> None:
+    states = np.zeros((100, 3), dtype=np.float32)
+    states[:, 0] = np.linspace(-1, 1, 100)
+    states[:, 1] = 1e-6 * states[:, 0]
+    states[:, 2] = 0.12
+    scale = workspace_statistics([store_with(tmp_path / "push", states)])[STATE]
+    assert scale.unit[1] == scale.unit[2] == pytest.approx(statistics.FLOOR * scale.unit[0])
+    still = workspace_statistics([store_with(tmp_path / "still", np.full((9, 2), 3.0))])[STATE]
+    assert (still.center, still.unit) == ((3.0, 3.0), (1.0, 1.0))
+
+
+def test_pieces_give_the_same_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store(tmp_path / "push", (50, 70))
+    whole = workspace_statistics([store])
+    monkeypatch.setattr(statistics, "_PIECE", 100)
+    for name, scale in workspace_statistics([store]).items():
+        np.testing.assert_allclose(scale.center, whole[name].center)
+        np.testing.assert_allclose(scale.unit, whole[name].unit)
+
+
+def test_info_tells_the_facts_and_is_json(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "push", (5, 1, 9), images=True)
+    told = json.loads(json.dumps(info(store.path)))
+    assert (told["task"], told["instruction"], told["suite"]) == ("push-v3", PUSH.instruction, "toy")
+    assert (told["episodes"], told["steps"]) == (3, 15)
+    assert told["lengths"] == {"least": 1, "mean": 5.0, "most": 9}
+    assert told["features"][STATE]["most"] == pytest.approx(float(store[STATE].max()))
+    assert told["features"]["observation.images.front"] == {"shape": [5, 4, 3], "dtype": "uint8"}
+    assert told["bytes"] == sum(file.stat().st_size for file in store.path.glob("*.npy"))
+    assert told["digest"] == store.digest
+
+
+def test_info_of_nothing_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DemonstrationError, match="does not exist: check the path"):
+        info(tmp_path / "nowhere")
