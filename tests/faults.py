@@ -16,9 +16,10 @@ from skilltokens.types import STATE, Array, Observation, Split, SuiteError, Task
 
 @dataclass
 class Faulty(Toy):
-    """Episode 3 goes wrong in the way that `fault` names. `folder` counts how often, as one file each time."""
+    """Episode 3 goes wrong at step `at`, in the way that `fault` names. `folder` counts how often, a file each time."""
 
     fault: str = ""
+    at: int = 4
     folder: str = ""
     name: str = "faulty"
 
@@ -44,7 +45,7 @@ class FaultyTable(Table):
         if self.suite.fault == "slow":
             time.sleep(0.01)
             return observation, False
-        if self.index == 3 and self.steps == 4:
+        if self.index == 3 and self.steps == self.suite.at:
             return self._go_wrong(dict(observation)), success
         return observation, success
 

@@ -85,6 +85,20 @@ def test_the_expert_solves_every_task_within_the_horizon() -> None:
         assert all(outcome.success and 0 < outcome.steps < SUITE.horizon for outcome in outcomes)
 
 
+def test_an_episode_is_what_a_plain_loop_over_one_environment_gives() -> None:
+    with Pool(SUITE) as pool:
+        endings = play(EXPERT, pool, TASK, "validation", range(8), group=3)
+    for index, ending in endings.items():
+        table, success, steps = SUITE.make(TASK), False, 0
+        observation = table.reset("validation", index)
+        while not success and steps < SUITE.horizon:
+            batch = {name: value[None] for name, value in observation.items()}
+            observation, success = table.step(EXPERT.act(batch, [0])[0])
+            steps += 1
+        assert ending.outcome == Outcome(success, steps)
+        assert all(np.array_equal(ending.observation[name], observation[name]) for name in observation)
+
+
 def test_the_purity_tests_can_fail(together: dict[int, tuple[Outcome, bytes]]) -> None:
     """Another batch shape does change the bits of this network, so fixed shapes are needed and tested."""
     with Pool(SUITE) as pool:
@@ -249,12 +263,21 @@ def test_a_simulator_that_will_not_close_does_not_hide_what_went_wrong_before() 
             evaluate(ToyExpert(TASKS[1]), suite, TASKS[1], "test", [0], pool=pool)
 
 
-def test_episodes_of_a_worker_that_dies_once_are_run_again(tmp_path: Path) -> None:
-    suite = Faulty(fault="exits once", folder=str(tmp_path))
+class Hesitant(ToyExpert):
+    """Pushes harder from step to step, so that its memory matters."""
+
+    def act(self, observation: Observation, memory: list[int]) -> Array:
+        return super().act(observation, memory) * min(1.0, 0.2 * memory[0])
+
+
+def test_episodes_of_a_worker_that_dies_once_are_run_again_from_their_start(tmp_path: Path) -> None:
+    actor = Hesitant(TASK)
+    healthy = evaluate(actor, SUITE, TASK, "test", range(9), group=3)
+    suite = Faulty(fault="exits once", folder=str(tmp_path), at=healthy[3].steps)
+    assert healthy[3].steps > min(healthy[4].steps, healthy[5].steps), "one has ended before the worker dies"
     news: list[Progress] = []
     with Pool(suite, 2) as pool:
-        outcomes = evaluate(EXPERT, suite, TASK, "test", range(9), group=3, pool=pool, report=news.append)
-    assert outcomes == evaluate(EXPERT, SUITE, TASK, "test", range(9), group=3)
+        assert evaluate(actor, suite, TASK, "test", range(9), group=3, pool=pool, report=news.append) == healthy
     assert len(list(tmp_path.iterdir())) == 2
     assert [one.note for one in news if "exit code 7" in one.note]
     assert news[-1].done == news[-1].total == 9
@@ -280,6 +303,15 @@ def test_a_worker_that_dies_while_idle_is_replaced() -> None:
         os.kill(worker.pid or 0, signal.SIGKILL)
         worker.join()
         assert evaluate(EXPERT, SUITE, TASK, "test", range(3), pool=pool) == before
+
+
+def test_a_worker_ignores_ctrl_c_which_is_for_its_parent() -> None:
+    with Pool(SUITE, 1) as pool:
+        evaluate(EXPERT, SUITE, TASK, "test", range(3), pool=pool)
+        (worker,) = multiprocessing.active_children()
+        os.kill(worker.pid or 0, signal.SIGINT)
+        evaluate(EXPERT, SUITE, TASK, "test", range(3), pool=pool)
+        assert multiprocessing.active_children() == [worker]
 
 
 def test_environments_are_kept_within_a_task_and_closed_with_it() -> None:
