@@ -160,6 +160,8 @@ def read_demo(path: Path, demo: h5py.Group, made: Keys, features: Mapping[str, F
     """One demo as an episode that obeys every rule of the store."""
     place = f"{path}: {demo.name}"
     actions = _rows(path, dataset(path, demo, "actions"))
+    if len(actions) == 0:
+        raise DemonstrationError(f"{place} is empty: leave it out")
     said = demo.attrs.get("num_samples", len(actions))
     if said != len(actions):
         raise DemonstrationError(f"{place} has {len(actions)} actions where num_samples says {said}: repair the file")
@@ -189,6 +191,8 @@ def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
 
 def _joined(path: Path, observed: h5py.Group, group: Sequence[str]) -> Feature:
     """The feature that the keys `group` make: a vector of floats, or one image."""
+    if not group:
+        raise DemonstrationError(f"{path}: a feature names no key: choose from {_listed(list(map(str, observed)))}")
     members = [dataset(path, observed, key) for key in group]
     if len(members) == 1 and members[0].dtype == np.uint8 and members[0].ndim == 4:
         return Feature(tuple(members[0].shape[1:]), "uint8")
