@@ -7,10 +7,13 @@ Nothing here imports a simulator; a suite imports its own when it makes an envir
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Any
 
-from skilltokens.types import SettingError, Suite, SuiteError, Task, nearest
+from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError, Task, nearest
 
 GROUP = "skilltokens.suites"
 
@@ -36,24 +39,37 @@ def suite_names() -> dict[str, str]:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite of that name.
+    """The suite of that name, or at the place "module:name" (a Suite, or a callable that returns one).
 
     Raises:
         SettingError: there is no such suite.
-        SuiteError: another package's suite cannot be loaded.
+        SuiteError: a suite of another package or module cannot be loaded.
     """
     if name in _SUITES:
         return _load(_SUITES[name][0])()
+    if ":" in name:
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # a command, unlike a script, does not look for modules where it is started
+        return _foreign(name, lambda: _load(name))
     for entry in entry_points(group=GROUP, name=name):
-        try:
-            make: Callable[[], Suite] = entry.load()
-            suite = make()
-        except Exception as problem:  # another package's code: whatever it raises, the user gets one sentence
-            raise SuiteError(f"suite {name!r} of {entry.value} could not be loaded ({problem}): mend it") from problem
-        if not isinstance(suite, Suite):
-            raise SuiteError(f"{entry.value}, registered as suite {name!r}, does not return a Suite: see the docs")
-        return suite
-    raise SettingError(f"there is no suite {name!r}: {nearest(name, list(suite_names()))}")
+        return _foreign(name, entry.load)
+    known = nearest(name, list(suite_names()))
+    raise SettingError(f"there is no suite {name!r}: {known} (a suite of your own is called module:name)")
+
+
+def _foreign(name: str, load: Callable[[], Any]) -> Suite:
+    """A suite of somebody else's code: whatever it raises, its user gets one sentence."""
+    try:
+        found = load()
+        suite = found() if callable(found) else found
+    except SkilltokensError:
+        raise
+    except Exception as problem:
+        reason = f"{type(problem).__name__}: {problem}"
+        raise SuiteError(f"the suite {name!r} could not be loaded ({reason}): check its name and its code") from problem
+    if not isinstance(suite, Suite):
+        raise SuiteError(f"{name!r} is no Suite but a {type(suite).__name__}: see docs/adding-a-suite.md")
+    return suite
 
 
 def sequence_names() -> tuple[str, ...]:

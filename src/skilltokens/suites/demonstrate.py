@@ -51,9 +51,9 @@ def demonstrations(
 ) -> list[DemonstrationStore]:
     """One store for each of `tasks`, in their order; a task that comes twice gives the same store twice.
 
-    A suite that brings its users' own demonstrations (it has a method `store(task)`, such as `GymnasiumSuite`) is
-    asked for them, and they are taken as they are. Otherwise a store in the folder is used if it was made with the
-    same settings and versions, or if its source is not a script; what is missing is made by `suite.demonstrate`.
+    A suite may bring demonstrations of its own: it is asked by its method `store(task)`, if it has one, and what that
+    returns is taken as it is. Otherwise a store in the folder is used if it was made with the same settings and
+    versions, or if its source is not a script; what is missing is made by `suite.demonstrate`.
 
     Args:
         report: told of every episode; `done` and `total` count the episodes of all tasks that are missing.
@@ -66,10 +66,8 @@ def demonstrations(
         SuiteError: the simulator is missing or failed, or a process died twice.
     """
     _check(settings)
-    own: Callable[[Task], DemonstrationStore] | None = getattr(suite, "store", None)
-    if own is not None:
-        return [own(task) for task in tasks]
-    found = {task: _existing(suite, task, settings) for task in tasks}
+    own: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
+    found = {task: own(task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
     missing = [task for task, store in found.items() if store is None]
     if missing:
         if workers is None:

@@ -7,7 +7,6 @@ CW20 is Continual World's (arXiv 2105.10919).
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skilltokens.suites.metaworld_wordings import TASKS
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Episode, Feature, Scale, Split, SuiteError, Task
+from skilltokens.suites.seeding import episode_seed
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Episode, Feature, Scale, SuiteError, Task
 
 if TYPE_CHECKING:
     from skilltokens.suites.metaworld_environment import MetaWorldEnvironment
@@ -122,11 +122,6 @@ class MetaWorld:
                     yield episode
         finally:
             environment.close()
-
-
-def episode_seed(suite: str, task: str, split: Split, index: int) -> int:
-    """The seed of an initial state: 64 bits of SHA-256, the same on every machine and in every process."""
-    return int.from_bytes(hashlib.sha256(f"{suite}/{task}/{split}/{index}".encode()).digest()[:8], "big")
 
 
 def _attempt(environment: MetaWorldEnvironment, expert: object, index: int, noise: float) -> Episode | None:

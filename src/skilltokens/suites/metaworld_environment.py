@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.suites.rendering import Pictures, choose_backend
+from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, Observation, Split, SuiteError
 
 choose_backend()
@@ -55,8 +56,6 @@ class MetaWorldEnvironment:
 
     def reset(self, split: Split, index: int) -> Observation:
         """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
-        from skilltokens.suites.metaworld import episode_seed
-
         self.raw = self._start(episode_seed("metaworld", self.task, split, index))
         self._steps = 0
         return _features(self.raw)

@@ -1,0 +1,108 @@
+"""Does a suite keep the protocol? `check` finds the mistakes that would quietly spoil an experiment."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+
+import numpy as np
+
+from skilltokens.types import ACTION, Environment, Observation, Split, Suite, SuiteError, Task
+
+STEPS = 5
+"""Steps that two rollouts of the same episode are compared over."""
+
+
+def check(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
+    """Tries every task (or those given) in this process: a few resets and steps each.
+
+    It checks that observations are what the suite declares, that an episode is the same in a fresh environment, after
+    other episodes and again, that other indices and splits give other initial states, and that worker processes can
+    be given the suite.
+
+    Raises:
+        SuiteError: the first thing that is wrong.
+    """
+    try:
+        pickle.dumps(suite)
+    except Exception as problem:  # anything a user's class may raise
+        raise SuiteError(
+            f"suite {suite.name!r} cannot be sent to worker processes ({problem}): define its functions and classes at "
+            "the top of a module"
+        ) from problem
+    for name, feature in suite.features.items():
+        if name != ACTION and len(feature.shape) == 1 and feature.dtype.startswith("float"):
+            scale = suite.scales.get(name)
+            width = feature.shape[0]
+            if scale is None or len(scale.center) != width or len(scale.unit) != width or min(scale.unit) <= 0:
+                raise SuiteError(f"suite {suite.name!r} needs a scale of {width} positive units for {name!r}")
+    for task in suite.tasks if tasks is None else tasks:
+        _check_task(suite, task)
+
+
+def _check_task(suite: Suite, task: Task) -> None:
+    first, second = suite.make(task), suite.make(task)
+    try:
+        alone = _rollout(suite, task, first, "test", 0)
+        runs = {
+            "again": _rollout(suite, task, first, "test", 0),
+            "after another episode": [
+                _rollout(suite, task, first, "train", 3),
+                _rollout(suite, task, first, "test", 0),
+            ][1],
+            "in another environment, after another episode": [
+                _rollout(suite, task, second, "validation", 1),
+                _rollout(suite, task, second, "test", 0),
+            ][1],
+        }
+        for when, run in runs.items():
+            for step, (one, other) in enumerate(zip(alone, run, strict=True)):
+                for name in one:
+                    if not np.array_equal(one[name], other[name]):
+                        raise SuiteError(
+                            f"{suite.name} task {task.name!r} is not repeatable: at step {step}, {name} of test "
+                            f"episode 0 is another {when}; draw all randomness from the seed of reset, "
+                            "and reset all state"
+                        )
+        starts: list[tuple[Split, int]] = [("test", 1), ("validation", 0), ("train", 0)]
+        if all(_same(alone[0], first.reset(split, index)) for split, index in starts):
+            raise SuiteError(
+                f"{suite.name} task {task.name!r} starts every episode in the same state: use the seed of reset"
+            )
+    finally:
+        first.close()
+        second.close()
+
+
+def _rollout(suite: Suite, task: Task, environment: Environment, split: Split, index: int) -> list[Observation]:
+    """The first observations of one episode under fixed actions that reach beyond [-1, 1]."""
+    generator = np.random.default_rng(index)
+    observations = [environment.reset(split, index)]
+    for _ in range(STEPS):
+        action = generator.uniform(-1.5, 1.5, suite.features[ACTION].shape).astype(np.float32)
+        observation, success = environment.step(action)
+        if not isinstance(success, bool):
+            raise SuiteError(f"{suite.name} task {task.name!r}: step must return (observation, bool), not {success!r}")
+        observations.append(observation)
+    for observation in observations:
+        _check_observation(suite, task, observation)
+    return [{name: np.array(values) for name, values in observation.items()} for observation in observations]
+
+
+def _check_observation(suite: Suite, task: Task, observation: Observation) -> None:
+    declared = {name: feature for name, feature in suite.features.items() if name != ACTION}
+    if observation.keys() != declared.keys():
+        raise SuiteError(
+            f"{suite.name} task {task.name!r} observes {sorted(observation)} where {sorted(declared)} are declared"
+        )
+    for name, feature in declared.items():
+        value = np.asarray(observation[name])
+        if value.shape != feature.shape or value.dtype != feature.dtype or not np.isfinite(value).all():
+            raise SuiteError(
+                f"{suite.name} task {task.name!r} observes {name} as {value.dtype} {value.shape}, finite: "
+                f"{bool(np.isfinite(value).all())}, where finite {feature.dtype} {feature.shape} is declared"
+            )
+
+
+def _same(one: Observation, other: Observation) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
