@@ -29,7 +29,7 @@ mujoco: Any = importlib.import_module("mujoco")  # type checkers do not see the 
 _EXPERTS = {"peg-insert-side": "SawyerPegInsertionSideV3Policy"}
 """Experts whose class is not spelled like their task."""
 
-_CAMERA, _PICTURE = "corner2", 160
+_CAMERA, _PICTURE, _FIELD = "corner2", 160, 44.0
 
 
 class MetaWorldEnvironment:
@@ -110,8 +110,10 @@ class MetaWorldEnvironment:
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (160, 160, 3). Raises SuiteError where this machine cannot render."""
         if self._pictures is None:
+            self._simulator.model.camera(_CAMERA).fovy = _FIELD  # degrees; the upper half would be empty wall
             self._pictures = Pictures(self._simulator.model, _CAMERA, _PICTURE, _PICTURE)
-        return np.ascontiguousarray(self._pictures.take(self._simulator.data)[::-1])  # corner2 hangs upside down
+        # corner2 hangs upside down: half a turn, since a flip alone would show a mirror image.
+        return np.ascontiguousarray(self._pictures.take(self._simulator.data)[::-1, ::-1])
 
     def close(self) -> None:
         """Frees the renderer; the environment itself is freed with the object."""
