@@ -13,7 +13,7 @@ help:  ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
-	$(BIN)/skilltokens run demo
+	$(BIN)/skilltokens run demo --methods t2s sequential
 
 test: check  ## Everything that must hold: ruff, pyright, tests
 	$(BIN)/pytest

@@ -115,8 +115,7 @@ class T2SSettings:
     reuse: float = 0.0
     """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
     start: Literal["base", "nearest"] = "base"
-    """Whose head, encoders and gates a new skill starts from: the base's, or those of the skill that its instruction
-    is nearest to."""
+    """Whose head, encoders and gates a new skill starts from: the base's, or the skill's of the nearest instruction."""
     base_rows: float = 1.0
     """Share of the base's rows that Top-K selection keeps active; the base of one task has one key, so all is best."""
     mu: float = 0.5

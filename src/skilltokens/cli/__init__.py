@@ -35,9 +35,9 @@ usage: skilltokens VERB ...
 
 Start here:
   skilltokens doctor                               is everything here?
-  skilltokens run demo                             four Meta-World skills by T2S and by fine-tuning, side by side
-  skilltokens run metaworld-cw10 --methods t2s lora --seeds 0 1 2
+  skilltokens run demo --methods t2s sequential    four Meta-World skills by T2S and by fine-tuning, side by side
   skilltokens report runs/demo                     the HTML page again, from the run files alone
+  skilltokens list                                 the recipes, methods and suites there are
 
 Each verb explains itself with examples: skilltokens VERB --help
 """

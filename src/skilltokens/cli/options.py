@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import io
 import re
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
@@ -47,6 +49,9 @@ def parse_known(
                 cast(Any, kind),
                 args=list(args),
                 prog=prog,
+                # The whole docstring: by itself tyro would leave out the examples.
+                description=inspect.getdoc(typing.get_origin(kind) or kind),
+                config=(tyro.conf.PositionalMetavarFromFieldName,),
                 default=tyro.MISSING_NONPROP if default is None else default,
                 return_unknown_args=True,
             )

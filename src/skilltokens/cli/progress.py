@@ -16,22 +16,24 @@ from rich.progress import Progress as Bars
 
 from skilltokens.types import Progress
 
-QUIET = 20.0
-"""Seconds between two plain lines about the same stage of a run."""
+QUIET, BRIEF = 20.0, 3.0
+"""Seconds between two plain lines about the same stage of a run, and about a new one."""
 
 
 @dataclass
 class Clock:
-    """When something began, and when it will end if it goes on as it did so far."""
+    """When something began, and when it will end: as it says itself, or if it goes on as it did so far."""
 
     began: float = field(default_factory=time.monotonic)
     first: tuple[float, float] | None = None
     """(time, share done) of the first news: a resumed run begins with some of it done."""
-    share: float = 0.0
+    done: float = 0.0
+    told: float | None = None
 
-    def note(self, share: float) -> None:
-        self.share = share
-        self.first = self.first or (time.monotonic(), share)
+    def note(self, news: Progress) -> None:
+        self.done = share(news)
+        self.first = self.first or (time.monotonic(), self.done)
+        self.told = news.figures.get("left")
 
     @property
     def gone(self) -> float:
@@ -40,9 +42,11 @@ class Clock:
     @property
     def left(self) -> float | None:
         """Seconds, or None while there is nothing to judge by."""
-        if self.first is None or self.share - self.first[1] < 0.005:
+        if self.told is not None:
+            return self.told
+        if self.first is None or self.done - self.first[1] < 0.005:
             return None
-        return (time.monotonic() - self.first[0]) * (1 - self.share) / (self.share - self.first[1])
+        return (time.monotonic() - self.first[0]) * (1 - self.done) / (self.done - self.first[1])
 
 
 def share(progress: Progress) -> float:
@@ -52,10 +56,12 @@ def share(progress: Progress) -> float:
 
 
 def words(progress: Progress) -> str:
-    """A line of news as people read it: `learn push 240/600, loss 0.012`."""
-    figures = "".join(f", {name} {value:.3g}" for name, value in progress.figures.items() if name != "overall")
+    """A line of news as people read it: `train push (2/4) 240/600, loss 0.012`."""
+    known = {name: value for name, value in progress.figures.items() if name not in ("overall", "left")}
+    figures = "".join(f", {name} {value:.3g}" for name, value in known.items())
     name = f" {progress.note}" if progress.note else ""
-    return f"{progress.stage}{name} {progress.done}/{progress.total}{figures}"
+    count = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
+    return f"{progress.stage}{name}{count}{figures}"
 
 
 def minutes(seconds: float | None) -> str:
@@ -82,14 +88,14 @@ class Plain:
 
     def update(self, name: str, progress: Progress) -> None:
         clock = self._clocks.setdefault(name, Clock())
-        clock.note(share(progress))
+        clock.note(progress)
         stage, now = (progress.stage, progress.note), time.monotonic()
         before = self._last.get(name)
-        if before is not None and before[0] == stage and now - before[1] < QUIET:
+        if before is not None and now - before[1] < (QUIET if before[0] == stage else BRIEF):
             return
         self._last[name] = stage, now
         left = "" if clock.left is None else f", about {minutes(clock.left)} left"
-        self._say(name, f"{clock.share:4.0%}  {words(progress)}{left}")
+        self._say(name, f"{clock.done:4.0%}  {words(progress)}{left}")
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
@@ -128,14 +134,14 @@ class Rows:
 
     def update(self, name: str, progress: Progress) -> None:
         clock = self._clocks.setdefault(name, Clock())
-        clock.note(share(progress))
+        clock.note(progress)
         left = minutes(clock.left) + " left" if clock.left is not None else ""
-        self._bars.update(self._rows[name], completed=clock.share, left=left, now=words(progress))
+        self._bars.update(self._rows[name], completed=clock.done, left=left, now=words(progress))
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
-        done = {"now": "failed"} if failure else {"now": f"done in {minutes(clock.gone)}", "completed": 1.0}
-        self._bars.update(self._rows[name], left="", **done)
+        now, share = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
+        self._bars.update(self._rows[name], completed=share, left="", now=now)
 
 
 def watching(names: Sequence[str]) -> Rows | Plain:

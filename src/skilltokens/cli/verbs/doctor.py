@@ -16,9 +16,8 @@ class DoctorOptions:
     Meta-World resets and steps, MuJoCo draws a frame through each graphics backend. Ends with status 1 when learning,
     evaluating or reporting cannot work here.
 
-    Examples:
-
-        skilltokens doctor
+    examples:
+      skilltokens doctor
     """
 
 

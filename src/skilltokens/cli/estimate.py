@@ -1,0 +1,119 @@
+"""How long a run still takes: counts the training steps and rollouts that are left, at the speed seen so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skilltokens.settings import RunSettings
+from skilltokens.types import Progress, Report
+
+_LESSON = re.compile(r"\((\d+)/\d+\)$")
+
+# Seconds, until the run has shown its own: a small policy and a fast simulator on one core.
+_STEP, _CELL = 0.04, 6.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one lesson costs: training steps, and rollouts of one cell each, on the way and at its end."""
+
+    steps: int
+    points: int
+    final: int
+
+
+def lessons(settings: RunSettings[Any], tasks: int, *, joint: bool, keeps: bool) -> list[Lesson]:
+    """The lessons of a run over `tasks` tasks.
+
+    Args:
+        joint: all tasks are one lesson.
+        keeps: the method changes no earlier skill, so that only the new one is rolled out after a lesson.
+    """
+    train, points = settings.train, settings.evaluate.points
+    if joint:
+        return [Lesson(train.first_iterations + train.iterations * (tasks - 1), 0, tasks)]
+    steps = [train.first_iterations] + [train.iterations] * (tasks - 1)
+    return [Lesson(n, points - 1, 1 if keeps else index + 1) for index, n in enumerate(steps)]
+
+
+@dataclass
+class Pace:
+    """Seconds for one unit of work, from what was seen; the guess counts like a tenth of one measured second."""
+
+    guess: float
+    seconds: float = 0.1
+    units: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.units = self.seconds / self.guess
+
+    def saw(self, seconds: float, units: float) -> None:
+        if seconds > 0 and units > 0:
+            self.seconds += seconds
+            self.units += units
+
+    def of(self, units: float) -> float:
+        return units * self.seconds / self.units
+
+
+class Estimate:
+    """A `Report` that adds the figures `overall` (share of the run that is done) and `left` (seconds) to the news."""
+
+    def __init__(self, plan: Sequence[Lesson], report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan, self._report, self._clock = plan, report, clock
+        self._step, self._cell = Pace(_STEP), Pace(_CELL)
+        self._lesson, self._trained, self._tested, self._part = 0, 0, 0, 0.0
+        self._last: tuple[str, float, float] | None = None
+
+    def __call__(self, news: Progress) -> None:
+        found = _LESSON.search(news.note)
+        if not found or news.stage not in ("train", "evaluate") or int(found[1]) > len(self._plan):
+            self._last = None
+            self._report(news)
+            return
+        if int(found[1]) - 1 != self._lesson:
+            self._lesson, self._trained, self._tested, self._part = int(found[1]) - 1, 0, 0, 0.0
+        self._measure(news)
+        self._place(news)
+        left = self.left()
+        whole = sum(self._cost(lesson.steps, lesson.points + lesson.final) for lesson in self._plan)
+        figures = {**news.figures, "overall": max(0.0, 1 - left / whole), "left": left}
+        self._report(dataclasses.replace(news, figures=figures))
+
+    def left(self) -> float:
+        """Seconds from here to the end of the run."""
+        now = self._plan[self._lesson]
+        # A cell on the way is behind us when training has gone past its point.
+        passed = round(self._trained / now.steps * now.points) if now.steps else now.points
+        cells = max(0.0, now.points + now.final - passed - self._tested - self._part)
+        seconds = self._cost(now.steps - self._trained, cells)
+        return seconds + sum(
+            self._cost(after.steps, after.points + after.final) for after in self._plan[self._lesson + 1 :]
+        )
+
+    def _cost(self, steps: float, cells: float) -> float:
+        return self._step.of(steps) + self._cell.of(cells)
+
+    def _measure(self, news: Progress) -> None:
+        """Two pieces of news of the same stage tell its pace."""
+        now, units = self._clock(), news.done / max(news.total, 1) if news.stage == "evaluate" else float(news.done)
+        if self._last is not None and self._last[0] == news.stage and units > self._last[2]:
+            pace = self._cell if news.stage == "evaluate" else self._step
+            pace.saw(now - self._last[1], units - self._last[2])
+        self._last = news.stage, now, units
+
+    def _place(self, news: Progress) -> None:
+        """Where in the lesson this is. Only cells at the end of a lesson are counted; those on the way are passed."""
+        if news.stage == "train":
+            self._trained, self._part = min(news.done, self._plan[self._lesson].steps), 0.0
+            return
+        share = news.done / max(news.total, 1)
+        if self._trained >= self._plan[self._lesson].steps and share >= 1:
+            self._tested, self._part = self._tested + 1, 0.0
+        else:
+            self._part = share if share < 1 else 0.0

@@ -1,0 +1,73 @@
+"""The table of results on the terminal: one row a method, the figures of metrics.py, best ones bold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from skilltokens.report.runs import read_run
+from skilltokens.report.summary import DEFINITIONS, Comparison, Definition, Figure, Group, compare
+
+SHOWN = ("final", "fwt", "nbt", "auc", "trained", "stored", "minutes")
+
+
+def output() -> Console:
+    """Standard output for tables. A pipe or a file has no width: it gets whole lines."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
+def print_table(runs: Sequence[Path]) -> None:
+    """Prints one table for each set of runs that may be compared."""
+    console = output()
+    for comparison in compare([read_run(run) for run in runs]):
+        console.print(_table(comparison))
+
+
+def _table(comparison: Comparison) -> Table:
+    definitions = [d for d in DEFINITIONS if d.key in SHOWN]
+    seeds = {len(group.runs) for group in comparison.groups}
+    count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
+    title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"
+    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("method", no_wrap=True)
+    for definition in definitions:
+        arrow = "↑" if definition.better == "higher" else "↓"
+        table.add_column(f"{definition.short} {arrow}", justify="right", no_wrap=definition.key != "final")
+    figures = [[group.figure(definition) for definition in definitions] for group in comparison.groups]
+    for group, row in zip(comparison.groups, figures, strict=True):
+        cells = [_cell(d, f, [r[i] for r in figures]) for i, (d, f) in enumerate(zip(definitions, row, strict=True))]
+        table.add_row(_label(group), *cells)
+    return table
+
+
+def _label(group: Group) -> str:
+    return group.label if group.finished else f"{group.label} (unfinished: {group.learned} learned)"
+
+
+def _cell(definition: Definition, figure: Figure, column: Sequence[Figure]) -> str:
+    if figure.value is None:
+        return "-"
+    text = _written(definition, figure.value)
+    if figure.interval is not None and definition.kind == "rate":
+        text += f" [{_written(definition, figure.interval.low)}, {_written(definition, figure.interval.high)}]"
+    values = [other.value for other in column if other.value is not None]
+    best = max(values) if definition.better == "higher" else min(values)
+    marks = definition.kind == "rate" and figure.value == best and len(set(values)) > 1
+    return f"[bold]{text.replace('[', chr(92) + '[')}[/bold]" if marks else text.replace("[", "\\[")
+
+
+def _written(definition: Definition, value: float) -> str:
+    match definition.kind:
+        case "rate":
+            return f"{value:.2f}".replace("-0.00", "0.00")
+        case "share":
+            return f"{value:.1%}"
+        case "count":
+            return f"{value:,.0f}"
+        case _:
+            return f"{value:.1f} min"

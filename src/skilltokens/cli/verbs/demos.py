@@ -1,0 +1,234 @@
+"""`skilltokens demos make|info|check|import|export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from skilltokens.cli.options import parse
+from skilltokens.settings import DemonstrationSettings
+from skilltokens.types import DemonstrationError, SettingError, nearest
+
+PROG = "skilltokens demos"
+
+
+@dataclass(frozen=True)
+class MakeOptions:
+    """Makes demonstrations by a suite's scripted experts; what is already there, made in the same way, is kept.
+
+    `skilltokens run` does this by itself. One store holds one task: FOLDER/SUITE/TASK.
+
+    examples:
+      skilltokens demos make metaworld --tasks push window-close
+      skilltokens demos make metaworld --episodes 50 --noise 0.2 --folder noisy
+    """
+
+    suite: tyro.conf.Positional[str]
+    """The suite; see `skilltokens list suites`."""
+    tasks: tuple[str, ...] = ()
+    """Tasks by name; empty: all of the suite."""
+    settings: Annotated[DemonstrationSettings, tyro.conf.arg(name="")] = field(default_factory=DemonstrationSettings)
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Shows what stores hold: task, instruction, episodes, steps, features, source.
+
+    examples:
+      skilltokens demos info demos/metaworld/push
+      skilltokens demos info demos
+    """
+
+    stores: tyro.conf.Positional[tuple[Path, ...]]
+    """Stores, or folders of stores."""
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Reads every byte of the stores and says all that is wrong: altered files, NaN, actions out of range, ...
+
+    Ends with status 2 if anything is.
+
+    examples:
+      skilltokens demos check demos
+    """
+
+    stores: tyro.conf.Positional[tuple[Path, ...]]
+    """Stores, or folders of stores."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Makes a store from an HDF5 file in robomimic's layout (robomimic, LIBERO, or `skilltokens demos export`).
+
+    The file is only read. A store that is already at the target is replaced at the end, at once.
+
+    examples:
+      skilltokens demos import lift.hdf5 demos/own/lift --instruction "lift the red cube"
+      skilltokens demos import lift.hdf5 demos/own/lift --task lift --instruction "lift it" --subset train --clip
+    """
+
+    file: tyro.conf.Positional[Path]
+    """The HDF5 file."""
+    store: tyro.conf.Positional[Path]
+    """The store's folder."""
+    instruction: str = ""
+    """What the robot is told; empty: what the file says."""
+    wordings: tuple[str, ...] = ()
+    """Other ways to say it, to train with."""
+    task: str = ""
+    """The task's name; empty: what the file says, or the name of the store's folder."""
+    subset: str = ""
+    """A list under mask/ in the file; empty: all demonstrations."""
+    suite: str = "own"
+    """The suite's name to write into the store."""
+    source: str = "human"
+    """Who demonstrated."""
+    clip: bool = False
+    """Clip actions to [-1, 1] instead of refusing those outside."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Writes stores with the same features into one HDF5 file that robomimic reads.
+
+    examples:
+      skilltokens demos export demos/metaworld/push demos/metaworld/hammer --file two-tasks.hdf5
+    """
+
+    stores: tyro.conf.Positional[tuple[Path, ...]]
+    """Stores, or folders of stores."""
+    file: Path = Path("demos.hdf5")
+    """The HDF5 file to write."""
+    next_observations: bool = True
+    """Write next_obs/ too, as robomimic expects by default."""
+
+
+def make(words: Sequence[str]) -> int:
+    options = parse(MakeOptions, words, f"{PROG} make")
+    from skilltokens.cli.progress import Single
+    from skilltokens.suites import load_suite, task_of
+    from skilltokens.suites.demonstrate import demonstrations
+
+    suite = load_suite(options.suite)
+    tasks = [task_of(suite, name) for name in options.tasks] or suite.tasks
+    with Single("demonstrations") as report:
+        stores = demonstrations(suite, tasks, options.settings, report)
+    for store in stores:
+        print(f"{store.path}: {store.episodes} episodes, {store.steps} steps")
+    return 0
+
+
+def info(words: Sequence[str]) -> int:
+    options = parse(InfoOptions, words, f"{PROG} info")
+    from skilltokens.demos import info as describe
+    from skilltokens.demos import stores_in
+
+    for path in _some(options.stores):
+        for store in stores_in(path):
+            _print(describe(store.path))
+    return 0
+
+
+def check(words: Sequence[str]) -> int:
+    options = parse(CheckOptions, words, f"{PROG} check")
+    from skilltokens.demos import check as faults
+    from skilltokens.demos import stores_in
+
+    faulty = 0
+    for path in _some(options.stores):
+        for store in stores_in(path):
+            found = faults(store.path)
+            print(f"{store.path}: {'sound' if not found else f'{len(found)} faults'}")
+            for fault in found:
+                print(f"skilltokens: {fault}", file=sys.stderr)
+            faulty += bool(found)
+    return 2 if faulty else 0
+
+
+def import_(words: Sequence[str]) -> int:
+    options = parse(ImportOptions, words, f"{PROG} import")
+    from skilltokens.cli.progress import Single
+    from skilltokens.demos.hdf5 import import_hdf5, task_in
+    from skilltokens.types import Task
+
+    task = None
+    if options.instruction:
+        task = Task(options.task or options.store.name, options.instruction, options.wordings)
+    elif options.task or options.wordings:
+        said = task_in(options.file, options.subset or None)
+        task = Task(options.task or said.name, said.instruction, options.wordings or said.wordings, said.held_out)
+    with Single("import") as report:
+        store = import_hdf5(
+            options.file,
+            options.store,
+            task=task,
+            subset=options.subset or None,
+            suite=options.suite,
+            source=options.source,
+            clip=options.clip,
+            report=report,
+        )
+    print(f"{store.path}: {store.episodes} episodes, {store.steps} steps, instruction {store.task.instruction!r}")
+    return 0
+
+
+def export(words: Sequence[str]) -> int:
+    options = parse(ExportOptions, words, f"{PROG} export")
+    from skilltokens.cli.progress import Single
+    from skilltokens.demos import stores_in
+    from skilltokens.demos.hdf5 import export_hdf5
+
+    stores = [store for path in _some(options.stores) for store in stores_in(path)]
+    with Single("export") as report:
+        export_hdf5(stores, options.file, next_observations=options.next_observations, report=report)
+    print(f"{options.file}: {sum(store.episodes for store in stores)} demonstrations of {len(stores)} tasks")
+    return 0
+
+
+ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {
+    "make": (make, MakeOptions),
+    "info": (info, InfoOptions),
+    "check": (check, CheckOptions),
+    "import": (import_, ImportOptions),
+    "export": (export, ExportOptions),
+}
+
+
+def main(words: Sequence[str]) -> int:
+    action, *rest = words or ["--help"]
+    if action in ("-h", "--help"):
+        print(f"usage: {PROG} ACTION ...\n\nDemonstrations: one store a task, kept in demos/SUITE/TASK.\n")
+        for name, (_, options) in ACTIONS.items():
+            print(f"  {name:<10}{(options.__doc__ or '').partition(chr(10))[0]}")
+        print(f"\nEach explains itself with examples: {PROG} ACTION --help")
+        return 0
+    if action not in ACTIONS:
+        raise SettingError(f"{PROG} has no action {action!r}: {nearest(action, list(ACTIONS))}")
+    return ACTIONS[action][0](rest)
+
+
+def _some(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    if not paths:
+        raise DemonstrationError(
+            "no store was named: give its folder, such as demos/metaworld/push, or a folder of stores"
+        )
+    return paths
+
+
+def _print(content: dict, indent: str = "") -> None:
+    """A nested dictionary as indented lines."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            print(f"{indent}{name}:")
+            _print(value, indent + "  ")
+        elif value not in (None, "", [], {}):
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            print(f"{indent}{name}: {shown}")
+    if not indent:
+        print()

@@ -1,0 +1,118 @@
+"""`skilltokens evaluate`: the skills of a library on a suite, called by their instructions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from skilltokens.cli.options import parse
+from skilltokens.types import Progress, Report, SettingError, Suite, Task
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Rolls out a library's skills on a suite and prints successes with 95 % intervals (Wilson's).
+
+    The policy gets each task's instruction and nothing else; the table says which skill that called.
+
+    examples:
+      skilltokens evaluate library
+      skilltokens evaluate library --tasks push window-close --episodes 50 --workers 2
+      skilltokens evaluate library --tasks push --instruction "shove the puck to the goal"
+    """
+
+    library: tyro.conf.Positional[Path]
+    """The library's folder."""
+    suite: str = "metaworld"
+    """The suite; see `skilltokens list suites`."""
+    tasks: tuple[str, ...] = ()
+    """Tasks by name; empty: those that a skill of the library is named after."""
+    instruction: str | None = None
+    """Say this instead of the tasks' own instructions."""
+    episodes: int = 20
+    """Episodes a task."""
+    split: Literal["validation", "test"] = "test"
+    """Initial states: validation states choose settings, test states are reported."""
+    group: int = 10
+    """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
+    workers: int = 0
+    """Simulator processes; 0 steps them in this process."""
+    threads: int = 1
+    """Threads of torch while acting; more rarely pay for so small a policy."""
+    device: str = "cpu"
+    """Where to act: cpu, cuda or cuda:1."""
+
+
+def main(words: Sequence[str]) -> int:
+    options = parse(EvaluateOptions, words, "skilltokens evaluate")
+    if options.episodes < 1:
+        raise SettingError(f"--episodes {options.episodes} is impossible: use 1 or more")
+    import torch
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from skilltokens import metrics
+    from skilltokens.cli.progress import Single
+    from skilltokens.cli.table import output
+    from skilltokens.pool import Pool
+    from skilltokens.rollout import evaluate
+    from skilltokens.skills.library import SkillLibrary
+    from skilltokens.suites import load_suite
+
+    library, suite = SkillLibrary.open(options.library), load_suite(options.suite)
+    library.check_features({n: f for n, f in suite.features.items() if n in library.features}, f"suite {suite.name!r}")
+    tasks = _tasks(options, suite, [skill.name for skill in library.skills])
+    table = Table(
+        "task", "instruction", "skill called", "cosine", "success", "95 % interval", box=SIMPLE, pad_edge=False
+    )
+    torch.set_num_threads(options.threads)
+    with Single("evaluating") as report, Pool(suite, options.workers) as pool:
+        for number, task in enumerate(tasks):
+            said = task.instruction if options.instruction is None else options.instruction
+            chosen, cosine = library.select(said)
+            outcomes = evaluate(
+                library.actor(said, options.device),
+                suite,
+                task,
+                options.split,
+                range(options.episodes),
+                group=options.group,
+                pool=pool,
+                report=_overall(report, number, len(tasks)),
+            )
+            good = sum(outcome.success for outcome in outcomes)
+            low, high = metrics.wilson(good, len(outcomes))
+            skill = library.skills[chosen].name
+            interval = f"{float(low):.2f} to {float(high):.2f}"
+            table.add_row(task.name, said, skill, f"{cosine:.2f}", f"{good} of {len(outcomes)}", interval)
+    output().print(table)
+    return 0
+
+
+def _overall(report: Report, number: int, tasks: int) -> Report:
+    """News of one task as news of all."""
+
+    def tell(news: Progress) -> None:
+        overall = (number + news.done / max(news.total, 1)) / tasks
+        report(dataclasses.replace(news, figures={**news.figures, "overall": overall}))
+
+    return tell
+
+
+def _tasks(options: EvaluateOptions, suite: Suite, skills: Sequence[str]) -> list[Task]:
+    from skilltokens.suites import task_of
+
+    if options.tasks:
+        return [task_of(suite, name) for name in options.tasks]
+    found = [task for task in suite.tasks if task.name in skills]
+    if not found:
+        raise SettingError(
+            f"no skill of {options.library} ({', '.join(skills)}) is named after a task of {suite.name!r}: "
+            "say which tasks with --tasks"
+        )
+    return found

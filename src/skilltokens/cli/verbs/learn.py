@@ -1,0 +1,89 @@
+"""`skilltokens learn`: one skill more in a library, from a store alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from skilltokens.cli.options import parse
+from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class LearnOptions:
+    """Adds one skill to a skill library from a demonstration store, without any suite or simulator.
+
+    The first skill makes the library: it is trained from scratch and becomes the frozen base. Every later one trains a
+    few tokens of its own; the earlier skills keep their exact bits. The library changes at the very end, at once.
+
+    examples:
+      skilltokens learn library demos/metaworld/push
+      skilltokens learn library demos/metaworld/window-close --instruction "shut the window"
+      skilltokens learn library demos/own/lift --name lift-gently --train.iterations 1200
+    """
+
+    library: tyro.conf.Positional[Path]
+    """The library's folder; made with the first skill."""
+    store: tyro.conf.Positional[Path]
+    """The demonstration store."""
+    instruction: str | None = None
+    """What calls the skill; empty: what the store says."""
+    wordings: tuple[str, ...] = ()
+    """Other ways to say it; with --instruction, they take the place of the store's."""
+    name: str = ""
+    """The skill's name, a file name; empty: the store's task."""
+    seed: int = 0
+    """Seed of first weights, new tokens and batches."""
+    encoder: str = "minilm"
+    """Sentence encoder of a new library; one that exists keeps its own."""
+    method: T2SSettings = field(default_factory=T2SSettings)
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+
+def main(words: Sequence[str]) -> int:
+    options = parse(LearnOptions, words, "skilltokens learn")
+    from skilltokens.cli.progress import Single
+    from skilltokens.demos import DemonstrationStore
+
+    store = DemonstrationStore.open(options.store)
+    from skilltokens.grow import learn_skill  # torch: only now that the store is there
+
+    with Single("learning") as report:
+        library = learn_skill(
+            options.library,
+            store,
+            name=options.name,
+            wordings=_wordings(options, store.task.instruction, store.task.wordings),
+            method=options.method,
+            train=options.train,
+            policy=options.policy,
+            encoder=options.encoder,
+            seed=options.seed,
+            report=report,
+        )
+    skill = library.skills[-1]
+    base = sum(parameter.numel() for parameter in library.base.parameters())
+    if len(library.skills) == 1:
+        print(f"{library.folder}: made, with {skill.name!r} as the base of {base:,} parameters")
+    else:
+        print(f"{library.folder}: skill {skill.name!r} added, {skill.parameters / base:.1%} of the base's parameters")
+        _warn_of_twins(library, skill.wordings)
+    return 0
+
+
+def _wordings(options: LearnOptions, instruction: str, wordings: Sequence[str]) -> tuple[str, ...]:
+    if options.instruction is not None:
+        return (options.instruction, *options.wordings)
+    return (instruction, *(options.wordings or wordings))
+
+
+def _warn_of_twins(library, wordings: Sequence[str]) -> None:
+    """Two skills whose instructions mean the same cannot both be called."""
+    for wording in wordings:
+        number, cosine = library.select(wording)
+        if number != len(library.skills) - 1:
+            print(f"note: {wording!r} calls skill {library.skills[number].name!r} (cosine {cosine:.2f}): reword one")

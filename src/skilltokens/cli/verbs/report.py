@@ -1,0 +1,60 @@
+"""`skilltokens report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from skilltokens.cli.options import parse
+from skilltokens.types import RunError
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Writes one self-contained HTML page about runs, from their run.json files alone, and prints the table.
+
+    Runs that may be compared share a table: the same tasks, order, demonstrations and initial states.
+
+    examples:
+      skilltokens report runs/demo
+      skilltokens report runs/demo/t2s-seed0 results/cw10/*/run.json --out cw10.html
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """run.json files, run folders, or folders of them."""
+    out: Path | None = None
+    """The page to write; empty: report.html in the first folder named."""
+
+
+def main(words: Sequence[str]) -> int:
+    options = parse(ReportOptions, words, "skilltokens report")
+    from skilltokens.cli.table import print_table
+    from skilltokens.report.page import write_report
+
+    runs = find_runs(options.runs)
+    first = options.runs[0]
+    out = options.out or (first if first.is_dir() else first.parent) / "report.html"
+    print_table(runs)
+    page = write_report(runs, out)
+    print(f"report: {page.resolve()}")
+    return 0
+
+
+def find_runs(paths: Sequence[Path]) -> list[Path]:
+    """Every run.json that is named, or lies in or below a folder that is named, each once.
+
+    Raises:
+        RunError: nothing was named, or there is no run at one of the paths.
+    """
+    if not paths:
+        raise RunError("no run was named: give run folders, such as runs/demo")
+    found: dict[Path, None] = {}
+    for path in paths:
+        here = sorted(path.rglob("run.json")) if path.is_dir() else [path]
+        if not here:
+            raise RunError(f"{path} holds no run.json: give a run folder, or a folder of run folders")
+        found |= dict.fromkeys(run.resolve() for run in here)
+    return list(found)

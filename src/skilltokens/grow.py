@@ -1,0 +1,120 @@
+"""learn_skill(): one skill more in a library on disk, from one demonstration store. No suite, no simulator.
+
+The same method (T2S) and the same training loop as in a run; what differs is that the skills learned before come from
+files, and that the new one goes into a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.methods.base import Entry, Lesson, generator
+from skilltokens.methods.t2s import T2S
+from skilltokens.model.policy import Policy, Shape
+from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.suites import load_suite, suite_names
+from skilltokens.train import fit
+from skilltokens.types import ACTION, LibraryError, Report, Scale, SettingError, silent
+
+
+def learn_skill(
+    folder: Path | str,
+    store: DemonstrationStore,
+    *,
+    name: str = "",
+    wordings: Sequence[str] = (),
+    method: T2SSettings | None = None,
+    train: TrainSettings | None = None,
+    policy: PolicySettings | None = None,
+    encoder: str = "minilm",
+    seed: int = 0,
+    report: Report = silent,
+) -> SkillLibrary:
+    """Learns the skill that a store shows and adds it to the library in `folder`; returns the library.
+
+    Where there is no library yet, one is made, and this skill is its base: trained from scratch, and frozen for good.
+    Observations are scaled by the constants of the store's suite where that is installed, else by statistics of this
+    first store; later skills keep them. Nothing on disk changes before the training is done.
+
+    Args:
+        folder: the library.
+        store: the demonstrations; of the library's own features.
+        name: the skill's name, a file name; empty: the store's task.
+        wordings: the instruction, then other ways to say it; empty: the store's.
+        method, train: how to learn; None is the default.
+        policy, encoder: of a new library; one that exists keeps its own.
+        seed: of first weights, new rows and batches.
+        report: told of training steps.
+
+    Raises:
+        LibraryError: the library is damaged, has other features, has a skill of that name, or cannot be written.
+        LanguageError: a wording is empty or too long, or the encoder is missing.
+        SettingError: a budget that leaves no row, or other impossible settings.
+    """
+    method, train = method or T2SSettings(), train or TrainSettings()
+    name, folder = name or store.task.name, Path(folder)
+    words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
+    torch.set_num_threads(train.threads)
+    library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
+    if library is None:
+        language = load_encoder(encoder)
+        base = _first_policy(store, policy or PolicySettings(), language, seed)
+        features = {each: store.features[each] for each in (*base.shape.scales, ACTION)}
+    else:
+        # A store may hold more than this library looks at, such as images.
+        library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
+        if name in {skill.name for skill in library.skills}:
+            raise LibraryError(f"{folder} has a skill {name!r} already: choose another name with --name")
+        language, base, features = library.language(), library.base, library.features
+    learner = _learner(base.to(train.device), library, method, train, seed)
+    lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),))
+    iterations = train.iterations if lesson.index else train.first_iterations
+    training = learner.begin(lesson)
+    for _ in fit(training, train, iterations, [1.0], seed * 1_000_003 + lesson.index, report=report):
+        pass
+    learner.finish(lesson)
+    notes = {
+        "demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest},
+        "iterations": iterations,
+        "seed": seed,
+    }
+    if library is None:
+        return SkillLibrary.create(folder, learner.base.cpu(), learner.skills[0], features, language.name, notes)
+    library.add(learner.skills[-1], notes)
+    return library
+
+
+def _learner(base: Policy, library: SkillLibrary | None, method: T2SSettings, train: TrainSettings, seed: int) -> T2S:
+    """The method as it stands after the library's skills."""
+    learner = T2S(base, method, train, seed)
+    for number, skill in enumerate(library.skills if library else ()):
+        assert library is not None
+        learner.skills.append(skill)
+        learner.entries.append(Entry(skill.embeddings, library.policy(number)))
+    return learner
+
+
+def _first_policy(store: DemonstrationStore, settings: PolicySettings, language: LanguageEncoder, seed: int) -> Policy:
+    """A fresh policy that sees the store's vectors."""
+    scales = _scales(store)
+    if not scales:
+        raise SettingError(f"{store.path} has no observation that is a vector of numbers: a policy needs one")
+    seen = {name: feature for name, feature in store.features.items() if name in scales or name == ACTION}
+    return Policy(Shape.of(seen, scales, language.dim), settings, generator(seed, 0))
+
+
+def _scales(store: DemonstrationStore) -> Mapping[str, Scale]:
+    """The suite's constants where it knows all of the store's vectors, else statistics of the store."""
+    measured = workspace_statistics([store])
+    if store.suite in suite_names():
+        declared = load_suite(store.suite).scales
+        fits = {n: s for n, s in declared.items() if n in measured and len(s.unit) == len(measured[n].unit)}
+        if fits.keys() == measured.keys():
+            return fits
+    return measured

@@ -1,0 +1,86 @@
+"""What a stranger gets: light imports, public names that exist, metadata that agrees with itself."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import skilltokens
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+HEAVY = {"torch", "sentence_transformers", "transformers", "metaworld", "mujoco", "h5py", "gymnasium", "PIL", "jinja2"}
+"""What costs seconds or needs an extra: imported only where it is used."""
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages that a fresh interpreter has loaded after `code`."""
+    code += "\nimport sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_the_package_loads_nothing_but_itself():
+    assert not loaded_by("import skilltokens") & {*HEAVY, "numpy", "tyro", "rich"}
+
+
+@pytest.mark.parametrize(
+    "module", ["types", "settings", "files", "demos", "language", "suites", "methods", "metrics", "recipes", "cli"]
+)
+def test_reading_rooms_load_no_torch_and_no_simulator(module: str):
+    assert not loaded_by(f"import skilltokens.{module}") & (HEAVY - {"h5py"})
+
+
+def test_every_public_name_can_be_had_and_is_what_its_home_defines():
+    for name in skilltokens.__all__:
+        value = getattr(skilltokens, name)
+        if name != "__version__":
+            home = importlib.import_module(value.__module__)
+            assert getattr(home, name) is value
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = skilltokens.nonsense
+
+
+def test_versions_agree():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert skilltokens.__version__ == PROJECT["version"] == metadata.version("skilltokens")
+    assert f"version: {PROJECT['version']}\n" in citation
+    assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_pin_every_declared_dependency_and_nothing_by_address():
+    text = (ROOT / "constraints.txt").read_text()
+    pinned = {
+        canonical(line.partition("==")[0]) for line in text.splitlines() if line.strip() and not line.startswith("#")
+    }
+    declared = [*PROJECT["dependencies"], *(d for extra in PROJECT["optional-dependencies"].values() for d in extra)]
+    names = {canonical(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in declared}
+    assert names <= pinned
+    assert "://" not in text
+    assert re.search(r"^torch==[\d.]+$", text, re.MULTILINE), "torch without a version and a build is gigabytes of CUDA"
+
+
+def test_type_information_and_the_command_are_installed():
+    assert (Path(skilltokens.__file__).parent / "py.typed").exists()
+    (entry,) = (e for e in metadata.entry_points(group="console_scripts") if e.name == "skilltokens")
+    assert entry.value == "skilltokens.cli:main"
+
+
+def test_continuous_integration_runs_make_test():
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in (ROOT / ".github" / "workflows" / "test.yml").read_text()
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
