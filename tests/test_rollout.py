@@ -87,7 +87,7 @@ def test_the_expert_solves_every_task_within_the_horizon() -> None:
 
 def test_an_episode_is_what_a_plain_loop_over_one_environment_gives() -> None:
     with Pool(SUITE) as pool:
-        endings = play(EXPERT, pool, TASK, "validation", range(8), group=3)
+        endings = play(EXPERT, pool, TASK, "validation", range(30), group=4)
     for index, ending in endings.items():
         table, success, steps = SUITE.make(TASK), False, 0
         observation = table.reset("validation", index)
@@ -424,13 +424,14 @@ def test_ctrl_c_ends_the_evaluation_and_its_workers_quietly(tmp_path: Path) -> N
     assert errors.rstrip().endswith("KeyboardInterrupt")
 
 
-def test_a_film_shows_the_episode_that_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_film_shows_the_episode_that_is_counted(every: int, tmp_path: Path) -> None:
     path = tmp_path / "film.webp"
-    outcome = film(EXPERT, SUITE, TASK, "test", 3, path, every=4)
+    outcome = film(EXPERT, SUITE, TASK, "test", 3, path, every=every)
     assert [outcome] == evaluate(EXPERT, SUITE, TASK, "test", [3])
     with Image.open(path) as image:
         frames = getattr(image, "n_frames", 1)
-        assert frames == len(range(0, outcome.steps, 4)) + 2, "every fourth moment, the last one, and it held"
+        assert frames == len(range(0, outcome.steps, every)) + 2, "these moments, the last one, and it held"
         image.seek(frames - 1)
         image.load()
         assert image.info["duration"] >= 1000
