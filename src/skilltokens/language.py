@@ -216,7 +216,12 @@ def _sentence_transformer(name: str, place: str) -> Encode:
         ) from problem
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
-        with torch.random.fork_rng(devices=[]):
-            return model.encode(list(texts), batch_size=1, convert_to_numpy=True, show_progress_bar=False)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the last bits would depend on it, and a sentence is too small to share
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return model.encode(list(texts), batch_size=1, convert_to_numpy=True, show_progress_bar=False)
+        finally:
+            torch.set_num_threads(threads)
 
     return encode

@@ -365,4 +365,4 @@ _WORDINGS: dict[str, tuple[str, str, str, str, str]] = {
 TASKS: tuple[Task, ...] = tuple(
     Task(name, wordings[0], wordings[1:3], wordings[3:]) for name, wordings in _WORDINGS.items()
 )
-"""All 50 tasks of Meta-World v3, by plain name, in Meta-World's own order."""
+"""All 50 tasks of Meta-World v3, by plain name."""
