@@ -1,0 +1,256 @@
+"""What the figures mean: LIBERO's FWT, NBT and AUC, final success, and intervals, as pure functions on counts.
+
+Notation, as in LIBERO (arXiv 2306.03310): c[t, k] is the success rate on task k after lesson t, and c[k, k, e] the
+rate on task k at point e of its own lesson. Lessons and tasks count from 0 here, so K - k stands where the paper,
+counting from 1, writes K - k + 1. Counts are stored and rates derived: every public function that takes counts takes
+successes and episodes as integer arrays of one shape. docs/metrics.md works an example by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Rates = NDArray[np.float64]
+
+EXACT_SEEDS = 6
+"""Up to this many seeds the bootstrap enumerates every resample (6**6 = 46,656) instead of drawing some."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a confidence interval, in the unit of what it is about."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Lifelong:
+    """The figures of one run over K tasks; None where the run does not define one.
+
+    `final_of` (K,) is c[K-1, k], success after the last lesson; `learned_of` (K,) is c[k, k], success when the skill
+    was learned; `fwt_of` (K,), `nbt_of` (K-1,), `auc_of` (K,) hold one value a task. The floats are their means.
+    """
+
+    final_of: Rates
+    learned_of: Rates | None
+    fwt_of: Rates | None
+    nbt_of: Rates | None
+    auc_of: Rates | None
+
+    @property
+    def final(self) -> float:
+        """Average success over all tasks after the last lesson."""
+        return float(self.final_of.mean())
+
+    @property
+    def learned(self) -> float | None:
+        """Forward transfer as final success: the mean of c[k, k]. Some papers call this FWT."""
+        return _mean(self.learned_of)
+
+    @property
+    def fwt(self) -> float | None:
+        """LIBERO's FWT: the mean area under the learning curves."""
+        return _mean(self.fwt_of)
+
+    @property
+    def nbt(self) -> float | None:
+        """LIBERO's NBT: how much success was lost afterwards; 0 is no forgetting, below 0 is later improvement."""
+        return _mean(self.nbt_of)
+
+    @property
+    def auc(self) -> float | None:
+        """LIBERO's AUC: learning and keeping in one figure."""
+        return _mean(self.auc_of)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Method A less method B on the same seeds and tasks.
+
+    `interval` is a bootstrap over what `over` names: seeds, or tasks where there is one seed only; None where there is
+    one of both. `wins`, `ties` and `losses` count the (seed, task) pairs in which A is better, equal or worse.
+    """
+
+    difference: float
+    interval: Interval | None
+    over: Literal["seeds", "tasks"]
+    wins: int
+    ties: int
+    losses: int
+
+
+def rates(successes: ArrayLike, episodes: ArrayLike) -> Rates:
+    """Success rates, entry by entry; NaN where there was no episode.
+
+    Raises:
+        ValueError: the shapes differ, or a count is negative or above its episodes.
+    """
+    good, tried = _counts(successes, episodes)
+    return np.divide(good, tried, out=np.full(good.shape, np.nan), where=tried > 0)
+
+
+def wilson(successes: ArrayLike, episodes: ArrayLike, confidence: float = 0.95) -> tuple[Rates, Rates]:
+    """Wilson's score interval of each success rate: (low, high), each of the counts' shape; [0, 1] without episodes.
+
+    Unlike the normal approximation it stays inside [0, 1] and has a width at 0 of n and n of n.
+    """
+    good, tried = _counts(successes, episodes)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    n = np.maximum(tried, 1).astype(np.float64)
+    p = good / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # Rounding may leave 1e-17 where the algebra says 0 or 1; the rate itself always lies inside.
+    low = np.where(tried == 0, 0.0, np.where(good == 0, 0.0, np.minimum(np.maximum(middle - half, 0.0), p)))
+    high = np.where(tried == 0, 1.0, np.where(good == tried, 1.0, np.maximum(np.minimum(middle + half, 1.0), p)))
+    return low, high
+
+
+def bootstrap(values: ArrayLike, confidence: float = 0.95, draws: int = 10_000) -> Interval | None:
+    """Percentile bootstrap interval of the mean of `values` (n,), one value a seed; None for fewer than two.
+
+    Up to EXACT_SEEDS values all n**n resamples are taken, so the answer has no chance in it; above, `draws` resamples
+    from a fixed generator. With two or three seeds the interval is the range of the seeds: no method makes much of
+    three numbers.
+    """
+    numbers = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    n = len(numbers)
+    if n < 2:
+        return None
+    if n <= EXACT_SEEDS:
+        picks = np.indices((n,) * n).reshape(n, -1).T
+    else:
+        picks = np.random.default_rng(0).integers(0, n, size=(draws, n))
+    # A mean lies between the extremes; a sum of rounded floats may step over them.
+    means = np.clip(numbers[picks].mean(axis=1), numbers[0], numbers[-1])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
+    return Interval(float(low), float(high))
+
+
+def forward_transfer(curves: Sequence[ArrayLike]) -> Rates:
+    """FWT_k for each task, (K,): the mean of its learning curve, rates (points,), from the first point to the last."""
+    return np.array([np.asarray(curve, dtype=np.float64).mean() for curve in curves])
+
+
+def negative_backward_transfer(matrix: ArrayLike) -> Rates:
+    """NBT_k for the first K - 1 tasks, (K-1,), from rates c (K, K): the mean over t > k of c[k, k] - c[t, k]."""
+    c = _square(matrix)
+    tasks = len(c)
+    return np.array([np.mean(c[k, k] - c[k + 1 :, k]) for k in range(tasks - 1)])
+
+
+def area_under_curve(matrix: ArrayLike, curves: Sequence[ArrayLike]) -> Rates:
+    """AUC_k for each task, (K,): (FWT_k + the sum over t > k of c[t, k]) / (K - k), tasks counted from 0."""
+    c = _square(matrix)
+    tasks = len(c)
+    if len(curves) != tasks:
+        raise ValueError(f"{len(curves)} learning curves for {tasks} tasks")
+    area = forward_transfer(curves)
+    return np.array([(area[k] + c[k + 1 :, k].sum()) / (tasks - k) for k in range(tasks)])
+
+
+def held(curve: ArrayLike) -> Rates:
+    """A learning curve (points,) by LIBERO's own rule: from its best point on it keeps the best value.
+
+    That is the curve of a learner that goes back to its best checkpoint. When the checkpoint is chosen on the states
+    that are reported, it flatters: use it to compare with figures that were made that way, and say so.
+    """
+    points = np.array(curve, dtype=np.float64)
+    best = int(points.argmax())
+    points[best:] = points[best]
+    return points
+
+
+def lifelong(successes: ArrayLike, episodes: ArrayLike, curves: Sequence[tuple[ArrayLike, ArrayLike]] = ()) -> Lifelong:
+    """All figures of a run that learned its tasks one after another.
+
+    Args:
+        successes, episodes: (K, K) counts; entry [t, k] for k <= t is task k after lesson t; the rest is not read.
+        curves: a (successes, episodes) pair of (points,) a task, from before its lesson to the skill as it is kept.
+            Without them, or with a curve of fewer than two points, FWT and AUC are None: the area was not measured.
+
+    NBT is None for a single task.
+
+    Raises:
+        ValueError: shapes do not fit, a count is impossible, or a cell on or below the diagonal has no episode.
+    """
+    c = _square(rates(successes, episodes))
+    if np.isnan(c[np.tril_indices(len(c))]).any():
+        raise ValueError("a task was not evaluated after a lesson that should have seen it")
+    lines = [rates(good, tried) for good, tried in curves]
+    measured = len(lines) == len(c) and all(line.size > 1 and not np.isnan(line).any() for line in lines)
+    return Lifelong(
+        final_of=c[-1].copy(),
+        learned_of=c.diagonal().copy(),
+        fwt_of=forward_transfer(lines) if measured else None,
+        nbt_of=negative_backward_transfer(c) if len(c) > 1 else None,
+        auc_of=area_under_curve(c, lines) if measured else None,
+    )
+
+
+def together(successes: ArrayLike, episodes: ArrayLike) -> Lifelong:
+    """The figures of a run that learned all K tasks in one lesson (multitask), from counts (K,) after it.
+
+    Only final success is defined: nothing was learned after anything else, so FWT, NBT and AUC are None.
+    """
+    return Lifelong(rates(successes, episodes).ravel(), None, None, None, None)
+
+
+def paired(a: ArrayLike, b: ArrayLike) -> Paired:
+    """Compares two methods on the same seeds and tasks, from rates (seeds, tasks) each.
+
+    Pairing takes out what both share: a hard task is hard for both, a lucky set of demonstrations lucky for both.
+
+    Raises:
+        ValueError: the two shapes differ, are empty or are not (seeds, tasks).
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape or first.ndim != 2 or first.size == 0:
+        raise ValueError(f"paired rates must both be (seeds, tasks), not {first.shape} and {second.shape}")
+    apart = first - second
+    # 17/20 - 16/20 and 0.05 differ in the last bit: a tie is a difference that no count can make.
+    tie = np.abs(apart) < 1e-9
+    many = len(apart) > 1
+    return Paired(
+        difference=float(apart.mean()),
+        interval=bootstrap(apart.mean(axis=1) if many else apart[0]),
+        over="seeds" if many else "tasks",
+        wins=int(np.sum((apart > 0) & ~tie)),
+        ties=int(np.sum(tie)),
+        losses=int(np.sum((apart < 0) & ~tie)),
+    )
+
+
+def trained_share(trained: Sequence[int], base: int) -> Rates:
+    """Parameters trained for each lesson over those of the whole policy after the first lesson, (lessons,)."""
+    if base <= 0:
+        raise ValueError(f"a policy has parameters, so base cannot be {base}")
+    return np.asarray(trained, dtype=np.float64) / base
+
+
+def _mean(values: Rates | None) -> float | None:
+    return None if values is None else float(values.mean())
+
+
+def _square(matrix: ArrayLike) -> Rates:
+    c = np.asarray(matrix, dtype=np.float64)
+    if c.ndim != 2 or c.shape[0] != c.shape[1] or c.size == 0:
+        raise ValueError(f"the success matrix must be (tasks, tasks), not {c.shape}")
+    return c
+
+
+def _counts(successes: ArrayLike, episodes: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    good, tried = np.asarray(successes, dtype=np.int64), np.asarray(episodes, dtype=np.int64)
+    if good.shape != tried.shape:
+        raise ValueError(f"successes {good.shape} and episodes {tried.shape} differ in shape")
+    if (good < 0).any() or (good > tried).any():
+        raise ValueError("successes must lie between 0 and the episodes")
+    return good, tried

@@ -1,0 +1,259 @@
+"""run.json files -> one self-contained HTML page: nothing is loaded from anywhere, so it can be mailed or archived."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from skilltokens import metrics
+from skilltokens.files import write_bytes
+from skilltokens.report import charts, inside, story, text
+from skilltokens.report.runs import Run, read_run
+from skilltokens.report.summary import (
+    DEFINITIONS,
+    LIFELONG,
+    Comparison,
+    Definition,
+    Group,
+    Versus,
+    chosen,
+    compare,
+    differences,
+    shown,
+    versus,
+)
+from skilltokens.report.svg import dash, element, marker, tone
+from skilltokens.types import RunError
+
+HEADLINE = tuple(d for d in DEFINITIONS if d.key != "held")
+_FILMS = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
+_LARGEST_FILM = 4_000_000
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Writes one self-contained HTML page about `runs` (run.json files or their folders) to `out`, and returns it.
+
+    Seeds are grouped by method and configuration; runs on other tasks, demonstrations or states get a section of
+    their own, never a row in the same table. Unfinished runs are shown as far as they are.
+
+    Raises:
+        RunError: a run cannot be read, one is given twice, none is given, or `out` cannot be written.
+    """
+    if not runs:
+        raise RunError("no run was named: give the run.json files, or the folders that hold them")
+    page = render([read_run(Path(run)) for run in runs])
+    write_bytes(Path(out), page.encode(), RunError)
+    return Path(out)
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The page as text."""
+    import jinja2
+
+    room = jinja2.Environment(
+        loader=jinja2.PackageLoader("skilltokens.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    room.globals |= {"rate": text.rate, "plural": text.plural, "duration": text.duration, "shown": shown}
+    comparisons = compare(runs)
+    assets = Path(__file__).parent / "assets"
+    return room.get_template("page.html.j2").render(
+        style=Markup((assets / "style.css").read_text(encoding="utf-8")),
+        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
+        sections=[section(comparison, f"c{i}-" if i else "") for i, comparison in enumerate(comparisons)],
+        definitions=DEFINITIONS,
+        runs=runs,
+        title=story.title(comparisons),
+    )
+
+
+def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
+    """All that the template shows of one comparison; ids begin with `prefix`."""
+    groups, tasks = comparison.groups, comparison.tasks
+    ordered = list(enumerate(groups))
+    serial = [(i, g) for i, g in ordered if not g.joint and g.learned > 1]
+    panels = [(k, name, charts.learning(groups, k, name)) for k, name in enumerate(tasks)]
+    return {
+        "prefix": prefix,
+        "comparison": comparison,
+        "lede": story.lede(comparison),
+        "running": story.running(comparison),
+        "legend": [(tone(i), g.label, sample(i)) for i, g in ordered],
+        "headline": [headline(group, i, groups) for i, group in ordered],
+        "columns": HEADLINE,
+        "versus": versuses(groups),
+        "retention": charts.retention(groups, len(tasks)) if serial else None,
+        "dumbbells": [(g, tone(i), charts.dumbbells(g, i, tasks)) for i, g in serial],
+        "matrices": [(g, tone(i), matrix(g)) for i, g in ordered if g.learned],
+        "learning": [(k, name, panel) for k, name, panel in panels if panel is not None],
+        "losses": [(g, chart) for i, g in ordered if (chart := charts.losses(g, i)) is not None],
+        "parameters": inside.parameters(comparison),
+        "costs": [(g, inside.costs(g)) for g in groups],
+        "reuse": [(g, run, inside.reuse(run, i)) for i, g in ordered if (run := with_key(g, "reuse")) is not None],
+        "flows": [(tone(i), flow) for i, g in ordered if (flow := inside.flow(g, i)) is not None],
+        "films": [(g, tone(i), films(run)) for i, g in ordered if (run := with_key(g, "films")) is not None],
+        "selection": [wordings(g, tone(i)) for i, g in ordered],
+        "differences": differences([g.first for g in groups]) if len(groups) > 1 else {},
+        "held": [(g, tone(i), g.figure(next(d for d in DEFINITIONS if d.key == "held"))) for i, g in ordered],
+        "points": sorted({len(c.progress) for g in groups for run in g.runs for c in run.curves.values()}),
+        "number": text.number,
+        "span": text.span,
+        "signed": text.signed,
+    }
+
+
+def sample(index: int) -> Markup:
+    """The piece of line with its mark that stands for a method in legends."""
+    line = element("line", class_="line", x1=0, x2=26, y1=6, y2=6, stroke_dasharray=dash(index))
+    return element(
+        "svg", line, marker(index, 13, 6, 3.8), class_=f"sample {tone(index)}", viewBox="0 0 26 12", aria_hidden="true"
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of the headline table, ready to show."""
+
+    definition: Definition
+    value: str
+    span: str
+    note: str
+    best: bool
+    bar: Markup | None
+
+
+def headline(group: Group, index: int, groups: Sequence[Group]) -> dict[str, Any]:
+    """One row of the headline table."""
+    return {
+        "group": group,
+        "tone": tone(index),
+        "sample": sample(index),
+        "cells": [_cell(definition, group, index, groups) for definition in HEADLINE],
+    }
+
+
+def _cell(definition: Definition, group: Group, index: int, groups: Sequence[Group]) -> Cell:
+    figure = group.figure(definition)
+    note = ""
+    if figure.value is None:
+        if definition.key in LIFELONG and group.joint:
+            note = "one lesson"
+        elif definition.key in ("fwt", "auc"):
+            note = "no curve"
+    elif definition.key == "nbt" and all(value == 0 for value in figure.seeds):
+        note = "exactly"
+    elif definition.key == "stored" and group.first.stored:
+        note = f"{figure.value / group.first.stored[0]:.2f} \N{MULTIPLICATION SIGN} base"
+    elif figure.basis == "episodes":
+        note = "one seed"
+    bar = charts.whisker(figure.value, figure.interval, index) if definition.key == "final" and figure.value else None
+    value = text.number(figure.value, definition.kind)
+    return Cell(
+        definition, value, text.span(figure.interval, definition.kind), note, _best(definition, group, groups), bar
+    )
+
+
+def _best(definition: Definition, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether the group's figure is the best, to the digits shown, among groups that are equally far."""
+    rivals = [g.figure(definition).value for g in groups if g.learned == group.learned]
+    values = [value for value in rivals if value is not None]
+    mine = group.figure(definition).value
+    if mine is None or len(values) < 2:
+        return False
+    top = max(values) if definition.better == "higher" else min(values)
+    return text.number(mine, definition.kind) == text.number(top, definition.kind)
+
+
+def versuses(groups: Sequence[Group]) -> list[Versus]:
+    """The first method against each other one."""
+    return [pair for other in groups[1:] if (pair := versus(groups[0], other)) is not None]
+
+
+def matrix(group: Group) -> list[dict[str, Any]]:
+    """Rows of the success matrix: lesson t, and a cell for each task or None where it had not been seen."""
+    good, tried, same = group.cells
+    low, high = metrics.wilson(good, tried)
+    tasks = group.first.tasks
+    rows = []
+    for t in [len(tasks) - 1] if group.joint else range(len(tasks)):
+        cells: list[dict[str, Any] | None] = []
+        for k in range(len(tasks)):
+            n = int(tried[t, k])
+            if n == 0 or (k > t and not group.joint):
+                cells.append(None)
+                continue
+            p = float(good[t, k]) / n
+            when = "after all tasks, learned together" if group.joint else f"after lesson {t + 1}, {tasks[t]}"
+            said = f"{tasks[k]} {when}: {good[t, k]} of {n} ({text.rate(p)}, {low[t, k]:.2f} to {high[t, k]:.2f})"
+            cells.append(
+                {
+                    "value": p,
+                    "percent": round(100 * p),
+                    "same": bool(same[t, k]),
+                    "own": t == k and not group.joint,
+                    "said": said + (", same bits" if same[t, k] else ""),
+                }
+            )
+        rows.append({"number": t + 1, "name": "all together" if group.joint else tasks[t], "cells": cells})
+    return [row for row in rows if any(row["cells"])]
+
+
+def with_key(group: Group, key: str) -> Run | None:
+    """The group's first seed whose run.json holds `key`."""
+    return next((run for run in group.runs if run.content.get(key)), None)
+
+
+def films(run: Run) -> list[dict[str, Any]]:
+    """Each film as a data URI with its caption; `uri` is None, and `why` says so, where the file cannot be shown."""
+    last = run.learned - 1
+    out = []
+    for k, name in enumerate(run.tasks):
+        word = run.content["films"].get(name)
+        if word is None:
+            continue
+        uri, why = _embedded(run.path.parent, word)
+        row = last if run.joint or last >= k else k
+        good, tried = int(run.successes[row, k]), int(run.episodes[row, k])
+        out.append(
+            {"name": name, "instruction": run.instructions[k], "uri": uri, "why": why, "good": good, "tried": tried}
+        )
+    return out
+
+
+def _embedded(folder: Path, word: str) -> tuple[str | None, str]:
+    """A file as a data URI. Only pictures inside the run's own folder: a run.json may come from a stranger."""
+    film = (folder / word).resolve()
+    if not film.is_relative_to(folder.resolve()) or film.suffix not in _FILMS:
+        return None, "not a picture in the run's folder"
+    try:
+        content = film.read_bytes()
+    except OSError:
+        return None, "the file is not beside run.json"
+    if len(content) > _LARGEST_FILM:
+        return None, "the file is too large to embed"
+    return f"data:{_FILMS[film.suffix]};base64,{base64.b64encode(content).decode()}", ""
+
+
+def wordings(group: Group, tone_: str) -> dict[str, Any]:
+    """How a group's skills are chosen, and how often wordings chose the right one."""
+    out: dict[str, Any] = {"group": group, "tone": tone_, "by": group.first.selected_by.replace("_", " ")}
+    for key, held_out in (("held", True), ("known", False)):
+        right, asked = chosen(group, held_out)
+        low, high = metrics.wilson(right, asked)
+        interval = metrics.Interval(float(low), float(high))
+        out[key] = {"right": right, "asked": asked, "rate": right / asked if asked else None, "interval": interval}
+    out["wrong"] = [
+        (e["wording"], run.tasks[e["task"]], run.tasks[e["chosen"]], e["held_out"], e.get("cosine"))
+        for run in group.runs[:1]
+        for e in run.content.get("selection") or []
+        if e["chosen"] != e["task"]
+    ]
+    return out

@@ -1,0 +1,60 @@
+"""Numbers as people read them, the same on the page and in RESULTS.md."""
+
+from __future__ import annotations
+
+from skilltokens.metrics import Interval
+from skilltokens.report.summary import Kind
+
+DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float | None, kind: Kind) -> str:
+    """One figure; a dash where it is not defined. A rate of exactly 0 is written 0, a rounded one 0.000."""
+    if value is None:
+        return DASH
+    if kind == "count":
+        return f"{round(value):,}"
+    if kind == "share":
+        return f"{100 * value:.1f} %"
+    if kind == "minutes":
+        return f"{value:.1f} min" if value < 100 else f"{value:.0f} min"
+    return rate(value)
+
+
+def rate(value: float | None) -> str:
+    """A success rate or a difference of rates, to three decimals."""
+    if value is None:
+        return DASH
+    if value == 0:
+        return "0"
+    return f"{abs(value):.3f}" if value > 0 else f"{MINUS}{abs(value):.3f}"
+
+
+def span(interval: Interval | None, kind: Kind = "rate") -> str:
+    """An interval, or nothing."""
+    if interval is None:
+        return ""
+    return f"{number(interval.low, kind)} to {number(interval.high, kind)}"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign."""
+    return "0" if value == 0 else f"+{value:.3f}" if value > 0 else f"{MINUS}{-value:.3f}"
+
+
+def plural(count: int, word: str) -> str:
+    """`3 seeds`, `1 seed`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as s, min or h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def listed(words: list[str]) -> str:
+    """`a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
