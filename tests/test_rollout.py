@@ -44,6 +44,7 @@ class Network:
     """A random torch network; its matrix products' last bits depend on the batch's shape and on the row."""
 
     def __init__(self, width: int = 256):
+        torch.set_num_threads(1)  # small products on two threads take ten times as long where the cores are busy
         generator = torch.Generator().manual_seed(0)
         self.maps = [
             torch.randn(a, b, generator=generator) / a**0.5 for a, b in ((8, width), (width, width), (width, 2))
