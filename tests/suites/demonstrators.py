@@ -1,0 +1,57 @@
+"""Suites whose demonstrators are slow, crash, or give something wrong; importable by spawned processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.toy import Toy
+
+from skilltokens.types import Episode, Task
+
+
+@dataclass
+class Slow(Toy):
+    """Every episode takes a tenth of a second more."""
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        for episode in super().demonstrate(task, episodes, seed, noise):
+            time.sleep(0.1)
+            yield episode
+
+
+@dataclass
+class Dying(Toy):
+    """The process that makes `victim` is killed after its first episode, as long as there are lives in the folder."""
+
+    folder: str = ""
+    victim: str = "between"
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        for episode in super().demonstrate(task, episodes, seed, noise):
+            yield episode
+            lives = sorted(Path(self.folder).glob("life*"))
+            if task.name == self.victim and lives:
+                lives[0].unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass
+class Broken(Toy):
+    """The simulator raises an error that looks like one of the disk."""
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        yield from super().demonstrate(task, 1, seed, noise)
+        raise FileNotFoundError("mesh.obj")
+
+
+@dataclass
+class Short(Toy):
+    """One episode less than was asked for."""
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        return super().demonstrate(task, episodes - 1, seed, noise)
