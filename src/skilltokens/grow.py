@@ -17,10 +17,10 @@ from skilltokens.methods.base import Entry, Lesson, generator
 from skilltokens.methods.t2s import T2S
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
-from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.train import fit
-from skilltokens.types import ACTION, LibraryError, Report, Scale, SettingError, silent
+from skilltokens.types import ACTION, Report, Scale, SettingError, silent
 
 
 def learn_skill(
@@ -62,6 +62,7 @@ def learn_skill(
     words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
     torch.set_num_threads(train.threads)
     library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
+    check_name(name, library)  # before the training, not after
     if library is None:
         language = load_encoder(encoder)
         base = _first_policy(store, policy or PolicySettings(), language, seed)
@@ -69,8 +70,6 @@ def learn_skill(
     else:
         # A store may hold more than this library looks at, such as images.
         library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
-        if name in {skill.name for skill in library.skills}:
-            raise LibraryError(f"{folder} has a skill {name!r} already: choose another name with --name")
         language, base, features = library.language(), library.base, library.features
     learner = _learner(base.to(train.device), library, method, train, seed)
     lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),))

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -26,11 +25,12 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Job:
-    """One child process: `python -m skilltokens.cli.worker *words`."""
+    """One child process, which speaks the protocol on its standard output."""
 
     name: str
-    words: tuple[str, ...]
+    command: tuple[str, ...]
     log: Path
+    """Where its standard error goes; removed at the end if there was none."""
     threads: int = 1
 
 
@@ -113,7 +113,7 @@ class _Child:
                 f"{job.log} cannot be written ({problem.strerror}): choose a folder you may write to with --out"
             ) from problem
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "skilltokens.cli.worker", *job.words],
+            job.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from skilltokens.cli.options import parse
+from skilltokens.methods import method_names
 from skilltokens.types import RunError
 
 
@@ -53,8 +55,16 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         raise RunError("no run was named: give run folders, such as runs/demo")
     found: dict[Path, None] = {}
     for path in paths:
-        here = sorted(path.rglob("run.json")) if path.is_dir() else [path]
+        here = sorted(path.rglob("run.json"), key=_rank) if path.is_dir() else [path]
         if not here:
             raise RunError(f"{path} holds no run.json: give a run folder, or a folder of run folders")
         found |= dict.fromkeys(run.resolve() for run in here)
     return list(found)
+
+
+def _rank(run: Path) -> tuple[int, list[int | str]]:
+    """The order of runs that are found in a folder: methods as `skilltokens list` has them, then seeds by number."""
+    names = method_names()
+    method = run.parent.name.partition("-seed")[0]
+    natural: list[int | str] = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(run))]
+    return names.index(method) if method in names else len(names), natural

@@ -21,9 +21,10 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(plan: Plan, words: Sequence[str]) -> int:
-    _check(plan)
-    _demonstrate(plan)
-    failures = _learn(plan, words)
+    left = _unfinished(plan)
+    if left:
+        _demonstrate(plan)
+    failures = _learn(plan, left, words)
     done = [plan.folder(run) for run in plan.runs if (plan.folder(run) / "run.json").exists()]
     if done:
         _report(plan, done)
@@ -32,17 +33,25 @@ def _run(plan: Plan, words: Sequence[str]) -> int:
     return 0
 
 
-def _check(plan: Plan) -> None:
-    """Whatever can be known to fail is found before anything is made: tasks, and folders of other configurations."""
+def _unfinished(plan: Plan) -> list[PlannedRun]:
+    """The runs that are not done yet.
+
+    Whatever can be known to fail is found here, before anything is made: tasks, and folders of other configurations.
+    """
     from skilltokens.suites import load_suite, task_of
 
+    left = []
     for run in plan.runs:
         suite = load_suite(run.settings.suite)
         tasks = [task_of(suite, name) for name in run.settings.tasks] or suite.tasks
+        finished = False
         if (plan.folder(run) / "run.json").exists():
-            from skilltokens.record import open_run
+            from skilltokens.record import open_run  # torch: only where there is a run to compare with
 
-            open_run(plan.folder(run), run.settings, plan.recipe, tasks)
+            finished = open_run(plan.folder(run), run.settings, plan.recipe, tasks)["finished"]
+        if not finished:
+            left.append(run)
+    return left
 
 
 def _demonstrate(plan: Plan) -> None:
@@ -58,22 +67,20 @@ def _demonstrate(plan: Plan) -> None:
         demonstrations(suite, tasks, settings.demonstrations, report)
 
 
-def _learn(plan: Plan, words: Sequence[str]) -> list[str]:
-    """Runs the children; returns the sentences of those that failed."""
-    from skilltokens.cli.batch import run_jobs
+def _learn(plan: Plan, runs: Sequence[PlannedRun], words: Sequence[str]) -> list[str]:
+    """Does the runs, each in a child; returns the sentences of those that failed."""
+    from skilltokens.cli.batch import Job, run_jobs
     from skilltokens.cli.progress import watching
 
-    jobs = [_job(plan, run, words) for run in plan.runs]
+    worker = (sys.executable, "-m", "skilltokens.cli.worker")
+    jobs = [
+        Job(run.name, (*worker, run.name, *words), plan.out / f"{run.name}.log", run.settings.train.threads)
+        for run in runs
+    ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with watching([job.name for job in jobs]) as view:
         endings = run_jobs(jobs, plan.jobs or cores, view)
     return [failure for failure in endings.values() if failure is not None]
-
-
-def _job(plan: Plan, run: PlannedRun, words: Sequence[str]):
-    from skilltokens.cli.batch import Job
-
-    return Job(run.name, (run.name, *words), plan.out / f"{run.name}.log", run.settings.train.threads)
 
 
 def _report(plan: Plan, runs: Sequence[Path]) -> None:

@@ -1,0 +1,79 @@
+"""The words after `skilltokens run` become one complete configuration for each method and seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skilltokens.cli.plan import make_plan
+from skilltokens.methods import method_names, method_settings
+from skilltokens.recipes import recipe, recipe_names
+from skilltokens.types import SettingError
+
+
+@pytest.mark.parametrize("name", list(recipe_names()))
+@pytest.mark.parametrize("method", method_names())
+def test_a_bare_recipe_is_exactly_that_recipe(name: str, method: str):
+    plan = make_plan([name, "--method", method])
+    (run,) = plan.runs
+    assert run.settings == recipe(name, method)
+    assert plan.out == Path("runs") / name
+
+
+def test_t2s_is_the_method_when_none_is_named():
+    assert [run.name for run in make_plan(["demo"]).runs] == ["t2s-seed0"]
+
+
+def test_every_method_runs_with_every_seed():
+    plan = make_plan(["demo", "--methods", "t2s", "sequential", "--seeds", "0", "3", "--out", "here", "--jobs", "2"])
+    assert [run.name for run in plan.runs] == ["t2s-seed0", "t2s-seed3", "sequential-seed0", "sequential-seed3"]
+    assert [run.settings.seed for run in plan.runs] == [0, 3, 0, 3]
+    assert plan.folder(plan.runs[1]) == Path("here/t2s-seed3")
+    assert plan.jobs == 2
+
+
+def test_a_single_seed_may_be_given_as_a_setting():
+    assert make_plan(["demo", "--seed", "7"]).runs[0].name == "t2s-seed7"
+
+
+def test_settings_are_overridden_for_all_methods_and_the_rest_stays():
+    plan = make_plan(["demo", "--methods", "t2s", "lora", "--train.iterations", "5", "--tasks", "push"])
+    for run in plan.runs:
+        assert (run.settings.train.iterations, run.settings.tasks) == (5, ("push",))
+        assert run.settings.evaluate == recipe("demo", run.method).evaluate
+
+
+def test_a_method_setting_goes_to_the_methods_that_have_it():
+    plan = make_plan(["demo", "--methods", "sequential", "t2s", "--method.share", "0.05", "--method.rate", "0.5"])
+    sequential, t2s = (run.settings.method for run in plan.runs)
+    assert (t2s.share, t2s.rate) == (0.05, 0.5)
+    assert sequential == method_settings("sequential")(rate=0.5)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name a recipe first"),
+        (["--seed", "3"], "name a recipe first"),
+        (["dmeo"], "recipe 'dmeo' is unknown: did you mean 'demo'?"),
+        (["demo", "--method", "t3s"], "method 't3s' is unknown: did you mean 't2s'?"),
+        (["demo", "--methods=lorra"], "method 'lorra' is unknown: did you mean 'lora'?"),
+        (["demo", "--methods", "t2s", "t2s"], "method t2s with seed 0 is asked for twice"),
+        (["demo", "--train.itrations", "3"], "has no option --train.itrations: did you mean '--train.iterations'?"),
+        (["demo", "--method", "sequential", "--method.share", "1"], "has no option --method.share"),
+        (["demo", "--jobs", "-1"], "--jobs -1 is impossible"),
+    ],
+)
+def test_mistakes_are_named(words: list[str], said: str):
+    with pytest.raises(SettingError) as mistake:
+        make_plan(words)
+    assert said in str(mistake.value)
+
+
+def test_help_of_a_recipe_shows_its_own_values(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        make_plan(["metaworld-cw10", "--method", "lora", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "peg-unplug-side" in shown
+    assert f"Peak learning rate of the adapters. (default: {method_settings('lora')().rate})" in shown

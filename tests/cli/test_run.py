@@ -1,0 +1,159 @@
+"""`skilltokens run` whole: processes, table, report, interruption, resumption."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skilltokens.cli import main
+
+ROOT = Path(__file__).parents[2]
+SMALL = shlex.split(
+    "--suite tests.toy:Toy --tasks reach-red reach-blue --policy.width 32 --policy.layers 2 "
+    "--train.iterations 20 --train.first-iterations 20 --train.batch 8 --method.share 0.3 "
+    "--evaluate.episodes 4 --evaluate.group 4 --evaluate.points 2 --evaluate.no-films --demonstrations.episodes 4"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def command(place: Path, out: str, *words: str) -> list[str]:
+    return ["run", "demo", *SMALL, "--demonstrations.folder", str(place / "demos"), "--out", str(place / out), *words]
+
+
+def run(words: Sequence[str], **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "skilltokens", *words], cwd=ROOT, capture_output=True, text=True, check=False, **more
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path) -> subprocess.CompletedProcess[str]:
+    """Two methods at the same time, never interrupted."""
+    return run(command(place, "whole", "--methods", "t2s", "sequential", "--jobs", "2"))
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """The numbers of a run."""
+    content = json.loads((folder / "run.json").read_text())
+    assert content["finished"]
+    return {key: content[key] for key in ("evaluations", "parameters", "learning", "demonstrations", "selection")}
+
+
+def test_it_ends_with_a_table_and_a_report(whole: subprocess.CompletedProcess[str], place: Path):
+    assert whole.returncode == 0, whole.stderr
+    assert "t2s" in whole.stdout
+    assert "sequential" in whole.stdout
+    page = place / "whole" / "report.html"
+    assert whole.stdout.splitlines()[-1] == f"report: {page}"
+    assert page.read_text().startswith("<!doctype html>")
+    assert {path.name for path in (place / "whole").iterdir()} == {"t2s-seed0", "sequential-seed0", "report.html"}
+    assert "done in" in whole.stderr
+
+
+def test_the_same_command_again_keeps_what_is_there(whole: subprocess.CompletedProcess[str], place: Path):
+    before = (place / "whole" / "t2s-seed0" / "run.json").read_bytes()
+    again = run(command(place, "whole", "--methods", "t2s", "sequential"))
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == whole.stdout
+    assert (place / "whole" / "t2s-seed0" / "run.json").read_bytes() == before
+
+
+def test_another_configuration_is_refused_with_a_way_out(
+    whole: subprocess.CompletedProcess[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(ROOT)
+    before = (place / "whole" / "t2s-seed0" / "run.json").read_bytes()
+    assert main(command(place, "whole", "--methods", "t2s", "--train.rate", "0.5")) == 2
+    said = capsys.readouterr().err
+    assert "train.rate" in said
+    assert "--out" in said
+    assert (place / "whole" / "t2s-seed0" / "run.json").read_bytes() == before
+
+
+def test_the_report_can_be_made_again_from_the_files(
+    whole: subprocess.CompletedProcess[str], place: Path, capsys: pytest.CaptureFixture
+):
+    page = place / "again.html"
+    assert main(["report", str(place / "whole"), "--out", str(page)]) == 0
+    assert "sequential" in capsys.readouterr().out
+    assert page.read_text() == (place / "whole" / "report.html").read_text()
+
+
+def test_interrupted_resumed_and_alone_a_run_ends_with_the_same_numbers(
+    whole: subprocess.CompletedProcess[str], place: Path
+):
+    words = command(place, "cut", "--method", "t2s", "--jobs", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skilltokens", *words],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    said = [process.stderr.readline()]
+    while said[-1] and not ("train" in said[-1] or "evaluate" in said[-1]):
+        said.append(process.stderr.readline())
+    os.kill(process.pid, signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, "".join(said) + rest
+    assert rest.splitlines()[-1] == "skilltokens: stopped; the same command goes on where it stopped"
+    assert not children_of(place / "cut")
+    resumed = run(words)
+    assert resumed.returncode == 0, resumed.stderr
+    assert found(place / "cut" / "t2s-seed0") == found(place / "whole" / "t2s-seed0")
+
+
+def test_a_killed_parent_leaves_no_children(place: Path, whole: subprocess.CompletedProcess[str]):
+    words = command(place, "orphans", "--method", "t2s", "--train.log-every", "1")
+    words[words.index("--train.first-iterations") + 1] = "100000"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skilltokens", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while (line := process.stderr.readline()) and "train" not in line:
+        pass
+    assert children_of(place / "orphans")
+    process.kill()
+    process.communicate()
+    gone_by = time.monotonic() + 30
+    while children_of(place / "orphans") and time.monotonic() < gone_by:
+        time.sleep(0.1)
+    assert not children_of(place / "orphans")
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_reported(place: Path, whole: subprocess.CompletedProcess[str]):
+    # LoRA has room for its adapters in 30 %, tokens in 0.1 % have none: the mistake shows when the second skill begins.
+    words = command(place, "half", "--methods", "sequential", "t2s")
+    words[words.index("--method.share") + 1] = "0.001"
+    done = run(words)
+    assert done.returncode == 2
+    assert "method.share 0.001" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "sequential" in done.stdout
+    assert (place / "half" / "report.html").exists()
+
+
+def children_of(out: Path) -> list[str]:
+    """Processes whose command line names a folder."""
+    commands = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            commands.append(entry.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return [line for line in commands if str(out) in line]

@@ -1,0 +1,218 @@
+"""The command as people use it: help, completion, mistakes in one sentence, and status numbers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.toy import TASKS, Toy
+
+from skilltokens.cli import VERBS, main
+from skilltokens.cli.verbs.demos import ACTIONS
+from skilltokens.demos import DemonstrationStore, write_store
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DemonstrationStore:
+    toy = Toy()
+    return write_store(
+        tmp_path / "demos" / "toy" / "reach-red",
+        toy.demonstrate(TASKS[0], 3, 0, 0.1),
+        task=TASKS[0],
+        features=toy.features,
+        source="scripted",
+        suite="toy",
+    )
+
+
+def mistake(words: list[str], capsys: Capture) -> str:
+    """The one sentence that a mistaken command ends with."""
+    capsys.readouterr()
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("skilltokens: ")
+    return line
+
+
+# ---------------------------------------------------------------- help
+
+
+def test_the_command_explains_itself(capsys: Capture):
+    for words in ([], ["--help"], ["-h"]):
+        assert main(words) == 0
+        shown = capsys.readouterr().out
+        assert all(verb in shown for verb in VERBS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("skilltokens 0.")
+
+
+@pytest.mark.parametrize("words", [[verb] for verb in VERBS if verb != "demos"] + [["demos", name] for name in ACTIONS])
+def test_every_verb_teaches_with_examples(words: list[str], capsys: Capture):
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    shown = capsys.readouterr().out
+    assert end.value.code == 0
+    assert "examples:\n" in shown
+    assert f"skilltokens {' '.join(words)}" in shown
+
+
+def test_demos_lists_its_actions(capsys: Capture):
+    assert main(["demos", "--help"]) == 0
+    assert all(name in capsys.readouterr().out or name for name in ACTIONS)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], *([verb, "--help"] for verb in VERBS), ["run", "demo", "--help"], ["list"]]
+)
+def test_help_loads_no_torch_and_no_simulator(words: list[str]):
+    code = (
+        "import sys, contextlib\nfrom skilltokens.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({words!r})\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'metaworld', 'mujoco', 'h5py', 'jinja2'}\n"
+        "print(heavy & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "skilltokens", "lsit"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "skilltokens: skilltokens has no verb 'lsit': did you mean 'list'?\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = f"{sys.executable} -m skilltokens list tasks | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
+
+
+# ---------------------------------------------------------------- completion
+
+
+def test_bash_completes_verbs_recipes_methods_and_options(tmp_path: Path, capsys: Capture):
+    script = subprocess.run(
+        [sys.executable, "-m", "skilltokens", "completion", "bash"], capture_output=True, text=True, check=True
+    ).stdout
+    (tmp_path / "completion").write_text(script)
+
+    def after(*words: str) -> set[str]:
+        tabbed = " ".join(f"'{word}'" for word in ("skilltokens", *words))
+        code = f"""
+            source {tmp_path}/completion
+            function=$(complete -p skilltokens | sed -E 's/.*-F ([^ ]+).*/\\1/')
+            COMP_WORDS=({tabbed}); COMP_CWORD={len(words)}; $function; printf '%s\\n' "${{COMPREPLY[@]}}"
+        """
+        return set(subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.splitlines())
+
+    assert set(VERBS) <= after("")
+    assert {"demo", "metaworld-cw10"} <= after("run", "")
+    assert {"t2s", "sequential"} <= after("run", "demo", "--methods", "")
+    assert {"--train.iterations"} <= after("run", "demo", "--train.it")
+    assert set(ACTIONS) <= after("demos", "")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_too(shell: str, capsys: Capture):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "metaworld-cw10" in script
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+# ---------------------------------------------------------------- list
+
+
+def test_list_shows_what_there_is(capsys: Capture):
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("metaworld-cw10", "t2s", "sequential", "metaworld"):
+        assert f"  {name} " in shown
+    assert main(["list", "tasks"]) == 0
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) == 52
+    assert "peg-insert-side" in shown
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "did you mean 'run'?"),
+        (["run", "metaworld-cw1"], "did you mean 'metaworld-cw10'?"),
+        (["run", "demo", "--method", "sequentail"], "did you mean 'sequential'?"),
+        (["run", "demo", "--suite", "metawrold"], "did you mean 'metaworld'?"),
+        (["run", "demo", "--tasks", "push", "hamer"], "did you mean 'hammer'?"),
+        (["run", "demo", "--train.iteration", "3"], "did you mean '--train.iterations'?"),
+        (["demos", "exprot"], "did you mean 'export'?"),
+        (["demos", "make", "metaworld", "--tasks", "hamer"], "did you mean 'hammer'?"),
+        (["list", "tasks", "--suite", "metawrold"], "did you mean 'metaworld'?"),
+        (["doctor", "--now"], "it takes none"),
+        (["report"], "no run was named"),
+        (["report", "nowhere"], "nowhere"),
+        (["learn", "library", "nowhere"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["demos", "info"], "no store was named"),
+        (["demos", "check", "nowhere"], "nowhere"),
+        (["demos", "import", "nowhere.hdf5", "store"], "nowhere.hdf5"),
+        (["completion", "tcsh2"], "tcsh2"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(
+    words: list[str], said: str, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert said in mistake(words, capsys)
+    assert not list(tmp_path.iterdir()), "nothing was made"
+
+
+# ---------------------------------------------------------------- demos
+
+
+def test_demos_info_and_check(store: DemonstrationStore, capsys: Capture):
+    assert main(["demos", "info", str(store.path.parent)]) == 0
+    shown = capsys.readouterr().out
+    assert "instruction: go to the red marker" in shown
+    assert "episodes: 3" in shown
+    assert main(["demos", "check", str(store.path)]) == 0
+    assert "sound" in capsys.readouterr().out
+
+
+def test_an_altered_store_fails_the_check(store: DemonstrationStore, capsys: Capture):
+    file = store.path / "action.npy"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 0xFF
+    file.write_bytes(content)
+    assert main(["demos", "check", str(store.path)]) == 2
+    assert "action.npy was altered" in capsys.readouterr().err
+
+
+def test_demos_go_to_hdf5_and_back(store: DemonstrationStore, tmp_path: Path, capsys: Capture):
+    file, again = tmp_path / "toy.hdf5", tmp_path / "again"
+    assert main(["demos", "export", str(store.path), "--file", str(file)]) == 0
+    assert main(["demos", "import", str(file), str(again)]) == 0
+    assert main(["demos", "import", str(file), str(tmp_path / "mine"), "--instruction", "be red", "--task", "red"]) == 0
+    for name in store.features:
+        assert (DemonstrationStore.open(again)[name] == store[name]).all()
+    mine = DemonstrationStore.open(tmp_path / "mine")
+    assert (mine.task.name, mine.task.instruction) == ("red", "be red")
+
+
+def test_demos_make_makes_what_is_missing(tmp_path: Path, capsys: Capture):
+    words = ["demos", "make", "tests.toy:Toy", "--tasks", "between", "--episodes", "2", "--folder", str(tmp_path)]
+    assert main(words) == 0
+    (header,) = tmp_path.rglob("header.json")
+    before = header.stat().st_mtime_ns
+    assert json.loads(header.read_text())["episodes"] == 2
+    assert main(words) == 0
+    assert header.stat().st_mtime_ns == before, "what is there is kept"
