@@ -89,6 +89,7 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
         if tensors:
             module = copy.deepcopy(base.get_submodule(path))
             module.load_state_dict({**module.state_dict(), **tensors})
+            module.requires_grad_()  # the base is frozen, this copy is the skill's own
             replaced[path] = module
     return base.derive(replaced)
 

@@ -1,0 +1,263 @@
+"""The skill library on disk: a base policy and its skills, grown one file at a time.
+
+    library/
+      library.json                schema, digests, the policy's shape and settings, the encoder, the list of skills
+      base.safetensors            the base policy
+      skills/<name>.safetensors   a skill's own tensors, its active rows, its wordings' vectors
+      README.md                   the model card
+
+Adding a skill writes one new file and then replaces library.json atomically: at any instant a reader, or a crash,
+sees the library before or after, never between. Nothing is ever unpickled; every file's digest is checked on load.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from skilltokens.files import digest, read_json, write_bytes, write_json
+from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.model.actor import PolicyActor
+from skilltokens.model.policy import Policy, Shape
+from skilltokens.settings import PolicySettings
+from skilltokens.skills.selection import choose
+from skilltokens.skills.skill import Skill, assemble
+from skilltokens.types import Array, Feature, LibraryError
+
+SCHEMA = "skilltokens.library/1"
+
+
+@dataclass
+class SkillLibrary:
+    """A library in memory. `open` reads one, `create` and `add` write.
+
+    Attributes:
+        folder: where it lives.
+        base: the frozen base policy; it is the first skill as well.
+        skills: in the order learned.
+        features: the observation features and the action that every demonstration must have.
+        notes: for each skill what library.json says beside the tensors (results, digest of demonstrations, ...).
+        encoder: the sentence encoder's name, as load_encoder takes it.
+    """
+
+    folder: Path
+    base: Policy
+    skills: list[Skill]
+    features: dict[str, Feature]
+    encoder: str = "minilm"
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    # ---------------------------------------------------------------- reading
+
+    @classmethod
+    def open(cls, folder: Path | str) -> SkillLibrary:
+        """Reads a library and checks the digest of every file.
+
+        Raises:
+            LibraryError: a file is missing, altered or of another format.
+        """
+        folder = Path(folder)
+        card = read_json(folder / "library.json", SCHEMA, LibraryError)
+        try:
+            settings, shape = PolicySettings(**card["policy"]["settings"]), Shape.fromdict(card["policy"]["shape"])
+            features = {n: Feature(tuple(f["shape"]), f["dtype"]) for n, f in card["features"].items()}
+            base = Policy(shape, settings)
+            base.load_state_dict(_tensors(folder, card["base"]))
+            skills = [_skill(folder, entry) for entry in card["skills"]]
+        except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+            raise LibraryError(
+                f"{folder} is damaged or altered ({problem}): restore it from a copy, or learn it again"
+            ) from problem
+        base.requires_grad_(False)
+        notes = [entry["notes"] for entry in card["skills"]]
+        return cls(folder, base, skills, features, card["encoder"], notes)
+
+    def select(self, instruction: str) -> tuple[int, float]:
+        """The skill that an instruction means, and the cosine to its nearest wording.
+
+        Raises:
+            LanguageError: the instruction is empty or too long.
+        """
+        vector = self.language()([instruction])[0]
+        return choose(vector, [skill.embeddings for skill in self.skills])
+
+    def policy(self, number: int) -> Policy:
+        """The policy of one skill."""
+        return assemble(self.base, self.skills, self.skills[number]) if number else self.base
+
+    def actor(self, instruction: str, device: str = "cpu") -> PolicyActor:
+        """Acts by the skill that the instruction means, the same bits whatever the wording."""
+        number, _ = self.select(instruction)
+        return PolicyActor(self.policy(number), self.skills[number].embeddings[0], device)
+
+    def language(self) -> LanguageEncoder:
+        """The encoder that the library was made with.
+
+        Raises:
+            LibraryError: it was a function of its maker's, which no file can hold.
+        """
+        if self.encoder.startswith("callable:"):
+            raise LibraryError(
+                f"{self.folder} was made with the sentence encoder {self.encoder}, a function: set `library.encoder` "
+                "to the name of an installed encoder with the same vectors"
+            )
+        return load_encoder(self.encoder)
+
+    # ---------------------------------------------------------------- writing
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path | str,
+        base: Policy,
+        skill: Skill,
+        features: Mapping[str, Feature],
+        encoder: str,
+        notes: Mapping[str, Any] | None = None,
+    ) -> SkillLibrary:
+        """A new library whose base is its first skill.
+
+        Raises:
+            LibraryError: the folder holds a library already, or cannot be written.
+        """
+        folder = Path(folder)
+        if (folder / "library.json").exists():
+            raise LibraryError(f"{folder} holds a skill library already: add to it, or choose another folder")
+        made = cls(folder, base, [], dict(features), encoder)
+        write_bytes(folder / "base.safetensors", save(_plain(base.state_dict())), LibraryError)
+        made.add(skill, notes)
+        return made
+
+    def add(self, skill: Skill, notes: Mapping[str, Any] | None = None) -> None:
+        """Appends one skill: one new file, then library.json. Other files are not touched.
+
+        Raises:
+            LibraryError: the name is taken or no file name, the library changed on disk, or it cannot be written.
+        """
+        check_name(skill.name, self)
+        known = read_json(self.folder / "library.json", SCHEMA, LibraryError)["skills"] if self.skills else []
+        if [entry["name"] for entry in known] != [other.name for other in self.skills]:
+            raise LibraryError(f"{self.folder} was changed by another process: open it again and repeat")
+        tensors = {f"tensor.{name}": value for name, value in skill.tensors.items()}
+        tensors |= {f"active.{path}": torch.as_tensor(np.asarray(rows)) for path, rows in skill.active.items()}
+        tensors["embeddings"] = torch.as_tensor(np.ascontiguousarray(skill.embeddings, np.float32))
+        path = self.folder / "skills" / f"{skill.name}.safetensors"
+        write_bytes(path, save(_plain(tensors)), LibraryError)
+        self.skills.append(skill)
+        self.notes.append(dict(notes or {}))
+        try:
+            write_bytes(self.folder / "README.md", self._readme().encode(), LibraryError)
+            write_json(self.folder / "library.json", self._card(), LibraryError)
+        except BaseException:
+            self.skills.pop()
+            self.notes.pop()
+            raise
+
+    def _card(self) -> dict[str, Any]:
+        """library.json"""
+        return {
+            "schema": SCHEMA,
+            "encoder": self.encoder,
+            "policy": {"settings": dataclasses.asdict(self.base.settings), "shape": self.base.shape.asdict()},
+            "features": {n: {"shape": list(f.shape), "dtype": f.dtype} for n, f in self.features.items()},
+            "base": _file(self.folder, Path("base.safetensors")),
+            "skills": [
+                {
+                    "name": skill.name,
+                    "wordings": list(skill.wordings),
+                    "parameters": skill.parameters,
+                    "file": _file(self.folder, Path("skills") / f"{skill.name}.safetensors"),
+                    "notes": notes,
+                }
+                for skill, notes in zip(self.skills, self.notes, strict=True)
+            ],
+        }
+
+    def _readme(self) -> str:
+        """The model card."""
+        parameters = sum(value.numel() for value in self.base.parameters())
+        rows = "\n".join(
+            f"| {skill.name} | {skill.wordings[0]} | {skill.parameters or parameters:,} | {_result(notes)} |"
+            for skill, notes in zip(self.skills, self.notes, strict=True)
+        )
+        return (
+            f"# A skill library\n\n{len(self.skills)} skills on one frozen base of {parameters:,} parameters "
+            f"({self.base.settings.layers} layers, width {self.base.settings.width}), made with skilltokens.\n"
+            f"Instructions are read by the sentence encoder `{self.encoder}`.\n\n"
+            "| skill | instruction | parameters of its own | success |\n|---|---|---|---|\n"
+            f"{rows}\n\n"
+            "```python\nfrom skilltokens import SkillLibrary\n\n"
+            f'actor = SkillLibrary.open("{self.folder.name}").actor("{self.skills[-1].wordings[0]}")\n'
+            "memory = actor.start(batch=1)\naction = actor.act(observation, memory)  # arrays of shape (1, n)\n```\n\n"
+            "Each skill acts only with the rows that were active when it was learned, so skills that are added later "
+            "leave its actions the same bit for bit.\n"
+        )
+
+    # ---------------------------------------------------------------- checking
+
+    def check_features(self, features: Mapping[str, Feature], what: str) -> None:
+        """Raises LibraryError unless these are the library's features."""
+        for name in sorted(set(self.features) | set(features)):
+            mine, other = self.features.get(name), features.get(name)
+            if mine is None or other is None or mine.shape != other.shape:
+                shown = [None if f is None else f.shape for f in (mine, other)]
+                raise LibraryError(
+                    f"feature {name!r} has shape {shown[0]} in {self.folder} but {shown[1]} in {what}: "
+                    "learn from demonstrations of the same robot and features"
+                )
+
+
+def check_name(name: str, library: SkillLibrary | None = None) -> None:
+    """Raises LibraryError unless a new skill may have this name: a file name, and not taken in `library`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise LibraryError(f"skill name {name!r} is no file name: use letters, digits, '-', '_' and '.'")
+    if library is not None and name in {skill.name for skill in library.skills}:
+        raise LibraryError(f"{library.folder} has a skill {name!r} already: choose another name")
+
+
+def _result(notes: Mapping[str, Any]) -> str:
+    """What the notes say of success, as counts."""
+    return f"{notes['successes']} of {notes['episodes']}" if "episodes" in notes else "not measured"
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+
+
+def _file(folder: Path, path: Path) -> dict[str, str]:
+    return {"path": path.as_posix(), "sha256": digest(folder / path)}
+
+
+def _tensors(folder: Path, entry: Mapping[str, str]) -> dict[str, Tensor]:
+    """A file's tensors, if its digest is the one written down."""
+    path = folder / entry["path"]
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise LibraryError(f"{folder}/library.json points out of its folder ({entry['path']}): do not trust it")
+    if not path.exists():
+        raise LibraryError(f"{path} is missing: restore it from a copy")
+    if digest(path) != entry["sha256"]:
+        raise LibraryError(f"{path} is truncated or altered (its digest differs): restore it from a copy")
+    try:
+        return load(path.read_bytes())
+    except SafetensorError as problem:
+        raise LibraryError(f"{path} is no safetensors file ({problem}): restore it from a copy") from problem
+
+
+def _skill(folder: Path, entry: Mapping[str, Any]) -> Skill:
+    tensors = _tensors(folder, entry["file"])
+    embeddings: Array = tensors.pop("embeddings").numpy()
+    active = {name[7:]: value.numpy() for name, value in tensors.items() if name.startswith("active.")}
+    own = {name[7:]: value for name, value in tensors.items() if name.startswith("tensor.")}
+    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active)
+
+
