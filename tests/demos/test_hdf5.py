@@ -287,6 +287,18 @@ def test_files_that_are_not_hdf5_or_are_cut_short(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("signature", [b"HEAP", b"TREE", b"SNOD"])
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_damaged_tables_inside_a_file_are_one_sentence(tmp_path: Path, signature: bytes, which: int) -> None:
+    pieces = foreign(tmp_path / "own.hdf5", {"state": (3,)}).read_bytes().split(signature)
+    assert len(pieces) > 2
+    cut = which % (len(pieces) - 1) + 1
+    (tmp_path / "own.hdf5").write_bytes(signature.join(pieces[:cut]) + b"DEAD" + signature.join(pieces[cut:]))
+    with pytest.raises(DemonstrationError, match=r"own.hdf5 is damaged \(.*\): get the file again"):
+        import_hdf5(tmp_path / "own.hdf5", tmp_path / "store", task=OPEN)
+    assert not (tmp_path / "store").exists()
+
+
 def test_impossible_keys_are_refused(tmp_path: Path) -> None:
     path = foreign(tmp_path / "lift.hdf5", ROBOMIMIC)
     bad = {

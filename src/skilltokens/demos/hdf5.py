@@ -24,7 +24,18 @@ import h5py
 import numpy as np
 
 from skilltokens.demos.disk import QuietDisk
-from skilltokens.demos.layout import OWN, Keys, demo_names, member, opened, own_entry, plan, read_demo, shown_task
+from skilltokens.demos.layout import (
+    OWN,
+    Keys,
+    demo_names,
+    member,
+    opened,
+    own_entry,
+    plan,
+    read_demo,
+    reading,
+    shown_task,
+)
 from skilltokens.demos.rules import OBSERVATION
 from skilltokens.demos.store import DemonstrationStore, same_features, write_store
 from skilltokens.files import replacing
@@ -63,11 +74,12 @@ def import_hdf5(
     """
     path = Path(path)
     with opened(path) as file:
-        names = demo_names(path, file, subset)
-        data = member(path, file, "data")
-        task = task or shown_task(path, file, names)
-        own = own_entry(path, file)
-        made, features = plan(path, member(path, data, names[0]), keys, own)
+        with reading(path):
+            names = demo_names(path, file, subset)
+            data = member(path, file, "data")
+            task = task or shown_task(path, file, names)
+            own = own_entry(path, file)
+            made, features = plan(path, member(path, data, names[0]), keys, own)
         stored = own.get("stores", {}).get(task.name, {})
         settings = stored.get("settings", {})
         if not stored or keys is not None or clip:
@@ -76,7 +88,9 @@ def import_hdf5(
         def episodes() -> Iterator[Episode]:
             for number, name in enumerate(names):
                 report(Progress("import", number, len(names), name))
-                yield read_demo(path, member(path, data, name), made, features, clip)
+                with reading(path):
+                    episode = read_demo(path, member(path, data, name), made, features, clip)
+                yield episode
 
         return write_store(
             target,
@@ -97,7 +111,7 @@ def task_in(path: str | Path, subset: str | None = None) -> Task:
         DemonstrationError: the file cannot be read, names no instruction, or names several.
     """
     path = Path(path)
-    with opened(path) as file:
+    with opened(path) as file, reading(path):
         return shown_task(path, file, demo_names(path, file, subset))
 
 

@@ -26,6 +26,7 @@ from skilltokens.types import (
     DemonstrationError,
     Episode,
     Feature,
+    SkilltokensError,
     Task,
     nearest,
 )
@@ -54,22 +55,31 @@ def opened(path: Path) -> Iterator[h5py.File]:
     except OSError as problem:
         raise DemonstrationError(f"{path} is no readable HDF5 file, or is truncated ({_first(problem)})") from problem
     with file:
-        if not isinstance(get(path, file, "data"), h5py.Group):
-            raise DemonstrationError(
-                f"{path} has no group 'data' (it has {_listed(list(file))}): only robomimic's layout can be imported"
-            )
+        with reading(path):
+            if not isinstance(get(path, file, "data"), h5py.Group):
+                held = _listed(list(file))
+                raise DemonstrationError(
+                    f"{path} has no group 'data' (it has {held}): only robomimic's layout can be imported"
+                )
         yield file
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Makes one sentence of whatever h5py raises over damaged bytes, which can be almost any exception."""
+    try:
+        yield
+    except SkilltokensError:
+        raise
+    except Exception as problem:
+        raise DemonstrationError(f"{path} is damaged ({_first(problem)}): get the file again") from problem
 
 
 def get(path: Path, group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset | None:
     """The member `key` of `group`, or None. Links to other files are not followed: they could be any file."""
-    try:
-        link = group.get(key, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            raise DemonstrationError(f"{path}: {group.name}/{key} points to another file: copy its data into this one")
-        found = group.get(key)
-    except (OSError, RuntimeError, KeyError) as problem:
-        raise _damaged(path, f"{group.name}/{key}", problem) from problem
+    if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+        raise DemonstrationError(f"{path}: {group.name}/{key} points to another file: copy its data into this one")
+    found = group.get(key)
     return found if isinstance(found, h5py.Group | h5py.Dataset) else None
 
 
@@ -92,7 +102,7 @@ def demo_names(path: Path, file: h5py.File, subset: str | None) -> list[str]:
         if not isinstance(chosen, h5py.Dataset):
             clause = nearest(subset, listed) if listed else "the file has no subsets"
             raise DemonstrationError(f"{path} has no subset mask/{subset}: {clause}")
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in _rows(path, chosen)]
+        names = [name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(chosen[()])]
     if not names:
         raise DemonstrationError(f"{path}: there are no demonstrations in {'data' if subset is None else subset}")
     return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
@@ -159,7 +169,7 @@ def plan(
 def read_demo(path: Path, demo: h5py.Group, made: Keys, features: Mapping[str, Feature], clip: bool) -> Episode:
     """One demo as an episode that obeys every rule of the store."""
     place = f"{path}: {demo.name}"
-    actions = _rows(path, dataset(path, demo, "actions"))
+    actions = np.asarray(dataset(path, demo, "actions")[()])
     if len(actions) == 0:
         raise DemonstrationError(f"{place} is empty: leave it out")
     said = demo.attrs.get("num_samples", len(actions))
@@ -168,7 +178,7 @@ def read_demo(path: Path, demo: h5py.Group, made: Keys, features: Mapping[str, F
     observed = member(path, demo, "obs")
     arrays: dict[str, Array] = {ACTION: np.clip(actions, -1, 1) if clip and actions.dtype.kind == "f" else actions}
     for name, group in made.items():
-        parts = [_rows(path, dataset(path, observed, key)) for key in group]
+        parts = [np.asarray(dataset(path, observed, key)[()]) for key in group]
         for key, part in zip(group, parts, strict=True):
             if len(part) != len(actions):
                 raise DemonstrationError(f"{place}/obs/{key} has {len(part)} rows for {len(actions)} actions")
@@ -208,13 +218,6 @@ def _is_vector(entry: object) -> bool:
     return isinstance(entry, h5py.Dataset) and entry.dtype.kind in "fiub" and entry.ndim in (1, 2)
 
 
-def _rows(path: Path, entry: h5py.Dataset) -> Array:
-    try:
-        return np.asarray(entry[()])
-    except (OSError, RuntimeError, KeyError) as problem:
-        raise _damaged(path, str(entry.name), problem) from problem
-
-
 def _json(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
     """A JSON object kept in an attribute; empty where there is none."""
     text = group.attrs.get(attribute)
@@ -222,6 +225,7 @@ def _json(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(text)
+        json.dumps(content, ensure_ascii=False).encode()  # half a character is valid JSON, but no text
     except (TypeError, ValueError) as problem:
         raise DemonstrationError(
             f"{path}: the attribute {attribute!r} of {group.name} is not JSON: repair it"
@@ -234,10 +238,6 @@ def _libero_instruction(path: Path, data: h5py.Group) -> str | None:
     said = _json(path, data, "problem_info").get("language_instruction")
     text = "".join(map(str, said)) if isinstance(said, list) else said
     return text.strip().strip('"') if isinstance(text, str) else None
-
-
-def _damaged(path: Path, name: str, problem: Exception) -> DemonstrationError:
-    return DemonstrationError(f"{path}: {name} cannot be read ({_first(problem)}): get the file again")
 
 
 def _first(problem: Exception) -> str:
