@@ -14,9 +14,9 @@ from typing import Generic, Literal, TypeVar
 class PolicySettings:
     """The transformer that every method learns in."""
 
-    width: int = 64
+    width: int = 96
     """Width of a token."""
-    layers: int = 3
+    layers: int = 2
     """Number of transformer layers."""
     heads: int = 4
     """Attention heads; must divide the width."""
@@ -24,6 +24,8 @@ class PolicySettings:
     """Time steps that a layer attends to, the current one included."""
     maps: Literal["pattention", "linear"] = "pattention"
     """The layers' maps: parameter tokens (TPST), or ordinary linear layers for comparisons."""
+    step: Literal["joint", "separate"] = "joint"
+    """Tokens of a time step: one, the sum of its features' encodings, or one for each feature (twice the cost here)."""
     head: Literal["regression", "mixture"] = "regression"
     """Action head: deterministic regression, or a Gaussian mixture that acts by its mode."""
     modes: int = 5

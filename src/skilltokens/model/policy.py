@@ -56,7 +56,7 @@ class Shape:
 
 
 class Policy(nn.Module):
-    """A transformer over one token for each observation feature and step, with one token for the instruction.
+    """A transformer over the tokens of each time step, behind one token for the instruction.
 
     Args:
         shape: widths and scales of what it sees and does.
@@ -83,7 +83,7 @@ class Policy(nn.Module):
     @property
     def per_step(self) -> int:
         """Tokens in one time step."""
-        return len(self.encoders)
+        return 1 if self.settings.step == "joint" else len(self.encoders)
 
     def tokens(self, observation: Mapping[str, Tensor], noise: Mapping[str, Tensor] | None = None) -> Tensor:
         """Tokens (B, T, per_step, width) of raw observations (B, T, n) a feature; noise is added to scaled ones."""
@@ -91,7 +91,8 @@ class Policy(nn.Module):
             encoder(observation[name.replace("/", ".")], None if noise is None else noise[name.replace("/", ".")])
             for name, encoder in self.encoders.items()
         ]
-        return torch.stack(found, 2)
+        stacked = torch.stack(found, 2)
+        return stacked.sum(2, keepdim=True) if self.settings.step == "joint" else stacked
 
     def forward(
         self,
