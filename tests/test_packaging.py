@@ -47,6 +47,11 @@ def test_every_public_name_can_be_had_and_is_what_its_home_defines():
             assert getattr(home, name) is value
 
 
+def test_the_lazy_names_are_the_public_ones():
+    assert {*skilltokens._HOMES, "__version__"} == {*skilltokens.__all__}
+    assert {*skilltokens.__all__} <= {*dir(skilltokens)}
+
+
 def test_a_name_that_does_not_exist_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = skilltokens.nonsense

@@ -9,22 +9,67 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skilltokens.types import SkilltokensError as SkilltokensError
+    from skilltokens.demos import DemonstrationStore, write_store
+    from skilltokens.grow import learn_skill
+    from skilltokens.language import load_encoder
+    from skilltokens.lifelong import learn
+    from skilltokens.recipes import recipe
+    from skilltokens.report.page import write_report
+    from skilltokens.rollout import evaluate
+    from skilltokens.settings import RunSettings
+    from skilltokens.skills.library import SkillLibrary
+    from skilltokens.suites import load_suite
+    from skilltokens.types import Episode, Feature, Scale, SkilltokensError, Suite, Task
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "SkilltokensError": "skilltokens.types",
-}
-"""Public name -> the module that defines it."""
+__all__ = [
+    "DemonstrationStore",
+    "Episode",
+    "Feature",
+    "RunSettings",
+    "Scale",
+    "SkillLibrary",
+    "SkilltokensError",
+    "Suite",
+    "Task",
+    "__version__",
+    "evaluate",
+    "learn",
+    "learn_skill",
+    "load_encoder",
+    "load_suite",
+    "recipe",
+    "write_report",
+    "write_store",
+]
 
-__all__ = ["SkilltokensError", "__version__"]
+_HOMES = {
+    "DemonstrationStore": "demos",
+    "Episode": "types",
+    "Feature": "types",
+    "RunSettings": "settings",
+    "Scale": "types",
+    "SkillLibrary": "skills.library",
+    "SkilltokensError": "types",
+    "Suite": "types",
+    "Task": "types",
+    "evaluate": "rollout",
+    "learn": "lifelong",
+    "learn_skill": "grow",
+    "load_encoder": "language",
+    "load_suite": "suites",
+    "recipe": "recipes",
+    "write_report": "report.page",
+    "write_store": "demos",
+}
+"""Public name -> the module that has it."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 
