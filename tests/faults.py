@@ -61,7 +61,7 @@ class FaultyTable(Table):
         if fault == "step raises":
             raise ValueError("the table has three legs")
         if fault == "nan":
-            observation[STATE] = np.full(4, np.nan, np.float32)
+            observation[STATE] = np.full(2, np.nan, np.float32)
         if fault == "wrong shape":
             observation[STATE] = np.zeros(3, np.float32)
         if fault == "missing":

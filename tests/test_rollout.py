@@ -47,7 +47,7 @@ class Network:
         torch.set_num_threads(1)  # small products on two threads take ten times as long where the cores are busy
         generator = torch.Generator().manual_seed(0)
         self.maps = [
-            torch.randn(a, b, generator=generator) / a**0.5 for a, b in ((8, width), (width, width), (width, 2))
+            torch.randn(a, b, generator=generator) / a**0.5 for a, b in ((6, width), (width, width), (width, 2))
         ]
 
     def start(self, batch: int) -> list[torch.Tensor]:
@@ -174,7 +174,7 @@ def test_batches_have_a_fixed_shape_with_each_episode_in_its_own_row() -> None:
     watching = Watching()
     evaluate(watching, SUITE, TASK, "test", [12, 14], group=5, horizon=3)
     states = np.array([batch[STATE] for batch in watching.seen])
-    assert states.shape == (3, 5, 4)
+    assert states.shape == (3, 5, 2)
     assert not states[:, [0, 1, 3]].any(), "rows without an episode stay as they are"
     assert np.array_equal(states[0, 2], SUITE.make(TASK).reset("test", 12)[STATE])
     assert np.array_equal(states[0, 4], SUITE.make(TASK).reset("test", 14)[STATE])
@@ -230,7 +230,7 @@ def test_impossible_actions_are_reported(actor: Still, said: str, workers: int) 
         ("reset raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
         ("step raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
         ("nan", "episode 3 .*'observation.state' is not finite"),
-        ("wrong shape", r"episode 3 .*'observation.state' has shape \(3,\) where the suite declares \(4,\)"),
+        ("wrong shape", r"episode 3 .*'observation.state' has shape \(3,\) where the suite declares \(2,\)"),
         ("missing", "episode 3 .*the observation lacks 'observation.state'"),
         ("not installed", "the simulator is not installed: pip install it"),
     ],

@@ -1,9 +1,11 @@
-"""A robot small enough for tests: a point mass on a table with a red and a blue marker.
+"""A robot small enough for tests: a point on a table with a red and a blue marker.
 
 The observation names both markers' places and never says which of them counts: only the instruction does. The
 four tasks move the point to four different places of the same scene, so a policy that learns one of them and
-is then fine-tuned on another must forget the first, and a policy without the instruction cannot do both. Each
-rule is linear, so a tiny transformer learns a task from 20 demonstrations in about a hundred iterations.
+is then fine-tuned on another must forget the first, and a policy without the instruction cannot do both. A
+transformer of width 32 with 2 layers learns a task from 100 demonstrations (0.1 s to make) in about a hundred
+iterations of 32 windows at a rate of 3e-3: 19 of 20 episodes, and 0 to 5 of 20 on the other tasks. With 30
+demonstrations it over-fits: 10 of 20.
 
 Everything is pure NumPy, seeded, picklable and importable by spawned processes (`from tests.toy import Toy`).
 """
@@ -26,8 +28,12 @@ TASKS = (
 )
 GOALS = {"reach-red": (1.0, 0.0), "reach-blue": (0.0, 1.0), "between": (0.5, 0.5), "avoid-red": (-1.0, 0.0)}
 """Task -> weights of red and blue in the place to reach."""
-NEAR = 0.08
+NEAR = 0.12
 """Distance from the goal, in table units, below which the task is done."""
+PACE = 0.1
+"""Table units that the point moves in a step at most, on each axis."""
+GAIN = 3.0
+"""The expert's step for one table unit of distance, before clipping."""
 _SPLITS = {"train": 0, "validation": 1, "test": 2}
 
 
@@ -39,12 +45,12 @@ class Toy:
     name: str = "toy"
     horizon: int = 40
     features: Mapping[str, Feature] = field(
-        default_factory=lambda: {STATE: Feature((4,)), ENVIRONMENT_STATE: Feature((4,)), ACTION: Feature((2,))}
+        default_factory=lambda: {STATE: Feature((2,)), ENVIRONMENT_STATE: Feature((4,)), ACTION: Feature((2,))}
     )
-    """State: place (2) and velocity (2). Environment: places of red (2) and blue (2). Action: a push (2)."""
+    """State: place (2). Environment: places of red (2) and blue (2). Action: a step, 1 being `PACE` units (2)."""
     scales: Mapping[str, Scale] = field(
         default_factory=lambda: {
-            STATE: Scale((0.0,) * 4, (0.5, 0.5, 0.1, 0.1)),
+            STATE: Scale((0.0,) * 2, (0.5,) * 2),
             ENVIRONMENT_STATE: Scale((0.0,) * 4, (0.5,) * 4),
         }
     )
@@ -81,15 +87,13 @@ class Table:
             self.place, self.red, self.blue = random.uniform(-0.9, 0.9, (3, 2))
             if min(np.linalg.norm(self.red - self.blue), np.linalg.norm(self.goal - self.place)) > 0.4:
                 break
-        self.velocity = np.zeros(2)
         self.steps, self.done = 0, False
         return self._observation()
 
     def step(self, action: Array) -> tuple[Observation, bool]:
         if self.done or self.steps >= self.horizon:
             raise RuntimeError("stepped past the end of the episode")
-        self.velocity = 0.6 * self.velocity + 0.05 * np.clip(np.asarray(action, np.float64), -1, 1)
-        self.place = np.clip(self.place + self.velocity, -1, 1)
+        self.place = np.clip(self.place + PACE * np.clip(np.asarray(action, np.float64), -1, 1), -1, 1)
         self.steps += 1
         self.done = bool(np.linalg.norm(self.place - self.goal) < NEAR)
         return self._observation(), self.done
@@ -109,12 +113,12 @@ class Table:
         return self.weights[0] * self.red + self.weights[1] * self.blue
 
     def expert(self) -> NDArray[np.float64]:
-        """The push that a scripted expert would give now."""
-        return np.clip(4.0 * (self.goal - self.place) - 6.0 * self.velocity, -1, 1)
+        """The step that a scripted expert would take now."""
+        return np.clip(GAIN * (self.goal - self.place), -1, 1)
 
     def _observation(self) -> Observation:
         return {
-            STATE: np.concatenate([self.place, self.velocity]).astype(np.float32),
+            STATE: self.place.astype(np.float32),
             ENVIRONMENT_STATE: np.concatenate([self.red, self.blue]).astype(np.float32),
         }
 
@@ -146,7 +150,7 @@ class ToyExpert:
         memory[0] += 1
         state, markers = observation[STATE], observation[ENVIRONMENT_STATE]
         goal = self.weights[0] * markers[:, :2] + self.weights[1] * markers[:, 2:]
-        return np.clip(4.0 * (goal - state[:, :2]) - 6.0 * state[:, 2:], -1, 1)
+        return np.clip(GAIN * (goal - state), -1, 1)
 
 
 class Still:
