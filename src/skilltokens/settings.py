@@ -52,6 +52,8 @@ class TrainSettings:
     """Decoupled weight decay of the trained parameters; frozen ones are in no optimizer group."""
     clip: float = 1.0
     """Largest norm of the gradient."""
+    average: float = 0.98
+    """Decay of the running average of the trained parameters that is evaluated and kept; 0 keeps the last ones."""
     observation_noise: float = 0.0
     """Standard deviation of noise added to scaled observations while training."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -106,7 +108,7 @@ class T2SSettings:
     """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
     rate: float = 1e-2
     """Peak learning rate of the new rows."""
-    own_rate: float = 1e-3
+    own_rate: float = 5e-3
     """Peak learning rate of the skill's own head, encoders and gates."""
     own_head: bool = True
     """A skill has its own action head, started as a copy."""
@@ -116,15 +118,18 @@ class T2SSettings:
     """A skill has a factor of its own on each shared row (one number a row)."""
     reuse: float = 0.0
     """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
-    start: Literal["base", "nearest"] = "base"
-    """Whose head, encoders and gates a new skill starts from: the base's, or the skill's of the nearest instruction."""
+    start: Literal["base", "nearest", "copy"] = "copy"
+    """Where a new skill starts. base: new rows change nothing, head and encoders are the base's. nearest: head and
+    encoders of the skill that its instruction is nearest to. copy: the new rows are copies of that skill's as well."""
+    near: float = 0.5
+    """Cosine below which no skill counts as near; a skill without a near one starts from the newest."""
     base_rows: float = 1.0
     """Share of the base's rows that Top-K selection keeps active; the base of one task has one key, so all is best."""
     mu: float = 0.5
     """The largest share of a skill's active rows in a map that may be new."""
     place: Literal["all", "attention", "feed-forward"] = "all"
     """Where new rows go: in proportion to the base's rows, or into one kind of map only."""
-    value_std: float = 0.05
+    value_std: float = 0.2
     """Standard deviation of a new row's values; its key starts at zero."""
 
 
@@ -136,7 +141,7 @@ class LoraSettings:
     """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
     rate: float = 5e-3
     """Peak learning rate of the adapters."""
-    own_rate: float = 1e-3
+    own_rate: float = 5e-3
     """Peak learning rate of the skill's own head and encoders."""
     own_head: bool = True
     """A skill has its own action head, started as a copy."""

@@ -75,13 +75,14 @@ def fit(
     optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
     peaks = [group["lr"] for group in optimizer.param_groups]
     rng = np.random.default_rng([seed, 7])
+    average = Average(training.parameters(), settings.average)
     record, step = Record(), 0
     if start is not None:
-        step, record = _load(start, training, optimizer, rng)
+        step, record = _load(start, training, average, optimizer, rng)
     stops = [round(point * iterations) for point in points]
 
     def save() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return _save(step, training, optimizer, rng, record)
+        return _save(step, training, average, optimizer, rng, record)
 
     if start is None and stops and stops[0] == 0:
         yield Point(0, iterations, points[0], record, save)
@@ -96,15 +97,57 @@ def fit(
             report(Progress("train", step, iterations, figures={"loss": record.loss[-1]}))
         torch.nn.utils.clip_grad_norm_(training.parameters(), settings.clip)
         optimizer.step()
+        average.update()
         step += 1
         if step in stops:
             report(Progress("train", step, iterations, figures={"loss": record.loss[-1]}))
-            yield Point(step, iterations, points[stops.index(step)], record, save)
+            with average.shown():
+                yield Point(step, iterations, points[stops.index(step)], record, save)
+    average.keep()
 
 
 def rate_factor(step: int, total: int, warmup: int) -> float:
     """Linear warm-up, then a half cosine to zero."""
     return min(1.0, (step + 1) / max(warmup, 1)) * 0.5 * (1 + math.cos(math.pi * step / max(total, 1)))
+
+
+class Average:
+    """A running average of the trained parameters (Polyak): what is evaluated and kept, free of the last steps' noise.
+
+    Its memory grows to 1 / (1 - decay) steps; decay 0 is the parameters themselves.
+    """
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], decay: float) -> None:
+        self.parameters, self.decay, self.steps = parameters, decay, 0
+        self.values = [parameter.detach().clone() for parameter in parameters] if decay else []
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the parameters after one more step."""
+        self.steps += 1
+        if self.decay:
+            weight = 1 - min(self.decay, self.steps / (self.steps + 9))
+            torch._foreach_lerp_(self.values, list(self.parameters), weight)
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for parameter, value in zip(self.parameters, self.values, strict=bool(self.decay)):
+            held = parameter.detach().clone()
+            parameter.copy_(value)
+            value.copy_(held)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Within it the policy has the averaged parameters."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def keep(self) -> None:
+        """The policy has the averaged parameters from here on."""
+        self._swap()
 
 
 class Source:
@@ -171,9 +214,16 @@ def _norm(gradients: Sequence[Tensor | None]) -> float:
 
 
 def _save(
-    step: int, training: Training, optimizer: torch.optim.Optimizer, rng: np.random.Generator, record: Record
+    step: int,
+    training: Training,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+    rng: np.random.Generator,
+    record: Record,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    # taken at a point, where the policy shows the averages and `values` holds the parameters (but at step 0)
     tensors = {f"parameter.{i}": p.detach().clone() for i, p in enumerate(training.parameters())}
+    tensors |= {f"average.{i}": value.clone() for i, value in enumerate(average.values)}
     for i, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value.clone() for name, value in entry.items()}
     plain = {"step": step, "rng": json.dumps(rng.bit_generator.state), "record": vars(record)}
@@ -183,13 +233,18 @@ def _save(
 def _load(
     start: tuple[Mapping[str, Tensor], Mapping[str, Any]],
     training: Training,
+    average: Average,
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
 ) -> tuple[int, Record]:
     tensors, plain = start
+    average.steps = plain["step"]
     with torch.no_grad():
         for i, parameter in enumerate(training.parameters()):
-            parameter.copy_(tensors[f"parameter.{i}"])
+            shown, held = tensors[f"parameter.{i}"], tensors.get(f"average.{i}")
+            parameter.copy_(shown if held is None else held)
+            if held is not None:
+                average.values[i].copy_(shown)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

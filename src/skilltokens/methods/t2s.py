@@ -74,8 +74,8 @@ class T2S(SkillMethod):
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
-        start = self._start_of(embedding)
-        tensors = self._own_tensors(start)
+        number = self._start_of(embedding)
+        tensors = self._own_tensors(self.entries[number].policy)
         counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
         active: dict[str, Array] = {}
         for path, new in counts.items():
@@ -84,13 +84,17 @@ class T2S(SkillMethod):
             tensors |= self._new_rows(path, new, draw)
             if self.settings.gates:
                 tensors[f"{path}.gate"] = torch.ones(len(active[path]))
+        if self.settings.start == "copy":
+            old = self.skills[number].tensors
+            tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
 
-    def _start_of(self, embedding: Array) -> Policy:
-        """Whose own modules the new skill copies."""
+    def _start_of(self, embedding: Array) -> int:
+        """The skill that the new one starts from: the nearest by instruction, the newest if none is near, or the base."""
         if self.settings.start == "base":
-            return self.base
-        return self.entries[choose(embedding, [skill.embeddings for skill in self.skills])[0]].policy
+            return 0
+        number, cosine = choose(embedding, [skill.embeddings for skill in self.skills])
+        return number if cosine >= self.settings.near else len(self.skills) - 1
 
     def _own_tensors(self, start: Policy) -> dict[str, Tensor]:
         """Copies of the head and the encoders of the policy that the skill starts from."""
