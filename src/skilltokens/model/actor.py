@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ class PolicyActor:
     """
 
     def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
-        self.policy = policy.fused().eval()
+        self.policy = copy.deepcopy(policy.fused()).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.asarray(embedding, np.float32), device=device)
         self.biases = self._biases()
