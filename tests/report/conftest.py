@@ -108,7 +108,7 @@ def _evaluations(
     kept: dict[int, int] = {}
     for t in range(done):
         goal = RATE[method] - hard[t]
-        start = 0.0 if points > 1 else 1.0
+        start, index = (0.0 if points > 1 else 1.0), 0
         for progress in np.linspace(start, 1.0, points):
             rise = goal * min(1.0, 1.6 * progress) if method != "single_task" else goal * progress
             index = add(t, round(float(progress), 4), t, chance.binomial(episodes, rise))
@@ -205,4 +205,10 @@ def _film(path: Path, k: int) -> None:
 
 @pytest.fixture
 def build() -> Callable[..., Path]:
+    return build_run
+
+
+@pytest.fixture(scope="session")
+def build_once() -> Callable[..., Path]:
+    """The same, for fixtures that live longer than one test."""
     return build_run

@@ -42,9 +42,7 @@ def seen(group: Group) -> list[np.ndarray]:
     lessons = []
     for t in range(max(run.learned for run in group.runs)):
         runs = [run for run in group.runs if run.learned > t]
-        lessons.append(
-            np.array([metrics.rates(r.successes[t, : t + 1], r.episodes[t, : t + 1]).mean() for r in runs])
-        )
+        lessons.append(np.array([metrics.rates(r.successes[t, : t + 1], r.episodes[t, : t + 1]).mean() for r in runs]))
     return lessons
 
 
@@ -55,7 +53,7 @@ def retention(groups: Sequence[Group], tasks: int) -> Markup:
     step = 1 if tasks <= 12 else 2
     parts.append(plot.feet([(t, str(t)) for t in range(1, tasks + 1, step)], "skills learned so far"))
     said = []
-    for index, group in reversed(list(enumerate(groups))):
+    for index, group in enumerate(groups):
         lessons = seen(group)
         if not lessons:
             parts.append(_reference(plot, group, index))
@@ -68,7 +66,7 @@ def retention(groups: Sequence[Group], tasks: int) -> Markup:
         titles = [f"{group.label}, after skill {t + 1}: {rate(mean)} over those seen" for t, mean in enumerate(means)]
         parts.append(plot.series(index, xs, means, titles))
         said.append(f"{group.label} from {rate(means[0])} to {rate(means[-1])}")
-    label = f"Mean success over all skills seen so far after each lesson: {'; '.join(reversed(said))}."
+    label = f"Mean success over all skills seen so far after each lesson: {'; '.join(said)}."
     return picture(360, 220, label, *parts)
 
 
@@ -89,14 +87,14 @@ def dumbbells(group: Group, index: int, tasks: Sequence[str]) -> Markup:
     good, tried, _ = group.cells
     c = metrics.rates(good, tried)
     row = 20
-    plot = Plot(116, 8, 308, 8 + row * n)
+    plot = Plot(128, 8, 310, 8 + row * n)
     parts = [
         element("line", class_="grid", x1=plot.x(v), x2=plot.x(v), y1=plot.top, y2=plot.bottom) for v in (0, 0.5, 1)
     ]
     for k in range(n):
         y, start, end = plot.top + row * (k + 0.5), float(c[k, k]), float(c[n - 1, k])
         lost = start - end
-        name = element("text", f"{k + 1} {shorten(tasks[k], 16)}", class_="name", x=0, y=y + 3.8)
+        name = element("text", f"{k + 1} {shorten(tasks[k], 18)}", class_="name", x=0, y=y + 3.8)
         ring = element("circle", class_="ring", cx=plot.x(start), cy=y, r=5.4)
         mark = marker(index, plot.x(end), y, 3.4)
         title = element("title", f"{tasks[k]}: {rate(start)} when learned, {rate(end)} after the last lesson")
@@ -105,16 +103,16 @@ def dumbbells(group: Group, index: int, tasks: Sequence[str]) -> Markup:
         parts.append(element("g", title, name, bar, ring, mark, figure))
     parts.append(plot.feet(RATE_TICKS))
     lost = float(np.mean([c[k, k] - c[n - 1, k] for k in range(n)])) if n else 0.0
-    label = f"{group.label}: success of each skill when learned and after the last lesson; on average {rate(lost)} lost."
+    label = f"{group.label}: success of each skill when learned and after the last lesson; mean loss {rate(lost)}."
     return picture(352, plot.bottom + 20, label, *parts, class_=f"chart {tone(index)}")
 
 
 def learning(groups: Sequence[Group], task: int, name: str) -> Markup | None:
     """One task's learning curves, success against the share of its training done; None where nobody has one."""
     plot = Plot(22, 8, 162, 84)
-    parts = [plot.rules(RATE_TICKS), plot.feet(((0.0, "0"), (0.5, ".5"), (1.0, "1")))]
+    parts = [plot.rules(RATE_TICKS), plot.feet(RATE_TICKS)]
     said = []
-    for index, group in reversed(list(enumerate(groups))):
+    for index, group in enumerate(groups):
         curve = group.curve(task)
         if curve is None or len(curve.progress) == 0:
             continue
@@ -127,7 +125,7 @@ def learning(groups: Sequence[Group], task: int, name: str) -> Markup | None:
         said.append(f"{group.label} {', '.join(rate(float(y)) for y in ys)}")
     if not said:
         return None
-    return picture(170, 104, f"Learning curves of {name}: {'; '.join(reversed(said))}.", *parts)
+    return picture(170, 104, f"Learning curves of {name}: {'; '.join(said)}.", *parts)
 
 
 def losses(group: Group, index: int) -> Markup | None:

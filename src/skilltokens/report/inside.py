@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,10 @@ def parameters(comparison: Comparison) -> list[Stack]:
         totals = group.first.stored
         if not totals:
             continue
-        steps = [totals[0]] + [after - before for before, after in zip(totals, totals[1:], strict=False)]
+        steps = [totals[0]] + [after - before for before, after in itertools.pairwise(totals)]
         names = ["all tasks" if group.joint else task for task in comparison.tasks]
         segments = tuple(
-            (100 * step / widest, str(k + 1) if k else "base", "base" if k == 0 else "new", f"{names[k]}: {step:,}")
+            (100 * step / widest, str(k + 1) if k else "base", "new" if k else "base", f"{names[k]}: {step:,}")
             for k, step in enumerate(steps)
             if step > 0
         )
@@ -69,10 +70,28 @@ def reuse(run: Run, index: int) -> list[Stack]:
         )
         total = sum(rows for _, _, rows, _ in parts)
         said = ", ".join(f"{rows:,} from {name}" for _, _, rows, name in parts if rows)
-        stacks.append(
-            Stack(f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}", f"{run.tasks[k]}: {said}.")
-        )
+        stacks.append(Stack(f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}", f"{run.tasks[k]}: {said}."))
     return stacks
+
+
+def origins(run: Run) -> tuple[list[int], list[list[dict[str, Any] | None]]] | None:
+    """Rows by skill (down) and by the earlier skill that had added them (across), as a table of counts with shades.
+
+    Returns the numbers of the skills that others reuse, and a row of cells for every skill; None where no skill uses
+    any but the base's rows and its own.
+    """
+    entries: Sequence[Mapping[str, Any]] = run.content.get("reuse") or []
+    first = {name: k for k, name in reversed(list(enumerate(run.tasks)))}
+    givers = sorted({first[name] for e in entries for name, rows in e["from"].items() if rows and name in first})
+    if not givers:
+        return None
+    most = max(rows for e in entries for rows in e["from"].values())
+    table: list[list[dict[str, Any] | None]] = []
+    for k, entry in enumerate(entries[: len(run.tasks)]):
+        counts = [entry["from"].get(run.tasks[j], 0) if j < k else None for j in givers]
+        table.append([None if n is None else {"rows": n, "shade": n / most, "giver": run.tasks[j]}
+                      for j, n in zip(givers, counts, strict=True)])  # fmt: skip
+    return [j + 1 for j in givers], table
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,12 @@ class Flow:
     largest: float
     where: str
     panels: tuple[tuple[str, Markup], ...]
+
+    @property
+    def columns(self) -> int:
+        """Panels of one transformer layer, for a row each."""
+        fronts = [name.rpartition(".")[0] for name, _ in self.panels]
+        return min(max((fronts.count(front) for front in fronts), default=1), 8)
 
     @property
     def clean(self) -> bool:
@@ -117,6 +142,12 @@ def flow(group: Group, index: int) -> Flow | None:
     return Flow(group.label, run.seed, len(shared), largest, where, panels)
 
 
+def _power(exponent: int) -> str:
+    """10 to the power of `exponent`, as people write it."""
+    raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return "1" if exponent == 0 else f"10{raised}"
+
+
 def _panel(layer: str, lessons: Sequence[Mapping[str, Any]], index: int, low: int, high: int) -> Markup:
     """Norms against iterations, lessons one after another; logarithmic, with a line for exact zero at the foot."""
     floor = low - 1.0
@@ -126,7 +157,7 @@ def _panel(layer: str, lessons: Sequence[Mapping[str, Any]], index: int, low: in
     def height(norm: float) -> float:
         return math.log10(norm) if norm > 10.0**low else floor if norm == 0 else float(low)
 
-    parts = [plot.rules([(floor, "0"), (low, f"1e{low}"), (high, f"1e{high}")])]
+    parts = [plot.rules([(floor, "0"), (low, _power(low)), (high, _power(high))])]
     start = 0.0
     for k, lesson in enumerate(lessons):
         norms, xs = lesson["layers"].get(layer, {}), [start + i for i in lesson["iterations"]]

@@ -13,20 +13,10 @@ from markupsafe import Markup
 from skilltokens import metrics
 from skilltokens.files import write_bytes
 from skilltokens.report import charts, inside, story, text
+from skilltokens.report.configs import differences, digests, machine, shown
+from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.runs import Run, read_run
-from skilltokens.report.summary import (
-    DEFINITIONS,
-    LIFELONG,
-    Comparison,
-    Definition,
-    Group,
-    Versus,
-    chosen,
-    compare,
-    differences,
-    shown,
-    versus,
-)
+from skilltokens.report.summary import Comparison, Group, Versus, chosen, compare, strangers, versus
 from skilltokens.report.svg import dash, element, marker, tone
 from skilltokens.types import RunError
 
@@ -62,7 +52,14 @@ def render(runs: Sequence[Run]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    room.globals |= {"rate": text.rate, "plural": text.plural, "duration": text.duration, "shown": shown}
+    room.globals |= {
+        "machine": machine,
+        "digests": digests,
+        "rate": text.rate,
+        "plural": text.plural,
+        "duration": text.duration,
+        "shown": shown,
+    }
     comparisons = compare(runs)
     assets = Path(__file__).parent / "assets"
     return room.get_template("page.html.j2").render(
@@ -84,6 +81,7 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
     return {
         "prefix": prefix,
         "comparison": comparison,
+        "heading": story.heading(comparison),
         "lede": story.lede(comparison),
         "running": story.running(comparison),
         "legend": [(tone(i), g.label, sample(i)) for i, g in ordered],
@@ -97,13 +95,17 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "losses": [(g, chart) for i, g in ordered if (chart := charts.losses(g, i)) is not None],
         "parameters": inside.parameters(comparison),
         "costs": [(g, inside.costs(g)) for g in groups],
-        "reuse": [(g, run, inside.reuse(run, i)) for i, g in ordered if (run := with_key(g, "reuse")) is not None],
+        "reuse": [
+            (g, tone(i), run, inside.reuse(run, i), inside.origins(run))
+            for i, g in ordered
+            if (run := with_key(g, "reuse")) is not None
+        ],
         "flows": [(tone(i), flow) for i, g in ordered if (flow := inside.flow(g, i)) is not None],
         "films": [(g, tone(i), films(run)) for i, g in ordered if (run := with_key(g, "films")) is not None],
         "selection": [wordings(g, tone(i)) for i, g in ordered],
         "differences": differences([g.first for g in groups]) if len(groups) > 1 else {},
         "held": [(g, tone(i), g.figure(next(d for d in DEFINITIONS if d.key == "held"))) for i, g in ordered],
-        "points": sorted({len(c.progress) for g in groups for run in g.runs for c in run.curves.values()}),
+        "points": sorted({n for g in groups for r in g.runs for c in r.curves.values() if (n := len(c.progress)) > 1}),
         "number": text.number,
         "span": text.span,
         "signed": text.signed,
@@ -155,18 +157,21 @@ def _cell(definition: Definition, group: Group, index: int, groups: Sequence[Gro
     elif figure.basis == "episodes":
         note = "one seed"
     bar = charts.whisker(figure.value, figure.interval, index) if definition.key == "final" and figure.value else None
-    value = text.number(figure.value, definition.kind)
-    return Cell(
-        definition, value, text.span(figure.interval, definition.kind), note, _best(definition, group, groups), bar
-    )
+    value, span = text.number(figure.value, definition.kind), text.span(figure.interval, definition.kind)
+    if figure.interval is not None and figure.interval.low == figure.interval.high == figure.value:
+        span = ""
+    return Cell(definition, value, span, note, _best(definition, group, groups), bar)
 
 
 def _best(definition: Definition, group: Group, groups: Sequence[Group]) -> bool:
-    """Whether the group's figure is the best, to the digits shown, among groups that are equally far."""
-    rivals = [g.figure(definition).value for g in groups if g.learned == group.learned]
+    """Whether the group's figure is the best, to the digits shown, of the lifelong methods that are equally far.
+
+    A method that gets all tasks at once is no rival but a mark to measure by. Where all tie, none is best.
+    """
+    rivals = [g.figure(definition).value for g in groups if g.learned == group.learned and not g.joint]
     values = [value for value in rivals if value is not None]
     mine = group.figure(definition).value
-    if mine is None or len(values) < 2:
+    if mine is None or group.joint or len({text.number(value, definition.kind) for value in values}) < 2:
         return False
     top = max(values) if definition.better == "higher" else min(values)
     return text.number(mine, definition.kind) == text.number(top, definition.kind)
@@ -254,6 +259,7 @@ def wordings(group: Group, tone_: str) -> dict[str, Any]:
         (e["wording"], run.tasks[e["task"]], run.tasks[e["chosen"]], e["held_out"], e.get("cosine"))
         for run in group.runs[:1]
         for e in run.content.get("selection") or []
-        if e["chosen"] != e["task"]
+        if run.tasks[e["chosen"]] != run.tasks[e["task"]]
     ]
+    out["strangers"] = strangers(group)
     return out

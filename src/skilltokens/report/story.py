@@ -1,59 +1,79 @@
-"""The sentences of the page that are written from the figures."""
+"""The sentences of the page that are written from the figures, with the methods' names in bold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from skilltokens.report.summary import DEFINITIONS, Comparison, Group
-from skilltokens.report.text import listed, rate
+from skilltokens.report.text import MINUS, listed
 
 _BY_KEY = {definition.key: definition for definition in DEFINITIONS}
 _WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def title(comparisons: Sequence[Comparison]) -> str:
-    """What the page is about, in a few words."""
+    """What the page is about, for the browser's tab."""
     suites = list(dict.fromkeys(comparison.suite for comparison in comparisons))
     methods = list(dict.fromkeys(group.method for comparison in comparisons for group in comparison.groups))
     return f"{listed(methods)} on {listed(suites)}"
 
 
-def lede(comparison: Comparison) -> list[str]:
-    """What was done and what came of it, a sentence or two each."""
-    groups = [group for group in comparison.groups if group.finished]
-    serial = [group for group in groups if not group.joint]
+def heading(comparison: Comparison) -> str:
+    """What was done, as a heading."""
+    count = len(comparison.tasks)
+    skills = f"{_word(count).capitalize()} skill{'' if count == 1 else 's'}"
+    if count == 1:
+        return skills
+    return f"{skills}, {'all at once' if all(group.joint for group in comparison.groups) else 'one after another'}"
+
+
+def lede(comparison: Comparison) -> list[Markup]:
+    """What came of it, a sentence or two each; only methods that are equally far stand in one sentence."""
+    serial = [group for group in comparison.groups if not group.joint and group.learned]
     sentences = []
-    if serial:
-        sentences.append(_ending(serial, len(comparison.tasks)))
-        sentences += _keeping(serial)
-    together = [group for group in groups if group.joint]
+    for learned in sorted({group.learned for group in serial}, reverse=True):
+        level = [group for group in serial if group.learned == learned]
+        sentences += [_ending(level, learned, len(comparison.tasks)), *_keeping(level)]
+    together = [group for group in comparison.groups if group.joint and group.learned]
     if together:
-        values = [f"{g.label} reaches {rate(_value(g, 'final'))}" for g in together]
-        sentences.append(f"Shown all tasks at once, {listed(values)}.")
+        values = [Markup("{} reaches {}").format(_name(g), _percent(_value(g, "final"))) for g in together]
+        sentences.append(Markup("Shown all tasks at once, {}.").format(_listed(values)))
     return sentences
 
 
-def _ending(groups: list[Group], tasks: int) -> str:
+def _ending(groups: list[Group], learned: int, tasks: int) -> Markup:
     order = sorted(groups, key=lambda group: -(_value(group, "final") or 0))
-    figures = [f"{group.label} solves {rate(_value(group, 'final'))}" for group in order]
-    return f"After {_word(tasks)} lessons, {listed(figures)} of the test episodes over all tasks."
+    figures = [
+        Markup("{}{} {}").format(_name(group), "" if i else " solves", _percent(_value(group, "final")))
+        for i, group in enumerate(order)
+    ]
+    when = f"After {_word(learned)} lesson{'' if learned == 1 else 's'}"
+    when += f" of {_word(tasks)}" if learned < tasks else ""
+    over = "it" if learned == 1 else f"all {_word(learned)}"
+    return Markup("{}, {} of the test episodes over {}.").format(when, _listed(figures), over)
 
 
-def _keeping(groups: list[Group]) -> list[str]:
+def _keeping(groups: list[Group]) -> list[Markup]:
+    """Who lost nothing, and who lost how much."""
+    values = [(group, nbt) for group in groups if (nbt := _value(group, "nbt")) is not None]
+    kept = [group for group, _ in values if not any(group.figure(_BY_KEY["nbt"]).seeds)]
     sentences = []
-    kept = [group for group in groups if _value(group, "nbt") == 0 and not any(group.figure(_BY_KEY["nbt"]).seeds)]
-    lost = [(group, nbt) for group in groups if (nbt := _value(group, "nbt")) is not None and group not in kept]
     if kept:
-        share = [
-            f" and trains {100 * value:.1f} % of the base a new skill"
-            for g in kept[:1]
-            if len(kept) == 1 and (value := _value(g, "trained")) is not None
+        share = _value(kept[0], "trained")
+        cost = f", and trains {_percent(share)} of the base a new skill" if len(kept) == 1 and share is not None else ""
+        verb = "forgets" if len(kept) == 1 else "forget"
+        sentences.append(
+            Markup("{} {} nothing: NBT is exactly 0{}.").format(_listed([_name(g) for g in kept]), verb, cost)
+        )
+    changed = [(group, nbt) for group, nbt in values if group not in kept]
+    if changed:
+        words = [
+            Markup("{} {} {} points").format(_name(g), "loses" if nbt >= 0 else "gains", f"{100 * abs(nbt):.0f}")
+            for g, nbt in changed
         ]
-        verb = "loses" if len(kept) == 1 else "lose"
-        sentences.append(f"{listed([g.label for g in kept])} {verb} nothing (NBT exactly 0){''.join(share)}.")
-    if lost:
-        words = [f"{group.label} {'loses' if nbt > 0 else 'gains'} {rate(abs(nbt))}" for group, nbt in lost]
-        sentences.append(f"{listed(words)} of a task's success on average while later ones are learned.")
+        sentences.append(Markup("On each task, {} on average while later ones are learned.").format(_listed(words)))
     return sentences
 
 
@@ -63,7 +83,8 @@ def running(comparison: Comparison) -> list[str]:
     for group in comparison.groups:
         for run in group.runs:
             if not run.finished:
-                line = f"{group.label}, seed {run.seed}, is not finished: {run.learned} of {len(run.tasks)} tasks learned"
+                how_far = f"{run.learned} of {len(run.tasks)} tasks learned"
+                line = f"{group.label}, seed {run.seed}, is not finished: {how_far}"
                 lines.append(f"{line}; its figures are over those." if run.learned else f"{line}.")
     return lines
 
@@ -72,6 +93,24 @@ def _value(group: Group, key: str) -> float | None:
     return group.figure(_BY_KEY[key]).value
 
 
+def _percent(value: float | None) -> str:
+    """Whole per cent of a success, tenths of a small share."""
+    if value is None:
+        return "nothing known"
+    sign = MINUS if value < 0 else ""
+    digits = 1 if 0 < abs(value) < 0.1 else 0
+    return f"{sign}{100 * abs(value):.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def _name(group: Group) -> Markup:
+    return Markup("<b>{}</b>").format(group.label)
+
+
+def _listed(words: Sequence[Markup]) -> Markup:
+    if len(words) == 1:
+        return words[0]
+    return Markup("{} and {}").format(Markup(", ").join(words[:-1]), words[-1])
+
+
 def _word(count: int) -> str:
     return _WORDS[count] if count < len(_WORDS) else str(count)
-

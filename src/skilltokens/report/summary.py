@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -10,141 +11,25 @@ from typing import Any, Literal
 import numpy as np
 
 from skilltokens import metrics
+from skilltokens.report.configs import differences, flat, measured, shown
+from skilltokens.report.definitions import DEFINITIONS, Definition
 from skilltokens.report.runs import Counts, Curve, Run
+from skilltokens.types import RunError
 
-Kind = Literal["rate", "share", "count", "minutes"]
+__all__ = [
+    "DEFINITIONS",
+    "Comparison",
+    "Definition",
+    "Figure",
+    "Group",
+    "Versus",
+    "chosen",
+    "compare",
+    "strangers",
+    "versus",
+]
 
-# What may differ between two runs of one group: it changes who is who, how fast it goes or what is shown, not what
-# is measured.
-_PER_RUN = ("seed", "train.threads", "train.device", "train.log_every", "evaluate.workers", "evaluate.films")
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One headline figure: how it is called, read, derived from a run, and explained."""
-
-    key: str
-    title: str
-    short: str
-    better: Literal["higher", "lower"]
-    kind: Kind
-    of: Callable[[Run], float | None]
-    formula: str
-    meaning: str
-
-
-def _figure(name: str) -> Callable[[Run], float | None]:
-    return lambda run: None if run.figures is None else getattr(run.figures, name)
-
-
-def _held_fwt(run: Run) -> float | None:
-    if run.figures is None or run.figures.fwt_of is None:
-        return None
-    lines = [metrics.rates(c.successes, c.episodes) for k in range(run.learned) if (c := run.curves.get(k)) is not None]
-    return float(metrics.forward_transfer([metrics.held(line) for line in lines]).mean())
-
-
-def _minutes(run: Run) -> float | None:
-    seconds = run.content["timing"].get("train_s") or []
-    return sum(seconds) / 60 if seconds else None
-
-
-DEFINITIONS = (
-    Definition(
-        "final",
-        "Final success",
-        "final",
-        "higher",
-        "rate",
-        _figure("final"),
-        "mean over k of c[K, k]",
-        "Success on all tasks after the last lesson: what the robot can do in the end.",
-    ),
-    Definition(
-        "fwt",
-        "FWT",
-        "FWT",
-        "higher",
-        "rate",
-        _figure("fwt"),
-        "mean over k of FWT_k, FWT_k = mean over e of c[k, k, e]",
-        "LIBERO's forward transfer: the area under the learning curve of each task, from before its lesson to the "
-        "skill as it is kept. It rewards learning fast as well as learning well.",
-    ),
-    Definition(
-        "learned",
-        "Success when learned",
-        "learned",
-        "higher",
-        "rate",
-        _figure("learned"),
-        "mean over k of c[k, k]",
-        "Forward transfer as final success: each task right after its own lesson. Some papers call this FWT.",
-    ),
-    Definition(
-        "nbt",
-        "NBT",
-        "NBT",
-        "lower",
-        "rate",
-        _figure("nbt"),
-        "mean over k < K of NBT_k, NBT_k = mean over t > k of (c[k, k] - c[t, k])",
-        "Negative backward transfer: how much success each task loses while later ones are learned. 0 is no "
-        "forgetting; below 0, later lessons helped.",
-    ),
-    Definition(
-        "auc",
-        "AUC",
-        "AUC",
-        "higher",
-        "rate",
-        _figure("auc"),
-        "mean over k of AUC_k, AUC_k = (FWT_k + sum over t > k of c[t, k]) / (K - k + 1)",
-        "LIBERO's summary of learning and keeping: success on each task averaged over its lesson and all that follow.",
-    ),
-    Definition(
-        "held",
-        "FWT, best point held",
-        "FWT held",
-        "higher",
-        "rate",
-        _held_fwt,
-        "FWT with c[k, k, e] = max over e' of c[k, k, e'] from the best e on",
-        "LIBERO's published code goes back to the checkpoint that did best on the very states it reports, and holds "
-        "it. That flatters by chance; it stands here only to be put beside figures made in that way.",
-    ),
-    Definition(
-        "trained",
-        "Trained per new skill",
-        "trained",
-        "lower",
-        "share",
-        lambda run: run.new_skill_share,
-        "mean over k > 1 of trained_k / base",
-        "Parameters trained for a new skill, over those of the whole policy after the first lesson.",
-    ),
-    Definition(
-        "stored",
-        "Parameters stored",
-        "stored",
-        "lower",
-        "count",
-        lambda run: float(run.stored[-1]) if run.stored else None,
-        "total after the last lesson",
-        "Everything that must be kept to act on every skill learned so far.",
-    ),
-    Definition(
-        "minutes",
-        "Training time",
-        "minutes",
-        "lower",
-        "minutes",
-        _minutes,
-        "sum over lessons",
-        "Wall-clock minutes of training, all lessons together, on the machine named below.",
-    ),
-)
-LIFELONG = frozenset({"fwt", "learned", "nbt", "auc", "held"})
+_ORDER = ("t2s", "sequential", "lora", "single_task", "multitask")
 
 
 @dataclass(frozen=True)
@@ -191,13 +76,14 @@ class Group:
 
     def figure(self, definition: Definition) -> Figure:
         """The figure over the seeds that define it."""
-        values = [value for run in self.runs if (value := definition.of(run)) is not None]
-        if not values:
+        known = [(run, value) for run in self.runs if (value := definition.of(run)) is not None]
+        if not known:
             return Figure(None)
+        run, values = known[0][0], [value for _, value in known]
         interval, basis = metrics.bootstrap(values), "seeds"
         if interval is None and definition.key == "final":
-            last = self.first.learned - 1
-            good, tried = (counts[last, : last + 1].sum() for counts in (self.first.successes, self.first.episodes))
+            last = run.learned - 1
+            good, tried = (counts[last, : last + 1].sum() for counts in (run.successes, run.episodes))
             low, high = metrics.wilson(good, tried)
             interval, basis = metrics.Interval(float(low), float(high)), "episodes"
         if definition.kind in ("share", "count", "minutes") and len(set(values)) == 1:
@@ -209,7 +95,8 @@ class Group:
         """Successes and episodes summed over seeds, and which cells are the same bits in every seed; (K, K) each."""
         good = np.sum([run.successes for run in self.runs], axis=0)
         tried = np.sum([run.episodes for run in self.runs], axis=0)
-        return good, tried, np.all([run.same for run in self.runs], axis=0)
+        same = np.all([run.same | (run.episodes == 0) for run in self.runs], axis=0) & (tried > 0)
+        return good, tried, same
 
     def curve(self, task: int) -> Curve | None:
         """A task's learning curve summed over seeds, at the points that all seeds with a curve share."""
@@ -240,7 +127,13 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run]) -> list[Comparison]:
-    """Sorts runs into comparisons, groups by method and configuration, and seeds. Order: as the runs came in."""
+    """Sorts runs into comparisons, groups by method and configuration, and seeds.
+
+    Known methods come in a fixed order, then others as they came in, so that a method keeps its colour.
+
+    Raises:
+        RunError: one seed of one configuration comes twice, which would count it as two seeds.
+    """
     benches: dict[Any, list[Run]] = {}
     for run in runs:
         benches.setdefault(_bench(run), []).append(run)
@@ -249,10 +142,22 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
         grouped: dict[Any, list[Run]] = {}
         for run in bench:
             grouped.setdefault(_make(run), []).append(run)
-        groups = _labelled([sorted(members, key=lambda run: run.seed) for members in grouped.values()])
+        members = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
+        for group in members:
+            for one, other in itertools.pairwise(group):
+                if one.seed == other.seed:
+                    raise RunError(
+                        f"{one.path} and {other.path} are the same method, configuration and seed: leave one out"
+                    )
+        groups = _labelled(sorted(members, key=_place))
         first = bench[0]
         comparisons.append(Comparison(first.suite, first.tasks, first.instructions, tuple(groups)))
     return comparisons
+
+
+def _place(group: list[Run]) -> int:
+    method = group[0].method
+    return _ORDER.index(method) if method in _ORDER else len(_ORDER)
 
 
 def _bench(run: Run) -> Any:
@@ -271,8 +176,7 @@ def _bench(run: Run) -> Any:
 
 
 def _make(run: Run) -> Any:
-    settings = {k: v for k, v in flat(run.content["config"]).items() if k not in _PER_RUN}
-    return run.method, run.selected_by, tuple(sorted((k, repr(v)) for k, v in settings.items()))
+    return run.method, run.selected_by, tuple(sorted((k, repr(v)) for k, v in measured(run).items()))
 
 
 def _labelled(members: list[list[Run]]) -> list[Group]:
@@ -288,38 +192,6 @@ def _labelled(members: list[list[Run]]) -> list[Group]:
         label = runs[0].method + (f" ({', '.join(marks[:3])}{', ...' if len(marks) > 3 else ''})" if marks else "")
         groups.append(Group(label, tuple(runs)))
     return groups
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested configuration as one level of dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            out |= flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
-
-
-def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Settings whose value is not the same in all runs, with each run's value (None where it has no such setting)."""
-    configs = [{k: v for k, v in flat(run.content["config"]).items() if k not in _PER_RUN} for run in runs]
-    names = dict.fromkeys(name for config in configs for name in config)
-    table = {name: [config.get(name) for config in configs] for name in names}
-    return {name: row for name, row in table.items() if any(value != row[0] for value in row)}
-
-
-def shown(value: Any) -> str:
-    """A setting as people write it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(shown(item) for item in value) or "none"
-    return str(value)
 
 
 @dataclass(frozen=True)
@@ -349,5 +221,22 @@ def versus(a: Group, b: Group) -> Versus | None:
 
 def chosen(group: Group, held_out: bool) -> tuple[int, int]:
     """How many wordings (held out, or the others) chose the right skill, of how many, over all seeds."""
-    entries = [e for run in group.runs for e in run.content.get("selection") or [] if e["held_out"] is held_out]
-    return sum(e["chosen"] == e["task"] for e in entries), len(entries)
+    asked = [
+        run.tasks[e["chosen"]] == run.tasks[e["task"]]
+        for run in group.runs
+        for e in run.content.get("selection") or []
+        if e["held_out"] is held_out
+    ]
+    return sum(asked), len(asked)
+
+
+def strangers(group: Group) -> tuple[int, int]:
+    """How many evaluated cells were acted by another skill than the task's own, of how many that recorded the skill."""
+    cells = [
+        (run, e) for run in group.runs for e in run.content["evaluations"] if e["progress"] == 1.0 and "skill" in e
+    ]
+    # A task that comes twice may be acted by either of its two skills.
+    wrong = [
+        run for run, e in cells if not 0 <= e["skill"] < len(run.tasks) or run.tasks[e["skill"]] != run.tasks[e["task"]]
+    ]
+    return len(wrong), len(cells)

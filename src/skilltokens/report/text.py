@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skilltokens.metrics import Interval
-from skilltokens.report.summary import Kind
+from skilltokens.report.definitions import Kind
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"

@@ -12,7 +12,7 @@
     try { localStorage.setItem(key, root.dataset.theme); } catch { /* as above */ }
   });
 
-  for (const table of document.querySelectorAll(".matrix")) {
+  for (const table of document.querySelectorAll("figure .matrix")) {
     const said = table.closest("figure").querySelector(".said");
     const point = (event) => {
       const cell = event.target.closest("[data-said]");

@@ -1,0 +1,141 @@
+"""The headline figures: how each is called, derived from a run, and explained. The page and RESULTS.md share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from skilltokens import metrics
+from skilltokens.report.runs import Run
+
+Kind = Literal["rate", "share", "count", "minutes"]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One headline figure: how it is called, read, derived from a run, and explained."""
+
+    key: str
+    title: str
+    short: str
+    better: Literal["higher", "lower"]
+    kind: Kind
+    of: Callable[[Run], float | None]
+    formula: str
+    meaning: str
+
+
+def _figure(name: str) -> Callable[[Run], float | None]:
+    return lambda run: None if run.figures is None else getattr(run.figures, name)
+
+
+def _held_fwt(run: Run) -> float | None:
+    if run.figures is None or run.figures.fwt_of is None:
+        return None
+    lines = [metrics.rates(c.successes, c.episodes) for k in range(run.learned) if (c := run.curves.get(k)) is not None]
+    return float(metrics.forward_transfer([metrics.held(line) for line in lines]).mean())
+
+
+def _minutes(run: Run) -> float | None:
+    seconds = run.content["timing"].get("train_s") or []
+    return sum(seconds) / 60 if seconds else None
+
+
+DEFINITIONS = (
+    Definition(
+        "final",
+        "Final success",
+        "final",
+        "higher",
+        "rate",
+        _figure("final"),
+        "mean over k of c[K, k]",
+        "Success on all tasks after the last lesson: what the robot can do in the end.",
+    ),
+    Definition(
+        "fwt",
+        "FWT",
+        "FWT",
+        "higher",
+        "rate",
+        _figure("fwt"),
+        "mean over k of FWT_k, FWT_k = mean over e of c[k, k, e]",
+        "LIBERO's forward transfer: the area under the learning curve of each task, from before its lesson to the "
+        "skill as it is kept. It rewards learning fast as well as learning well.",
+    ),
+    Definition(
+        "learned",
+        "Success when learned",
+        "learned",
+        "higher",
+        "rate",
+        _figure("learned"),
+        "mean over k of c[k, k]",
+        "Forward transfer as final success: each task right after its own lesson. Some papers call this FWT.",
+    ),
+    Definition(
+        "nbt",
+        "NBT",
+        "NBT",
+        "lower",
+        "rate",
+        _figure("nbt"),
+        "mean over k < K of NBT_k, NBT_k = mean over t > k of (c[k, k] - c[t, k])",
+        "Negative backward transfer: how much success each task loses while later ones are learned. 0 is no "
+        "forgetting; below 0, later lessons helped.",
+    ),
+    Definition(
+        "auc",
+        "AUC",
+        "AUC",
+        "higher",
+        "rate",
+        _figure("auc"),
+        "mean over k of AUC_k, AUC_k = (FWT_k + sum over t > k of c[t, k]) / (K - k + 1)",
+        "LIBERO's summary of learning and keeping: success on each task averaged over its lesson and all that follow.",
+    ),
+    Definition(
+        "held",
+        "FWT, best point held",
+        "FWT held",
+        "higher",
+        "rate",
+        _held_fwt,
+        "FWT with c[k, k, e] = max over e' of c[k, k, e'] from the best e on",
+        "LIBERO's published code goes back to the checkpoint that did best on the very states it reports, and holds "
+        "it. That flatters by chance; it stands here only to be put beside figures made in that way.",
+    ),
+    Definition(
+        "trained",
+        "Trained per new skill",
+        "trained",
+        "lower",
+        "share",
+        lambda run: run.new_skill_share,
+        "mean over k > 1 of trained_k / base",
+        "Parameters trained for a new skill, over those of the whole policy after the first lesson.",
+    ),
+    Definition(
+        "stored",
+        "Parameters stored",
+        "stored",
+        "lower",
+        "count",
+        lambda run: float(run.stored[-1]) if run.stored else None,
+        "total after the last lesson",
+        "Everything that must be kept to act on every skill learned so far.",
+    ),
+    Definition(
+        "minutes",
+        "Training time",
+        "minutes",
+        "lower",
+        "minutes",
+        _minutes,
+        "sum over lessons",
+        "Wall-clock minutes of training, all lessons together, on the machine named below.",
+    ),
+)
+LIFELONG = frozenset({"fwt", "learned", "nbt", "auc", "held"})
+"""Figures that a method without lessons does not have."""

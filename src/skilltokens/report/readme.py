@@ -1,0 +1,100 @@
+"""RESULTS.md -> the results block of README.md: the headline table of the main comparison, copied, never typed.
+
+`python -m skilltokens.report.readme [--results RESULTS.md] [--readme README.md] [--check]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import dropwhile, takewhile
+from pathlib import Path
+
+from skilltokens.files import write_bytes
+from skilltokens.types import RunError, SkilltokensError
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+MAIN = "metaworld-cw10"
+"""The experiment to show; the first one of RESULTS.md where there is none of that name."""
+COMMAND = "python -m skilltokens.report.readme"
+
+
+def fill_readme(results: Path, readme: Path) -> Path:
+    """Puts the headline table of `results` between the markers of `readme`, atomically, and returns `readme`.
+
+    Raises:
+        RunError: one of the files cannot be read, has no table or no markers, or `readme` cannot be written.
+    """
+    write_bytes(Path(readme), filled(_read(results), _read(readme)).encode(), RunError)
+    return Path(readme)
+
+
+def check_readme(results: Path, readme: Path) -> None:
+    """Passes silently where `readme` shows what `results` says.
+
+    Raises:
+        RunError: it shows something else.
+    """
+    if filled(_read(results), found := _read(readme)) != found:
+        raise RunError(f"the results in {readme} are not those of {results}: put them there with `{COMMAND}`")
+
+
+def filled(results: str, readme: str) -> str:
+    """The text of the README with the block as the text of RESULTS.md has it."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise RunError(f"the README has no {BEGIN} ... {END}: put both lines where the results belong")
+    return f"{before}{BEGIN}\n{block(results)}\n{END}{after}"
+
+
+def block(results: str) -> str:
+    """What the main comparison is, its headline table, and where the rest is."""
+    sections = results.split("\n## ")[1:]
+    named = [section for section in sections if section.partition("\n")[0].strip() == MAIN]
+    if not sections:
+        raise RunError("RESULTS.md has no section: make it with `python -m skilltokens.report.results`")
+    lines = (named or sections)[0].splitlines()
+    table = list(takewhile(_in_table, dropwhile(lambda line: not _in_table(line), lines)))
+    what = next((line for line in lines[1:] if " of " in line and "protocol" in line), "")
+    if not table or not what:
+        raise RunError("RESULTS.md has no headline table: make it again with `python -m skilltokens.report.results`")
+    return (
+        f"{what}\n\n" + "\n".join(table) + "\n\n"
+        "Square brackets hold 95 % intervals. [RESULTS.md](RESULTS.md) has every task, the comparisons in pairs, the "
+        "commands and the machine; [docs/metrics.md](docs/metrics.md) says what each figure means."
+    )
+
+
+def _in_table(line: str) -> bool:
+    return line.startswith("|")
+
+
+def _read(path: Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as problem:
+        raise RunError(f"{path} could not be read ({problem.strerror}): check the path") from problem
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; returns 0, or 2 after printing one sentence."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.split("\n")[0])
+    parser.add_argument("--results", type=Path, default=Path("RESULTS.md"), help="made by skilltokens.report.results")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="the file to fill or to check")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where the block is stale")
+    options = parser.parse_args(words)
+    try:
+        if options.check:
+            check_readme(options.results, options.readme)
+        else:
+            print(fill_readme(options.results, options.readme))
+    except SkilltokensError as problem:
+        print(f"skilltokens: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Runs side by side: seeds grouped, intervals that say what they are over, fair comparisons only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skilltokens.report import read_run
+from skilltokens.report.configs import differences, machine, shown
+from skilltokens.report.definitions import DEFINITIONS
+from skilltokens.report.summary import chosen, compare, strangers, versus
+from skilltokens.types import RunError
+
+Build = Callable[..., Path]
+BY_KEY = {definition.key: definition for definition in DEFINITIONS}
+
+
+def _runs(build: Build, folder: Path, *kinds: tuple[str, int], **settings: Any):
+    return [read_run(build(folder / f"{method}-{seed}", method, seed, **settings)) for method, seed in kinds]
+
+
+def test_seeds_of_a_method_are_one_group_in_a_fixed_order_of_methods(build: Build, tmp_path: Path):
+    runs = _runs(build, tmp_path, ("multitask", 0), ("sequential", 1), ("t2s", 1), ("t2s", 0), ("sequential", 0))
+    (comparison,) = compare(runs)
+    assert [group.label for group in comparison.groups] == ["t2s", "sequential", "multitask"]
+    assert [run.seed for run in comparison.groups[0].runs] == [0, 1]
+
+
+def test_the_order_of_runs_does_not_change_the_comparison(build: Build, tmp_path: Path):
+    runs = _runs(build, tmp_path, ("t2s", 0), ("sequential", 0), ("t2s", 1), ("lora", 0))
+    labels = [[g.label for c in compare(order) for g in c.groups] for order in (runs, runs[::-1])]
+    assert labels[0] == labels[1]
+
+
+def test_two_configurations_of_a_method_are_told_apart_by_what_differs(build: Build, tmp_path: Path):
+    def narrow(content: dict[str, Any]) -> None:
+        content["config"]["method"]["mu"] = 0.04
+
+    runs = [read_run(build(tmp_path / "a")), read_run(build(tmp_path / "b", change=narrow))]
+    (comparison,) = compare(runs)
+    assert [group.label for group in comparison.groups] == ["t2s (mu=0.08)", "t2s (mu=0.04)"]
+
+
+def test_workers_and_threads_do_not_split_a_group(build: Build, tmp_path: Path):
+    def elsewhere(content: dict[str, Any]) -> None:
+        content["config"]["evaluate"]["workers"] = 8
+        content["config"]["train"]["threads"] = 4
+
+    runs = [read_run(build(tmp_path / "a", seed=0)), read_run(build(tmp_path / "b", seed=1, change=elsewhere))]
+    assert [len(group.runs) for group in compare(runs)[0].groups] == [2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content["demonstrations"].update(digest="other"),
+        lambda content: content["demonstrations"].update(source="human"),
+        lambda content: content.update(suite="libero_goal"),
+        lambda content: content.update(protocol="B"),
+        lambda content: content["tasks"].reverse(),
+        lambda content: [entry.update(split="validation") for entry in content["evaluations"]],
+    ],
+)
+def test_what_does_not_compare_never_shares_a_table(build: Build, tmp_path: Path, change: Callable[..., None]):
+    runs = [read_run(build(tmp_path / "a")), read_run(build(tmp_path / "b", "lora", change=change))]
+    assert [len(comparison.groups) for comparison in compare(runs)] == [1, 1]
+
+
+def test_the_same_seed_twice_is_refused_rather_than_counted_as_two(build: Build, tmp_path: Path):
+    runs = [read_run(build(tmp_path / name)) for name in "ab"]
+    with pytest.raises(RunError, match="same method, configuration and seed"):
+        compare(runs)
+
+
+def test_several_seeds_get_a_bootstrap_and_one_seed_only_wilson_on_final_success(build: Build, tmp_path: Path):
+    three = compare(_runs(build, tmp_path, ("lora", 0), ("lora", 1), ("lora", 2)))[0].groups[0]
+    one = compare(_runs(build, tmp_path / "one", ("lora", 0)))[0].groups[0]
+    final = three.figure(BY_KEY["final"])
+    assert final.basis == "seeds"
+    assert final.interval is not None
+    assert (final.interval.low, final.interval.high) == pytest.approx((min(final.seeds), max(final.seeds)))
+    assert final.value == pytest.approx(np.mean(final.seeds))
+    alone = one.figure(BY_KEY["final"])
+    assert alone.basis == "episodes"
+    assert alone.interval is not None
+    assert alone.value is not None
+    assert alone.interval.low < alone.value < alone.interval.high
+    assert one.figure(BY_KEY["fwt"]).interval is None
+
+
+def test_multitask_has_dashes_where_nothing_is_defined(build: Build, tmp_path: Path):
+    group = compare(_runs(build, tmp_path, ("multitask", 0), ("multitask", 1)))[0].groups[0]
+    undefined = {key for key, definition in BY_KEY.items() if group.figure(definition).value is None}
+    assert undefined == {"fwt", "learned", "nbt", "auc", "held", "trained"}
+
+
+def test_cells_pool_seeds_and_are_same_bits_only_where_all_seeds_are(build: Build, tmp_path: Path):
+    def doubt(content: dict[str, Any]) -> None:
+        next(e for e in content["evaluations"] if e["after"] == 1 and e["task"] == 0).pop("same_as")
+
+    runs = [read_run(build(tmp_path / "a", seed=0)), read_run(build(tmp_path / "b", seed=1, change=doubt))]
+    good, tried, same = compare(runs)[0].groups[0].cells
+    assert tried[1, 0] == 40
+    assert good[1, 0] == sum(run.successes[1, 0] for run in runs)
+    assert not same[1, 0]
+    assert same[2, 0]
+    assert not same[0, 1]
+
+
+def test_versus_pairs_the_seeds_that_both_have(build: Build, tmp_path: Path):
+    runs = _runs(build, tmp_path, ("t2s", 0), ("t2s", 1), ("t2s", 2), ("sequential", 1), ("sequential", 2))
+    ours, theirs = compare(runs)[0].groups
+    pair = versus(ours, theirs)
+    assert pair is not None
+    assert pair.seeds == (1, 2)
+    assert pair.final.difference > 0.5
+    assert pair.final.wins + pair.final.ties + pair.final.losses == 20
+    assert pair.fwt is not None
+
+
+def test_versus_needs_a_common_seed_and_equally_many_lessons(build: Build, tmp_path: Path):
+    ours, theirs = compare(_runs(build, tmp_path, ("t2s", 0), ("sequential", 1)))[0].groups
+    assert versus(ours, theirs) is None
+    unfinished = [read_run(build(tmp_path / "x")), read_run(build(tmp_path / "y", "lora", learned=4))]
+    ours, theirs = compare(unfinished)[0].groups
+    assert versus(ours, theirs) is None
+
+
+def test_differences_leave_out_settings_that_one_method_alone_has(build: Build, tmp_path: Path):
+    runs = _runs(build, tmp_path, ("t2s", 0), ("sequential", 3))
+    assert differences(runs) == {"method.rate": [0.01, 0.001]}
+
+
+def test_choices_are_counted_apart_for_held_out_wordings(build: Build, tmp_path: Path):
+    group = compare(_runs(build, tmp_path, ("t2s", 0)))[0].groups[0]
+    assert chosen(group, held_out=True) == (9, 10)
+    assert chosen(group, held_out=False) == (20, 20)
+
+
+def test_cells_acted_by_another_skill_are_counted(build: Build, tmp_path: Path):
+    def astray(content: dict[str, Any]) -> None:
+        for entry in content["evaluations"]:
+            entry["skill"] = entry["task"]
+        last = content["evaluations"][-1]
+        last["skill"] = (last["task"] + 1) % 10
+
+    group = compare([read_run(build(tmp_path, change=astray))])[0].groups[0]
+    assert strangers(group) == (1, 55)
+
+
+def test_settings_and_machines_are_written_as_people_do(build: Build, tmp_path: Path):
+    assert [shown(value) for value in (True, 0.001, None, (1, 2), ())] == [
+        "yes",
+        "0.001",
+        "\N{EN DASH}",
+        "1, 2",
+        "none",
+    ]
+
+    def described(content: dict[str, Any]) -> None:
+        content["timing"]["machine"] = {"system": "Linux", "processor": "Example", "cores": 2}
+
+    assert machine(read_run(build(tmp_path, change=described))) == "Linux, Example, 2 cores"

@@ -1,0 +1,238 @@
+"""The figures: LIBERO's definitions, their limits and symmetries, and the worked example of docs/metrics.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skilltokens import metrics
+
+Counts = tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]
+
+
+@st.composite
+def counts(draw: st.DrawFn, tasks: int | None = None) -> Counts:
+    """Counts of a run: a full (K, K) matrix, of which the lower triangle counts, and a learning curve a task."""
+    size = draw(st.integers(1, 6)) if tasks is None else tasks
+    points = draw(st.integers(2, 6))
+    chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    episodes = chance.integers(1, 40, (size, size))
+    successes = chance.integers(0, episodes + 1)
+    curves = []
+    for k in range(size):
+        tried = np.append(chance.integers(1, 40, points - 1), episodes[k, k])
+        curves.append((np.append(chance.integers(0, tried[:-1] + 1), successes[k, k]), tried))
+    return successes, episodes, curves
+
+
+def test_the_worked_example_of_the_docs_is_right():
+    text = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    exec(compile("\n".join(blocks), "docs/metrics.md", "exec"), {})
+
+
+@given(counts())
+def test_figures_stay_within_their_bounds(run: Counts):
+    found = metrics.lifelong(*run)
+    for value in (found.final, found.learned, found.fwt, found.auc):
+        assert value is not None
+        assert 0 <= value <= 1
+    if found.nbt is not None:
+        assert -1 <= found.nbt <= 1
+
+
+@given(counts())
+def test_figures_follow_liberos_sums_written_out(run: Counts):
+    successes, episodes, curves = run
+    size = len(successes)
+    c = {(t, k): successes[t, k] / episodes[t, k] for t in range(size) for k in range(t + 1)}
+    found = metrics.lifelong(*run)
+    fwt, nbt, auc = [], [], []
+    for k in range(1, size + 1):  # counted from 1, as the paper does
+        good, tried = curves[k - 1]
+        fwt.append(sum(g / n for g, n in zip(good, tried, strict=True)) / len(good))
+        later = [c[t - 1, k - 1] for t in range(k + 1, size + 1)]
+        if later:
+            nbt.append(sum(c[k - 1, k - 1] - x for x in later) / len(later))
+        auc.append((fwt[-1] + sum(later)) / (size - k + 1))
+    assert found.fwt_of == pytest.approx(np.array(fwt))
+    assert found.auc_of == pytest.approx(np.array(auc))
+    assert (found.nbt_of is None) == (size == 1)
+    if found.nbt_of is not None:
+        assert found.nbt_of == pytest.approx(np.array(nbt))
+
+
+@given(counts())
+def test_nbt_is_exactly_zero_when_nothing_changes_after_its_lesson(run: Counts):
+    successes, episodes, curves = run
+    for k in range(len(successes)):
+        successes[k:, k], episodes[k:, k] = successes[k, k], episodes[k, k]
+    found = metrics.lifelong(successes, episodes, curves)
+    assert found.nbt in (None, 0.0)
+    assert found.final == found.learned
+
+
+@given(counts())
+def test_nbt_is_all_of_a_skill_when_it_is_lost_at_once(run: Counts):
+    successes, episodes, curves = run
+    successes[np.tril_indices(len(successes), -1)] = 0
+    found = metrics.lifelong(successes, episodes, curves)
+    if found.nbt_of is not None and found.learned_of is not None:
+        assert found.nbt_of == pytest.approx(found.learned_of[:-1])
+
+
+@given(counts(), st.randoms(use_true_random=False))
+def test_the_order_of_a_curves_points_does_not_change_fwt(run: Counts, order):
+    successes, episodes, curves = run
+    shuffled = []
+    for good, tried in curves:
+        places = list(range(len(good)))
+        order.shuffle(places)
+        shuffled.append((good[places], tried[places]))
+    assert metrics.lifelong(successes, episodes, shuffled).fwt == pytest.approx(metrics.lifelong(*run).fwt)
+
+
+@given(counts(tasks=5))
+def test_what_lies_above_the_diagonal_is_not_read(run: Counts):
+    successes, episodes, curves = run
+    before = metrics.lifelong(*run)
+    above = np.triu_indices(5, 1)
+    successes[above], episodes[above] = 0, 0
+    after = metrics.lifelong(successes, episodes, curves)
+    assert (before.final, before.fwt, before.nbt, before.auc) == (after.final, after.fwt, after.nbt, after.auc)
+
+
+@given(counts(tasks=4), st.integers(2, 5))
+def test_only_rates_matter_not_how_many_episodes_they_came_from(run: Counts, times: int):
+    successes, episodes, curves = run
+    more = metrics.lifelong(successes * times, episodes * times, [(g * times, n * times) for g, n in curves])
+    assert more.auc == pytest.approx(metrics.lifelong(*run).auc)
+
+
+def test_perfect_learning_that_keeps_everything_scores_one():
+    full = np.full((3, 3), 20)
+    found = metrics.lifelong(full, full, [(np.array([20, 20]), np.array([20, 20]))] * 3)
+    assert (found.final, found.learned, found.fwt, found.nbt, found.auc) == (1, 1, 1, 0, 1)
+
+
+def test_a_single_task_has_no_nbt_and_its_auc_is_its_fwt():
+    found = metrics.lifelong([[8]], [[10]], [([0, 8], [10, 10])])
+    assert found.nbt is None
+    assert found.auc == found.fwt == 0.4
+
+
+def test_without_a_measured_curve_there_is_no_area():
+    assert metrics.lifelong([[8]], [[10]]).fwt is None
+    assert metrics.lifelong([[8]], [[10]], [([8], [10])]).auc is None
+
+
+def test_learning_together_defines_final_success_alone():
+    found = metrics.together([5, 10], [10, 10])
+    assert found.final == 0.75
+    assert (found.learned, found.fwt, found.nbt, found.auc) == (None, None, None, None)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=11))
+def test_held_keeps_the_best_point_and_never_lowers_fwt(curve: list[float]):
+    held = metrics.held(curve)
+    assert held[-1] == max(curve)
+    assert held.mean() >= np.mean(curve) - 1e-12
+    first = int(np.argmax(curve))
+    assert held[: first + 1].tolist() == curve[: first + 1]
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_wilson_holds_the_rate_and_stays_within_bounds(a: int, b: int):
+    good, tried = min(a, b), max(a, b)
+    low, high = metrics.wilson(good, tried)
+    assert 0 <= low <= high <= 1
+    if tried:
+        assert low <= good / tried <= high
+        assert high - low > 0
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_wilson_treats_success_and_failure_alike(a: int, n: int):
+    good = min(a, n)
+    low, high = metrics.wilson([good, n - good], [n, n])
+    assert low[0] == pytest.approx(1 - high[1])
+
+
+@pytest.mark.parametrize(("good", "tried", "low", "high"), [(0, 10, 0.0, 0.2775), (15, 20, 0.5313, 0.8881)])
+def test_wilson_agrees_with_published_values(good: int, tried: int, low: float, high: float):
+    assert metrics.wilson(good, tried) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_wilson_narrows_with_more_episodes():
+    low, high = metrics.wilson([9, 90, 900], [10, 100, 1000])
+    assert (np.diff(high - low) < 0).all()
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9), st.randoms(use_true_random=False))
+def test_bootstrap_lies_within_the_seeds_and_ignores_their_order(values: list[float], order):
+    interval = metrics.bootstrap(values)
+    assert interval is not None
+    assert min(values) <= interval.low <= interval.high <= max(values)
+    order.shuffle(values)
+    assert metrics.bootstrap(values) == interval
+
+
+def test_bootstrap_of_three_seeds_is_their_range_and_of_one_is_none():
+    assert metrics.bootstrap([0.5, 0.25, 0.75]) == metrics.Interval(0.25, 0.75)
+    assert metrics.bootstrap([0.5]) is None
+
+
+def test_bootstrap_covers_a_known_mean_about_as_often_as_it_says():
+    chance = np.random.default_rng(7)
+    intervals = [metrics.bootstrap(chance.normal(size=20), draws=500) for _ in range(200)]
+    covered = np.mean([i is not None and i.low <= 0 <= i.high for i in intervals])
+    assert 0.87 <= covered <= 0.99
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_paired_is_antisymmetric_and_counts_every_pair(seeds: int, tasks: int, seed: int):
+    a, b = np.random.default_rng(seed).integers(0, 5, (2, seeds, tasks)) / 4
+    one, other = metrics.paired(a, b), metrics.paired(b, a)
+    assert one.difference == pytest.approx(-other.difference)
+    assert (one.wins, one.ties, one.losses) == (other.losses, other.ties, other.wins)
+    assert one.wins + one.ties + one.losses == a.size
+    assert one.over == ("seeds" if seeds > 1 else "tasks")
+
+
+def test_paired_with_itself_is_a_tie_everywhere():
+    rates = [[0.85, 0.8], [0.1, 0.3]]
+    found = metrics.paired(rates, rates)
+    assert (found.difference, found.ties, found.interval) == (0, 4, metrics.Interval(0, 0))
+
+
+def test_trained_share_is_over_the_base():
+    assert metrics.trained_share([1000, 80], 1000).tolist() == [1.0, 0.08]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: metrics.rates([3], [2]), "between 0"),
+        (lambda: metrics.rates([-1], [2]), "between 0"),
+        (lambda: metrics.rates([1, 2], [2]), "differ in shape"),
+        (lambda: metrics.lifelong([[1, 2]], [[2, 2]]), "tasks, tasks"),
+        (lambda: metrics.lifelong([[1, 0], [1, 0]], [[2, 0], [2, 0]]), "not evaluated"),
+        (lambda: metrics.area_under_curve([[1.0]], []), "0 learning curves for 1"),
+        (lambda: metrics.paired([[1.0]], [[1.0, 2.0]]), "seeds, tasks"),
+        (lambda: metrics.trained_share([1], 0), "base"),
+    ],
+)
+def test_counts_that_cannot_be_are_refused(call, words: str):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_a_cell_without_episodes_has_no_rate():
+    assert np.isnan(metrics.rates([0], [0])).all()
+    assert metrics.wilson(0, 0) == (0, 1)
