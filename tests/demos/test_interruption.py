@@ -15,6 +15,8 @@ import pytest
 from tests.demos.making import make_store
 
 from skilltokens.demos import DemonstrationStore, check, stores_in
+from skilltokens.demos.hdf5 import export_hdf5
+from skilltokens.types import DemonstrationError
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,9 +52,23 @@ except DemonstrationError as problem:
     sys.exit(2)
 """
 
+LIMITED_EXPORT = """
+import resource, sys
+from skilltokens.demos import DemonstrationStore
+from skilltokens.demos.hdf5 import export_hdf5
+from skilltokens.types import DemonstrationError
+store, target, limit = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
+try:
+    export_hdf5([DemonstrationStore.open(store)], target)
+except DemonstrationError as problem:
+    print(problem)
+    sys.exit(2)
+"""
 
-def start(script: str, path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", script, str(path)]
+
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
 
@@ -108,6 +124,21 @@ def test_a_file_that_may_not_grow_is_one_sentence_and_loses_nothing(tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["push"]
 
 
+@pytest.mark.parametrize("missing", [1, 3000, 40_000])
+def test_an_export_that_fails_late_or_early_is_one_sentence_and_loses_nothing(tmp_path: Path, missing: int) -> None:
+    """HDF5 itself ends the process by a segmentation fault here; an export whose last byte is missing is no export."""
+    store = make_store(tmp_path / "push", [50] * 5)
+    target = tmp_path / "demos.hdf5"
+    export_hdf5([store], target)
+    whole = target.read_bytes()
+    process = start(LIMITED_EXPORT, store.path, target, len(whole) - missing)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "could not be written (File too large)" in said
+    assert target.read_bytes() == whole
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["demos.hdf5", "push"]
+
+
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 KiB, where the system lets us mount one."""
@@ -123,9 +154,6 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tiny_disk: Path, tmp_path: Path) -> None:
-    from skilltokens.demos.hdf5 import export_hdf5
-    from skilltokens.types import DemonstrationError
-
     old = make_store(tiny_disk / "push").digest
     with pytest.raises(DemonstrationError, match=r"No space left on device.*free some space"):
         make_store(tiny_disk / "push", [1000] * 10)
