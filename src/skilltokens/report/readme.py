@@ -80,7 +80,7 @@ def _read(path: Path) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command; returns 0, or 2 after printing one sentence."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Copies the headline table of RESULTS.md to README.md.")
     parser.add_argument("--results", type=Path, default=Path("RESULTS.md"), help="made by skilltokens.report.results")
     parser.add_argument("--readme", type=Path, default=Path("README.md"), help="the file to fill or to check")
     parser.add_argument("--check", action="store_true", help="write nothing; fail where the block is stale")

@@ -1,0 +1,244 @@
+"""The documentation is true: its code runs, its commands parse, its links lead somewhere, its settings exist.
+
+Code blocks of one page run one after another in one namespace and one temporary folder. A block whose first line is a
+comment with a path (`# rehearsal/method.py`) is written there instead. Blocks of other languages are not run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from skilltokens.cli.options import known_options, parse
+from skilltokens.cli.plan import make_plan
+from skilltokens.cli.verbs import demos
+from skilltokens.report.readme import check_readme
+from skilltokens.report.results import check_results
+from skilltokens.settings import RunSettings, T2SSettings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUN_ELSEWHERE = {"adding-a-suite.md": "suites/test_gymnasium.py", "metrics.md": "test_metrics.py"}
+"""Pages whose code other tests run, and more strictly."""
+BRIEF = {
+    "README.md": {
+        "episodes=20": "episodes=2",
+        "first_iterations=500, iterations=300": "first_iterations=3, iterations=3",
+        "range(10)": "range(1)",
+    },
+    "quickstart.md": {"first_iterations=60, iterations=60": "first_iterations=3, iterations=3"},
+    "adding-a-method.md": {"first_iterations=30, iterations=30": "first_iterations=3, iterations=3"},
+}
+"""Numbers that cost time and nothing else, made small."""
+PLUGIN = "adding-a-method.md"
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Fenced blocks, with the number of the line in front of their text."""
+    text = page.read_text(encoding="utf-8")
+    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield Block(found[1], found[2], text[: found.start(2)].count("\n"))
+
+
+def has_code(page: Path) -> bool:
+    return any(block.language == "python" for block in blocks(page))
+
+
+def run_code(page: Path, folder: Path) -> None:
+    """Runs a page's Python, or writes it where its first line says; an error names the page's own line."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    brief = dict(BRIEF.get(page.name, {}))
+    for language, text, line in blocks(page):
+        if path := re.match(r"# ([\w./-]+\.(?:py|toml))\n", text):
+            (folder / path[1]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path[1]).write_text(text)
+            continue
+        if language != "python":
+            continue
+        for long in [long for long in brief if long in text]:
+            text = text.replace(long, brief.pop(long))
+        exec(compile("\n" * line + text, str(page), "exec"), names)
+    assert not brief, f"{page.name} no longer says {list(brief)}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place for a page's files, from which its own modules can be imported."""
+    before = set(sys.modules)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if has_code(p) and p.name not in {PLUGIN, *RUN_ELSEWHERE}], ids=lambda page: page.name
+)
+def test_the_code_of_a_page_runs(page: Path, folder: Path):
+    run_code(page, folder)
+
+
+@pytest.mark.parametrize(("page", "test"), RUN_ELSEWHERE.items())
+def test_what_is_left_out_here_is_run_elsewhere(page: str, test: str):
+    assert page in (ROOT / "tests" / test).read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- the plug-in
+
+
+def install(folder: Path) -> None:
+    """What `pip install -e .` would write for the entry points of the page's pyproject.toml."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    info = folder / f"{project['name']}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    lines = [
+        line
+        for group, entries in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{name} = {place}" for name, place in entries.items()))
+    ]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    importlib.invalidate_caches()
+
+
+def test_the_plug_in_of_the_guide_works_from_entry_point_to_report(folder: Path):
+    page = ROOT / "docs" / PLUGIN
+    (toml,) = (block for block in blocks(page) if block.language == "toml")
+    (folder / "pyproject.toml").write_text(toml.text)
+    install(folder)
+    (folder / "my_suite.py").write_text(
+        "from tests.toy import TASKS, Toy\n\n\ndef suite():\n    return Toy(TASKS[:3])\n"
+    )
+    run_code(page, folder)
+    assert "rehearsal" in (folder / "report.html").read_text()
+    # Which methods the command knows is read once a process, so the commands are tried in a fresh one.
+    asked = [shlex.split(command) for command in commands(page) if command.startswith("skilltokens run")]
+    assert asked
+    code = (
+        "from skilltokens.cli import main; from skilltokens.cli.plan import make_plan; main(['list', 'methods'])\n"
+        f"for words in {asked!r}: print([run.method for run in make_plan(words[2:]).runs])"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "fine-tunes, rehearsing earlier tasks" in done.stdout
+    assert "'t2s', 'sequential', 'rehearsal'" in done.stdout
+
+
+# ---------------------------------------------------------------- commands and settings
+
+
+def commands(page: Path) -> list[str]:
+    """Command lines in blocks, indented or fenced, and the commands with options inside sentences."""
+    text = page.read_text(encoding="utf-8")
+    lines = re.findall(r"^(?: {4})?((?:skilltokens|make|python -m) .*)$", text, re.MULTILINE)
+    lines += re.findall(r"`(skilltokens [a-z][^`]*)`", text)
+    found = [" ".join(shlex.split(line.replace("|", " "), comments=True)) if "#" in line else line for line in lines]
+    # Words in capitals stand for something, and dots for something left out.
+    return [line for line in found if not re.search(r"\b[A-Z]{3,}\b|\.\.\.", line)]
+
+
+def try_command(words: list[str]) -> None:
+    """Parses a command line as the command would; raises SettingError, or exits, where that refuses it."""
+    program, *rest = words
+    if program == "make":
+        assert re.search(rf"^{rest[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target {rest[0]}"
+    elif program == "python":
+        assert importlib.util.find_spec(rest[1]), f"no module {rest[1]}"
+    elif rest[0] == "run":
+        if rest[1:]:
+            make_plan([word for word in rest[1:] if word != "--help"])
+    elif rest[0] == "demos":
+        if rest[1:]:
+            parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
+    elif not rest[0].startswith("--"):
+        verb = importlib.import_module(f"skilltokens.cli.verbs.{rest[0]}")
+        if rest[1:]:
+            parse(getattr(verb, f"{rest[0].capitalize()}Options"), rest[1:], rest[0])
+
+
+def _complete(action: str, words: list[str]) -> list[str]:
+    """An action that is only named gets something to do."""
+    return words or {"make": ["metaworld"], "import": ["a.hdf5", "store"]}.get(action, ["store"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_can_be_parsed(page: Path):
+    for command in commands(page):
+        if "rehearsal" in command and page.name == PLUGIN:
+            continue  # needs the plug-in: tried above
+        try:
+            try_command(shlex.split(command))
+        except (Exception, SystemExit) as problem:
+            pytest.fail(f"{page.name}: `{command}`: {problem}")
+
+
+def test_settings_that_are_named_exist():
+    known = {name.removeprefix("--") for name in known_options(RunSettings(method=T2SSettings()))}
+    pattern = re.compile(r"`(?:--)?((?:policy|train|evaluate|demonstrations|method)\.[a-z_-]+)")
+    named = {(page.name, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))}
+    assert len(named) > 5
+    strange = {
+        (page, name)
+        for page, name in named
+        if name.replace("_", "-") not in known and name.rpartition(".")[2] not in ("py", "fit", "remember")
+    }
+    assert not strange
+
+
+def test_the_table_of_t2s_settings_has_their_defaults():
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", text, re.MULTILINE))
+    wanted = {field.name: field.default for field in dataclasses.fields(T2SSettings)}
+    assert {name: value.strip('"') for name, value in rows.items()} == {
+        name: str(value) for name, value in wanted.items()
+    }
+
+
+# ---------------------------------------------------------------- links and results
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to headings."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path).resolve() if path else page
+        assert place.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors(place), f"{page.name}: {target}"
+
+
+def test_published_figures_are_those_of_the_runs():
+    if not any((ROOT / "results").rglob("run.json")):
+        assert not (ROOT / "RESULTS.md").exists()
+        return
+    check_results(ROOT / "results", ROOT / "RESULTS.md")
+    check_readme(ROOT / "RESULTS.md", ROOT / "README.md")
