@@ -153,14 +153,16 @@ def _config(method: str, seed: int, tasks: int, points: int, episodes: int) -> d
 
 
 def _gradients(k: int, chance: np.random.Generator) -> dict[str, Any]:
-    steps = list(range(50, 601, 50))
-    fall = 0.08 * np.exp(-np.arange(12) / 5)
+    steps = [*range(0, 600, 50), 599]
+    if k == 0:
+        return {"iterations": steps, "layers": {}}
+    fall = 0.08 * np.exp(-np.arange(13) / 5)
     return {
         "iterations": steps,
         "layers": {
             layer: {
-                "shared": [0.0] * 12 if k else [],
-                "specific": (fall * np.exp(0.3 * chance.standard_normal(12))).tolist(),
+                "shared": [0.0] * 13,
+                "specific": (fall * np.exp(0.3 * chance.standard_normal(13))).tolist(),
             }
             for layer in LAYERS
         },
@@ -169,7 +171,7 @@ def _gradients(k: int, chance: np.random.Generator) -> dict[str, Any]:
 
 def _reuse(k: int, chance: np.random.Generator) -> dict[str, Any]:
     if k == 0:
-        return {"base": 0, "new": 1536, "from": {}}
+        return {"base": 1536, "new": 0, "from": {}}
     rows = {CW10[j][0]: int(n) for j, n in zip(range(1, k), chance.integers(0, 48, k), strict=False) if n > 12}
     return {"base": 1410 + int(chance.integers(0, 126)), "new": 118, "from": rows}
 

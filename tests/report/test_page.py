@@ -127,7 +127,7 @@ def test_cells_of_the_same_bits_are_marked_in_words_too(full: tuple[str, Outline
 
 
 def test_gradient_flow_says_exactly_zero(full: tuple[str, Outline]):
-    assert "the gradient on shared rows is exactly 0 in all 1,620 records" in full[1].words
+    assert "the gradient on shared rows is exactly 0 in all 1,755 records" in full[1].words
 
 
 def test_a_gradient_on_a_shared_row_is_called_out(build: Build, tmp_path: Path):
@@ -202,7 +202,7 @@ def test_what_a_strangers_run_says_is_text_and_never_markup(build: Build, tmp_pa
         content["selection"][0] |= {"wording": bad, "chosen": 1}
         content["config"]["method"][bad] = bad
         content["versions"][bad] = bad
-        content["gradients"][1]["layers"][bad] = {"shared": [0.0] * 12, "specific": [0.1] * 12}
+        content["gradients"][1]["layers"][bad] = {"shared": [0.0] * 13, "specific": [0.1] * 13}
         content["timing"]["machine"] = {bad: bad}
 
     page, outline = _page([build(tmp_path, change=hostile)], tmp_path)

@@ -153,13 +153,8 @@ def test_cells_acted_by_another_skill_are_counted(build: Build, tmp_path: Path):
 
 
 def test_settings_and_machines_are_written_as_people_do(build: Build, tmp_path: Path):
-    assert [shown(value) for value in (True, 0.001, None, (1, 2), ())] == [
-        "yes",
-        "0.001",
-        "\N{EN DASH}",
-        "1, 2",
-        "none",
-    ]
+    written = [shown(value) for value in (True, 0.001, None, (1, 2), ())]
+    assert written == ["yes", "0.001", "\N{EN DASH}", "1, 2", "none"]
 
     def described(content: dict[str, Any]) -> None:
         content["timing"]["machine"] = {"system": "Linux", "processor": "Example", "cores": 2}
