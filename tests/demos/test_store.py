@@ -41,7 +41,7 @@ def demonstrations(draw: st.DrawFn) -> tuple[dict[str, Feature], list[Episode]]:
 
 
 @given(demonstrations())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_demonstrations_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, made) -> None:
     features, episodes = made
     path = tmp_path_factory.mktemp("store") / "task"
