@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +24,17 @@ from skilltokens.demos.store import DemonstrationStore
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Choice, Lesson, Method, SkillMethod, generator
+from skilltokens.methods.t2s import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.pool import Pool
 from skilltokens.rollout import evaluate, film
 from skilltokens.settings import RunSettings
+from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.train import Point, fit
-from skilltokens.types import Array, Progress, Report, SettingError, Suite, Task, silent
+from skilltokens.types import Array, Progress, Report, RunError, SettingError, Suite, Task, silent
 
 
 def learn(settings: RunSettings[Any], folder: Path, report: Report = silent, recipe: str = "") -> dict[str, Any]:
@@ -99,15 +102,29 @@ class _Run:
         """All lessons that are left, then what is done once."""
         done = len(self.run["parameters"]["trained"])
         if done:
-            self.method.restore(checkpoint.load_state(self.folder, done), self.lessons[:done])
+            self._restore(done)
+        else:
+            record.write(self.folder, self.run)  # from now on the folder belongs to this configuration
         for lesson in self.lessons[done:]:
             self._lesson(lesson)
         self.run["selection"] = self._selection()
+        self._library()
         if self.settings.evaluate.films:
             self.run["films"] = self._films()
         self.run["finished"] = record.now()
         record.write(self.folder, self.run)
         return self.run
+
+    def _restore(self, done: int) -> None:
+        """The method as it was after so many lessons."""
+        state = checkpoint.load_state(self.folder, done)
+        try:
+            self.method.restore(state, self.lessons[:done])
+        except (KeyError, ValueError, RuntimeError, IndexError) as problem:
+            raise RunError(
+                f"{self.folder}/state-{done}.safetensors is not of this run ({str(problem).splitlines()[0]}): restore "
+                "it, or start the run again in a new folder"
+            ) from problem
 
     # ---------------------------------------------------------------- one lesson
 
@@ -215,6 +232,25 @@ class _Run:
                     )  # fmt: skip
         return found
 
+    def _library(self) -> None:
+        """Writes what T2S has learned as a skill library, to use and to grow without any suite."""
+        if not isinstance(self.method, T2S):
+            return
+        folder = self.folder / "library"
+        shutil.rmtree(folder, ignore_errors=True)  # half of one, if the run died here
+        last = {cell["task"]: cell for cell in self.run["evaluations"]}
+        made: SkillLibrary | None = None
+        for index, skill in enumerate(self.method.skills):
+            if any(skill.name == other.name for other in self.method.skills[:index]):
+                skill = dataclasses.replace(skill, name=f"{skill.name}.{index}")  # a task that was taught again
+            notes = {k: last[index][k] for k in ("successes", "episodes", "split")}
+            notes |= {"suite": self.suite.name, "demonstrations": self.stores[index].digest}
+            if made is None:
+                encoder = self.encoder.name
+                made = SkillLibrary.create(folder, self.method.base, skill, self.stores[0].features, encoder, notes)
+            else:
+                made.add(skill, notes)
+
     def _films(self) -> dict[str, str]:
         """The first episode of each task, as the skill is at the end."""
         films: dict[str, str] = {}
@@ -261,7 +297,7 @@ def lessons_of(
 
 
 def fingerprint(choice: Choice) -> str:
-    """SHA-256 of everything that an instruction's actions are computed from: policy, and the instruction given to it."""
+    """SHA-256 of everything that actions are computed from: the policy and the instruction given to it."""
     found = hashlib.sha256(choice.policy.fingerprint().encode())
     found.update(np.ascontiguousarray(choice.embedding, np.float32).tobytes())
     return found.hexdigest()

@@ -22,7 +22,7 @@ def demo(method: str) -> RunSettings[Any]:
     return _metaworld(
         method,
         ("hammer", "push-wall", "faucet-close", "window-close"),
-        TrainSettings(iterations=300, first_iterations=500),
+        TrainSettings(iterations=400, first_iterations=600),
         EvaluateSettings(points=3, films=True),
     )
 

@@ -38,6 +38,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
     name = method_of(settings.method)
     if path.exists():
         run = read_json(path, SCHEMA, RunError)
+        _check_parts(path, run)
         differences = _differences(
             {"method": run["method"], **_fixed(run["config"])}, {"method": name, **_fixed(config)}
         )
@@ -71,6 +72,32 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
     }
 
 
+_PARTS: dict[str, Any] = {
+    "method": str, "config": dict, "tasks": list, "demonstrations": dict, "evaluations": list, "parameters": dict,
+    "parameters.base": int, "parameters.trained": list, "parameters.total": list, "timing": dict,
+    "timing.train_s": list, "timing.evaluate_s": list, "learning": list, "gradients": list, "reuse": list,
+    "finished": str | None,
+}  # fmt: skip
+_CELL = ("task", "split", "policy", "actions", "successes", "episodes", "steps")
+
+
+def _check_parts(path: Path, run: dict[str, Any]) -> None:
+    """Raises RunError unless all that a run needs to go on is there."""
+    wrong = ""
+    for name, kind in _PARTS.items():
+        holder, _, key = name.rpartition(".")
+        found = run[holder] if holder else run
+        if key not in found or not isinstance(found[key], kind):
+            wrong = f"{name!r} is missing or of another kind"
+            break
+    else:
+        for index, cell in enumerate(run["evaluations"]):
+            if not isinstance(cell, dict) or any(key not in cell for key in _CELL):
+                wrong = f"evaluations[{index}] is no whole cell"
+    if wrong:
+        raise RunError(f"{path} is altered ({wrong}): restore it, or start the run again in a new folder")
+
+
 def write(folder: Path, run: dict[str, Any]) -> None:
     """Replaces run.json atomically."""
     write_json(Path(folder) / "run.json", run, RunError)
@@ -89,7 +116,8 @@ def note_demonstrations(run: dict[str, Any], stores: Sequence[DemonstrationStore
     }
     if run["demonstrations"] not in ({}, found):
         raise RunError(
-            "the demonstrations are others than those this run began with: restore them, or choose a new folder with --out"
+            "the demonstrations are others than those this run began with: restore them, or choose a new folder with "
+            "--out"
         )
     run["demonstrations"] = found
 

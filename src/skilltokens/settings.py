@@ -36,7 +36,7 @@ class PolicySettings:
 class TrainSettings:
     """The training loop: AdamW with a cosine rate."""
 
-    iterations: int = 600
+    iterations: int = 800
     """Optimizer steps for each new task (multitask: for each of its tasks, spent jointly)."""
     first_iterations: int = 1000
     """Optimizer steps for the first task, from scratch."""
@@ -90,7 +90,7 @@ class EvaluateSettings:
 class DemonstrationSettings:
     """The demonstrations that all methods share."""
 
-    episodes: int = 30
+    episodes: int = 50
     """Demonstrations a task."""
     noise: float = 0.1
     """Standard deviation of noise added to the expert's action while it demonstrates (recoveries)."""
@@ -108,7 +108,7 @@ class T2SSettings:
     """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
     rate: float = 1e-2
     """Peak learning rate of the new rows."""
-    own_rate: float = 5e-3
+    own_rate: float = 1e-2
     """Peak learning rate of the skill's own head, encoders and gates."""
     own_head: bool = True
     """A skill has its own action head, started as a copy."""
@@ -127,8 +127,8 @@ class T2SSettings:
     """Share of the base's rows that Top-K selection keeps active; the base of one task has one key, so all is best."""
     mu: float = 0.5
     """The largest share of a skill's active rows in a map that may be new."""
-    place: Literal["all", "attention", "feed-forward"] = "all"
-    """Where new rows go: in proportion to the base's rows, or into one kind of map only."""
+    place: Literal["all", "attention", "feed-forward"] = "feed-forward"
+    """Where new rows go: into one kind of map only, or into all in proportion to the base's rows."""
     value_std: float = 0.2
     """Standard deviation of a new row's values; its key starts at zero."""
 
@@ -139,7 +139,7 @@ class LoraSettings:
 
     share: float = 0.08
     """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
-    rate: float = 5e-3
+    rate: float = 1e-2
     """Peak learning rate of the adapters."""
     own_rate: float = 5e-3
     """Peak learning rate of the skill's own head and encoders."""
@@ -153,7 +153,7 @@ class LoraSettings:
 class SequentialSettings:
     """Fine-tune everything, task after task."""
 
-    rate: float = 1e-3
+    rate: float = 2e-3
     """Peak learning rate."""
 
 

@@ -31,8 +31,8 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings
 from skilltokens.skills.selection import choose
-from skilltokens.skills.skill import Skill, assemble
-from skilltokens.types import Array, Feature, LibraryError
+from skilltokens.skills.skill import Skill, assemble, pool_offsets
+from skilltokens.types import Array, Feature, LibraryError, SkilltokensError
 
 SCHEMA = "skilltokens.library/1"
 
@@ -74,13 +74,29 @@ class SkillLibrary:
             base = Policy(shape, settings)
             base.load_state_dict(_tensors(folder, card["base"]))
             skills = [_skill(folder, entry) for entry in card["skills"]]
-        except (KeyError, TypeError, ValueError, RuntimeError) as problem:
+            notes = [dict(entry["notes"]) for entry in card["skills"]]
+            made = cls(folder, base.requires_grad_(False), skills, features, str(card["encoder"]), notes)
+            made._check_skills()
+        except LibraryError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SkilltokensError) as problem:
             raise LibraryError(
                 f"{folder} is damaged or altered ({problem}): restore it from a copy, or learn it again"
             ) from problem
-        base.requires_grad_(False)
-        notes = [entry["notes"] for entry in card["skills"]]
-        return cls(folder, base, skills, features, card["encoder"], notes)
+        return made
+
+    def _check_skills(self) -> None:
+        """Raises ValueError for skills that could not have been learned one after another."""
+        names = [skill.name for skill in self.skills]
+        if not names or len(set(names)) < len(names):
+            raise ValueError("it has no skill, or two of one name")
+        for number, skill in enumerate(self.skills):
+            if skill.embeddings.shape != (len(skill.wordings), self.base.shape.language):
+                raise ValueError(f"skill {skill.name!r} has vectors of shape {skill.embeddings.shape}")
+            for path, rows in skill.active.items():
+                earlier = pool_offsets(self.base, self.skills[:number], path)[-1]
+                if len(rows) and not 0 <= rows.min() <= rows.max() < earlier:
+                    raise ValueError(f"skill {skill.name!r} reuses rows in {path} that no earlier skill has")
 
     def select(self, instruction: str) -> tuple[int, float]:
         """The skill that an instruction means, and the cosine to its nearest wording.
@@ -259,5 +275,3 @@ def _skill(folder: Path, entry: Mapping[str, Any]) -> Skill:
     active = {name[7:]: value.numpy() for name, value in tensors.items() if name.startswith("active.")}
     own = {name[7:]: value for name, value in tensors.items() if name.startswith("tensor.")}
     return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active)
-
-
