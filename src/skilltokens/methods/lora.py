@@ -112,14 +112,18 @@ class Lora(SkillMethod):
         return ranks
 
     def stored(self) -> int:
-        owned = {id(p): p.numel() for entry in self.entries for p in entry.policy.parameters()}
-        return sum(({id(p): p.numel() for p in self.base.parameters()} | owned).values())
+        return count(self.base) + sum(p.numel() for e in self.entries for p in self._own(e.policy).values())
 
     def state(self) -> dict[str, Tensor]:
         found = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
         for i, entry in enumerate(self.entries[1:], 1):
-            found |= {f"skill.{i}.{n}": t.contiguous() for n, t in entry.policy.state_dict().items()}
+            found |= {f"skill.{i}.{name}": value for name, value in self._own(entry.policy).items()}
         return found
+
+    def _own(self, policy: Policy) -> dict[str, nn.Parameter]:
+        """A skill's parameters that are not the base's, by name."""
+        frozen = {id(parameter) for parameter in self.base.parameters()}
+        return {name: value for name, value in policy.named_parameters() if id(value) not in frozen}
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict({n[5:]: t for n, t in state.items() if n.startswith("base.")})
@@ -128,5 +132,6 @@ class Lora(SkillMethod):
             policy, prefix = self.base, f"skill.{lesson.index}."
             if lesson.index:
                 policy = self._adapted(lesson.index)[0]
-                policy.load_state_dict({n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)})
+                for name, value in self._own(policy).items():
+                    value.data.copy_(state[prefix + name])
             self.enter(lesson, policy.requires_grad_(False))
