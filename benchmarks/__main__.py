@@ -1,0 +1,132 @@
+"""`python -m benchmarks`: runs the benchmarks, prints a table, and writes JSON where asked to."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import acting, loader, opening, rolling, startup, training
+from benchmarks.setting import Bench
+from benchmarks.timing import QUICK, Effort, Row
+from skilltokens.files import write_json
+from skilltokens.record import commit, machine, now, versions
+from skilltokens.types import SkilltokensError
+
+BENCHMARKS = {
+    "training": training.run,
+    "loader": loader.run,
+    "rollout": rolling.run,
+    "acting": acting.run,
+    "opening": opening.run,
+    "startup": startup.run,
+}
+SCHEMA = "skilltokens.benchmarks/1"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Returns 0, or 2 where a benchmark could not run (each says why; the others still run)."""
+    options = _parser().parse_args(words)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    effort = QUICK if options.quick else Effort(rounds=options.rounds)
+    content: dict[str, Any] = {"schema": SCHEMA, "started": now(), "machine": surroundings(), "quick": options.quick}
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    for name in options.only or BENCHMARKS:
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        try:
+            with tempfile.TemporaryDirectory(prefix="skilltokens-bench-") as folder:
+                rows += BENCHMARKS[name](Bench(effort, Path(folder), options.quick))
+        except SkilltokensError as problem:
+            failed[name] = str(problem)
+    content |= {"finished": now(), "load_after": _load(), "failed": failed}
+    content["rows"] = [dataclasses.asdict(each) for each in rows]
+    show(content, rows)
+    if options.out is not None:
+        write_json(options.out, content)
+    return 2 if failed else 0
+
+
+def surroundings() -> dict[str, Any]:
+    """All that the figures may depend on."""
+    return {
+        **machine(),
+        "threads": torch.get_num_threads(),
+        "blas": "MKL" if torch.backends.mkl.is_available() else "other",
+        "load": _load(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def show(content: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Prints the table and the machine."""
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    table = Table(title="How many times as long as the reference (median and quartiles of the ratio)")
+    for name in ("benchmark", "ours", "reference"):
+        table.add_column(name, overflow="fold")
+    for name in ("ratio", "quartiles", "of least", "ours, time", "reference, time", "good"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in rows:
+        table.add_row(
+            each.benchmark,
+            each.ours,
+            each.reference,
+            f"{each.ratio:.3g}",
+            f"{each.low:.3g} to {each.high:.3g}",
+            f"{each.least:.3g}",
+            _shown(each.ours_s),
+            _shown(each.reference_s),
+            each.good,
+        )
+    console.print(table)
+    found = content["machine"]
+    packages = ", ".join(f"{name} {found['versions'][name]}" for name in ("python", "torch", "numpy"))
+    console.print(f"{found['processor']}, {found['cores']} cores, {found['threads']} torch threads; {packages}")
+    console.print(f"Processes that wanted a core (1 min): {found['load']} before, {content['load_after']} after.")
+    if content["quick"]:
+        console.print("Quick: this shows that the benchmarks run; the figures do not count.")
+    for name, sentence in content["failed"].items():
+        console.print(f"{name} was not measured: {sentence}", markup=False)
+
+
+def _shown(seconds: float) -> str:
+    """With a unit that suits it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def _load() -> float | None:
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed as ratios; see docs/speed.md.")
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="see in seconds that everything runs")
+    parser.add_argument("--rounds", type=_positive, default=Effort.rounds, help="turns for each side (%(default)s)")
+    parser.add_argument("--threads", type=_positive, default=1, help="threads of torch (%(default)s)")
+    parser.add_argument("--out", type=Path, help="a JSON file for everything that was measured")
+    return parser
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number of 1 or more")
+    return int(word)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

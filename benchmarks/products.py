@@ -1,0 +1,134 @@
+"""The matrix products that a policy cannot do without, and how long they alone take.
+
+They are counted from the policy's maps, not recorded from its run: work that the code could spare is not among them.
+Everything else in a step (norms, activations, softmax, the optimizer, Python) counts as overhead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from skilltokens.model.pattention import GrownPattention, Pattention
+from skilltokens.model.policy import Policy
+
+
+@dataclass(frozen=True)
+class Product:
+    """`times` products (m, k) @ (k, n); `form` says which operand lies transposed in memory (as x @ K.T does)."""
+
+    m: int
+    k: int
+    n: int
+    form: Literal["nn", "nt", "tn"] = "nn"
+    times: int = 1
+    part: Literal["map", "attention"] = "map"
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations."""
+        return 2 * self.m * self.k * self.n * self.times
+
+
+def of_training(policy: Policy, batch: int, steps: int) -> list[Product]:
+    """Forward and backward products of one loss over (batch, steps) windows.
+
+    Gradients of weights are counted for trained parameters alone; gradients of inputs for every map but the encoders.
+    """
+    tokens = 1 + steps * policy.per_step
+    found: list[Product] = []
+    for encoder in policy.encoders.values():
+        found += _linear(encoder.map, batch * steps, inputs=False)  # type: ignore[union-attr]
+    found += _linear(policy.instruction.map, batch, inputs=False)
+    for i, layer in enumerate(policy.layers):
+        queries = steps if i == len(policy.layers) - 1 else tokens  # the last layer computes action tokens only
+        for name, rows in {"q": queries, "k": tokens, "v": tokens, "o": queries, "ffn": queries}.items():
+            found += _both_ways(getattr(layer, name), batch * rows)
+        found += _attention(policy, batch, queries, tokens, backward=True)
+    return found + _linear(policy.head.map, batch * steps)  # type: ignore[arg-type]
+
+
+def of_acting(policy: Policy, batch: int) -> list[Product]:
+    """Products of one cached action for `batch` episodes."""
+    n, keys = policy.per_step, 1 + policy.settings.history * policy.per_step
+    found: list[Product] = []
+    for encoder in policy.encoders.values():
+        found += _linear(encoder.map, batch, backward=False)  # type: ignore[union-attr]
+    for i, layer in enumerate(policy.layers):
+        queries = 1 if i == len(policy.layers) - 1 else n
+        for name, rows in {"q": queries, "k": n, "v": n, "o": queries, "ffn": queries}.items():
+            found += _both_ways(getattr(layer, name), batch * rows, backward=False)
+        found += _attention(policy, batch, queries, keys, backward=False)
+    return found + _linear(policy.head.map, batch, backward=False)  # type: ignore[arg-type]
+
+
+class Alone:
+    """Does nothing but the products, on random numbers, into outputs that are allocated beforehand."""
+
+    def __init__(self, products: list[Product]) -> None:
+        self._work = [_prepared(product) for product in products]
+
+    @torch.inference_mode()
+    def __call__(self) -> None:
+        for multiply, a, b, out in self._work:
+            multiply(a, b, out=out)
+
+
+def _both_ways(map: nn.Module, tokens: int, backward: bool = True) -> list[Product]:
+    """The products of one map of the transformer for so many tokens."""
+    if isinstance(map, nn.Linear):
+        return _linear(map, tokens, backward=backward)
+    if isinstance(map, nn.Sequential):
+        return [p for part in map if isinstance(part, nn.Linear) for p in _linear(part, tokens, backward=backward)]
+    assert isinstance(map, Pattention | GrownPattention)
+    shared = len(map.frozen_key) if isinstance(map, GrownPattention) else 0
+    rows, width_in, width_out = shared + len(map.key), map.key.shape[1], map.value.shape[1]
+    found = [Product(tokens, width_in, rows, "nt"), Product(tokens, rows, width_out)]
+    if backward:
+        found += [Product(tokens, width_out, rows, "nt"), Product(tokens, rows, width_in)]
+        if map.key.requires_grad:
+            found += [Product(len(map.key), tokens, width_out, "tn"), Product(len(map.key), tokens, width_in, "tn")]
+    return found
+
+
+def _linear(map: nn.Linear, tokens: int, inputs: bool = True, backward: bool = True) -> list[Product]:
+    found = [Product(tokens, map.in_features, map.out_features, "nt")]
+    if backward and map.weight.requires_grad:
+        found.append(Product(map.out_features, tokens, map.in_features, "tn"))
+    if backward and inputs:
+        found.append(Product(tokens, map.out_features, map.in_features))
+    return found
+
+
+def _attention(policy: Policy, batch: int, queries: int, keys: int, backward: bool) -> list[Product]:
+    """Scores and their mixture of values, a product for every head of every window."""
+    heads = policy.settings.heads
+    wide, many = policy.settings.width // heads, batch * heads
+    found = [
+        Product(queries, wide, keys, "nt", many, "attention"),
+        Product(queries, keys, wide, "nn", many, "attention"),
+    ]
+    if backward:
+        found += [
+            Product(keys, queries, wide, "tn", many, "attention"),
+            Product(queries, wide, keys, "nt", many, "attention"),
+            Product(queries, keys, wide, "nn", many, "attention"),
+            Product(keys, queries, wide, "tn", many, "attention"),
+        ]
+    return found
+
+
+def _prepared(product: Product) -> tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]:
+    lead = (product.times,) if product.times > 1 else ()
+    multiply = torch.bmm if lead else torch.mm
+    a = _random(lead, product.m, product.k, product.form[0] == "t")
+    b = _random(lead, product.k, product.n, product.form[1] == "t")
+    return multiply, a, b, torch.empty(*lead, product.m, product.n)
+
+
+def _random(lead: tuple[int, ...], rows: int, columns: int, transposed: bool) -> Tensor:
+    return torch.randn(*lead, columns, rows).mT if transposed else torch.randn(*lead, rows, columns)

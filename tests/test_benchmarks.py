@@ -1,0 +1,75 @@
+"""The benchmarks run, and their references are what they say. Nothing here depends on how fast anything is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks.timing import Effort, row, take_turns
+
+
+def ticking(step: float = 1.0):
+    """A clock that only moves when told to, and two sides of work that move it."""
+    now = [0.0]
+
+    def work(seconds: float):
+        def side() -> None:
+            now[0] += seconds
+
+        return side
+
+    return work, lambda: now[0]
+
+
+def test_a_ratio_is_that_of_the_work_however_many_calls_fill_a_turn():
+    work, clock = ticking()
+    times = take_turns({"ours": work(0.5), "theirs": work(0.125)}, Effort(rounds=3, seconds=1.0), clock)
+    found = row("x", times, "ours", "theirs", "")
+    assert (found.ratio, found.low, found.high, found.least) == (4, 4, 4, 4)
+    assert (found.ours_s, found.reference_s, found.rounds) == (0.5, 0.125, 3)
+
+
+def test_units_of_work_are_divided_out():
+    work, clock = ticking()
+    times = take_turns({"ours": work(0.5), "theirs": work(1.0)}, Effort(rounds=2, seconds=1.0), clock)
+    assert row("x", times, "ours", "theirs", "", units=(1, 10)).ratio == 5
+
+
+@pytest.mark.parametrize("kind", ["T2S skill", "T2S base", "linear"])
+def test_products_of_a_step_are_those_that_torch_counts(tmp_path: Path, kind: str):
+    import torch
+    from benchmarks import products
+    from benchmarks.setting import embedding, make_store, make_training
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from skilltokens.settings import TrainSettings
+
+    policy = make_training(kind, make_store(tmp_path / "store", 1), TrainSettings()).policy
+    batch, steps = 3, 5
+    seen = {name: torch.zeros(batch, steps, len(scale.unit)) for name, scale in policy.shape.scales.items()}
+    words = torch.from_numpy(embedding(0)).expand(batch, -1)
+    with FlopCounterMode(display=False) as counter:
+        loss = policy.loss(seen, words, torch.zeros(batch, steps, 4), torch.ones(batch, steps, dtype=torch.bool))
+        loss.backward()
+    counted = counter.get_flop_counts()["Global"]
+    found = products.of_training(policy, batch, steps)
+    maps = sum(product.operations for product in found if product.part == "map")
+    assert maps == sum(n for op, n in counted.items() if str(op) in ("aten.mm", "aten.addmm"))
+
+
+@pytest.mark.slow
+def test_every_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    import torch
+    from benchmarks.__main__ import BENCHMARKS, main
+
+    threads = torch.get_num_threads()
+    try:
+        assert main(["--quick", "--out", str(tmp_path / "speed.json")]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    found = json.loads((tmp_path / "speed.json").read_text())
+    assert {each["benchmark"] for each in found["rows"]} == set(BENCHMARKS)
+    assert all(each["ratio"] > 0 for each in found["rows"])
+    assert not found["failed"]
+    assert found["machine"]["processor"] in capsys.readouterr().out
