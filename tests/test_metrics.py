@@ -211,6 +211,13 @@ def test_paired_with_itself_is_a_tie_everywhere():
     assert (found.difference, found.ties, found.interval) == (0, 4, metrics.Interval(0, 0))
 
 
+def test_paired_bootstraps_the_seeds_means_and_with_one_seed_the_tasks():
+    a, b = [[1.0, 0.6], [0.5, 0.5]], [[0.0, 0.4], [0.5, 0.3]]
+    assert metrics.paired(a, b).interval == metrics.bootstrap([0.6, 0.1])
+    assert metrics.paired(a[:1], b[:1]).interval == metrics.bootstrap([1.0, 0.6 - 0.4])
+    assert metrics.paired([[0.4]], [[0.1]]).interval is None
+
+
 def test_trained_share_is_over_the_base():
     assert metrics.trained_share([1000, 80], 1000).tolist() == [1.0, 0.08]
 
