@@ -53,6 +53,7 @@ def learn_skill(
         report: told of training steps.
 
     Raises:
+        DemonstrationError: the store was altered.
         LibraryError: the library is damaged, has other features, has a skill of that name, or cannot be written.
         LanguageError: a wording is empty or too long, or the encoder is missing.
         SettingError: a budget that leaves no row, or other impossible settings.
@@ -61,6 +62,7 @@ def learn_skill(
     name, folder = name or store.task.name, Path(folder)
     words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
     torch.set_num_threads(train.threads)
+    store.verify()
     library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
     check_name(name, library)  # before the training, not after
     if library is None:

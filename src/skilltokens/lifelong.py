@@ -34,17 +34,19 @@ from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.train import Point, fit
-from skilltokens.types import Array, Progress, Report, RunError, SettingError, Suite, Task, silent
+from skilltokens.types import Array, Progress, Report, RunError, SettingError, Suite, SuiteError, Task, silent
 
 
-def learn(settings: RunSettings[Any], folder: Path, report: Report = silent, recipe: str = "") -> dict[str, Any]:
+def learn(
+    settings: RunSettings[Any], folder: Path, report: Report = silent, recipe: str = "", command: str = ""
+) -> dict[str, Any]:
     """Runs, or goes on with, one run, and returns what run.json holds at its end.
 
     Args:
         settings: the whole configuration.
         folder: the run folder; made if missing.
         report: told of progress.
-        recipe: the name to write into run.json.
+        recipe, command: what to write into run.json of where the run comes from.
 
     Raises:
         RunError: the folder belongs to another configuration, or is damaged.
@@ -57,7 +59,11 @@ def learn(settings: RunSettings[Any], folder: Path, report: Report = silent, rec
     run = record.open_run(folder, settings, recipe, tasks)
     if run["finished"]:
         return run
+    if command:
+        run["command"] = command
     stores = demonstrations(suite, tasks, settings.demonstrations, report)
+    for store in stores:
+        store.verify()  # altered numbers would be learned without a word
     record.note_demonstrations(run, stores)
     with Pool(suite, settings.evaluate.workers) as pool:
         return _Run(settings, folder, run, suite, tasks, stores, pool, report).finish()
@@ -259,7 +265,11 @@ class _Run:
             choice, wanted = self.method.choose(self.goals[index]), self.settings.evaluate
             actor = PolicyActor(choice.policy, choice.embedding, self.settings.train.device)
             path = f"films/{task.name}.webp"
-            film(actor, self.suite, task, wanted.split, 0, self.folder / path, group=wanted.group)
+            try:
+                film(actor, self.suite, task, wanted.split, 0, self.folder / path, group=wanted.group)
+            except SuiteError as problem:  # a machine or suite that cannot draw keeps its figures all the same
+                self.report(Progress("film", index, len(self.tasks), f"no film of {task.name}: {problem}"))
+                continue
             films[task.name] = path
         return films
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from pickle import PicklingError
 from typing import Any
 
+from skilltokens.children import child_conditions
 from skilltokens.simulators import Reply, Reset, Simulators, Step
 from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError
 
@@ -71,7 +71,7 @@ class There:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, suite), name="skilltokens-simulators", daemon=True)
         try:
-            with _child_conditions():
+            with child_conditions():
                 self._process.start()
         except (PicklingError, TypeError, AttributeError) as problem:
             raise SuiteError(
@@ -212,26 +212,3 @@ def _serve(line: connection.Connection, suite: Suite) -> None:
                 reply = Failure(said if known else f"{said} (run it with 0 workers to see the traceback)")
             line.send(reply)
     simulators.close()
-
-
-@contextlib.contextmanager
-def _child_conditions() -> Iterator[None]:
-    """What a process started within inherits: one thread for its numerical libraries, and no Ctrl-C.
-
-    Both have to be there before the child's first import, so they are set here for an instant. A Ctrl-C in that
-    instant reaches this process afterwards.
-    """
-    resource_tracker.ensure_running()  # or starting it would let Ctrl-C through again
-    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in variables}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    os.environ.update(dict.fromkeys(variables, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -121,14 +121,26 @@ class Environment(Protocol):
 class Suite(Protocol):
     """A set of tasks on one robot. A suite object is small and picklable: workers make their own environments."""
 
-    name: str
-    tasks: tuple[Task, ...]
-    features: Mapping[str, Feature]
-    """Every observation feature, and `action`."""
-    scales: Mapping[str, Scale]
-    """Constants for each observation feature."""
-    horizon: int
-    """The most steps an episode may take."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]: ...
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """Every observation feature, and `action`."""
+        ...
+
+    @property
+    def scales(self) -> Mapping[str, Scale]:
+        """Constants for each observation feature."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """The most steps an episode may take."""
+        ...
 
     def make(self, task: Task) -> Environment: ...
 

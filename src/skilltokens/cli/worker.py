@@ -7,6 +7,7 @@ batch.py; anything else that is printed, by whatever library, goes to standard e
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -46,7 +47,8 @@ def _learn(name: str, words: Sequence[str], report: Any) -> None:
     report(Progress("start", 0, 1))
     from skilltokens.lifelong import learn
 
-    learn(run.settings, plan.folder(run), Estimate(_costs(run.method, run.settings), report), plan.recipe)
+    command = shlex.join(["skilltokens", "run", *words])
+    learn(run.settings, plan.folder(run), Estimate(_costs(run.method, run.settings), report), plan.recipe, command)
 
 
 def _costs(method: str, settings: RunSettings[Any]) -> list[Lesson]:

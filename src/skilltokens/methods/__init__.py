@@ -27,12 +27,24 @@ class Registration:
 
 
 METHODS = {
-    "t2s": Registration("new parameter tokens a skill, the rest frozen", "skilltokens.methods.t2s:T2S", settings.T2SSettings),
-    "lora": Registration("a low-rank adapter a skill, the rest frozen", "skilltokens.methods.lora:Lora", settings.LoraSettings),
-    "sequential": Registration("fine-tunes everything, task after task", "skilltokens.methods.sequential:Sequential", settings.SequentialSettings),
-    "single_task": Registration("a policy of its own for each task", "skilltokens.methods.single_task:SingleTask", settings.SingleTaskSettings),
-    "multitask": Registration("all tasks at once: the upper bound", "skilltokens.methods.multitask:Multitask", settings.MultitaskSettings),
-}  # fmt: skip
+    "t2s": Registration(
+        "new parameter tokens a skill, the rest frozen", "skilltokens.methods.t2s:T2S", settings.T2SSettings
+    ),
+    "lora": Registration(
+        "a low-rank adapter a skill, the rest frozen", "skilltokens.methods.lora:Lora", settings.LoraSettings
+    ),
+    "sequential": Registration(
+        "fine-tunes everything, task after task",
+        "skilltokens.methods.sequential:Sequential",
+        settings.SequentialSettings,
+    ),
+    "single_task": Registration(
+        "a policy of its own for each task", "skilltokens.methods.single_task:SingleTask", settings.SingleTaskSettings
+    ),
+    "multitask": Registration(
+        "all tasks at once: the upper bound", "skilltokens.methods.multitask:Multitask", settings.MultitaskSettings
+    ),
+}
 
 
 def methods() -> dict[str, Registration]:

@@ -1,4 +1,4 @@
-"""Single-task learning: a policy of its own for each task, from scratch. No transfer, no forgetting, all the storage."""
+"""Single-task learning: a policy of its own for each task, from scratch. No transfer, no forgetting, much to store."""
 
 from __future__ import annotations
 

@@ -7,6 +7,9 @@
    Top-K as shared rows, without gradients (`_shared_rows`).
 4. *Specific rows.* The skill adds rows with K = 0 and V ~ N(0, value_std^2): the function is unchanged at the start
    and gradients flow to K (`_new_rows`). They alone are trained, with the skill's own small head and encoders.
+   Where an earlier skill is near by its instruction (cosine of at least `near`), the new rows, head and encoders
+   start as copies of that skill's, and where none is near as copies of the newest skill's (`_start_of`): the new skill
+   then begins with what that skill does. This is ours, not the paper's; `start="base"` is the plain form.
 5. *Budget.* All that a skill trains is at most `share` of the base policy, encoders and head included; `mu` bounds
    the share of a map's active rows that may be new (`_rows_by_map`).
 
@@ -90,7 +93,7 @@ class T2S(SkillMethod):
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
 
     def _start_of(self, embedding: Array) -> int:
-        """The skill that the new one starts from: the nearest by instruction, the newest if none is near, or the base."""
+        """Which skill the new one starts from: the nearest by instruction, the newest if none is near, or the base."""
         if self.settings.start == "base":
             return 0
         number, cosine = choose(embedding, [skill.embeddings for skill in self.skills])
@@ -151,7 +154,7 @@ class T2S(SkillMethod):
             )
 
     def _new_rows(self, path: str, rows: int, draw: torch.Generator) -> dict[str, Tensor]:
-        """K = 0 and V random: theta(0) = 0, so the function stays; dL/dK = (dL/dy V^T)... does not vanish."""
+        """K = 0 and V random: theta(0) = 0 keeps the function, and dL/dK does not vanish, since it goes through V."""
         map = self.base.maps()[path]
         assert isinstance(map, Pattention)
         value = torch.randn(rows, map.value.shape[1], generator=draw) * self.settings.value_std

@@ -47,7 +47,7 @@ class PolicyActor:
                 torch.cat([layer.prefix, layer.distance[:, range(history - 1, -1, -1)].repeat_interleave(n, 1)], 1)[
                     :, None
                 ].clone()
-                for layer in self.policy.layers
+                for layer in self.policy.stack
             ]
 
     @torch.inference_mode()
@@ -58,7 +58,7 @@ class PolicyActor:
         memory = Memory([], [])
         x = policy.instruction(self.embedding.expand(batch, -1))
         alone = torch.zeros(1, 1, device=self.device)
-        for layer in policy.layers:
+        for layer in policy.stack:
             h = norm(x)
             keys, values = layer.keys(h)
             memory.keys.append(torch.cat([keys, keys.new_zeros(*keys.shape[:2], steps, keys.shape[3])], 2))
@@ -71,13 +71,13 @@ class PolicyActor:
         """Actions (batch, A), clipped to [-1, 1], for raw observations (batch, n) a feature."""
         policy, n = self.policy, self.policy.per_step
         found = {
-            name: torch.as_tensor(np.asarray(observation[name]), device=self.device)[:, None]
+            name: torch.from_numpy(np.array(observation[name], np.float32)).to(self.device)[:, None]
             for name in policy.shape.scales
         }
-        x = policy.tokens({name: value.float() for name, value in found.items()})[:, 0]
+        x = policy.tokens(found)[:, 0]
         memory.age += 1
         unseen = max(policy.settings.history - memory.age, 0) * n
-        for i, layer in enumerate(policy.layers):
+        for i, layer in enumerate(policy.stack):
             h = norm(x)
             keys, values = layer.keys(h)
             memory.keys[i] = _slide(memory.keys[i], keys)
@@ -86,7 +86,7 @@ class PolicyActor:
             if unseen:
                 bias = bias.clone()
                 bias[..., 1 : 1 + unseen] = float("-inf")
-            if i == len(policy.layers) - 1:  # only the last token becomes the action
+            if i == len(policy.stack) - 1:  # only the last token becomes the action
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)
         return policy.head(norm(x[:, 0])).clamp(-1.0, 1.0).cpu().numpy()

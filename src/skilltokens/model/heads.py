@@ -58,7 +58,9 @@ class MixtureHead(nn.Module):
         return -torch.logsumexp(weights + density, -1)
 
 
-def make_head(kind: str, width: int, actions: int, modes: int, generator: torch.Generator | None) -> nn.Module:
+def make_head(
+    kind: str, width: int, actions: int, modes: int, generator: torch.Generator | None
+) -> RegressionHead | MixtureHead:
     """A head by its setting."""
     if kind == "mixture":
         return MixtureHead(width, actions, modes, generator)

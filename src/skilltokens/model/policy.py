@@ -12,13 +12,13 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from skilltokens.model.encoders import InstructionEncoder, VectorEncoder
-from skilltokens.model.heads import make_head
+from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.pattention import GrownPattention
 from skilltokens.model.tpst import TPSTLayer, norm
 from skilltokens.settings import PolicySettings
@@ -64,6 +64,8 @@ class Policy(nn.Module):
         generator: draws the first weights; the same generator state gives the same policy.
     """
 
+    head: RegressionHead | MixtureHead
+
     def __init__(self, shape: Shape, settings: PolicySettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
         if settings.width % settings.heads:
@@ -79,6 +81,11 @@ class Policy(nn.Module):
             for _ in range(settings.layers)
         )
         self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
+
+    @property
+    def stack(self) -> list[TPSTLayer]:
+        """The layers, first to last."""
+        return cast("list[TPSTLayer]", list(self.layers))
 
     @property
     def per_step(self) -> int:
@@ -113,10 +120,10 @@ class Policy(nn.Module):
         batch, length, n, width = steps.shape
         x = torch.cat([self.instruction(embedding), steps.reshape(batch, length * n, width)], 1)
         hidden = None if mask is None else self._hidden(mask)
-        for layer in self.layers[:-1]:
+        for layer in self.stack[:-1]:
             h = norm(x)
             x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, hidden))
-        last, h = self.layers[-1], norm(x)
+        last, h = self.stack[-1], norm(x)
         # after the last layer only the tokens that become actions are read
         bias = self._bias(last, length, hidden)[..., n::n, :]
         x = last.attend(x[:, n::n], h[:, n::n], *last.keys(h), bias)
@@ -135,7 +142,7 @@ class Policy(nn.Module):
         return (found * mask).sum() / mask.sum()
 
     def _hidden(self, mask: Tensor) -> Tensor:
-        """0 for a key that may be looked at, minus infinity for padding, (B, 1, 1, S); the instruction is never hidden."""
+        """0 for a key to look at, minus infinity for padding, (B, 1, 1, S); the instruction is never hidden."""
         seen = torch.cat([mask.new_ones(len(mask), 1), mask.repeat_interleave(self.per_step, 1)], 1)
         return torch.zeros(seen.shape, device=mask.device).masked_fill_(~seen, float("-inf"))[:, None, None]
 
@@ -152,7 +159,7 @@ class Policy(nn.Module):
 
     def _band(self, length: int) -> tuple[Tensor, Tensor]:
         """Distance in steps between query and key, kept inside the table, and where the key is out of the band."""
-        at = torch.arange(length, device=self.layers[0].distance.device)
+        at = torch.arange(length, device=self.stack[0].distance.device)
         distance = at[:, None] - at[None]
         history = self.settings.history
         return distance.clamp(0, history - 1), (distance < 0) | (distance >= history)
@@ -161,7 +168,7 @@ class Policy(nn.Module):
 
     def maps(self) -> dict[str, nn.Module]:
         """The transformer's maps by path ("layers.0.q", ...), as a method may replace them."""
-        return {f"layers.{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.layers) for name in MAPS}
+        return {f"layers.{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.stack) for name in MAPS}
 
     def derive(self, replaced: Mapping[str, nn.Module]) -> Policy:
         """A policy with the modules at these paths replaced; every other module is shared with this one, not copied."""

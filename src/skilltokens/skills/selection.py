@@ -13,7 +13,7 @@ from skilltokens.types import Array
 
 
 def choose(embedding: Array, skills: Sequence[Array]) -> tuple[int, float]:
-    """The skill whose nearest wording has the largest cosine with the instruction; the newest one in a tie (a skill taught again).
+    """The skill whose nearest wording has the largest cosine with the instruction; in a tie the one taught last.
 
     Args:
         embedding: unit vector (language,).
