@@ -5,7 +5,7 @@
 
 "gather" compares `Windows.gather` on the memory-mapped store with a plain NumPy fancy index of the same rows in
 arrays that lie in memory: what is left is the look-up of episodes and the padding. Good: below 2 for state vectors,
-where those few small operations are most of the work, and 1 with images, where bytes are.
+where those few small operations are most of the work, and about 1 with images, where bytes are.
 """
 
 from __future__ import annotations
