@@ -98,7 +98,8 @@ class Method(ABC):
     def reuse(self) -> dict[str, Any] | None:
         """Where the newest skill's active rows come from, summed over the maps; None where there are no rows.
 
-        {"base": rows of the base, "new": its own, "from": {earlier skill's name: rows}}
+        {"base": rows of the base, "new": its own, "from": {earlier skill's name: rows}}, and as "start" the name of
+        the skill that it started from, if it did.
         """
         return None
 

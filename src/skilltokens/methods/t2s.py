@@ -46,6 +46,7 @@ class T2S(SkillMethod):
     def __init__(self, base: Policy, settings: T2SSettings, train: TrainSettings, seed: int) -> None:
         super().__init__(base, settings, train, seed)
         self.skills: list[Skill] = []
+        self.started: int | None = None
 
     def begin(self, lesson: Lesson) -> Training:
         del self.skills[lesson.index :]
@@ -77,7 +78,7 @@ class T2S(SkillMethod):
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
-        number = self._start_of(embedding)
+        self.started = number = self._start_of(embedding)
         tensors = self._own_tensors(self.entries[number].policy)
         counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
         active: dict[str, Array] = {}
@@ -165,6 +166,8 @@ class T2S(SkillMethod):
 
     def reuse(self) -> dict[str, Any]:
         skill, found = self.skills[-1], {"base": 0, "new": 0, "from": {}}
+        if self.started is not None:
+            found["start"] = self.skills[self.started].name
         for path in self.base.maps():
             offsets = pool_offsets(self.base, self.skills[:-1] or self.skills, path)
             rows = skill.active.get(path, np.arange(offsets[1]))

@@ -64,7 +64,9 @@ def reuse(run: Run, index: int) -> list[Stack]:
     for k, entry in enumerate(entries[: len(run.tasks)]):
         parts = [("base", "base", entry["base"], "the base")]
         parts += [(str(number.get(name, name)), "from", rows, name) for name, rows in entry["from"].items()]
-        parts.append(("new", "new", entry["new"], "new, its own"))
+        start = entry.get("start")
+        origin = f", started from {start}" if start else ""
+        parts.append((f"new ← {number[start]}" if start in number else "new", "new", entry["new"], f"its own{origin}"))
         segments = tuple(
             (100 * rows / widest, label, kind, f"{rows:,} rows: {name}") for label, kind, rows, name in parts if rows
         )
