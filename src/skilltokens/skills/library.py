@@ -79,7 +79,15 @@ class SkillLibrary:
             made._check_skills()
         except LibraryError:
             raise
-        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SkilltokensError) as problem:
+        except (
+            LookupError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            AttributeError,
+            RuntimeError,
+            SkilltokensError,
+        ) as problem:
             raise LibraryError(
                 f"{folder} is damaged or altered ({problem}): restore it from a copy, or learn it again"
             ) from problem
