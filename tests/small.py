@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +29,16 @@ LANGUAGE = 24
 POLICY = PolicySettings(width=32, layers=2)
 TRAIN = TrainSettings(iterations=4, first_iterations=4, batch=8, window=12, warmup=2, log_every=1)
 
+EVERYWHERE = T2SSettings(place="all", start="base")
+"""T2S in its plain form: new rows in every map, nothing copied."""
 SKILL_METHODS = {
     "t2s": T2SSettings(),
-    "t2s base": T2SSettings(start="base"),
-    "t2s reuse": T2SSettings(start="base", reuse=1.0),
-    "t2s gates": T2SSettings(start="base", reuse=1.0, gates=True),
-    "t2s nearest": T2SSettings(start="nearest", near=-1.0, reuse=1.0),
-    "t2s copy": T2SSettings(start="copy", near=-1.0, reuse=1.0, gates=True),
-    "t2s rows alone": T2SSettings(own_head=False, own_encoders=False),
+    "t2s plain": EVERYWHERE,
+    "t2s reuse": replace(EVERYWHERE, reuse=1.0),
+    "t2s gates": replace(EVERYWHERE, reuse=1.0, gates=True),
+    "t2s nearest": replace(EVERYWHERE, start="nearest", near=-1.0, reuse=1.0),
+    "t2s copy": replace(EVERYWHERE, start="copy", near=-1.0, reuse=1.0, gates=True),
+    "t2s rows alone": replace(EVERYWHERE, own_head=False, own_encoders=False),
     "lora": LoraSettings(),
 }
 """Every way to learn a skill beside frozen ones, in the default budget."""
@@ -151,6 +153,6 @@ def variants(**choices: Sequence[object]) -> list[PolicySettings]:
     """Narrow policies of every combination of these settings."""
     narrow = PolicySettings(width=16, layers=2, history=4)
     return [
-        dataclasses.replace(narrow, **dict(zip(choices, values, strict=True)))  # pyright: ignore[reportArgumentType]
+        replace(narrow, **dict(zip(choices, values, strict=True)))  # pyright: ignore[reportArgumentType]
         for values in itertools.product(*choices.values())
     ]

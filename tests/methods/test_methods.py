@@ -1,0 +1,97 @@
+"""The registry, and the methods that are compared with: what forgets, what does not, what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.small import TRAIN, called, changed, lessons, make_policy, numbers, observations, teach
+
+from skilltokens import methods
+from skilltokens.demos import DemonstrationStore
+from skilltokens.methods.base import Method, count
+from skilltokens.methods.multitask import Multitask
+from skilltokens.methods.sequential import Sequential
+from skilltokens.methods.single_task import SingleTask
+from skilltokens.settings import MultitaskSettings, SequentialSettings, SingleTaskSettings
+from skilltokens.types import SettingError
+
+
+def test_every_method_is_found_by_its_name():
+    for name in methods.method_names():
+        kind = methods.load_method(name)
+        assert issubclass(kind, Method)
+        assert methods.method_of(methods.method_settings(name)()) == name
+        assert methods.METHODS[name].summary
+
+
+def test_unknown_methods_are_named_with_the_nearest():
+    with pytest.raises(SettingError, match=r"'sequentail' is unknown: did you mean 'sequential'"):
+        methods.registration("sequentail")
+    with pytest.raises(SettingError, match="int belongs to no method"):
+        methods.method_of(3)
+
+
+def test_the_example_of_a_small_method_is_small():
+    source = Path(methods.__file__).with_name("sequential.py")
+    assert len(source.read_text().splitlines()) <= 40
+
+
+@pytest.fixture
+def sequential() -> Sequential:
+    return Sequential(make_policy(), SequentialSettings(), TRAIN, 0)
+
+
+def test_fine_tuning_trains_everything_and_changes_what_was_learned(
+    sequential: Sequential, toy_stores: list[DemonstrationStore]
+):
+    first, second = lessons(toy_stores[:2])
+    seen = observations(toy_stores[0], 4)
+    assert sum(p.numel() for p in teach(sequential, first).parameters()) == count(sequential.base)
+    before, learned = numbers(sequential.base), called(sequential, first, seen)
+    teach(sequential, second)
+    assert changed(before, sequential.base)
+    assert not np.array_equal(called(sequential, first, seen), learned)
+    assert sequential.stored() == count(sequential.base)
+
+
+def test_multitask_learns_all_tasks_in_one_lesson(toy_stores: list[DemonstrationStore]):
+    method = Multitask(make_policy(), MultitaskSettings(), TRAIN, 0)
+    (lesson,) = lessons(toy_stores[:3], joint=True)
+    assert method.joint
+    assert lesson.names == ("reach-red", "reach-blue", "between")
+    teach(method, lesson)
+    seen = observations(toy_stores[0], 4)
+    red, blue = (Method.choose(method, vectors[0]) for vectors in lesson.embeddings[:2])
+    assert red.policy is blue.policy
+    assert red.skill is None
+    assert not np.array_equal(red.embedding, blue.embedding)
+    assert len(called(method, lesson, seen)) == 4
+
+
+def test_single_task_policies_have_nothing_in_common(toy_stores: list[DemonstrationStore]):
+    method = SingleTask(make_policy(), SingleTaskSettings(), TRAIN, 0)
+    plan, seen = lessons(toy_stores[:3]), observations(toy_stores[0], 4)
+    learned = []
+    for lesson in plan:
+        teach(method, lesson)
+        learned.append(called(method, lesson, seen))
+        for earlier, actions in zip(plan, learned, strict=False):
+            np.testing.assert_array_equal(called(method, earlier, seen), actions)
+    owned: list[set[int]] = [{id(p) for p in entry.policy.parameters()} for entry in method.entries]
+    assert not owned[0] & owned[1]
+    assert method.stored() == 3 * count(method.base)
+
+
+@pytest.mark.parametrize(("kind", "settings"), [(Sequential, SequentialSettings()), (SingleTask, SingleTaskSettings())])
+def test_state_and_restore_keep_every_bit(kind: Any, settings: Any, toy_stores: list[DemonstrationStore]):
+    plan, seen = lessons(toy_stores[:2]), observations(toy_stores[0], 4)
+    method = kind(make_policy(), settings, TRAIN, 0)
+    for lesson in plan:
+        teach(method, lesson)
+    again = kind(make_policy(seed=5), settings, TRAIN, 0)
+    again.restore({name: tensor.clone() for name, tensor in method.state().items()}, plan)
+    for lesson in plan:
+        np.testing.assert_array_equal(called(again, lesson, seen), called(method, lesson, seen))

@@ -1,0 +1,336 @@
+"""learn(): what run.json says, killed and resumed, refused and damaged."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.killing import Moment, dies
+
+from skilltokens import record
+from skilltokens.lifelong import fingerprint, learn
+from skilltokens.methods.base import Choice
+from skilltokens.report.runs import read_run
+from skilltokens.settings import (
+    DemonstrationSettings,
+    EvaluateSettings,
+    MultitaskSettings,
+    PolicySettings,
+    RunSettings,
+    SequentialSettings,
+    T2SSettings,
+    TrainSettings,
+)
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.types import Progress, RunError, SettingError
+
+TASKS = ("reach-red", "reach-blue", "between")
+Settings = RunSettings[Any]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def settings(place: Path) -> Settings:
+    return RunSettings(
+        method=T2SSettings(reuse=1.0, place="all"),
+        suite="tests.toy:Toy",
+        tasks=TASKS,
+        policy=PolicySettings(width=16, layers=1, history=4),
+        train=TrainSettings(iterations=6, first_iterations=10, batch=8, window=6, log_every=2, observation_noise=0.01),
+        evaluate=EvaluateSettings(episodes=4, group=4, points=3),
+        demonstrations=DemonstrationSettings(episodes=4, folder=str(place / "demos")),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(place: Path, settings: Settings) -> dict[str, Any]:
+    """A run that was never interrupted."""
+    return learn(settings, place / "whole", recipe="small")
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """All of a finished run but the times, and the commit of the checkout that ran it."""
+    content = json.loads((folder / "run.json").read_text())
+    assert content["finished"]
+    return {key: value for key, value in content.items() if key not in ("timing", "started", "finished", "commit")}
+
+
+def work(moment: Moment, folder: Path, settings: Settings) -> None:
+    learn(settings, folder, lambda news: moment(news.stage), recipe="small")
+
+
+# ------------------------------------------------ what it writes
+
+
+def test_run_json_is_valid_and_complete(place: Path, settings: Settings, whole: dict[str, Any]):
+    content = json.loads((place / "whole" / "run.json").read_text())
+    assert content == whole
+    run = read_run(place / "whole")  # checks every key against the schema
+    assert (run.method, run.seed, run.tasks, run.finished) == ("t2s", 0, TASKS, True)
+    assert content["schema"] == "skilltokens.run/1"
+    assert (content["protocol"], content["observations"], content["recipe"]) == ("A", "state", "small")
+    assert content["suite"] == "tests.toy:Toy"
+    assert content["config"] == json.loads(json.dumps(dataclasses.asdict(settings)))
+    assert content["demonstrations"]["source"] == "scripted"
+    assert content["demonstrations"]["episodes"] == [4, 4, 4]
+    assert content["started"] <= content["finished"]
+    assert content["versions"]["toy"] == "1"
+    assert {path.name for path in (place / "whole").iterdir()} == {"run.json", "state-3.safetensors", "library"}
+
+
+def test_every_seen_task_is_evaluated_and_the_curve_of_the_new_one(whole: dict[str, Any]):
+    cells = [(entry["after"], entry["task"], entry["progress"]) for entry in whole["evaluations"]]
+    curve = [(task, task, progress) for task in range(3) for progress in (0.0, 0.5)]
+    triangle = [(after, task, 1.0) for after in range(3) for task in range(after + 1)]
+    assert sorted(cells) == sorted(curve + triangle)
+    for entry in whole["evaluations"]:
+        assert (entry["split"], entry["selected_by"], entry["episodes"]) == ("test", "instruction", 4)
+        assert 0 <= entry["successes"] <= 4 <= entry["steps"] <= 160
+
+
+def test_lessons_are_written_down(whole: dict[str, Any]):
+    parameters = whole["parameters"]
+    assert parameters["trained"][0] == parameters["base"] == parameters["total"][0]
+    total, later = parameters["total"], parameters["trained"][1:]
+    assert [after - before for before, after in itertools.pairwise(total)] == later
+    assert 0 < min(later) <= max(later) <= 0.08 * parameters["base"]
+    assert [lesson["iterations"][-1] for lesson in whole["learning"]] == [9, 5, 5]
+    assert not whole["gradients"][0]["layers"]
+    for lesson in whole["gradients"][1:]:
+        assert len(lesson["layers"]) == 5
+        assert all(not any(norms["shared"]) and all(norms["specific"]) for norms in lesson["layers"].values())
+    assert [sum(lesson["from"].values()) for lesson in whole["reuse"]] == [0, 0, whole["reuse"][2]["new"]]
+    chosen = whole["selection"]
+    assert sum(entry["held_out"] for entry in chosen) == 3
+    assert all(entry["chosen"] == entry["task"] for entry in chosen if not entry["held_out"])
+
+
+def test_cells_of_the_same_bits_are_marked_and_say_the_same(whole: dict[str, Any]):
+    entries = whole["evaluations"]
+    marked = [entry for entry in entries if "same_as" in entry]
+    old = [entry for entry in entries if entry["progress"] == 1.0 and entry["task"] < entry["after"]]
+    assert marked == old
+    for entry in marked:
+        other = entries[entry["same_as"]]
+        assert "same_as" not in other
+        for key in ("actions", "policy", "skill", "task", "split", "successes", "episodes", "steps"):
+            assert entry[key] == other[key]
+    fresh = [(entry["task"], entry["policy"], entry["actions"]) for entry in entries if "same_as" not in entry]
+    assert len(set(fresh)) == len(fresh)
+
+
+def test_rolling_out_what_was_skipped_changes_no_number(
+    place: Path, settings: Settings, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(record, "same_bits", lambda evaluations, entry: None)
+    again = learn(settings, place / "twice")
+    assert not any("same_as" in entry for entry in again["evaluations"])
+    stripped = [{k: v for k, v in entry.items() if k != "same_as"} for entry in whole["evaluations"]]
+    assert again["evaluations"] == stripped
+
+
+def test_worker_processes_change_no_number(place: Path, settings: Settings, whole: dict[str, Any]):
+    evaluate = dataclasses.replace(settings.evaluate, workers=2)
+    learn(dataclasses.replace(settings, evaluate=evaluate), place / "workers", recipe="small")
+    found, expected = figures(place / "workers"), figures(place / "whole")
+    assert found.pop("config")["evaluate"]["workers"] == 2
+    expected.pop("config")
+    assert found == expected
+
+
+def test_a_finished_run_is_returned_without_work(place: Path, settings: Settings, whole: dict[str, Any]):
+    told: list[Progress] = []
+    evaluate = dataclasses.replace(settings.evaluate, workers=1, films=True)
+    assert learn(dataclasses.replace(settings, evaluate=evaluate), place / "whole", told.append) == whole
+    assert not told
+
+
+def test_a_joint_method_has_one_lesson(place: Path, settings: Settings):
+    run = learn(dataclasses.replace(settings, method=MultitaskSettings()), place / "multitask")
+    assert read_run(place / "multitask").joint
+    assert [(e["after"], e["task"], e["progress"]) for e in run["evaluations"]] == [(2, i, 1.0) for i in range(3)]
+    assert run["learning"][0]["iterations"][-1] == 10 + 2 * 6 - 1
+    assert run["parameters"]["total"] == run["parameters"]["trained"] == [run["parameters"]["base"]]
+    assert run["selection"] == []
+
+
+def test_a_method_that_forgets_is_rolled_out_again(place: Path, settings: Settings):
+    run = learn(dataclasses.replace(settings, method=SequentialSettings()), place / "sequential")
+    assert not any("same_as" in entry for entry in run["evaluations"])
+    assert not any("skill" in entry for entry in run["evaluations"])
+    read_run(place / "sequential")
+
+
+def test_what_t2s_learned_is_a_library_too(place: Path, whole: dict[str, Any]):
+    library = SkillLibrary.open(place / "whole" / "library")
+    assert tuple(skill.name for skill in library.skills) == TASKS
+    for entry in whole["evaluations"]:
+        if entry["progress"] == 1.0:
+            skill = library.skills[entry["task"]]
+            choice = Choice(library.policy(entry["task"]), skill.embeddings[0])
+            assert fingerprint(choice) == entry["policy"]
+
+
+# ------------------------------------------------ killed
+
+
+@pytest.mark.slow
+def test_killed_around_every_write_it_ends_with_the_same_numbers(
+    place: Path, settings: Settings, whole: dict[str, Any]
+):
+    folder, deaths = place / "writes", []
+    early, late = itertools.cycle((3, 2, 4)), itertools.count(2, 4)
+    while not deaths or deaths[-1]:
+        learned = json.loads((folder / "run.json").read_text())["parameters"]["trained"] if deaths else []
+        # What is done once at the end is done anew by each process, so each of these lives a little longer.
+        nth = next(late) if len(learned) == len(TASKS) else next(early)
+        deaths.append(dies(work, folder, {"write", "remove"}, nth, settings))
+        read_run(folder)
+        assert len(deaths) < 40
+    assert set(deaths) == {"write", "remove", ""}
+    assert figures(folder) == figures(place / "whole")
+    assert contents(folder / "library") == contents(place / "whole" / "library")
+    assert not list(folder.glob("progress*"))
+
+
+def test_killed_while_it_trains_and_evaluates_it_ends_with_the_same_numbers(
+    place: Path, settings: Settings, whole: dict[str, Any]
+):
+    folder = place / "moments"
+    kinds = {"train", "evaluate", "write"}
+    deaths = [dies(work, folder, kinds, nth, settings) for nth in (2, 5, 9, 7, 13, 11, 17, 10)]
+    assert kinds - {"write"} <= set(deaths)
+    assert "" not in deaths
+    assert dies(work, folder, kinds, None, settings) == ""
+    assert figures(folder) == figures(place / "whole")
+
+
+# ------------------------------------------------ refused
+
+
+@pytest.fixture(scope="module")
+def begun(place: Path, settings: Settings, whole: dict[str, Any]) -> Path:
+    """A run that died in its second lesson."""
+    assert dies(work, place / "begun", {"train"}, 12, settings) == "train"
+    folder = place / "begun"
+    names = {path.name for path in folder.iterdir() if ".tmp-" not in path.name}
+    assert names == {"run.json", "state-1.safetensors", "progress.safetensors"}
+    return folder
+
+
+@pytest.fixture
+def half(begun: Path, tmp_path: Path) -> Path:
+    """A copy of it to be damaged."""
+    return shutil.copytree(begun, tmp_path / "half")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_another_configuration_is_refused_and_nothing_is_lost(half: Path, settings: Settings):
+    before = contents(half)
+    others = {
+        "seed": dataclasses.replace(settings, seed=1),
+        r"train\.rate": dataclasses.replace(settings, train=dataclasses.replace(settings.train, rate=0.5)),
+        r"method\.share": dataclasses.replace(settings, method=T2SSettings(reuse=1.0, place="all", share=0.07)),
+        "method was 't2s', is 'sequential'": dataclasses.replace(settings, method=SequentialSettings()),
+        "tasks": dataclasses.replace(settings, tasks=TASKS[:2]),
+    }
+    for named, other in others.items():
+        with pytest.raises(RunError, match=f"another configuration.*{named}.*--out"):
+            learn(other, half)
+    assert contents(half) == before
+
+
+def test_a_run_that_died_in_its_first_lesson_keeps_its_configuration(
+    place: Path, settings: Settings, whole: dict[str, Any]
+):
+    folder = place / "first"
+    assert dies(work, folder, {"train"}, 5, settings) == "train"
+    with pytest.raises(RunError, match=r"another configuration.*seed"):
+        learn(dataclasses.replace(settings, seed=1), folder)
+    assert dies(work, folder, set(), None, settings) == ""
+    assert figures(folder) == figures(place / "whole")
+
+
+def test_other_demonstrations_are_refused(half: Path, settings: Settings, tmp_path: Path):
+    content = json.loads((half / "run.json").read_text())
+    content["demonstrations"]["digest"][0] = "0" * 64
+    (half / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="demonstrations are others"):
+        learn(settings, half)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "cut": ("truncated or altered", lambda folder: _cut(folder / "run.json")),
+    "empty": ("truncated or altered", lambda folder: (folder / "run.json").write_text("")),
+    "a list": ("schema", lambda folder: (folder / "run.json").write_text("[]")),
+    "another schema": ("schema", lambda folder: (folder / "run.json").write_text('{"schema": "other/1"}')),
+    "nothing else": ("altered", lambda folder: (folder / "run.json").write_text('{"schema": "skilltokens.run/1"}')),
+    "state cut": ("missing or damaged", lambda folder: _cut(folder / "state-1.safetensors")),
+    "state gone": ("missing or damaged", lambda folder: (folder / "state-1.safetensors").unlink()),
+    "state of a dream": ("missing or damaged", lambda folder: (folder / "state-1.safetensors").write_bytes(b"dream")),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_run_is_refused_in_words(name: str, half: Path, settings: Settings):
+    said, damage = DAMAGE[name]
+    damage(half)
+    before = contents(half)
+    with pytest.raises(RunError, match=said):
+        learn(settings, half)
+    assert contents(half) == before
+
+
+@pytest.mark.parametrize("key", ["method", "config", "evaluations", "parameters", "timing", "learning", "finished"])
+def test_a_run_without_one_of_its_parts_is_refused_in_words(key: str, half: Path, settings: Settings):
+    for broken in ({}, {key: 7}):
+        content = json.loads((half / "run.json").read_text())
+        content.pop(key)
+        if key == "finished" and broken:
+            continue
+        (half / "altered").mkdir(exist_ok=True)
+        (half / "altered" / "run.json").write_text(json.dumps(content | broken))
+        with pytest.raises(RunError, match="altered"):
+            learn(settings, half / "altered")
+
+
+def test_a_state_of_another_policy_is_refused_in_words(half: Path, settings: Settings, place: Path):
+    shutil.copy(place / "whole" / "state-3.safetensors", half / "state-1.safetensors")
+    small = dataclasses.replace(settings, policy=dataclasses.replace(settings.policy, width=32))
+    content = json.loads((half / "run.json").read_text())
+    content["config"]["policy"]["width"] = 32
+    (half / "run.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="state-1"):
+        learn(small, half)
+
+
+def test_a_damaged_lesson_in_training_starts_again(half: Path, settings: Settings, place: Path):
+    _cut(half / "progress.safetensors")
+    learn(settings, half)
+    assert figures(half) == figures(place / "whole")
+
+
+def test_unknown_tasks_and_impossible_policies_are_refused(settings: Settings, tmp_path: Path):
+    with pytest.raises(SettingError, match="did you mean 'reach-red'"):
+        learn(dataclasses.replace(settings, tasks=("reach-rad",)), tmp_path / "a")
+    linear = dataclasses.replace(settings.policy, maps="linear")
+    with pytest.raises(SettingError, match=r"grows policies of pattention maps.*set policy\.maps"):
+        learn(dataclasses.replace(settings, policy=linear), tmp_path / "b")
+    assert not (tmp_path / "b" / "run.json").exists()

@@ -1,0 +1,172 @@
+"""fit(): the same words give the same numbers, whole or interrupted, and mistakes are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.small import SKILL_METHODS, TRAIN, changed, lessons, make_method, make_policy, numbers, teach, train
+
+from skilltokens import checkpoint
+from skilltokens.demos import DemonstrationStore
+from skilltokens.methods.base import Training
+from skilltokens.methods.t2s import T2S
+from skilltokens.settings import TrainSettings
+from skilltokens.train import Point, fit, rate_factor
+from skilltokens.types import Progress, SkilltokensError
+
+NOISY = dataclasses.replace(TRAIN, iterations=8, observation_noise=0.1, weight_decay=0.01)
+
+
+def second(name: str, stores: list[DemonstrationStore]) -> Training:
+    """A skill that is about to be trained."""
+    method = make_method(SKILL_METHODS[name])
+    plan = lessons(stores[:2])
+    teach(method, plan[0])
+    return method.begin(plan[1])
+
+
+def whole(store: DemonstrationStore, rate: float = 1e-3) -> Training:
+    """A policy that is about to be trained from scratch."""
+    policy, (lesson,) = make_policy(), lessons([store])
+    return Training(policy, [{"params": list(policy.parameters()), "lr": rate}], [lesson])
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(toy_stores: list[DemonstrationStore]):
+    found = []
+    for seed in (0, 0, 1):
+        training = second("t2s gates", toy_stores)
+        record = train(training, NOISY, seed)
+        found.append((numbers(training.policy), vars(record)))
+    assert found[0][1] == found[1][1] != found[2][1]
+    assert all(torch.equal(found[0][0][name], found[1][0][name]) for name in found[0][0])
+    assert not torch.equal(found[0][0]["head.map.weight"], found[2][0]["head.map.weight"])
+
+
+@pytest.mark.parametrize("name", ["t2s gates", "lora"])
+def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: list[DemonstrationStore], tmp_path: Path):
+    points, training = [0.0, 0.25, 0.5, 0.75, 1.0], second(name, toy_stores)
+    stops: list[Point] = []
+    for index, point in enumerate(fit(training, NOISY, 8, points, seed=3)):
+        checkpoint.save_progress(tmp_path / str(index), 1, point.state(), [], (0.0, 0.0))
+        stops.append(point)
+    assert [(point.step, point.progress) for point in stops] == [(round(8 * p), p) for p in points]
+    after, record = numbers(training.policy), json.loads(json.dumps(vars(stops[-1].record)))
+    for index in range(4):
+        again = second(name, toy_stores)
+        before = checkpoint.load_progress(tmp_path / str(index), 1)
+        assert before is not None
+        *_, last = fit(again, NOISY, 8, points, seed=99, start=before.start)
+        assert not changed(after, again.policy)
+        assert vars(last.record) == record
+        assert last.state()[1] == stops[-1].state()[1]
+
+
+def test_points_are_met_in_their_order_and_need_not_begin_at_zero(toy_stores: list[DemonstrationStore]):
+    steps = [point.step for point in fit(whole(toy_stores[0]), TRAIN, 6, [1 / 3, 1.0], 0)]
+    assert steps == [2, 6]
+
+
+@given(st.integers(1, 2000), st.integers(0, 200))
+def test_the_rate_warms_up_and_falls_by_a_cosine(total: int, warmup: int):
+    rates = [rate_factor(step, total, warmup) for step in range(total)]
+    assert all(0 <= rate <= 1 for rate in rates)
+    late = rates[warmup:]
+    assert late == sorted(late, reverse=True)
+    for step in range(0, total, max(total // 7, 1)):
+        cosine = 0.5 * (1 + math.cos(math.pi * step / total))
+        assert rates[step] == pytest.approx(cosine * min(1, (step + 1) / max(warmup, 1)))
+    assert rate_factor(total, total, 0) == pytest.approx(0)
+
+
+def test_each_group_follows_the_cosine_from_its_own_peak(
+    toy_stores: list[DemonstrationStore], monkeypatch: pytest.MonkeyPatch
+):
+    used: list[list[float]] = []
+    step = torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, *more: Any) -> Any:
+        used.append([group["lr"] for group in self.param_groups])
+        return step(self, *more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    settings = SKILL_METHODS["t2s"]
+    train(second("t2s", toy_stores), dataclasses.replace(TRAIN, iterations=5))
+    used = used[-5:]
+    assert used == [
+        [settings.rate * f, settings.own_rate * f] for f in (rate_factor(i, 5, TRAIN.warmup) for i in range(5))
+    ]
+
+
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_a_loss_that_is_not_finite_ends_training_with_a_sentence(log_every: int, toy_stores: list[DemonstrationStore]):
+    settings = dataclasses.replace(TRAIN, iterations=6, log_every=log_every)
+    with pytest.raises(SkilltokensError, match=r"the loss became (nan|inf) at step \d: lower the learning rate"):
+        train(whole(toy_stores[0], rate=1e25), settings)
+
+
+@pytest.mark.parametrize("name", [name for name in SKILL_METHODS if name.startswith("t2s")])
+def test_shared_rows_have_no_gradient_and_specific_rows_have_some(name: str, toy_stores: list[DemonstrationStore]):
+    method = make_method(SKILL_METHODS[name])
+    assert isinstance(method, T2S)
+    plan = lessons(toy_stores[:3])
+    teach(method, plan[0])
+    teach(method, plan[1])
+    record = train(method.begin(plan[2]))
+    assert record.iterations == [0, 1, 2, 3]
+    assert len(record.loss) == 4
+    assert record.gradients.keys() == method.skills[2].active.keys()
+    assert len(record.gradients) == (2 if method.settings.place == "feed-forward" else 10)
+    for norms in record.gradients.values():
+        assert norms["shared"] == [0.0] * 4
+        assert len(norms["specific"]) == 4
+        assert min(norms["specific"]) > 0
+
+
+def test_losses_are_written_down_every_so_often_and_at_the_end(toy_stores: list[DemonstrationStore]):
+    told: list[Progress] = []
+    points = fit(whole(toy_stores[0]), dataclasses.replace(TRAIN, log_every=4), 10, [1.0], 0, report=told.append)
+    (point,) = points
+    assert point.record.iterations == [0, 4, 8, 9]
+    assert all(math.isfinite(loss) for loss in point.record.loss)
+    assert (told[-1].stage, told[-1].done, told[-1].total) == ("train", 10, 10)
+
+
+def test_training_learns(toy_stores: list[DemonstrationStore]):
+    settings = TrainSettings(iterations=60, batch=16, window=12, log_every=1, warmup=5)
+    record = train(whole(toy_stores[0], rate=5e-3), settings)
+    assert sum(record.loss[-5:]) < 0.4 * sum(record.loss[:5])
+
+
+def test_a_penalty_is_part_of_the_loss(toy_stores: list[DemonstrationStore]):
+    found = []
+    for weight in (0.0, 2.5):
+        training = whole(toy_stores[0])
+        training.penalty = lambda weight=weight: torch.tensor(weight)
+        found.append(train(training, dataclasses.replace(TRAIN, iterations=1)).loss[0])
+    assert found[1] - found[0] == pytest.approx(2.5)
+
+
+def test_several_lessons_have_equal_shares(toy_stores: list[DemonstrationStore]):
+    plan, policy = lessons(toy_stores[:2]), make_policy()
+    losses = []
+    for chosen in (plan[:1], plan):
+        training = Training(policy, [{"params": list(policy.parameters()), "lr": 0.0}], chosen)
+        losses.append(train(training, dataclasses.replace(TRAIN, iterations=1)).loss[0])
+    assert losses[0] != losses[1]
+
+
+def test_half_precision_trains_close_to_full_precision(toy_stores: list[DemonstrationStore]):
+    found = []
+    for precision in ("float32", "bfloat16"):
+        settings = dataclasses.replace(TRAIN, precision=precision)
+        found.append(train(second("t2s", toy_stores), settings))
+    assert found[1].loss == pytest.approx(found[0].loss, rel=0.1)
+    assert all(norms["shared"] == [0.0] * 4 for norms in found[1].gradients.values())
