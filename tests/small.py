@@ -100,8 +100,10 @@ def wide_policy() -> Policy:
 def make_method(
     settings: T2SSettings | LoraSettings, policy: Policy | None = None, train: TrainSettings = TRAIN
 ) -> SkillMethod:
-    kind = T2S if isinstance(settings, T2SSettings) else Lora
-    return kind(policy or make_policy(), settings, train, seed=0)
+    base = policy or make_policy()
+    if isinstance(settings, T2SSettings):
+        return T2S(base, settings, train, seed=0)
+    return Lora(base, settings, train, seed=0)
 
 
 def train(training: Training, settings: TrainSettings = TRAIN, seed: int = 0) -> Record:

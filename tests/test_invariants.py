@@ -1,4 +1,4 @@
-"""The five things that must hold (docs/method.md), each under its own name. Break one and its test fails."""
+"""The five things that must hold, each under its own name. Break one and its test fails."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ from tests.small import (
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Method, SkillMethod, count
 from skilltokens.methods.t2s import T2S
-from skilltokens.model.pattention import GrownPattention
+from skilltokens.model.pattention import GrownPattention, Pattention
+from skilltokens.model.policy import Policy
 from skilltokens.settings import T2SSettings
 from skilltokens.skills.skill import own_modules
 from skilltokens.types import SettingError
@@ -38,6 +39,12 @@ def taught(settings: T2SSettings, stores: list[DemonstrationStore]) -> T2S:
     for lesson in lessons(stores):
         teach(method, lesson)
     return method
+
+
+def base_rows(base: Policy, path: str) -> int:
+    map = base.maps()[path]
+    assert isinstance(map, Pattention)
+    return len(map.key)
 
 
 def gradients(method: Method, stores: list[DemonstrationStore], index: int) -> dict[str, GrownPattention]:
@@ -88,7 +95,7 @@ def test_reused_rows_are_those_of_the_nearest_instructions(toy_stores: list[Demo
     nearest = 1 + int(np.argmax(nearness))
     for path, rows in method.skills[3].active.items():
         new = method.skills[3].rows(path)
-        base = len(method.base.maps()[path].key)
+        base = base_rows(method.base, path)
         assert rows.dtype == np.int64
         assert rows[:base].tolist() == list(range(base))
         first = base + sum(method.skills[i].rows(path) for i in range(1, nearest))
@@ -96,14 +103,14 @@ def test_reused_rows_are_those_of_the_nearest_instructions(toy_stores: list[Demo
         assert rows[base:].tolist() == own[:new]
     found = method.reuse()
     assert found["from"] == {method.skills[nearest].name: found["new"]}
-    assert found["base"] == sum(len(map.key) for map in method.base.maps().values())
+    assert found["base"] == sum(base_rows(method.base, path) for path in method.base.maps())
 
 
 def test_reused_rows_are_the_numbers_that_the_earlier_skill_keeps(toy_stores: list[DemonstrationStore]):
     method = taught(T2S_METHODS["t2s reuse"], toy_stores[:3])
     map = method.entries[2].policy.maps()["layers.0.ffn"]
     assert isinstance(map, GrownPattention)
-    rows = len(method.base.maps()["layers.0.ffn"].key)
+    rows = base_rows(method.base, "layers.0.ffn")
     earlier = method.skills[1].tensors
     assert torch.equal(map.frozen_key[rows:], earlier["layers.0.ffn.key"])
     assert torch.equal(map.frozen_value[rows:], earlier["layers.0.ffn.value"])
@@ -112,7 +119,7 @@ def test_reused_rows_are_the_numbers_that_the_earlier_skill_keeps(toy_stores: li
 def test_a_share_of_the_base_can_be_left_out(toy_stores: list[DemonstrationStore]):
     method = taught(replace(EVERYWHERE, base_rows=0.5), toy_stores[:2])
     for path, rows in method.skills[1].active.items():
-        assert len(rows) == len(method.base.maps()[path].key) // 2
+        assert len(rows) == base_rows(method.base, path) // 2
 
 
 @pytest.mark.parametrize(("place", "maps"), [("attention", {"q", "k", "v", "o"}), ("feed-forward", {"ffn"})])

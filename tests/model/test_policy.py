@@ -42,9 +42,9 @@ def bent(policy: Policy) -> Policy:
     """With attention biases that are not all zero, as after training."""
     g = torch.Generator().manual_seed(5)
     with torch.no_grad():
-        for layer in policy.layers:
-            layer.distance.normal_(generator=g)
-            layer.prefix.normal_(generator=g)
+        for name, parameter in policy.named_parameters():
+            if name.endswith(("distance", "prefix")):
+                parameter.normal_(generator=g)
     return policy
 
 

@@ -52,7 +52,7 @@ def test_of_equal_keys_the_older_skill_comes_first():
 @settings(deadline=None)
 def test_the_choice_does_not_depend_on_the_order_of_the_skills(seed: int, skills: int):
     random = np.random.default_rng(seed)
-    wordings = [units(random, random.integers(1, 4)) for _ in range(skills)]
+    wordings = [units(random, int(random.integers(1, 4))) for _ in range(skills)]
     embedding, order = units(random, 1)[0], random.permutation(skills)
     first, cosine = choose(embedding, wordings)
     second, same = choose(embedding, [wordings[i] for i in order])
