@@ -147,6 +147,10 @@ class LoraSettings:
     """A skill has its own action head, started as a copy."""
     own_encoders: bool = True
     """A skill has its own observation encoders, started as copies."""
+    start: Literal["base", "copy"] = "base"
+    """Where a new skill starts: from the base, or as a copy of the skill that its instruction is nearest to."""
+    near: float = 0.5
+    """Cosine below which no skill counts as near; a copy is then one of the newest skill."""
 
 
 @dataclass(frozen=True)

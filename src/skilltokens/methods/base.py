@@ -134,6 +134,12 @@ class SkillMethod(Method):
         del self.entries[lesson.index :]
         self.entries.append(Entry(lesson.embeddings[0], policy))
 
+    def nearest(self, embedding: Array, lesson: int, near: float) -> int:
+        """The skill, of those before `lesson`, whose wordings are nearest to an instruction; the newest if none is
+        nearer than a cosine of `near`."""
+        number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:lesson]])
+        return number if cosine >= near else lesson - 1
+
     def choose(self, embedding: Array) -> Choice:
         found, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
         entry = self.entries[found]

@@ -64,6 +64,9 @@ class Lora(SkillMethod):
             return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
         self.base.requires_grad_(False)
         policy, adapters, own = self._adapted(lesson.index)
+        if self.settings.start == "copy":
+            start = self.entries[self.nearest(lesson.embeddings[0][0], lesson.index, self.settings.near)].policy
+            self._copy(self._own(start), self._own(policy))
         self.enter(lesson, policy)
         groups = [{"params": adapters, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
         return Training(policy, [group for group in groups if group["params"]], [lesson])
@@ -120,6 +123,12 @@ class Lora(SkillMethod):
             found |= {f"skill.{i}.{name}": value for name, value in self._own(entry.policy).items()}
         return found
 
+    @torch.no_grad()
+    def _copy(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+        """Gives a skill the numbers of another; of the base, which has none of these, nothing."""
+        for name, value in target.items() if source else ():
+            value.copy_(source[name])
+
     def _own(self, policy: Policy) -> dict[str, nn.Parameter]:
         """A skill's parameters that are not the base's, by name."""
         frozen = {id(parameter) for parameter in self.base.parameters()}
@@ -132,6 +141,6 @@ class Lora(SkillMethod):
             policy, prefix = self.base, f"skill.{lesson.index}."
             if lesson.index:
                 policy = self._adapted(lesson.index)[0]
-                for name, value in self._own(policy).items():
-                    value.data.copy_(state[prefix + name])
+                own = {n[len(prefix) :]: tensor for n, tensor in state.items() if n.startswith(prefix)}
+                self._copy(own, self._own(policy))
             self.enter(lesson, policy.requires_grad_(False))

@@ -8,7 +8,7 @@
 4. *Specific rows.* The skill adds rows with K = 0 and V ~ N(0, value_std^2): the function is unchanged at the start
    and gradients flow to K (`_new_rows`). They alone are trained, with the skill's own small head and encoders.
    Where an earlier skill is near by its instruction (cosine of at least `near`), the new rows, head and encoders
-   start as copies of that skill's, and where none is near as copies of the newest skill's (`_start_of`): the new skill
+   start as copies of that skill's, and where none is near as copies of the newest skill's (`nearest`): the new skill
    then begins with what that skill does. This is ours, not the paper's; `start="base"` is the plain form.
 5. *Budget.* All that a skill trains is at most `share` of the base policy, encoders and head included; `mu` bounds
    the share of a map's active rows that may be new (`_rows_by_map`).
@@ -32,7 +32,7 @@ from skilltokens.methods.base import Lesson, SkillMethod, Training, count, gener
 from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import T2SSettings, TrainSettings
-from skilltokens.skills.selection import choose, top_rows
+from skilltokens.skills.selection import top_rows
 from skilltokens.skills.skill import Skill, assemble, own_modules, pool_offsets, trained
 from skilltokens.types import Array, SettingError
 
@@ -78,7 +78,8 @@ class T2S(SkillMethod):
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
-        self.started = number = self._start_of(embedding)
+        number = 0 if self.settings.start == "base" else self.nearest(embedding, lesson.index, self.settings.near)
+        self.started = number
         tensors = self._own_tensors(self.entries[number].policy)
         counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
         active: dict[str, Array] = {}
@@ -92,13 +93,6 @@ class T2S(SkillMethod):
             old = self.skills[number].tensors
             tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
-
-    def _start_of(self, embedding: Array) -> int:
-        """Which skill the new one starts from: the nearest by instruction, the newest if none is near, or the base."""
-        if self.settings.start == "base":
-            return 0
-        number, cosine = choose(embedding, [skill.embeddings for skill in self.skills])
-        return number if cosine >= self.settings.near else len(self.skills) - 1
 
     def _own_tensors(self, start: Policy) -> dict[str, Tensor]:
         """Copies of the head and the encoders of the policy that the skill starts from."""
