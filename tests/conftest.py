@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from skilltokens.demos import DemonstrationStore
+
+
+def pytest_configure() -> None:
+    """A shell that runs the tests in the background makes them ignore Ctrl-C, and so would the commands they stop."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
