@@ -119,8 +119,7 @@ class T2SSettings:
     reuse: float = 0.0
     """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
     start: Literal["base", "nearest", "copy"] = "copy"
-    """Where a new skill starts. base: new rows change nothing, head and encoders are the base's. nearest: head and
-    encoders of the skill that its instruction is nearest to. copy: the new rows are copies of that skill's as well."""
+    """A skill starts from the base, with its nearest skill's head and encoders, or as a copy with that one's rows too."""
     near: float = 0.5
     """Cosine below which no skill counts as near; a skill without a near one starts from the newest."""
     base_rows: float = 1.0
