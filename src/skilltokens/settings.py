@@ -119,7 +119,7 @@ class T2SSettings:
     reuse: float = 0.0
     """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
     start: Literal["base", "nearest", "copy"] = "copy"
-    """A skill starts from the base, with its nearest skill's head and encoders, or as a copy with that one's rows too."""
+    """A skill starts as the base, with its nearest skill's head and encoders, or as a copy with its rows as well."""
     near: float = 0.5
     """Cosine below which no skill counts as near; a skill without a near one starts from the newest."""
     base_rows: float = 1.0

@@ -13,6 +13,7 @@ from skilltokens.report import read_run
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.summary import chosen, compare, strangers, versus
+from skilltokens.settings import SequentialSettings, T2SSettings
 from skilltokens.types import RunError
 
 Build = Callable[..., Path]
@@ -132,7 +133,7 @@ def test_versus_needs_a_common_seed_and_equally_many_lessons(build: Build, tmp_p
 
 def test_differences_leave_out_settings_that_one_method_alone_has(build: Build, tmp_path: Path):
     runs = _runs(build, tmp_path, ("t2s", 0), ("sequential", 3))
-    assert differences(runs) == {"method.rate": [0.01, 0.001]}
+    assert differences(runs) == {"method.rate": [T2SSettings().rate, SequentialSettings().rate]}
 
 
 def test_choices_are_counted_apart_for_held_out_wordings(build: Build, tmp_path: Path):

@@ -113,7 +113,7 @@ def test_a_persons_demonstrations_are_used_whatever_the_settings(settings) -> No
 
 def test_a_persons_demonstrations_of_another_robot_are_refused(settings) -> None:
     episodes = list(SUITE.demonstrate(TASKS[0], 2, 5, 0.0))
-    features = {**SUITE.features, "observation.state": Feature((4,), "float64")}
+    features = {**SUITE.features, "observation.state": Feature((2,), "float64")}
     write_store(
         place(SUITE, TASKS[0], settings), episodes, task=TASKS[0], features=features, source="human", suite="toy"
     )
