@@ -98,3 +98,10 @@ def test_the_plan_follows_the_settings():
     assert lessons(settings, 3, joint=True, keeps=False) == [
         Lesson(train.first_iterations + 2 * train.iterations, 0, 3)
     ]
+
+
+def test_films_at_the_end_do_not_set_the_share_back():
+    said: list[Progress] = []
+    Estimate([Lesson(10, 1, 1)], said.append)(Progress("film", 1, 4, "push"))
+    assert said[0].figures["overall"] > 0.97
+    assert said[0].figures["left"] > 0
