@@ -72,8 +72,9 @@ class Estimate:
 
     def __call__(self, news: Progress) -> None:
         if news.stage == "film":  # behind the last lesson: little is left, and the share must not fall back
-            done = news.done / max(news.total, 1)
-            figures = {**news.figures, "overall": 0.98 + 0.02 * done, "left": _FILM * (news.total - news.done)}
+            ahead = max(news.total - news.done, 0)
+            overall = 1 - 0.02 * ahead / max(news.total, 1)
+            figures = {**news.figures, "overall": overall, "left": _FILM * ahead}
             self._report(dataclasses.replace(news, figures=figures))
             return
         found = _LESSON.search(news.note)
