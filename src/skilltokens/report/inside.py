@@ -66,13 +66,16 @@ def reuse(run: Run, index: int) -> list[Stack]:
         parts += [(str(number.get(name, name)), "from", rows, name) for name, rows in entry["from"].items()]
         start = entry.get("start")
         origin = f", started from {start}" if start else ""
-        parts.append((f"new ← {number[start]}" if start in number else "new", "new", entry["new"], f"its own{origin}"))
+        parts.append(("new", "new", entry["new"], f"its own{origin}"))
         segments = tuple(
             (100 * rows / widest, label, kind, f"{rows:,} rows: {name}") for label, kind, rows, name in parts if rows
         )
         total = sum(rows for _, _, rows, _ in parts)
+        mark = f" ← {number[start]}" if start in number else ""
         said = ", ".join(f"{rows:,} from {name}" for _, _, rows, name in parts if rows)
-        stacks.append(Stack(f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}", f"{run.tasks[k]}: {said}."))
+        stacks.append(
+            Stack(f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}{mark}", f"{run.tasks[k]}: {said}.")
+        )
     return stacks
 
 
@@ -111,7 +114,7 @@ class Flow:
     def columns(self) -> int:
         """Panels of one transformer layer, for a row each."""
         fronts = [name.rpartition(".")[0] for name, _ in self.panels]
-        return min(max((fronts.count(front) for front in fronts), default=1), 8)
+        return min(max(3, *(fronts.count(front) for front in fronts)), 8)
 
     @property
     def clean(self) -> bool:
