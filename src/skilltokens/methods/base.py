@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -118,7 +118,6 @@ class Entry:
 
     embeddings: Array
     policy: Policy
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class SkillMethod(Method):
