@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 STATE = "observation.state"
 ENVIRONMENT_STATE = "observation.environment_state"
 ACTION = "action"
+SIMULATOR = "simulator."
+"""Features so named are for tools alone (the simulator's state, to render later): kept with the demonstrations of one
+task, of any width, and never shown to a policy."""
 
 Split = Literal["train", "validation", "test"]
 """Where an initial state comes from: demonstrations, choosing settings, reporting. The three never share a state."""

@@ -42,7 +42,7 @@ def findings(store: DemonstrationStore) -> Iterator[str]:
         yield f"{store.path}: {fault}: restore offsets.npy or make the store again"
         return
     offsets = np.asarray(store.offsets)
-    for name in store.features:
+    for name in (*store.features, *store.private):
         yield from _value_faults(store, name, offsets)
 
 

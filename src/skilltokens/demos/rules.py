@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from skilltokens.types import ACTION, Array, DemonstrationError, Episode, Feature, Task
+from skilltokens.types import ACTION, SIMULATOR, Array, DemonstrationError, Episode, Feature, Task
 
 OBSERVATION = "observation."
 LONGEST_INSTRUCTION = 1000
@@ -41,7 +41,7 @@ def check_task(where: str, task: Task) -> None:
 def check_features(where: str, features: Mapping[str, Feature]) -> None:
     """Features need usable names, sizes and dtypes; `action` must be there, a vector of floats, and an observation."""
     for name, feature in features.items():
-        if not _NAME.fullmatch(name) or not (name == ACTION or name.startswith(OBSERVATION)):
+        if not _NAME.fullmatch(name) or not (name == ACTION or name.startswith((OBSERVATION, SIMULATOR))):
             raise DemonstrationError(
                 f"{where}: {_short(name)} cannot name a feature: use {ACTION!r} or {OBSERVATION}<name> "
                 "of letters, digits, - _ or ."
@@ -59,7 +59,7 @@ def check_features(where: str, features: Mapping[str, Feature]) -> None:
         raise DemonstrationError(
             f"{where}: {ACTION!r} has shape {action.shape} and dtype {action.dtype}: it must be a vector of floats"
         )
-    if len(features) == 1:
+    if not any(name.startswith(OBSERVATION) for name in features):
         raise DemonstrationError(f"{where}: there is no observation: give at least one feature {OBSERVATION}<name>")
 
 

@@ -23,7 +23,7 @@ from skilltokens.demos.checks import findings
 from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, seal, task_from
 from skilltokens.demos.rules import check_features, check_task, conform
 from skilltokens.files import digest, replacing, write_json
-from skilltokens.types import Array, DemonstrationError, Episode, Feature, Task
+from skilltokens.types import SIMULATOR, Array, DemonstrationError, Episode, Feature, Task
 
 
 class DemonstrationStore:
@@ -40,6 +40,7 @@ class DemonstrationStore:
         settings: how the demonstrations were made (noise, seed, ...), as given to `write_store`.
         versions: versions of the simulator, the environments and the experts.
         features: name -> shape of one step, and dtype.
+        private: the same of the features for tools alone, which no policy sees (`types.SIMULATOR`).
         offsets: (episodes + 1,) int64, memory-mapped.
         episodes, steps: how many there are.
         digest: SHA-256 of everything above and of every byte of data; equal for equal demonstrations.
@@ -52,7 +53,9 @@ class DemonstrationStore:
         self.source: str = header["source"]
         self.settings: dict[str, Any] = header["settings"]
         self.versions: dict[str, str] = header["versions"]
-        self.features: dict[str, Feature] = {n: feature_from(entry) for n, entry in header["features"].items()}
+        found = {n: feature_from(entry) for n, entry in header["features"].items()}
+        self.features: dict[str, Feature] = {n: f for n, f in found.items() if not n.startswith(SIMULATOR)}
+        self.private: dict[str, Feature] = {n: f for n, f in found.items() if n.startswith(SIMULATOR)}
         self.episodes: int = header["episodes"]
         self.steps: int = header["steps"]
         self.digest: str = header["digest"]
@@ -88,7 +91,7 @@ class DemonstrationStore:
         return self.episodes
 
     def episode(self, index: int) -> Episode:
-        """Episode `index` as memory-mapped views of (its steps, *shape).
+        """Episode `index` as memory-mapped views of (its steps, *shape), without the private features.
 
         Raises:
             IndexError: there is no such episode.
@@ -96,7 +99,7 @@ class DemonstrationStore:
         if not 0 <= index < self.episodes:
             raise IndexError(f"{self.path} has episodes 0 to {self.episodes - 1}, not {index}")
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
-        return Episode({name: array[rows] for name, array in self._arrays.items()})
+        return Episode({name: self._arrays[name][rows] for name in self.features})
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(self.episodes))

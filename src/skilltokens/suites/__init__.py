@@ -6,6 +6,7 @@ Nothing here imports a simulator; a suite imports its own when it makes an envir
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -13,23 +14,24 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
 
+from skilltokens.suites.libero import Libero
+from skilltokens.suites.libero import suites as libero_suites
+from skilltokens.suites.metaworld import CW10, CW20, MetaWorld
 from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError, Task, nearest
 
 GROUP = "skilltokens.suites"
 
-_SUITES: dict[str, tuple[str, str]] = {
-    "metaworld": (
-        "skilltokens.suites.metaworld:MetaWorld",
-        "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts",
-    ),
+_SUITES: dict[str, tuple[Callable[[], Suite], str]] = {
+    "metaworld": (MetaWorld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
+    **{name: (functools.partial(Libero, name), summary) for name, summary in libero_suites().items()},
 }
-"""Name -> (module:callable, summary)."""
+"""Name -> (what makes it, summary)."""
 
-_SEQUENCES: dict[str, tuple[str, str]] = {
-    "metaworld-cw10": ("metaworld", "skilltokens.suites.metaworld:CW10"),
-    "metaworld-cw20": ("metaworld", "skilltokens.suites.metaworld:CW20"),
+_SEQUENCES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "metaworld-cw10": ("metaworld", CW10),
+    "metaworld-cw20": ("metaworld", CW20),
 }
-"""Name -> (suite, module:tuple of task names)."""
+"""Name -> (suite, task names in the order they are learned)."""
 
 
 def suite_names() -> dict[str, str]:
@@ -46,7 +48,7 @@ def load_suite(name: str) -> Suite:
         SuiteError: a suite of another package or module cannot be loaded.
     """
     if name in _SUITES:
-        return _load(_SUITES[name][0])()
+        return _SUITES[name][0]()
     if ":" in name:
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # a command, unlike a script, does not look for modules where it is started
@@ -85,8 +87,7 @@ def sequence(name: str) -> tuple[str, tuple[str, ...]]:
     """
     if name not in _SEQUENCES:
         raise SettingError(f"there is no sequence {name!r}: {nearest(name, list(_SEQUENCES))}")
-    suite, place = _SEQUENCES[name]
-    return suite, _load(place)
+    return _SEQUENCES[name]
 
 
 def task_of(suite: Suite, name: str) -> Task:

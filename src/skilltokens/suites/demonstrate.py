@@ -8,6 +8,7 @@ goes on from there.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -22,8 +23,10 @@ from skilltokens.children import child_conditions
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.types import (
+    SIMULATOR,
     DemonstrationError,
     Episode,
+    Feature,
     Progress,
     Report,
     SettingError,
@@ -95,11 +98,18 @@ def make(
         DemonstrationError: the suite's episodes break a rule of the store, or the folder cannot be written.
         SuiteError: the simulator is missing or failed, or it gave too few episodes.
     """
+    episodes = _episodes(suite, task, settings, told)
+    first = next(episodes)
+    private = {
+        name: Feature(array.shape[1:], str(array.dtype))
+        for name, array in first.features.items()
+        if name.startswith(SIMULATOR)
+    }
     return write_store(
         place(suite, task, settings),
-        _episodes(suite, task, settings, told),
+        itertools.chain([first], episodes),
         task=task,
-        features=suite.features,
+        features={**suite.features, **private},
         source=SCRIPTED,
         suite=suite.name,
         versions=suite.versions(),

