@@ -7,6 +7,7 @@ nothing is drawn, and take paths from a file in the home folder. Everything that
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -14,6 +15,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -67,9 +69,8 @@ def import_libero() -> None:
             importlib.import_module("libero.libero.envs")
     except (ImportError, OSError, AttributeError, RuntimeError) as problem:
         raise _failed(problem) from problem
-    if folder is not None:  # drivers read these when the first picture is drawn
-        for name in ("MESA_SHADER_CACHE_DIR", "__GL_SHADER_DISK_CACHE_PATH"):
-            os.environ.setdefault(name, str(folder))
+    for name in ("MESA_SHADER_CACHE_DIR", "__GL_SHADER_DISK_CACHE_PATH"):
+        os.environ.setdefault(name, str(folder))  # drivers read these when the first picture is drawn
 
 
 def check_installed() -> None:
@@ -108,20 +109,31 @@ def check_installed() -> None:
             raise SuiteError(f"{file} is not the one of {PACKAGE} {VERSION}: run `{REINSTALL}`")
 
 
-def private_folder() -> Path | None:
-    """A folder that nobody else can write to, for what libraries compile; None where none can be had.
+def private_folder() -> Path:
+    """A folder that nobody else can write to, for what libraries compile: what is lost there costs seconds.
 
-    It is $SKILLTOKENS_CACHE/libero where that is set, else skilltokens-USER in the folder for temporary files: what
-    is lost there costs seconds. Privacy matters, because numba unpickles what it finds in its cache.
+    It is $SKILLTOKENS_CACHE/libero where that is set, else skilltokens-USER in the folder for temporary files, else a
+    fresh one there that goes with this process. Privacy matters, because numba unpickles what it finds in its cache.
+
+    Raises:
+        SuiteError: no such folder can be made.
     """
     chosen = os.environ.get("SKILLTOKENS_CACHE")
-    path = Path(chosen) / "libero" if chosen else Path(tempfile.gettempdir()) / f"skilltokens-{os.getuid()}"
-    with contextlib.suppress(OSError):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-            return path if os.access(path, os.W_OK) else None
-    return None
+    try:
+        path = Path(chosen) / "libero" if chosen else Path(tempfile.gettempdir()) / f"skilltokens-{os.getuid()}"
+        with contextlib.suppress(OSError):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = path.lstat()
+            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+            if ours and os.access(path, os.W_OK):
+                return path
+        fresh = Path(tempfile.mkdtemp(prefix="skilltokens-"))
+    except OSError as problem:
+        raise SuiteError(
+            f"LIBERO's libraries need a folder for temporary files ({problem}): set TMPDIR to one that can be written"
+        ) from problem
+    atexit.register(shutil.rmtree, fresh, ignore_errors=True)
+    return fresh
 
 
 def _version(name: str) -> str | None:
@@ -132,10 +144,10 @@ def _version(name: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _matplotlib_settings(folder: Path | None) -> Iterator[None]:
+def _matplotlib_settings(folder: Path) -> Iterator[None]:
     """Matplotlib, which LIBERO imports for a colour map, makes a folder for settings: not a new one at home."""
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "matplotlib"
-    if folder is None or "MPLCONFIGDIR" in os.environ or os.access(home, os.W_OK):
+    if "MPLCONFIGDIR" in os.environ or os.access(home, os.W_OK):
         yield
         return
     os.environ["MPLCONFIGDIR"] = str(folder / "matplotlib")
@@ -145,7 +157,7 @@ def _matplotlib_settings(folder: Path | None) -> Iterator[None]:
         del os.environ["MPLCONFIGDIR"]
 
 
-def _import_robosuite(folder: Path | None) -> None:
+def _import_robosuite(folder: Path) -> None:
     """robosuite without its log file, its warnings and its demand for EGL; its compiled functions are cached."""
     if "robosuite" in sys.modules:
         return
@@ -160,8 +172,7 @@ def _import_robosuite(folder: Path | None) -> None:
     if not (home / "macros_private.py").exists():
         sys.modules["robosuite.macros_private"] = types.ModuleType("robosuite.macros_private")
     try:
-        with _numba_cache(home / "utils" / "__pycache__", folder) as cached:
-            macros.CACHE_NUMBA = cached
+        with _numba_cache(home / "utils" / "__pycache__", folder):
             robosuite: Any = importlib.import_module("robosuite")
     except BaseException:
         for name in [name for name in sys.modules if name.partition(".")[0] == "robosuite"]:
@@ -181,20 +192,18 @@ def _preload(name: str, file: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _numba_cache(beside: Path, folder: Path | None) -> Iterator[bool]:
-    """Where functions that are decorated within keep their compiled form; yields whether there is such a place.
+def _numba_cache(beside: Path, folder: Path) -> Iterator[None]:
+    """Where functions that are decorated within keep their compiled form: making it takes some ten seconds.
 
-    Compiling takes some ten seconds. numba's own choice is the folder of byte code beside the source, which belongs
-    to the environment; where that can't be written it would be the home folder, and where that can't be either, an
-    error.
+    numba's own choice is the folder of byte code beside the source, which belongs to the environment. Where that
+    can't be written it would be the home folder, and where that can't be either, an error.
     """
     config: Any = importlib.import_module("numba").config  # type: ignore[attr-defined]
     chosen = config.CACHE_DIR
-    within = os.access(beside if beside.exists() else beside.parent, os.W_OK)
-    if not chosen and not within and folder is not None:
+    if not chosen and not os.access(beside if beside.exists() else beside.parent, os.W_OK):
         config.CACHE_DIR = str(folder / "numba")
     try:
-        yield bool(config.CACHE_DIR) or within
+        yield
     finally:
         config.CACHE_DIR = chosen
 
@@ -223,9 +232,9 @@ def _failed(problem: Exception) -> SuiteError:
             f"LIBERO needs libraries of the system that are missing ({problem}): run "
             f"`{sudo}apt-get install {' '.join(LIBRARIES)}` (Debian, Ubuntu), or what brings them elsewhere"
         )
-    if any(word in said for word in ("EGL", "OSMesa", "MUJOCO_GL", "glfw", "OpenGL")):
+    if any(word in said.lower() for word in ("egl", "osmesa", "mujoco_gl", "glfw", "opengl")):
         return SuiteError(
-            f"MuJoCo cannot draw with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')} ({said}): unset it, or run "
-            "`skilltokens doctor`, which says what to install"
+            f"MuJoCo's ways to draw cannot be loaded with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} ({said}): set it "
+            "to another of egl, osmesa and disabled, and ask `skilltokens doctor` what to install"
         )
     return SuiteError(f"LIBERO could not be imported ({said}): run `{REINSTALL.replace(' --no-deps', '')}`")
