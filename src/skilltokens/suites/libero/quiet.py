@@ -234,7 +234,7 @@ def _failed(problem: Exception) -> SuiteError:
         )
     if any(word in said.lower() for word in ("egl", "osmesa", "mujoco_gl", "glfw", "opengl")):
         return SuiteError(
-            f"MuJoCo's ways to draw cannot be loaded with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} ({said}): set it "
-            "to another of egl, osmesa and disabled, and ask `skilltokens doctor` what to install"
+            f"MuJoCo cannot load what draws with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} ({said}): set it to "
+            "another of egl, osmesa and disabled, and ask `skilltokens doctor` what to install"
         )
     return SuiteError(f"LIBERO could not be imported ({said}): run `{REINSTALL.replace(' --no-deps', '')}`")
