@@ -21,6 +21,8 @@ class Memory:
     keys: list[Tensor]
     values: list[Tensor]
     """For each layer (B, heads, 1 + history * per_step, width / heads): the instruction, then the oldest step first."""
+    instruction: Tensor
+    """The instruction's token (B, 1, width)."""
     age: int = 0
     """Steps taken so far."""
 
@@ -55,8 +57,8 @@ class PolicyActor:
         """The memory of `batch` fresh episodes: the instruction is all that there is to look at."""
         policy = self.policy
         steps = policy.settings.history * policy.per_step
-        memory = Memory([], [])
         x = policy.instruction(self.embedding.expand(batch, -1))
+        memory = Memory([], [], x)
         alone = torch.zeros(1, 1, device=self.device)
         for layer in policy.stack:
             h = norm(x)
@@ -68,13 +70,13 @@ class PolicyActor:
 
     @torch.inference_mode()
     def act(self, observation: Observation, memory: Memory) -> Array:
-        """Actions (batch, A), clipped to [-1, 1], for raw observations (batch, n) a feature."""
+        """Actions (batch, A), clipped to [-1, 1], for raw observations (batch, *shape) a feature."""
         policy, n = self.policy, self.policy.per_step
         found = {
             name: torch.from_numpy(np.array(observation[name], np.float32)).to(self.device)[:, None]
             for name in policy.shape.scales
         }
-        x = policy.tokens(found)[:, 0]
+        x = policy.tokens(found, memory.instruction)[:, 0]
         memory.age += 1
         unseen = max(policy.settings.history - memory.age, 0) * n
         for i, layer in enumerate(policy.stack):

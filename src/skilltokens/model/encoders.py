@@ -1,38 +1,86 @@
-"""From observations and an instruction to tokens, one for each observation feature and time step."""
+"""From observations and an instruction to tokens, one for each observation feature and time step.
+
+The shape of a feature decides how it is read: (n,) is a vector, (slots, n) a set of things, (height, width, 3) a
+picture. Every encoder is called with the raw feature, the instruction's token and noise for the scaled feature.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skilltokens.model.tpst import make_linear
-from skilltokens.types import Scale
+from skilltokens.types import Scale, SettingError
 
 LIMIT = 8.0
 """Scaled observations are clipped to this many units, so that one stray reading cannot swamp a policy."""
 
 
-class VectorEncoder(nn.Module):
-    """A vector feature (B, T, n) -> tokens (B, T, width): scaled by constants of the workspace, then one linear map."""
+class Scaled(nn.Module):
+    """Knows the constants of the workspace that a feature is scaled by."""
 
     center: Tensor
     unit: Tensor
 
-    def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
+    def __init__(self, scale: Scale) -> None:
         super().__init__()
         self.register_buffer("center", torch.tensor(scale.center, dtype=torch.float32))
         self.register_buffer("unit", torch.tensor(scale.unit, dtype=torch.float32))
+
+    def scaled(self, x: Tensor, noise: Tensor | None) -> Tensor:
+        """(x - center) / unit, clipped, plus noise."""
+        x = ((x - self.center) / self.unit).clamp(-LIMIT, LIMIT)
+        return x if noise is None else x + noise
+
+
+class VectorEncoder(Scaled):
+    """A vector feature (B, T, n) -> tokens (B, T, width): scaled, then one linear map."""
+
+    def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
+        super().__init__(scale)
         self.map = make_linear(len(scale.center), width, generator)
 
-    def scaled(self, x: Tensor) -> Tensor:
-        """(x - center) / unit, clipped."""
-        return ((x - self.center) / self.unit).clamp(-LIMIT, LIMIT)
+    def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
+        return self.map(self.scaled(x, noise))
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        x = self.scaled(x)
-        return self.map(x if noise is None else x + noise)
+
+class SetEncoder(Scaled):
+    """A set (B, T, slots, n) -> tokens (B, T, width): the instruction looks at the things, however many there are.
+
+    The first number of an entry is 1 where there is a thing and 0 elsewhere. Each thing gets a hidden vector, from
+    it a key, and from it and the entry itself (places must come through unbent) a value. The instruction asks with one
+    query a head; a head's answer is the mean of the values, weighted by softmax over the things that are there. So the
+    order of the entries does not matter, nor how many slots are empty.
+    """
+
+    HEADS, KEY, HIDDEN = 4, 8, 48
+
+    def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
+        super().__init__(scale)
+        if width % self.HEADS:
+            raise SettingError(f"policy.width {width} is no multiple of {self.HEADS}, as a set of things needs")
+        n = len(scale.center)
+        self.hidden = make_linear(n, self.HIDDEN, generator)
+        self.key = make_linear(self.HIDDEN, self.HEADS * self.KEY, generator)
+        self.query = make_linear(width, self.HEADS * self.KEY, generator)
+        self.value = make_linear(self.HIDDEN + n, width, generator)
+
+    def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
+        there = x[..., 0] > 0.5
+        filled = max(int(there.sum(-1).max()), 1)  # entries come first: no need to compute with empty slots
+        x, there = x[:, :, :filled], there[:, :, :filled]
+        x = self.scaled(x, None if noise is None else noise[:, :, :filled])
+        hidden = F.gelu(self.hidden(x))
+        key = self.key(hidden).unflatten(-1, (self.HEADS, self.KEY))
+        query = self.query(instruction).reshape(-1, 1, 1, self.HEADS, self.KEY)
+        score = (key * query).sum(-1) / math.sqrt(self.KEY)
+        weight = score.masked_fill(~there[..., None], -1e9).softmax(2)
+        value = self.value(torch.cat([hidden, x], -1)).unflatten(-1, (self.HEADS, -1))
+        return (weight[..., None] * value).sum(2).flatten(2)
 
 
 class InstructionEncoder(nn.Module):
@@ -45,3 +93,21 @@ class InstructionEncoder(nn.Module):
 
     def forward(self, embedding: Tensor) -> Tensor:
         return self.map(embedding * self.gain)[:, None]
+
+
+ENCODERS: dict[str, Callable[[Scale, int, torch.Generator | None], nn.Module]] = {
+    "vector": VectorEncoder,
+    "set": SetEncoder,
+}
+"""Kind of feature -> its encoder, made of (scale, width, generator)."""
+
+
+def kind_of(name: str, shape: tuple[int, ...]) -> str:
+    """How a feature of this shape is read.
+
+    Raises:
+        SettingError: no encoder reads such a shape.
+    """
+    if len(shape) in (1, 2):
+        return ("vector", "set")[len(shape) - 1]
+    raise SettingError(f"feature {name!r} of shape {shape} cannot be read: use (n,) for a vector, (slots, n) for a set")

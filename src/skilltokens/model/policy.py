@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from skilltokens.model.encoders import InstructionEncoder, VectorEncoder
+from skilltokens.model.encoders import ENCODERS, InstructionEncoder, kind_of
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.pattention import GrownPattention
 from skilltokens.model.tpst import TPSTLayer, norm
@@ -33,6 +33,8 @@ class Shape:
     """Observation features in the order of their tokens; the last one's token becomes the action."""
     actions: int
     language: int
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """How features are read that are no vectors: "set"."""
 
     @classmethod
     def of(cls, features: Mapping[str, Feature], scales: Mapping[str, Scale], language: int) -> Shape:
@@ -41,7 +43,9 @@ class Shape:
         for name in names:
             if name not in scales:
                 raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
-        return cls({name: scales[name] for name in names}, features[ACTION].shape[0], language)
+        kinds = {name: kind_of(name, features[name].shape) for name in names}
+        special = {name: kind for name, kind in kinds.items() if kind != "vector"}
+        return cls({name: scales[name] for name in names}, features[ACTION].shape[0], language, special)
 
     def asdict(self) -> dict[str, Any]:
         """As JSON has it; read back by `fromdict`."""
@@ -52,7 +56,7 @@ class Shape:
         scales = {
             name: Scale(tuple(entry["center"]), tuple(entry["unit"])) for name, entry in content["scales"].items()
         }
-        return cls(scales, content["actions"], content["language"])
+        return cls(scales, content["actions"], content["language"], content.get("kinds", {}))
 
 
 class Policy(nn.Module):
@@ -72,7 +76,10 @@ class Policy(nn.Module):
             raise SettingError(f"policy.width {settings.width} is no multiple of policy.heads {settings.heads}")
         self.shape, self.settings = shape, settings
         self.encoders = nn.ModuleDict(
-            {name.replace(".", "/"): VectorEncoder(s, settings.width, generator) for name, s in shape.scales.items()}
+            {
+                name.replace(".", "/"): ENCODERS[shape.kinds.get(name, "vector")](scale, settings.width, generator)
+                for name, scale in shape.scales.items()
+            }
         )
         self.instruction = InstructionEncoder(shape.language, settings.width, generator)
         gain = 1 / math.sqrt(2 * settings.layers)
@@ -92,12 +99,15 @@ class Policy(nn.Module):
         """Tokens in one time step."""
         return 1 if self.settings.step == "joint" else len(self.encoders)
 
-    def tokens(self, observation: Mapping[str, Tensor], noise: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Tokens (B, T, per_step, width) of raw observations (B, T, n) a feature; noise is added to scaled ones."""
-        found = [
-            encoder(observation[name.replace("/", ".")], None if noise is None else noise[name.replace("/", ".")])
-            for name, encoder in self.encoders.items()
-        ]
+    def tokens(
+        self, observation: Mapping[str, Tensor], instruction: Tensor, noise: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Tokens (B, T, per_step, width) of raw observations (B, T, *shape) a feature, seen with the instruction's
+        token (B, 1, width) in mind; noise is added to scaled ones."""
+        found = []
+        for path, encoder in self.encoders.items():
+            name = path.replace("/", ".")
+            found.append(encoder(observation[name], instruction, None if noise is None else noise[name]))
         stacked = torch.stack(found, 2)
         return stacked.sum(2, keepdim=True) if self.settings.step == "joint" else stacked
 
@@ -111,14 +121,15 @@ class Policy(nn.Module):
         """What the head reads, (B, T, width), for whole windows.
 
         Args:
-            observation: raw features, each (B, T, n).
+            observation: raw features, each (B, T, *shape).
             embedding: unit sentence vectors (B, language).
             mask: (B, T), False where a window reaches back before its episode.
-            noise: added to the scaled features, each (B, T, n).
+            noise: added to the scaled features, each of its feature's shape.
         """
-        steps = self.tokens(observation, noise)
+        instruction = self.instruction(embedding)
+        steps = self.tokens(observation, instruction, noise)
         batch, length, n, width = steps.shape
-        x = torch.cat([self.instruction(embedding), steps.reshape(batch, length * n, width)], 1)
+        x = torch.cat([instruction, steps.reshape(batch, length * n, width)], 1)
         hidden = None if mask is None else self._hidden(mask)
         for layer in self.stack[:-1]:
             h = norm(x)
