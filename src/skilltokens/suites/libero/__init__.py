@@ -96,9 +96,24 @@ class Libero:
         Raises:
             SuiteError: LIBERO is not installed, no expert knows the task, or it fails far more often than it succeeds.
         """
-        from skilltokens.suites.libero.demonstrate import demonstrate
+        from skilltokens.suites.libero.demonstrate import attempt
 
-        yield from demonstrate(self.make(task), task, episodes, seed, noise)
+        environment = self.make(task)
+        try:
+            found, attempts = 0, 0
+            while found < episodes:
+                if attempts > 20 + 10 * episodes:
+                    raise SuiteError(
+                        f"the expert of {self.name} task {task.name!r} succeeded in {found} of {attempts} attempts at "
+                        f"noise {noise:g} where {episodes} demonstrations are needed: lower the noise"
+                    )
+                episode = attempt(environment, seed * 1_000_000 + attempts, noise)
+                attempts += 1
+                if episode is not None:
+                    found += 1
+                    yield episode
+        finally:
+            environment.close()
 
 
 def suites() -> dict[str, str]:
