@@ -65,7 +65,7 @@ def learn(
     for store in stores:
         store.verify()  # altered numbers would be learned without a word
     record.note_demonstrations(run, stores)
-    with Pool(suite, settings.evaluate.workers) as pool:
+    with Pool(suite, settings.evaluate.workers, report) as pool:
         return _Run(settings, folder, run, suite, tasks, stores, pool, report).finish()
 
 
@@ -114,6 +114,7 @@ class _Run:
         for lesson in self.lessons[done:]:
             self._lesson(lesson)
         self.run["selection"] = self._selection()
+        self._variants()
         self._library()
         if self.settings.evaluate.films:
             self.run["films"] = self._films()
@@ -216,7 +217,7 @@ class _Run:
         else:
             outcomes = evaluate(
                 actor, self.suite, self.tasks[task], wanted.split, range(wanted.episodes),
-                group=wanted.group, pool=self.pool, report=told,
+                group=wanted.group, pool=self.pool, horizon=wanted.horizon or None, report=told,
             )  # fmt: skip
             entry["successes"] = sum(outcome.success for outcome in outcomes)
             entry["episodes"] = len(outcomes)
@@ -237,6 +238,35 @@ class _Run:
                          "cosine": round(choice.cosine, 4)}
                     )  # fmt: skip
         return found
+
+    def _variants(self) -> None:
+        """Every task as the suites of `evaluate.variants` have it, called by the instruction that they give it."""
+        wanted, done = self.settings.evaluate, self.run.setdefault("variants", [])
+        for name in wanted.variants:
+            suite = load_suite(name)
+            left = [i for i in range(len(self.tasks)) if not any((name, i) == (c["suite"], c["task"]) for c in done)]
+            with Pool(suite, wanted.workers, self.report) as pool:
+                for index in left:
+                    done.append(self._variant(suite, pool, index))
+                    record.write(self.folder, self.run)
+
+    def _variant(self, suite: Suite, pool: Pool, index: int) -> dict[str, Any]:
+        """One task of a variant: which skill its words called, and how often the task was done."""
+        task, wanted = task_of(suite, self.tasks[index].name), self.settings.evaluate
+        choice = self.method.choose(self.encoder([task.instruction])[0])
+        outcomes = evaluate(
+            PolicyActor(choice.policy, choice.embedding, self.settings.train.device),
+            suite, task, wanted.split, range(wanted.episodes),
+            group=wanted.group, pool=pool, horizon=wanted.horizon or None, report=self._told(f"{suite.name}"),
+        )  # fmt: skip
+        found = {"suite": suite.name, "task": index, "instruction": task.instruction, "split": wanted.split}
+        if choice.skill is not None:
+            found |= {"skill": choice.skill, "cosine": round(choice.cosine, 4)}
+        return found | {
+            "successes": sum(outcome.success for outcome in outcomes),
+            "episodes": len(outcomes),
+            "steps": sum(outcome.steps for outcome in outcomes),
+        }
 
     def _library(self) -> None:
         """Writes what T2S has learned as a skill library, to use and to grow without any suite."""
@@ -266,7 +296,10 @@ class _Run:
             actor = PolicyActor(choice.policy, choice.embedding, self.settings.train.device)
             path = f"films/{task.name}.webp"
             try:
-                film(actor, self.suite, task, wanted.split, 0, self.folder / path, group=wanted.group)
+                film(
+                    actor, self.suite, task, wanted.split, 0, self.folder / path,
+                    group=wanted.group, horizon=wanted.horizon or None,
+                )  # fmt: skip
             except SuiteError as problem:  # a machine or suite that cannot draw keeps its figures all the same
                 self.report(Progress("film", index, len(self.tasks), f"no film of {task.name}: {problem}"))
                 continue

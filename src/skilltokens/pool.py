@@ -17,8 +17,9 @@ from pickle import PicklingError
 from typing import Any
 
 from skilltokens.children import child_conditions
+from skilltokens.memory import fitting
 from skilltokens.simulators import Reply, Reset, Simulators, Step
-from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError
+from skilltokens.types import Report, SettingError, SkilltokensError, Suite, SuiteError, silent
 
 PATIENCE = 5.0
 """Seconds that a worker process gets to end by itself before it is killed."""
@@ -140,17 +141,18 @@ class Pool:
     """Up to `workers` simulator processes of one suite, started when first needed; 0: simulators in this process.
 
     Use it as a context manager around several calls of `evaluate`, so that processes and environments are kept.
-    Results do not depend on the number of workers.
+    Results do not depend on the number of workers. Where memory is too small for them fewer are used, and `report`
+    is told so.
 
     Raises:
         SettingError: `workers` is negative.
     """
 
-    def __init__(self, suite: Suite, workers: int = 0):
+    def __init__(self, suite: Suite, workers: int = 0, report: Report = silent):
         if workers < 0:
             raise SettingError(f"the number of workers is {workers}: use 0 for this process, or 1 and more")
         self.suite = suite
-        self.workers = workers
+        self.workers = fitting(workers, suite, report)
         self._idle: list[Worker] = []
         self._all: list[Worker] = []
 

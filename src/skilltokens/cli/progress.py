@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
+from skilltokens.memory import STAGE as MEMORY
 from skilltokens.types import Progress
 
 QUIET, BRIEF = 20.0, 3.0
@@ -87,6 +88,9 @@ class Plain:
     def __exit__(self, *_: object) -> None: ...
 
     def update(self, name: str, progress: Progress) -> None:
+        if progress.stage == MEMORY:  # said once, so never left out
+            self._say(name, progress.note)
+            return
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
         stage, now = (progress.stage, progress.note), time.monotonic()
@@ -133,6 +137,9 @@ class Rows:
         self._bars.stop()
 
     def update(self, name: str, progress: Progress) -> None:
+        if progress.stage == MEMORY:  # said once, so it stays above the rows
+            self._bars.console.print(f"{name}: {progress.note}", markup=False)
+            return
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
         left = minutes(clock.left) + " left" if clock.left is not None else ""

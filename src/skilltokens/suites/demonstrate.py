@@ -21,6 +21,7 @@ from typing import Any
 
 from skilltokens.children import child_conditions
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.memory import fitting
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.types import (
     SIMULATOR,
@@ -60,7 +61,8 @@ def demonstrations(
 
     Args:
         report: told of every episode; `done` and `total` count the episodes of all tasks that are missing.
-        workers: processes; as many as there are cores and missing tasks where left out, 0 for this process.
+        workers: processes; as many as there are cores and missing tasks where left out, 0 for this process. Where
+            memory is too small for them fewer are used, and `report` is told so.
 
     Raises:
         SettingError: impossible settings.
@@ -75,6 +77,7 @@ def demonstrations(
     if missing:
         if workers is None:
             workers = min(len(missing), os.cpu_count() or 1)
+        workers = fitting(workers, suite, report)
         progress = _Tally(missing, settings.episodes, report)
         if workers > 1:
             _in_processes(suite, missing, settings, progress, workers)

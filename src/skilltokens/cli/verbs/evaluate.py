@@ -71,7 +71,7 @@ def main(words: Sequence[str]) -> int:
         "task", "instruction", "skill called", "cosine", "success", "95 % interval", box=SIMPLE, pad_edge=False
     )
     torch.set_num_threads(options.threads)
-    with Single("evaluating") as report, Pool(suite, options.workers) as pool:
+    with Single("evaluating") as report, Pool(suite, options.workers, report) as pool:
         for number, task in enumerate(tasks):
             said = task.instruction if options.instruction is None else options.instruction
             chosen, cosine = library.select(said)

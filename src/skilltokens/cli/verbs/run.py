@@ -71,6 +71,8 @@ def _learn(plan: Plan, runs: Sequence[PlannedRun], words: Sequence[str]) -> list
     """Does the runs, each in a child; returns the sentences of those that failed."""
     from skilltokens.cli.batch import Job, run_jobs
     from skilltokens.cli.progress import watching
+    from skilltokens.memory import fitting
+    from skilltokens.suites import load_suite
 
     worker = (sys.executable, "-m", "skilltokens.cli.worker")
     jobs = [
@@ -78,8 +80,11 @@ def _learn(plan: Plan, runs: Sequence[PlannedRun], words: Sequence[str]) -> list
         for run in runs
     ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    suite = load_suite(plan.runs[0].settings.suite)
     with watching([job.name for job in jobs]) as view:
-        endings = run_jobs(jobs, plan.jobs or cores, view)
+        # Each run has a simulator in its process; workers of its own are counted when they start.
+        at_once = fitting(min(plan.jobs or cores, len(jobs)), suite, lambda news: view.update("runs", news))
+        endings = run_jobs(jobs, at_once, view)
     return [failure for failure in endings.values() if failure is not None]
 
 
