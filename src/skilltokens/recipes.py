@@ -37,6 +37,38 @@ def metaworld_cw20(method: str) -> RunSettings[Any]:
     return _metaworld(method, sequence("metaworld-cw20")[1], TrainSettings(), EvaluateSettings())
 
 
+def libero_spatial(method: str) -> RunSettings[Any]:
+    """LIBERO-Spatial's ten tasks (protocol A), state observations: one bowl and plate in ten arrangements."""
+    return _libero(method, "libero-spatial")
+
+
+def libero_object(method: str) -> RunSettings[Any]:
+    """LIBERO-Object's ten tasks (protocol A), state observations: ten things into a basket."""
+    return _libero(method, "libero-object")
+
+
+def libero_goal(method: str) -> RunSettings[Any]:
+    """LIBERO-Goal's ten tasks (protocol A), state observations: ten goals on one scene."""
+    return _libero(method, "libero-goal")
+
+
+def libero_10(method: str) -> RunSettings[Any]:
+    """LIBERO-10's long tasks (protocol A), state observations; those that a scripted expert can do."""
+    return _libero(method, "libero-10", 520)
+
+
+def _libero(method: str, suite: str, horizon: int = 300) -> RunSettings[Any]:
+    """Episodes end after 300 steps (long tasks: 520), where LIBERO's own evaluation waits for 600."""
+    return RunSettings(
+        method=method_settings(method)(),
+        suite=suite,
+        policy=PolicySettings(),
+        train=TrainSettings(iterations=2000, first_iterations=2000),
+        evaluate=EvaluateSettings(horizon=horizon, variants=(f"{suite}-lan",)),
+        demonstrations=DemonstrationSettings(),
+    )
+
+
 def _metaworld(
     method: str, tasks: tuple[str, ...], train: TrainSettings, evaluate: EvaluateSettings
 ) -> RunSettings[Any]:
@@ -55,6 +87,10 @@ RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
     "demo": demo,
     "metaworld-cw10": metaworld_cw10,
     "metaworld-cw20": metaworld_cw20,
+    "libero-spatial": libero_spatial,
+    "libero-object": libero_object,
+    "libero-goal": libero_goal,
+    "libero-10": libero_10,
 }
 
 

@@ -76,6 +76,10 @@ class EvaluateSettings:
     """Points of the learning curve, evenly spaced from 0 to the end of training; 1 is the end alone."""
     split: Literal["validation", "test"] = "test"
     """Initial states to use: validation states choose settings, test states are reported."""
+    horizon: int = 0
+    """The most steps of an episode; 0: the suite's own limit."""
+    variants: tuple[str, ...] = ()
+    """Suites with the same tasks in other words or places, on which every task is evaluated once at the end."""
     group: int = 10
     """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
     workers: int = 0
