@@ -12,7 +12,9 @@ import pytest
 from skilltokens.report import read_run
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
-from skilltokens.report.summary import chosen, compare, strangers, versus
+from skilltokens.report.page import render
+from skilltokens.report.results import results
+from skilltokens.report.summary import chosen, compare, strangers, variants, versus
 from skilltokens.settings import SequentialSettings, T2SSettings
 from skilltokens.types import RunError
 
@@ -161,3 +163,34 @@ def test_settings_and_machines_are_written_as_people_do(build: Build, tmp_path: 
         content["timing"]["machine"] = {"system": "Linux", "processor": "Example", "cores": 2}
 
     assert machine(read_run(build(tmp_path, change=described))) == "Linux, Example, 2 cores"
+
+
+def varied(content: dict[str, Any]) -> None:
+    """Two tasks of one variant: the first was called by its own skill, the second by the first's."""
+    content["variants"] = [
+        {"suite": "other-words", "task": 0, "skill": 0, "successes": 18, "episodes": 20, "instruction": "a"},
+        {"suite": "other-words", "task": 1, "skill": 0, "successes": 1, "episodes": 20, "instruction": "b"},
+    ]
+
+
+def test_variants_count_successes_and_right_choices_over_tasks_and_seeds(build: Build, tmp_path: Path):
+    runs = [read_run(build(tmp_path / str(seed), "t2s", seed, tasks=2, change=varied)) for seed in range(2)]
+    (found,) = variants(compare(runs)[0].groups[0])
+    assert (found.suite, found.successes, found.episodes) == ("other-words", 38, 80)
+    assert (found.right, found.asked) == (2, 4)
+
+
+def test_a_variant_with_more_successes_than_episodes_is_refused(build: Build, tmp_path: Path):
+    def wrong(content: dict[str, Any]) -> None:
+        varied(content)
+        content["variants"][1]["successes"] = 21
+
+    with pytest.raises(RunError, match=r"variants\[1\].*21 of 20"):
+        read_run(build(tmp_path, "t2s", tasks=2, change=wrong))
+
+
+def test_variants_are_shown_in_results_and_on_the_page(build: Build, tmp_path: Path):
+    build(tmp_path / "results" / "words" / "t2s", "t2s", tasks=2, change=varied)
+    assert "| t2s | other-words | 1 of 2 | 0.475" in results(tmp_path / "results")
+    page = render([read_run(tmp_path / "results" / "words" / "t2s" / "run.json")])
+    assert "other-words" in page

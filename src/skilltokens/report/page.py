@@ -16,7 +16,7 @@ from skilltokens.report import charts, inside, story, text
 from skilltokens.report.configs import differences, digests, machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.runs import Run, read_run
-from skilltokens.report.summary import Comparison, Group, Versus, chosen, compare, strangers, versus
+from skilltokens.report.summary import Comparison, Group, Versus, chosen, compare, strangers, variants, versus
 from skilltokens.report.svg import dash, element, marker, tone
 from skilltokens.types import RunError
 
@@ -103,6 +103,8 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "flows": [(tone(i), flow) for i, g in ordered if (flow := inside.flow(g, i)) is not None],
         "films": [(g, tone(i), films(run)) for i, g in ordered if (run := with_key(g, "films")) is not None],
         "selection": [wordings(g, tone(i)) for i, g in ordered],
+        "variants": [(g, tone(i), found) for i, g in ordered if (found := variants(g))],
+        "wilson": lambda good, tried: metrics.Interval(*(float(end) for end in metrics.wilson(good, tried))),
         "differences": differences([g.first for g in groups]) if len(groups) > 1 else {},
         "held": [(g, tone(i), g.figure(next(d for d in DEFINITIONS if d.key == "held"))) for i, g in ordered],
         "points": sorted({n for g in groups for r in g.runs for c in r.curves.values() if (n := len(c.progress)) > 1}),

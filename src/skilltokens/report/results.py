@@ -21,7 +21,7 @@ from skilltokens.report import text
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.runs import read_run
-from skilltokens.report.summary import Comparison, Group, chosen, compare, versus
+from skilltokens.report.summary import Comparison, Group, chosen, compare, variants, versus
 from skilltokens.types import RunError, SkilltokensError
 
 HELD = next(definition for definition in DEFINITIONS if definition.key == "held")
@@ -102,7 +102,14 @@ def _section(comparison: Comparison) -> str:
         f"by {choosers}. "
         f"Tasks in order: {', '.join(comparison.tasks)}."
     )
-    blocks = [what, _headline(comparison), *_pairs(comparison), _tasks(comparison), *_wordings(comparison)]
+    blocks = [
+        what,
+        _headline(comparison),
+        *_pairs(comparison),
+        _tasks(comparison),
+        *_wordings(comparison),
+        *_variants(comparison),
+    ]
     blocks += [*_notes(comparison), _commands(comparison), _machines(comparison)]
     return "\n\n".join(blocks) + "\n"
 
@@ -185,6 +192,21 @@ def _wordings(comparison: Comparison) -> list[str]:
             low, high = metrics.wilson(right, asked)
             lines.append(f"{group.label} {right} of {asked} [{low:.2f} to {high:.2f}]")
     return [f"Held-out wordings that chose the right skill: {'; '.join(lines)}."] if lines else []
+
+
+def _variants(comparison: Comparison) -> list[str]:
+    """Each method on each variant of the suite: whether its words called the right skill, and the success."""
+    rows = []
+    for group in comparison.groups:
+        for found in variants(group):
+            low, high = metrics.wilson(found.successes, found.episodes)
+            rate = found.successes / found.episodes
+            called = f"{found.right} of {found.asked}" if found.asked else text.DASH
+            rows.append([group.label, found.suite, called, f"{rate:.3f} [{low:.3f} to {high:.3f}]"])
+    if not rows:
+        return []
+    head = ["on a variant", "suite", "right skill called", "success"]
+    return ["Evaluated once at the end on variants of the suite, which no method was trained on:", _table(head, rows)]
 
 
 def _notes(comparison: Comparison) -> list[str]:

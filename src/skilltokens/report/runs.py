@@ -299,6 +299,15 @@ class _Check:
             for key in ("task", "chosen"):
                 if not 0 <= self.get(entry, key, int, where) < tasks:
                     raise self.fail(f"{where}{key} is not one of the run's tasks")
+        for i, entry in enumerate(self.get(content, "variants", list, optional=True) or []):
+            where = f"variants[{i}]."
+            self.get(entry, "suite", str, where)
+            good, tried = (self.get(entry, key, int, where) for key in ("successes", "episodes"))
+            if not 0 <= good <= tried or tried < 1:
+                raise self.fail(f"{where}successes are {good} of {tried} episodes")
+            for key in ("task", "skill"):
+                if key in entry and not 0 <= self.get(entry, key, int, where) < tasks:
+                    raise self.fail(f"{where}{key} is not one of the run's tasks")
         films = self.get(content, "films", dict, optional=True) or {}
         if not all(isinstance(film, str) for film in films.values()):
             raise self.fail("films holds something that is not a path")

@@ -22,10 +22,12 @@ __all__ = [
     "Definition",
     "Figure",
     "Group",
+    "Varied",
     "Versus",
     "chosen",
     "compare",
     "strangers",
+    "variants",
     "versus",
 ]
 
@@ -228,6 +230,32 @@ def chosen(group: Group, held_out: bool) -> tuple[int, int]:
         if e["held_out"] is held_out
     ]
     return sum(asked), len(asked)
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A group's counts on one variant of its suite, over all tasks and seeds."""
+
+    suite: str
+    successes: int
+    episodes: int
+    right: int
+    """Tasks whose words called their own skill, of `asked`; 0 of 0 where one policy serves all instructions."""
+    asked: int
+
+
+def variants(group: Group) -> list[Varied]:
+    """What each variant that a group was evaluated on came to."""
+    found: dict[str, list[tuple[Run, Any]]] = {}
+    for run in group.runs:
+        for entry in run.content.get("variants") or []:
+            found.setdefault(entry["suite"], []).append((run, entry))
+    out = []
+    for suite, cells in found.items():
+        called = [run.tasks[e["skill"]] == run.tasks[e["task"]] for run, e in cells if "skill" in e]
+        good, tried = (sum(e[key] for _, e in cells) for key in ("successes", "episodes"))
+        out.append(Varied(suite, good, tried, sum(called), len(called)))
+    return out
 
 
 def strangers(group: Group) -> tuple[int, int]:
