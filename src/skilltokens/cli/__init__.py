@@ -16,7 +16,7 @@ Verb = Callable[[Sequence[str]], int]
 
 VERBS = {
     "run": "Learn a recipe's tasks one after another by one or several methods, compare, write the report",
-    "demos": "Make, look at, check, import and export demonstrations",
+    "demos": "Make, look at, check, import, export and download demonstrations",
     "report": "Write one HTML page from run folders",
     "list": "Show the methods, suites, tasks and recipes there are",
     "learn": "Add one skill to a skill library from a demonstration store, without any suite",

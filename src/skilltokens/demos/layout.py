@@ -1,7 +1,7 @@
-"""Reading robomimic's HDF5 layout: which demos a file holds, what they show, which keys make which feature.
+"""Reading robomimic's HDF5 layout: which demos a file holds, what they show, and its groups, arrays and attributes.
 
-Everything here takes an open file and says in one sentence what it lacks. `hdf5` has the layout and the two
-functions that users call.
+Everything here takes an open file and says in one sentence what it lacks. `plans` makes episodes of what is found;
+`hdf5` has the layout and the functions that users call.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,8 @@ import h5py
 import numpy as np
 
 from skilltokens.demos.header import feature_from, task_from
-from skilltokens.demos.rules import conform
 from skilltokens.types import (
-    ACTION,
-    ENVIRONMENT_STATE,
-    STATE,
-    Array,
     DemonstrationError,
-    Episode,
-    Feature,
     SkilltokensError,
     Task,
     nearest,
@@ -33,16 +26,6 @@ from skilltokens.types import (
 
 OWN = "skilltokens"
 """Attribute of `data` in our exports, with what robomimic's layout has no place for."""
-
-Keys = Mapping[str, Sequence[str]]
-"""Feature name -> the keys under obs/ whose vectors are joined to make it."""
-
-KNOWN: tuple[Keys, ...] = (
-    {STATE: ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"), ENVIRONMENT_STATE: ("object",)},
-    {STATE: ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")},
-    {STATE: ("joint_states", "ee_states", "gripper_states")},
-)
-"""What robomimic's and LIBERO's own datasets call these features: the first whose keys are all there is used."""
 
 
 @contextlib.contextmanager
@@ -57,7 +40,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     with file:
         with reading(path):
             if not isinstance(get(path, file, "data"), h5py.Group):
-                held = _listed(list(file))
+                held = listed(list(file))
                 raise DemonstrationError(
                     f"{path} has no group 'data' (it has {held}): only robomimic's layout can be imported"
                 )
@@ -110,11 +93,12 @@ def demo_names(path: Path, file: h5py.File, subset: str | None) -> list[str]:
 
 def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
     """What one of our exports says beyond robomimic's layout; empty for other files."""
-    own = _json(path, member(path, file, "data"), OWN)
+    own = json_in(path, member(path, file, "data"), OWN)
     try:
         if own:
             _ = [(entry["key"], feature_from(entry)) for entry in own["features"].values()]
-            _ = [task_from(stored["task"]) for stored in own["stores"].values()]
+            for stored in own["stores"].values():
+                _ = task_from(stored["task"]), [feature_from(entry) for entry in stored.get("private", {}).values()]
     except (KeyError, TypeError, AttributeError, ValueError) as problem:
         raise DemonstrationError(
             f"{path}: the attribute {OWN!r} of /data is altered: export the file again"
@@ -125,68 +109,21 @@ def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
 def shown_task(path: Path, file: h5py.File, names: Sequence[str]) -> Task:
     """The one task that the demos `names` show, as the file says it."""
     data = member(path, file, "data")
-    metas = [_json(path, member(path, data, name), "ep_meta") for name in names]
+    metas = [json_in(path, member(path, data, name), "ep_meta") for name in names]
     tasks = {str(meta["task"]) for meta in metas if "task" in meta}
     texts = {str(meta["lang"]) for meta in metas if "lang" in meta}
     if len(tasks) > 1 or len(texts) > 1:
         raise DemonstrationError(
-            f"{path} shows {max(len(tasks), len(texts))} tasks ({_listed(sorted(tasks or texts))}): "
+            f"{path} shows {max(len(tasks), len(texts))} tasks ({listed(sorted(tasks or texts))}): "
             "choose one by its subset, or give the task yourself"
         )
     stored = own_entry(path, file).get("stores", {}).get(next(iter(tasks), None))
     if stored is not None:
         return task_from(stored["task"])
-    instruction = next(iter(texts), None) or _libero_instruction(path, data)
+    instruction = next(iter(texts), None) or libero_instruction(path, data)
     if instruction is None:
         raise DemonstrationError(f"{path} does not say what it shows: give an instruction")
     return Task(re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem.removesuffix("_demo")), instruction)
-
-
-def plan(
-    path: Path, demo: h5py.Group, keys: Keys | None, own: Mapping[str, Any]
-) -> tuple[dict[str, list[str]], dict[str, Feature]]:
-    """Which keys make which feature, and the features, from the shapes in the first demo."""
-    if keys is None and own:
-        entries = own["features"].items()
-        features = {name: feature_from(entry) for name, entry in entries}
-        return {name: [entry["key"]] for name, entry in entries if name != ACTION}, features
-    observed = member(path, demo, "obs")
-    if keys is None:
-        keys = next(
-            (known for known in KNOWN if all(key in observed for group in known.values() for key in group)), None
-        )
-    if keys is None:
-        vectors = sorted(key for key in map(str, observed) if _is_vector(get(path, observed, key)))
-        if not vectors:
-            raise DemonstrationError(f"{path}: {observed.name} holds no vectors ({_listed(list(observed))})")
-        keys = {STATE: vectors}
-    made = {name: list(group) for name, group in keys.items()}
-    features = {name: _joined(path, observed, group) for name, group in made.items()}
-    width = dataset(path, demo, "actions").shape[1:]
-    return made, {**features, ACTION: Feature(tuple(width))}
-
-
-def read_demo(path: Path, demo: h5py.Group, made: Keys, features: Mapping[str, Feature], clip: bool) -> Episode:
-    """One demo as an episode that obeys every rule of the store."""
-    place = f"{path}: {demo.name}"
-    actions = np.asarray(dataset(path, demo, "actions")[()])
-    if len(actions) == 0:
-        raise DemonstrationError(f"{place} is empty: leave it out")
-    said = demo.attrs.get("num_samples", len(actions))
-    if said != len(actions):
-        raise DemonstrationError(f"{place} has {len(actions)} actions where num_samples says {said}: repair the file")
-    observed = member(path, demo, "obs")
-    arrays: dict[str, Array] = {ACTION: np.clip(actions, -1, 1) if clip and actions.dtype.kind == "f" else actions}
-    for name, group in made.items():
-        parts = [np.asarray(dataset(path, observed, key)[()]) for key in group]
-        for key, part in zip(group, parts, strict=True):
-            if len(part) != len(actions):
-                raise DemonstrationError(f"{place}/obs/{key} has {len(part)} rows for {len(actions)} actions")
-        if len(parts) == 1 and parts[0].shape[1:] == features[name].shape:
-            arrays[name] = parts[0]
-        else:
-            arrays[name] = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-    return Episode(conform(place, Episode(arrays), features))
 
 
 def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
@@ -199,26 +136,7 @@ def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
     return found
 
 
-def _joined(path: Path, observed: h5py.Group, group: Sequence[str]) -> Feature:
-    """The feature that the keys `group` make: a vector of floats, or one image."""
-    if not group:
-        raise DemonstrationError(f"{path}: a feature names no key: choose from {_listed(list(map(str, observed)))}")
-    members = [dataset(path, observed, key) for key in group]
-    if len(members) == 1 and members[0].dtype == np.uint8 and members[0].ndim == 4:
-        return Feature(tuple(members[0].shape[1:]), "uint8")
-    for entry in members:
-        if not _is_vector(entry):
-            raise DemonstrationError(
-                f"{path}: {entry.name} has shape {entry.shape}: only vectors can be joined, and an image stands alone"
-            )
-    return Feature((sum(int(np.prod(entry.shape[1:])) for entry in members),))
-
-
-def _is_vector(entry: object) -> bool:
-    return isinstance(entry, h5py.Dataset) and entry.dtype.kind in "fiub" and entry.ndim in (1, 2)
-
-
-def _json(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
+def json_in(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
     """A JSON object kept in an attribute; empty where there is none."""
     text = group.attrs.get(attribute)
     if text is None:
@@ -233,16 +151,21 @@ def _json(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _libero_instruction(path: Path, data: h5py.Group) -> str | None:
+def libero_instruction(path: Path, data: h5py.Group) -> str | None:
     """LIBERO's files keep the instruction as a string, or as a list of its pieces."""
-    said = _json(path, data, "problem_info").get("language_instruction")
+    said = json_in(path, data, "problem_info").get("language_instruction")
     text = "".join(map(str, said)) if isinstance(said, list) else said
     return text.strip().strip('"') if isinstance(text, str) else None
+
+
+def text_of(value: object) -> str:
+    """An attribute as text: h5py gives str, bytes or a number."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _first(problem: Exception) -> str:
     return str(problem).splitlines()[0][:160] if str(problem) else type(problem).__name__
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "") if words else "nothing"

@@ -1,4 +1,4 @@
-"""`skilltokens demos make|info|check|import|export`."""
+"""`skilltokens demos make|info|check`, and those of `exchange`: import, export, download."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from skilltokens.cli import exchange
 from skilltokens.cli.options import parse
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.types import DemonstrationError, SettingError, nearest
@@ -62,53 +63,6 @@ class CheckOptions:
     """Stores, or folders of stores."""
 
 
-@dataclass(frozen=True)
-class ImportOptions:
-    """Makes a store from an HDF5 file in robomimic's layout (robomimic, LIBERO, or `skilltokens demos export`).
-
-    The file is only read. A store that is already at the target is replaced at the end, at once.
-
-    examples:
-      skilltokens demos import lift.hdf5 demos/own/lift --instruction "lift the red cube"
-      skilltokens demos import lift.hdf5 demos/own/lift --task lift --instruction "lift it" --subset train --clip
-    """
-
-    file: tyro.conf.Positional[Path]
-    """The HDF5 file."""
-    store: tyro.conf.Positional[Path]
-    """The store's folder."""
-    instruction: str = ""
-    """What the robot is told; empty: what the file says."""
-    wordings: tuple[str, ...] = ()
-    """Other ways to say it, to train with."""
-    task: str = ""
-    """The task's name; empty: what the file says, or the name of the store's folder."""
-    subset: str = ""
-    """A list under mask/ in the file; empty: all demonstrations."""
-    suite: str = "own"
-    """The suite's name to write into the store."""
-    source: str = "human"
-    """Who demonstrated."""
-    clip: bool = False
-    """Clip actions to [-1, 1] instead of refusing those outside."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Writes stores with the same features into one HDF5 file that robomimic reads.
-
-    examples:
-      skilltokens demos export demos/metaworld/push demos/metaworld/hammer --file two-tasks.hdf5
-    """
-
-    stores: tyro.conf.Positional[tuple[Path, ...]]
-    """Stores, or folders of stores."""
-    file: Path = Path("demos.hdf5")
-    """The HDF5 file to write."""
-    next_observations: bool = True
-    """Write next_obs/ too, as robomimic expects by default."""
-
-
 def make(words: Sequence[str]) -> int:
     options = parse(MakeOptions, words, f"{PROG} make")
     from skilltokens.cli.progress import Single
@@ -151,52 +105,13 @@ def check(words: Sequence[str]) -> int:
     return 2 if faulty else 0
 
 
-def import_(words: Sequence[str]) -> int:
-    options = parse(ImportOptions, words, f"{PROG} import")
-    from skilltokens.cli.progress import Single
-    from skilltokens.demos.hdf5 import import_hdf5, task_in
-    from skilltokens.types import Task
-
-    task = None
-    if options.instruction:
-        task = Task(options.task or options.store.name, options.instruction, options.wordings)
-    elif options.task or options.wordings:
-        said = task_in(options.file, options.subset or None)
-        task = Task(options.task or said.name, said.instruction, options.wordings or said.wordings, said.held_out)
-    with Single("import") as report:
-        store = import_hdf5(
-            options.file,
-            options.store,
-            task=task,
-            subset=options.subset or None,
-            suite=options.suite,
-            source=options.source,
-            clip=options.clip,
-            report=report,
-        )
-    print(f"{store.path}: {store.episodes} episodes, {store.steps} steps, instruction {store.task.instruction!r}")
-    return 0
-
-
-def export(words: Sequence[str]) -> int:
-    options = parse(ExportOptions, words, f"{PROG} export")
-    from skilltokens.cli.progress import Single
-    from skilltokens.demos import stores_in
-    from skilltokens.demos.hdf5 import export_hdf5
-
-    stores = [store for path in _some(options.stores) for store in stores_in(path)]
-    with Single("export") as report:
-        export_hdf5(stores, options.file, next_observations=options.next_observations, report=report)
-    print(f"{options.file}: {sum(store.episodes for store in stores)} demonstrations of {len(stores)} tasks")
-    return 0
-
-
 ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {
     "make": (make, MakeOptions),
     "info": (info, InfoOptions),
     "check": (check, CheckOptions),
-    "import": (import_, ImportOptions),
-    "export": (export, ExportOptions),
+    "import": (exchange.import_, exchange.ImportOptions),
+    "export": (exchange.export, exchange.ExportOptions),
+    "download": (exchange.download, exchange.DownloadOptions),
 }
 
 
