@@ -2,12 +2,12 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test check bench results constraints clean
+.PHONY: help setup system libero demo test check bench results constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-SYSTEM := libosmesa6 libegl1 libgl1-mesa-dri
+SYSTEM := libosmesa6 libegl1 libgl1-mesa-dri libgl1 libglib2.0-0
 
 help:  ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,6 +17,9 @@ demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; prin
 
 test: check  ## Everything that must hold: ruff, pyright, tests
 	$(BIN)/pytest
+
+libero: setup  ## Set up LIBERO beside Meta-World, and prove that it works: files, a step, a frame
+	$(BIN)/skilltokens doctor
 
 check: setup  ## ruff and pyright alone
 	$(BIN)/ruff check
@@ -37,20 +40,22 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,libero,dev]"
 	@touch $@
 
-# Simulators draw without a screen through these. Nothing but the films needs them, so a failure does not stop the rest.
+# Simulators draw without a screen through these, and opencv, which LIBERO imports, loads the last two. A failure does
+# not stop the rest. Newer systems call some of them NAMEt64; apt-get knows them by the old name too.
 system:
 	@command -v dpkg >/dev/null || exit 0; \
-	missing=; for p in $(SYSTEM); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	missing=; for p in $(SYSTEM); do \
+		dpkg -s $$p >/dev/null 2>&1 || dpkg -s $${p}t64 >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	test -n "$$missing" || exit 0; \
 	if [ "$$(id -u)" = 0 ]; then \
 		echo "Installing$$missing"; \
 		apt-get update -qq; \
 		for p in $$missing; do apt-get install -y -qq --no-install-recommends $$p >/dev/null || echo "Not installed: $$p"; done; \
 	else \
-		echo "Films need system packages that are missing here: sudo apt-get install$$missing"; \
+		echo "Films and LIBERO need system packages that are missing here: sudo apt-get install$$missing"; \
 	fi
 
 constraints: setup  ## Write constraints.txt from .venv

