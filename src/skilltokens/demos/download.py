@@ -145,7 +145,7 @@ class _Transfer:
                 self._start_over()  # the server sends all of it again
             while self._offset < self._file.size:
                 try:
-                    chunk = response.read(min(CHUNK, self._file.size - self._offset))
+                    chunk = response.read1(min(CHUNK, self._file.size - self._offset))  # what is there, without waiting
                 except (OSError, http.client.HTTPException) as broken:
                     return _reason(broken)
                 if not chunk:
@@ -153,8 +153,9 @@ class _Transfer:
                 self._target.write(chunk)
                 self._target.flush()
                 self._sha.update(chunk)
-                self._offset += len(chunk)
-                self._told(self._offset)
+                before, self._offset = self._offset, self._offset + len(chunk)
+                if before // MB != self._offset // MB or self._offset == self._file.size:
+                    self._told(self._offset)
         return ""
 
     def _refused(self, refusal: urllib.error.HTTPError) -> str:

@@ -124,7 +124,7 @@ def read_demo(path: Path, demo: h5py.Group, made: Plan, clip: bool) -> Episode:
     arrays: dict[str, Array] = {ACTION: np.clip(actions, -1, 1) if clip and actions.dtype.kind == "f" else actions}
     for name, group in made.keys.items():
         parts = [_rows(path, place, observed, key, len(actions)) for key in group]
-        if len(parts) == 1 and parts[0].shape[1:] == made.features[name].shape:
+        if len(parts) == 1 and (parts[0].ndim > 1 or not made.features[name].shape):
             arrays[name] = parts[0]
         else:
             arrays[name] = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
