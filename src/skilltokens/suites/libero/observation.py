@@ -36,7 +36,8 @@ FEATURES = {STATE: Feature((11,)), ENVIRONMENT_STATE: Feature((SLOTS, WIDTH))}
 
 _CENTER = ((0.5, 0.1), (0.0, 0.1), (0.1, 0.1))
 """The middle of the workspace in the robot's frame, and the metres of one unit; the same for all suites."""
-_NEAR = ((0.0, 0.06),) * 3
+_NEAR = ((0.0, 0.02),) * 3
+"""Offsets from the grip point in units of what a grip forgives; beyond 16 cm they are clipped, positions are not."""
 _TURN = ((0.0, 1.0),) * 6
 _FINGERS = ((0.02, 0.02), (-0.02, 0.02))
 
