@@ -11,8 +11,6 @@ STAGE = "memory"
 """The stage of the news that fewer workers are used."""
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60
-"""Version 1 of control groups says "no limit" by a number near 2 ** 63."""
 
 
 def fitting(workers: int, suite: Suite, report: Report = silent) -> int:
@@ -66,7 +64,7 @@ def _free_in_group() -> Iterator[int]:
         # Inside a container the path may be the host's: then only the mount's root is there to be read.
         for group in (here, *here.parents):
             allowed, used = _number(group / limit), _number(group / usage)
-            if allowed is not None and used is not None and allowed < _UNLIMITED:
+            if allowed is not None and used is not None:
                 statistics = _table(group / "memory.stat")
                 yield allowed - used + sum(statistics.get(name, 0) for name in cache)
             if group == root:
@@ -75,7 +73,7 @@ def _free_in_group() -> Iterator[int]:
 
 def _number(file: Path) -> int | None:
     text = "".join(_lines(file)).strip()
-    return int(text) if text.isdigit() else None  # "max" is no limit
+    return int(text) if text.isdigit() else None  # "max" is no limit; version 1 says it by a number near 2 ** 63
 
 
 def _table(file: Path) -> dict[str, int]:

