@@ -1,4 +1,4 @@
-"""RESULTS.md -> the results block of README.md: the headline table of the main comparison, copied, never typed.
+"""RESULTS.md -> the results block of README.md: the headline tables of the main comparisons, copied, never typed.
 
 `python -m skilltokens.report.readme [--results RESULTS.md] [--readme README.md] [--check]`
 """
@@ -15,8 +15,8 @@ from skilltokens.files import write_bytes
 from skilltokens.types import RunError, SkilltokensError
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-MAIN = "metaworld-cw10"
-"""The experiment to show; the first one of RESULTS.md where there is none of that name."""
+MAIN = ("libero-spatial", "libero-object", "libero-goal", "metaworld-cw10")
+"""The experiments to show, in this order; the first one of RESULTS.md where there is none of these names."""
 COMMAND = "python -m skilltokens.report.readme"
 
 
@@ -50,21 +50,25 @@ def filled(results: str, readme: str) -> str:
 
 
 def block(results: str) -> str:
-    """What the main comparison is, its headline table, and where the rest is."""
-    sections = results.split("\n## ")[1:]
-    named = [section for section in sections if section.partition("\n")[0].strip() == MAIN]
+    """What the main comparisons are, their headline tables, and where the rest is."""
+    sections = {section.partition("\n")[0].strip(): section for section in results.split("\n## ")[1:]}
     if not sections:
         raise RunError("RESULTS.md has no section: make it with `python -m skilltokens.report.results`")
-    lines = (named or sections)[0].splitlines()
+    shown = [sections[name] for name in MAIN if name in sections] or list(sections.values())[:1]
+    return "\n\n".join(_headline(section) for section in shown) + (
+        "\n\nSquare brackets hold 95 % intervals. [RESULTS.md](RESULTS.md) has every task, the comparisons in pairs, "
+        "the commands and the machine; [docs/metrics.md](docs/metrics.md) says what each figure means."
+    )
+
+
+def _headline(section: str) -> str:
+    """What a comparison is, and its first table."""
+    lines = section.splitlines()
     table = list(takewhile(_in_table, dropwhile(lambda line: not _in_table(line), lines)))
     what = next((line for line in lines[1:] if " of " in line and "protocol" in line), "")
     if not table or not what:
         raise RunError("RESULTS.md has no headline table: make it again with `python -m skilltokens.report.results`")
-    return (
-        f"{what}\n\n" + "\n".join(table) + "\n\n"
-        "Square brackets hold 95 % intervals. [RESULTS.md](RESULTS.md) has every task, the comparisons in pairs, the "
-        "commands and the machine; [docs/metrics.md](docs/metrics.md) says what each figure means."
-    )
+    return f"{what}\n\n" + "\n".join(table)
 
 
 def _in_table(line: str) -> bool:
