@@ -72,6 +72,40 @@ def work(moment: Moment, folder: Path, settings: Settings) -> None:
 # ------------------------------------------------ what it writes
 
 
+def test_variants_are_evaluated_once_at_the_end_by_their_own_words(place: Path, settings: Settings):
+    wanted = dataclasses.replace(settings.evaluate, variants=("tests.toy:paraphrased",))
+    run = learn(dataclasses.replace(settings, evaluate=wanted), place / "variants", recipe="small")
+    found = run["variants"]
+    assert [(cell["suite"], cell["task"]) for cell in found] == [("toy-lan", i) for i in range(3)]
+    assert [cell["instruction"] for cell in found] == ["drive over to red", "drive over to blue", "park in between"]
+    asked = {e["wording"]: e["chosen"] for e in run["selection"]}
+    last = {cell["task"]: cell for cell in run["evaluations"]}
+    for cell in found:
+        assert cell["skill"] == asked[cell["instruction"]]
+        if cell["skill"] == cell["task"]:  # the same skill on the same states does the same
+            assert (cell["successes"], cell["steps"]) == (last[cell["task"]]["successes"], last[cell["task"]]["steps"])
+    assert read_run(place / "variants").finished
+
+
+def test_a_run_killed_among_its_variants_does_not_repeat_those_that_are_done(place: Path, settings: Settings):
+    wanted = dataclasses.replace(settings.evaluate, variants=("tests.toy:paraphrased",))
+    varied = dataclasses.replace(settings, evaluate=wanted)
+    whole = learn(varied, place / "variants-whole", recipe="small")
+    folder = place / "variants-cut"
+    shutil.copytree(place / "variants-whole", folder)
+    content = json.loads((folder / "run.json").read_text())
+    content |= {"finished": None, "variants": [{**whole["variants"][0], "steps": -1}]}
+    (folder / "run.json").write_text(json.dumps(content))
+    resumed = learn(varied, folder, recipe="small")
+    assert resumed["variants"] == [{**whole["variants"][0], "steps": -1}, *whole["variants"][1:]]
+
+
+def test_a_shorter_horizon_ends_episodes_sooner(place: Path, settings: Settings):
+    wanted = dataclasses.replace(settings.evaluate, horizon=3)
+    run = learn(dataclasses.replace(settings, evaluate=wanted), place / "horizon", recipe="small")
+    assert max(cell["steps"] / cell["episodes"] for cell in run["evaluations"]) <= 3
+
+
 def test_run_json_is_valid_and_complete(place: Path, settings: Settings, whole: dict[str, Any]):
     content = json.loads((place / "whole" / "run.json").read_text())
     assert content == whole

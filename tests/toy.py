@@ -13,7 +13,7 @@ Everything is pure NumPy, seeded, picklable and importable by spawned processes 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,3 +166,8 @@ class Still:
         memory[0] += 1
         value = self.value if memory[0] > self.after else 0.0
         return np.full((len(observation[STATE]), self.width), value, np.float32)
+
+
+def paraphrased() -> Toy:
+    """The same tasks, called by their held-out wordings; `tests.toy:paraphrased`."""
+    return Toy(tuple(replace(task, instruction=task.held_out[0], held_out=()) for task in TASKS), name="toy-lan")

@@ -244,7 +244,9 @@ class _Run:
         wanted, done = self.settings.evaluate, self.run.setdefault("variants", [])
         for name in wanted.variants:
             suite = load_suite(name)
-            left = [i for i in range(len(self.tasks)) if not any((name, i) == (c["suite"], c["task"]) for c in done)]
+            left = [
+                i for i in range(len(self.tasks)) if not any((suite.name, i) == (c["suite"], c["task"]) for c in done)
+            ]
             with Pool(suite, wanted.workers, self.report) as pool:
                 for index in left:
                     done.append(self._variant(suite, pool, index))
