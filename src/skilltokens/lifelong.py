@@ -244,9 +244,8 @@ class _Run:
         wanted, done = self.settings.evaluate, self.run.setdefault("variants", [])
         for name in wanted.variants:
             suite = load_suite(name)
-            left = [
-                i for i in range(len(self.tasks)) if not any((suite.name, i) == (c["suite"], c["task"]) for c in done)
-            ]
+            seen = {(cell["suite"], cell["task"]) for cell in done}
+            left = [index for index in range(len(self.tasks)) if (suite.name, index) not in seen]
             with Pool(suite, wanted.workers, self.report) as pool:
                 for index in left:
                     done.append(self._variant(suite, pool, index))
