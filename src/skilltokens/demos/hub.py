@@ -52,22 +52,22 @@ class Hub:
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
             raise SettingError(f"{endpoint!r} is no address of a Hub: it begins with https://")
         try:
-            import huggingface_hub as hub
+            from huggingface_hub import HfApi, constants, hf_hub_url
             from huggingface_hub.utils import build_hf_headers
         except ImportError as problem:
             raise DemonstrationError(
                 'downloading needs huggingface_hub: run `pip install "skilltokens[hub]"`'
             ) from problem
-        self.repository, self.endpoint = repository, (endpoint or hub.constants.ENDPOINT).rstrip("/")
+        self.repository, self.endpoint = repository, (endpoint or constants.ENDPOINT).rstrip("/")
         try:
-            found = hub.HfApi(endpoint=self.endpoint).dataset_info(
+            found = HfApi(endpoint=self.endpoint).dataset_info(
                 repository, revision=revision, files_metadata=True, timeout=PATIENCE
             )
         except Exception as problem:
             raise DemonstrationError(_unreachable(problem, repository, revision, self.endpoint)) from problem
         self.files = tuple(sorted(_remotes(repository, found.siblings or ()), key=lambda file: file.path))
         commit = found.sha or revision
-        self._url = lambda path: hub.hf_hub_url(
+        self._url = lambda path: hf_hub_url(
             repository, path, repo_type="dataset", revision=commit, endpoint=self.endpoint
         )
         self._headers = {name.lower(): text for name, text in build_hf_headers().items()}

@@ -8,6 +8,7 @@ the values of the attributes are those of libero_goal/open_the_middle_drawer_of_
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def record(environment: LiberoEnvironment, index: int, steps: int) -> Recording:
     random = np.random.default_rng(index)
     width = 1 + environment.model.nq + environment.model.nv
     observation = environment.reset("train", index)
-    xml: str = environment.domain.sim.model.get_xml()
+    xml = scene(environment)
     rows: dict[str, list[Array]] = {}
     seen: dict[str, list[Array]] = {}
     for number in range(steps):
@@ -70,6 +71,15 @@ def record(environment: LiberoEnvironment, index: int, steps: int) -> Recording:
     return Recording(
         {**arrays, "rewards": end, "dones": end}, xml, {name: np.stack(values) for name, values in seen.items()}
     )
+
+
+def scene(environment: LiberoEnvironment) -> str:
+    """The scene's XML as robosuite takes it from MuJoCo, which saves the scene compiled last."""
+    import mujoco
+
+    with tempfile.TemporaryDirectory() as folder:
+        mujoco.mj_saveLastXML(f"{folder}/model.xml", environment.model)  # pyright: ignore[reportAttributeAccessIssue]
+        return Path(folder, "model.xml").read_text()
 
 
 def sensed(environment: LiberoEnvironment) -> dict[str, Array]:

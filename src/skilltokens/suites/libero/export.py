@@ -11,9 +11,12 @@ Importing this module needs LIBERO. Source: LIBERO's scripts/create_dataset.py.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from skilltokens.demos.plans import IMAGES
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.human import SIMULATOR_STATE, fixture_names, fixture_poses
 from skilltokens.types import Array, DemonstrationError, SuiteError, Task
+
+mujoco: Any = importlib.import_module("mujoco")
 
 PICTURES = {IMAGES + "agentview": "agentview_rgb", IMAGES + "wrist": "eye_in_hand_rgb"}
 _ASSETS = {
@@ -42,8 +47,9 @@ class LiberoFile:
     pictures: Mapping[str, str] = PICTURES
 
     def __init__(self, suite: Libero, task: Task) -> None:
-        self._suite, self._task = suite, task
-        self._environment = suite.make(task)
+        # A suite that is seen through cameras has the episodes of one that is not, and that one need not be drawn.
+        self._suite, self._task = Libero(suite.name.removesuffix("-images")), task
+        self._environment = self._suite.make(task)
 
     def attributes(self, store: DemonstrationStore) -> Mapping[str, Any]:
         """Of `data`: the scene, the instruction and how LIBERO's programs make the environment again."""
@@ -129,16 +135,19 @@ class LiberoFile:
     def _xml(self, state: Array) -> str:
         """The scene, with the fixtures where `state`, which the simulator shows now, has them."""
         environment = self._environment
-        xml: str = environment.domain.sim.model.get_xml()
-        # MuJoCo writes the scene that it compiled last, whichever that is.
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder, "scene.xml")
+            # MuJoCo writes the scene that it compiled last, whichever that is.
+            mujoco.mj_saveLastXML(str(place), environment.model)
+            xml = place.read_text(encoding="utf-8")
         poses = fixture_poses("the simulator's scene", xml, fixture_names(environment))
         if not np.allclose(poses.ravel(), state[len(state) - poses.size :], atol=1e-4):
             raise SuiteError(
                 f"another scene was opened beside {self._suite.name} task {self._task.name!r}: export in a process "
                 "that does nothing else"
             )
-        for folder, name in _ASSETS.items():
-            xml = re.sub(rf'file="[^"]*?/{re.escape(folder)}', f'file="{name}', xml)
+        for assets, name in _ASSETS.items():
+            xml = re.sub(rf'file="[^"]*?/{re.escape(assets)}', f'file="{name}', xml)
         return xml
 
 

@@ -34,7 +34,7 @@ from skilltokens.demos.layout import (
     reading,
     text_of,
 )
-from skilltokens.demos.plans import plan, read_demo
+from skilltokens.demos.plans import IMAGES, Plan, plan, read_demo
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.types import Array, DemonstrationError, Episode, Feature, Progress, Report, Task, silent
@@ -60,8 +60,8 @@ def import_human(
 
     Args:
         task: the suite's task; None finds it by the file's name, its scene file or its instruction.
-        images: take the pictures too. They were taken after the action beside them, so each demonstration then
-            begins with its second action.
+        images: take the file's pictures too, unless the suite draws its own. They were taken after the action beside
+            them, so each demonstration then begins with its second action.
 
     Raises:
         DemonstrationError: the file cannot be read, lacks an array, shows another scene, or a demonstration breaks a
@@ -81,33 +81,46 @@ def import_human(
         with reading(path):
             names = demo_names(path, file, subset)
             data = member(path, file, "data")
-            # A plan without keys: what the suite observes comes from the simulator instead.
+            # A plan without keys: what the suite observes comes from the simulator instead, be it pictures.
+            images = images and not any(name.startswith(IMAGES) for name in suite.features)
             made = plan(path, data, names[0], {}, images)
             imported = {"file": path.name, "clip": clip, "images": images, "says": said(path, data), **made.said}
         environment = suite.make(task)
+        state = Feature(environment.state().shape, "float64")
+        try:
+            return write_store(
+                target,
+                _episodes(path, data, names, made, clip, environment, report),
+                task=task,
+                features={**made.features, **suite.features, SIMULATOR_STATE: state},
+                source=source or "human",
+                suite=suite.name,
+                versions=suite.versions(),
+                settings={"imported": imported},
+            )
+        finally:
+            environment.close()
 
-        def episodes() -> Iterator[Episode]:
-            for number, name in enumerate(names):
-                report(Progress("import", number, len(names), name))
-                with reading(path):
-                    demo = member(path, data, name)
-                    given = read_demo(path, demo, made, clip)
-                    states = _states(path, demo, environment, len(given) + made.late)
-                    fixtures = _fixtures(path, demo, environment)
-                seen = observations_of(environment, states, fixtures)
-                yield Episode({**given.features, **{key: rows[made.late :] for key, rows in seen.items()}})
 
-        width = environment.state().size
-        return write_store(
-            target,
-            episodes(),
-            task=task,
-            features={**made.features, **suite.features, SIMULATOR_STATE: Feature((width,), "float64")},
-            source=source or "human",
-            suite=suite.name,
-            versions=suite.versions(),
-            settings={"imported": imported},
-        )
+def _episodes(
+    path: Path,
+    data: h5py.Group,
+    names: Sequence[str],
+    made: Plan,
+    clip: bool,
+    environment: LiberoEnvironment,
+    report: Report,
+) -> Iterator[Episode]:
+    """The file's demonstrations, as the environment observes them."""
+    for number, name in enumerate(names):
+        report(Progress("import", number, len(names), name))
+        with reading(path):
+            demo = member(path, data, name)
+            given = read_demo(path, demo, made, clip)
+            states = _states(path, demo, environment, len(given) + made.late)
+            fixtures = _fixtures(path, demo, environment)
+        seen = observations_of(environment, states, fixtures)
+        yield Episode({**given.features, **{key: rows[made.late :] for key, rows in seen.items()}})
 
 
 def observations_of(
