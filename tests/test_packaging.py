@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 HEAVY = {"torch", "sentence_transformers", "transformers", "metaworld", "mujoco", "h5py", "gymnasium", "PIL", "jinja2"}
+HEAVY |= {"libero", "robosuite", "numba", "scipy", "cv2", "matplotlib"}
 """What costs seconds or needs an extra: imported only where it is used."""
 
 
@@ -33,7 +34,20 @@ def test_importing_the_package_loads_nothing_but_itself():
 
 
 @pytest.mark.parametrize(
-    "module", ["types", "settings", "files", "demos", "language", "suites", "methods", "metrics", "recipes", "cli"]
+    "module",
+    [
+        "types",
+        "settings",
+        "files",
+        "demos",
+        "language",
+        "suites",
+        "suites.libero",
+        "methods",
+        "metrics",
+        "recipes",
+        "cli",
+    ],
 )
 def test_reading_rooms_load_no_torch_and_no_simulator(module: str):
     assert not loaded_by(f"import skilltokens.{module}") & (HEAVY - {"h5py"})
