@@ -80,6 +80,8 @@ def script(scene: Scene, hand: Hand, predicate: list[str]) -> Callable[[], Motio
     if verb == "on" and "rack" in where:
         along = scene.axes(where)[:, 2]
         return partial(put, scene, hand, thing, lambda: scene.position(where) + 0.03 * along, (owner(scene, where),))
+    if verb == "on" and "plate" in thing:
+        return partial(push, scene, hand, thing, lambda: scene.position(where))
     if verb == "on":
         return partial(put, scene, hand, thing, lambda: scene.position(where))
     raise SuiteError(f"no script makes {predicate} true: demonstrations of this task have to come from elsewhere")
@@ -87,8 +89,8 @@ def script(scene: Scene, hand: Hand, predicate: list[str]) -> Callable[[], Motio
 
 def hold_of(scene: Scene, thing: str) -> Callable[[], Grasp]:
     """How a thing is best taken: plates and bowls by the rim, all else across its narrowest width."""
-    if "plate" in thing:  # its rim is low and slopes: 3 mm below the edge holds, 0 mm and 7 mm do not
-        return partial(on_rim, scene, thing, depth=0.003, inset=0.004)
+    if "plate" in thing:  # its rim is low and slopes, and slips out of the fingers where they take more or less of it
+        return partial(on_rim, scene, thing, depth=0.005, inset=0.008)
     if "bowl" in thing:
         return partial(on_rim, scene, thing)
     return partial(across_narrowest, scene, thing)
@@ -96,10 +98,18 @@ def hold_of(scene: Scene, thing: str) -> Callable[[], Grasp]:
 
 def put(scene: Scene, hand: Hand, thing: str, spot: Callable[[], Vector], skip: tuple[str, ...] = ()) -> Motion:
     """Pick a thing up and put it down on a spot."""
-    height, press = (0.03, 0.01) if "plate" in thing else (0.06, 0.0)
-    if not (yield from hand.pick(thing, hold_of(scene, thing), height, press)):
+    if not (yield from hand.pick(thing, hold_of(scene, thing))):
         return False
     return (yield from hand.place(thing, spot, skip))
+
+
+def push(scene: Scene, hand: Hand, dish: str, spot: Callable[[], Vector]) -> Motion:
+    """Take a dish by the rim and draw it over the table to a spot."""
+    for _ in range(4):
+        yield from hand.grasp(hold_of(scene, dish), (dish,), press=0.01)
+        if (yield from hand.drag(dish, spot, height=0.025)):
+            return True
+    return False
 
 
 def open_drawer(scene: Scene, hand: Hand, region: str) -> Motion:

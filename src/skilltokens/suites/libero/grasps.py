@@ -134,7 +134,7 @@ def _wrist(line: Vector) -> float:
 def _reach(scene: Scene, point: Vector) -> float:
     """The cost of a point near the end of the arm's reach, or too near to the base: the arm obeys badly there."""
     stretch = scene.stretch(point)
-    return 15 * max(0.0, stretch - 0.60) + 20 * max(0.0, 0.36 - stretch)
+    return 40 * max(0.0, stretch - 0.60) + 20 * max(0.0, 0.36 - stretch)
 
 
 def _best(scene: Scene, thing: str, found: list[tuple[float, Vector, Vector]], round: bool = False) -> Grasp:

@@ -128,21 +128,25 @@ class Hand:
         return True
 
     def lift(self, height: float, steps: int = 25) -> Motion:
-        """Straight up by `height` metres, gently: what is held slips where it is torn away."""
-        goal = self.scene.hand + height * UP
+        """Up by `height` metres, gently: what is held slips where it is torn away. Towards the base where it is far."""
+        here = self.scene.hand
+        out = here - self.scene.data.xpos[self.scene.model.body("robot0_link2").id]
+        out[2] = 0.0
+        goal = here + height * UP - max(0.0, self.scene.stretch(here) - 0.64) * out / np.linalg.norm(out)
         return (yield from self.move(lambda: goal, tolerance=0.02, steps=steps, speed=0.6))
 
     def clear_height(self, start: Vector, end: Vector, skip: tuple[str, ...] = (), width: float = 0.04) -> float:
-        """The height at which the finger tips pass over all that lies between two points, of a path `width` to a side.
+        """The height at which the finger tips pass over all that lies between two points, on a path `width` to a side.
 
-        The palm is wider than the fingers, and higher by 8 cm.
+        What the path only leads away from does not count. The palm is wider than the fingers, and 7 cm higher.
         """
         cloud = self.scene.cloud(skip, near=(start + end) / 2, radius=0.35 + float(np.linalg.norm(end - start)) / 2)
         line = (end - start)[:2]
         share = np.clip((cloud[:, :2] - start[:2]) @ line / max(float(line @ line), 1e-9), 0, 1)
         away = np.linalg.norm(cloud[:, :2] - start[:2] - share[:, None] * line, axis=1)
         heights = cloud[:, 2] - np.where(away < width, 0.0, np.where(away < 0.11, 0.07, np.inf))
-        return float(heights.max(initial=-1.0))
+        nearer = away < np.linalg.norm(cloud[:, :2] - start[:2], axis=1) - 0.01
+        return float(heights[nearer].max(initial=-1.0))
 
     # Picking and placing
 
@@ -203,6 +207,29 @@ class Hand:
             return False
         yield from self.set_fingers(OPEN, steps=8)
         return (yield from self.lift(rise))
+
+    def drag(self, thing: str, spot: Callable[[], Vector], height: float) -> Motion:
+        """Draws a dish, held by its rim and lifted on that side by `height`, over the table to `spot`, and lets go."""
+        scene = self.scene
+        level, axes = scene.hand[2] + height, hand_axes(scene, scene.turn[:, 0], DOWN)
+        held = scene.position(thing) - scene.hand
+
+        def goal() -> Vector:
+            way = spot() - scene.position(thing)
+            return np.array([*(scene.hand + way)[:2], level])
+
+        def left() -> float:
+            return float(np.linalg.norm((spot() - scene.position(thing))[:2]))
+
+        def lost() -> bool:
+            return bool(np.linalg.norm(scene.position(thing) - scene.hand - held) > 0.03)
+
+        yield from self.move(
+            goal, lambda: axes, tolerance=0.0, steps=80, speed=0.8, until=lambda: left() < 0.01 or lost()
+        )
+        yield from self.set_fingers(OPEN, steps=8)
+        yield from self.lift(0.06)
+        return left() < 0.02
 
     # Fixtures
 
