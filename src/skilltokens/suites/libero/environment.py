@@ -7,6 +7,7 @@ has them before it uses the scene.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Scene:
         """The scene of a task. One is kept in a process, the last."""
         if cls._made is None or cls._made[0] != (suite, task):
             cls._made = None  # freed before the next one is compiled: two would need twice the memory
+            gc.collect()  # robosuite's objects point to each other
             cls._made = ((suite, task), Scene(suite, task))
         return cls._made[1]
 

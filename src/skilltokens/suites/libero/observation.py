@@ -70,9 +70,10 @@ class Thing:
 
 def things(domain: Any, model: Any) -> tuple[Thing, ...]:
     """Everything on LIBERO's scene but table and floor, sorted by name."""
-    found = []
+    found, problem = [], domain.parsed_problem
+    kinds = {name: kind for part in ("objects", "fixtures") for kind, names in problem[part].items() for name in names}
     for name, thing in {**domain.objects_dict, **domain.fixtures_dict}.items():
-        label = thing.category_name.replace("_", " ")
+        label = kinds[name].replace("_", " ")
         found.append(Thing(label, domain.obj_body_id[name]))
         if name not in domain.fixtures_dict:
             continue
