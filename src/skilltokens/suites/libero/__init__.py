@@ -28,7 +28,7 @@ VARIANTS = {
 }
 """LIBERO-PRO's variants, made to be evaluated on, not learned."""
 
-EXPERTS = "1"
+EXPERTS = "2"
 """Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
 
 

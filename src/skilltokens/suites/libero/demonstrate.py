@@ -15,8 +15,6 @@ LIMIT, LONG_LIMIT = 400, 600
 """Steps within which the expert must succeed, and those for the long tasks."""
 SIMULATOR_STATE = "simulator.state"
 """The feature that pictures are drawn from later: `LiberoEnvironment.state` before the action, in float64."""
-EXPERTS = "2"
-"""Version of the experts: raised whenever demonstrations with the same settings become others."""
 
 
 def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode | None:
@@ -29,7 +27,6 @@ def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode
     """
     generator = np.random.default_rng([episode_seed(environment.suite, environment.task, "train", index), 1])
     limit = LONG_LIMIT if environment.suite.startswith("libero-10") else LIMIT
-    _origin(environment)
     observation = environment.reset("train", index)
     actor = expert(environment, noise)
     steps: dict[str, list[np.ndarray]] = {}
@@ -50,16 +47,3 @@ def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode
     if left is None:
         return None
     return Episode({name: np.stack(values) for name, values in steps.items()})
-
-
-def _origin(environment: LiberoEnvironment) -> None:
-    """Puts the fixtures where the compiled model has them.
-
-    LIBERO's sampler adds a fixture's new position to where its regions are now, to place things on it: from the second
-    reset on they would hang in the air at twice the distance.
-    """
-    environment.activate()
-    for name in environment.domain.fixtures_dict:
-        body = environment.domain.obj_body_id[name]
-        environment.model.body_pos[body] = 0.0
-        environment.model.body_quat[body] = (1.0, 0.0, 0.0, 0.0)

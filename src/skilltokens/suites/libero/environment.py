@@ -128,6 +128,9 @@ class LiberoEnvironment:
         """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
         scene, data = self._scene, self.data
         self.activate()
+        # LIBERO's samplers add a fixture's new place to where its regions are now: they must be where they were
+        # compiled, at the origin, or things that stand on a fixture would begin in the air from the second reset on.
+        self.model.body_pos[scene.fixtures], self.model.body_quat[scene.fixtures] = 0.0, (1.0, 0.0, 0.0, 0.0)
         with _seeded(episode_seed(self.suite, self.task, split, index)):
             scene.wrapper.reset()  # draws the fixtures' poses and the objects'
             arm = POSTURE * np.random.standard_normal(len(scene.controller.joints))  # noqa: NPY002
