@@ -63,7 +63,8 @@ def _libero(method: str, suite: str, horizon: int = 300) -> RunSettings[Any]:
         method=method_settings(method)(),
         suite=suite,
         policy=PolicySettings(),
-        # Noise on what is seen makes a policy steer by offsets, which are large in it, and not by where things usually are.
+        # Noise on what is seen makes a policy steer by offsets, which stand out of it, and not by where things usually
+        # are.
         train=TrainSettings(iterations=1500, first_iterations=1500, observation_noise=0.2),
         evaluate=EvaluateSettings(horizon=horizon, variants=(f"{suite}-lan",)),
         demonstrations=DemonstrationSettings(),
