@@ -53,8 +53,11 @@ class Camera(Simulators):
             self._filmed = self._moment
 
 
-def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], success: bool, fps: int) -> None:
+def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], success: bool, fps: int, limit: int = LIMIT) -> None:
     """Writes frames (height, width, 3) atomically; the last one is held, framed in green after success, else in red.
+
+    Args:
+        limit: bytes that the film should stay below; it is made smaller and poorer until it does.
 
     Raises:
         SkilltokensError: the file cannot be written.
@@ -62,7 +65,7 @@ def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], success: bool, f
     content = b""
     for side, quality, stride in _LADDER:
         content = _encoded(frames, success, fps, side, quality, stride)
-        if len(content) < LIMIT:
+        if len(content) < limit:
             break
     write_bytes(Path(path), content)
 

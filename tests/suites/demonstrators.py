@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from tests.toy import Toy
 
+from skilltokens.demos import DemonstrationStore
 from skilltokens.types import Episode, Task
 
 
@@ -47,6 +49,26 @@ class Broken(Toy):
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         yield from super().demonstrate(task, 1, seed, noise)
         raise FileNotFoundError("mesh.obj")
+
+
+@dataclass
+class Drawn(Toy):
+    """Its demonstrations are drawn from the toy's. A file in `folder` counts each; `victim` dies at its second one."""
+
+    name: str = "drawn"
+    folder: str = ""
+    victim: str = ""
+    version: str = "1"
+    states: Toy = field(default_factory=Toy)
+
+    def versions(self) -> dict[str, str]:
+        return {"toy": "1", "drawing": self.version}
+
+    def draw(self, task: Task, store: DemonstrationStore, index: int) -> Episode:
+        if task.name == self.victim and index == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        Path(self.folder, f"{task.name}.{index}.{time.monotonic_ns()}").touch()
+        return Episode({name: -np.asarray(values) for name, values in store.episode(index).features.items()})
 
 
 @dataclass

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from skilltokens.children import child_conditions
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.memory import fitting
 from skilltokens.settings import DemonstrationSettings
+from skilltokens.suites.drawing import DRAWN_FROM, drawn, parts_of, states_of
 from skilltokens.types import (
     SIMULATOR,
     DemonstrationError,
@@ -59,6 +61,10 @@ def demonstrations(
     returns is taken as it is. Otherwise a store in the folder is used if it was made with the same settings and
     versions, or if its source is not a script; what is missing is made by `suite.demonstrate`.
 
+    A suite whose observations take long to compute (pictures) may name another one with the same episodes as its
+    attribute `states`. Then the demonstrations of that one are made first, and `suite.draw(task, store, index)` says
+    what its own observations are in each of them.
+
     Args:
         report: told of every episode; `done` and `total` count the episodes of all tasks that are missing.
         workers: processes; as many as there are cores and missing tasks where left out, 0 for this process. Where
@@ -75,6 +81,9 @@ def demonstrations(
     found = {task: own(task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
     missing = [task for task, store in found.items() if store is None]
     if missing:
+        states = states_of(suite)
+        if states is not None:
+            demonstrations(states, missing, settings, report, workers)
         if workers is None:
             workers = min(len(missing), os.cpu_count() or 1)
         workers = fitting(workers, suite, report)
@@ -101,45 +110,56 @@ def make(
         DemonstrationError: the suite's episodes break a rule of the store, or the folder cannot be written.
         SuiteError: the simulator is missing or failed, or it gave too few episodes.
     """
-    episodes = _episodes(suite, task, settings, told)
+    path, states = place(suite, task, settings), states_of(suite)
+    source, recipe, count, parts = SCRIPTED, _recipe(settings), settings.episodes, None
+    if states is None:
+        made = suite.demonstrate(task, settings.episodes, settings.seed, settings.noise)
+    else:
+        store = DemonstrationStore.open(place(states, task, settings))
+        source, recipe, count = store.source, {**store.settings, DRAWN_FROM: store.digest}, store.episodes
+        parts = parts_of(path, suite, store)
+        made = drawn(suite, task, store, parts)
+    episodes = _counted(suite, task, made, count, told)
     first = next(episodes)
     private = {
         name: Feature(array.shape[1:], str(array.dtype))
         for name, array in first.features.items()
         if name.startswith(SIMULATOR)
     }
-    return write_store(
-        place(suite, task, settings),
+    written = write_store(
+        path,
         itertools.chain([first], episodes),
         task=task,
         features={**suite.features, **private},
-        source=SCRIPTED,
+        source=source,
         suite=suite.name,
         versions=suite.versions(),
-        settings=_recipe(settings),
+        settings=recipe,
     )
+    if parts is not None:
+        shutil.rmtree(parts, ignore_errors=True)
+    return written
 
 
-def _episodes(
-    suite: Suite, task: Task, settings: DemonstrationSettings, told: Callable[[int], None]
+def _counted(
+    suite: Suite, task: Task, episodes: Iterator[Episode], needed: int, told: Callable[[int], None]
 ) -> Iterator[Episode]:
+    """The episodes, as many as are needed; an error of the simulator's own must not be taken for one of writing."""
     done = 0
     try:
-        for episode in suite.demonstrate(task, settings.episodes, settings.seed, settings.noise):
+        for episode in episodes:
             yield episode
             done += 1
             told(done)
     except (SkilltokensError, _Abandoned):
         raise
-    except Exception as problem:  # a simulator's own error; it must not be taken for one of writing
+    except Exception as problem:
         raise SuiteError(
             f"{suite.name} task {task.name!r}: the simulator failed after {done} demonstrations "
             f"({type(problem).__name__}: {problem})"
         ) from problem
-    if done != settings.episodes:
-        raise SuiteError(
-            f"suite {suite.name!r} gave {done} demonstrations of {task.name!r} where {settings.episodes} are needed"
-        )
+    if done != needed:
+        raise SuiteError(f"suite {suite.name!r} gave {done} demonstrations of {task.name!r} where {needed} are needed")
 
 
 def _recipe(settings: DemonstrationSettings) -> dict[str, Any]:
@@ -170,6 +190,10 @@ def _existing(suite: Suite, task: Task, settings: DemonstrationSettings) -> Demo
         wanted["instruction"] = (store.task.instruction, task.instruction)
         wanted |= {name: (store.settings.get(name), value) for name, value in _recipe(settings).items()}
         wanted["versions"] = (store.versions, suite.versions())
+    states = states_of(suite)
+    if states is not None and DRAWN_FROM in store.settings and place(states, task, settings).exists():
+        needed = DemonstrationStore.open(place(states, task, settings)).digest
+        wanted[DRAWN_FROM] = (store.settings.get(DRAWN_FROM), needed)
     for name, (there, needed) in wanted.items():
         if there != needed:
             raise DemonstrationError(

@@ -111,9 +111,10 @@ class MetaWorldEnvironment:
         """The scene now, (160, 160, 3). Raises SuiteError where this machine cannot render."""
         if self._pictures is None:
             self._simulator.model.camera(_CAMERA).fovy = _FIELD  # degrees; the upper half would be empty wall
-            self._pictures = Pictures(self._simulator.model, _CAMERA, _PICTURE, _PICTURE)
+            self._pictures = Pictures(self._simulator.model, _PICTURE, _PICTURE)
         # corner2 hangs upside down: half a turn, since a flip alone would show a mirror image.
-        return np.ascontiguousarray(self._pictures.take(self._simulator.data)[::-1, ::-1])
+        picture = self._pictures.take(self._simulator.data, _CAMERA, _PICTURE, _PICTURE)
+        return np.ascontiguousarray(picture[::-1, ::-1])
 
     def close(self) -> None:
         """Frees the renderer; the environment itself is freed with the object."""

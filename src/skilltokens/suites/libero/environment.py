@@ -22,9 +22,9 @@ from skilltokens.suites.libero.quiet import import_libero
 import_libero()
 
 from skilltokens.suites.libero.control import Controller, Grip  # noqa: E402  (after import_libero: it prepares MuJoCo)
+from skilltokens.suites.libero.images import Cameras  # noqa: E402
 from skilltokens.suites.libero.observation import Eyes, things  # noqa: E402
 from skilltokens.suites.libero.states import published_row, read_states  # noqa: E402
-from skilltokens.suites.rendering import Pictures  # noqa: E402
 from skilltokens.suites.seeding import episode_seed  # noqa: E402
 from skilltokens.types import Array, Observation, Split, SuiteError  # noqa: E402
 
@@ -36,7 +36,6 @@ SETTLE = 5
 """Steps without an action before an episode begins, as in LIBERO's own evaluation."""
 POSTURE = 0.02
 """Standard deviation of the arm's first joint angles (rad), robosuite's default and that of the published states."""
-_PICTURE, _CAMERA = 192, "agentview"
 
 
 class Scene:
@@ -47,6 +46,7 @@ class Scene:
         model: the compiled model; the poses of its fixtures are those of the environment that is active.
         fixtures: bodies whose poses are drawn for each episode.
         states: the published initial states (states, 1 + nq + nv).
+        eyes, cameras: what a policy sees of it.
     """
 
     _made: tuple[tuple[str, str], Scene] | None = None
@@ -55,6 +55,8 @@ class Scene:
     def of(cls, suite: str, task: str) -> Scene:
         """The scene of a task. One is kept in a process, the last."""
         if cls._made is None or cls._made[0] != (suite, task):
+            if cls._made is not None:
+                cls._made[1].cameras.close()
             cls._made = None  # freed before the next one is compiled: two would need twice the memory
             gc.collect()  # robosuite's objects point to each other
             cls._made = ((suite, task), Scene(suite, task))
@@ -82,6 +84,7 @@ class Scene:
         base = self.model.body(robot.robot_model.root_body).id
         fingers = list(robot._ref_gripper_joint_pos_indexes)
         self.eyes = Eyes(things(self.domain, self.model), self.model, self.controller.site, base, fingers)
+        self.cameras = Cameras(self.domain, self.model)
         path = Path(paths["init_states"], folder, f"{task}.pruned_init.npz")
         self.states = read_states(path, 1 + self.model.nq + self.model.nv)
         self.user: object = None
@@ -98,13 +101,16 @@ class LiberoEnvironment:
 
     horizon = HORIZON
 
-    def __init__(self, suite: str, task: str) -> None:
+    def __init__(self, suite: str, task: str, images: bool = False) -> None:
         """`suite` and `task` are names such as "libero-goal" and "turn_on_the_stove".
+
+        Args:
+            images: observations are pictures (images.py) instead of poses (observation.py).
 
         Raises:
             SuiteError: LIBERO is not installed or damaged.
         """
-        self.suite, self.task = suite, task
+        self.suite, self.task, self._images = suite, task, images
         self._scene = Scene.of(suite, task)
         self.model, self.domain = self._scene.model, self._scene.domain
         self.goal: list[list[str]] = self.domain.parsed_problem["goal_state"]
@@ -112,7 +118,6 @@ class LiberoEnvironment:
         self._fixtures = np.zeros((len(self._scene.fixtures), 7))
         self._grip: Grip | None = None
         self._order = np.arange(len(self._scene.eyes.things))
-        self._pictures: Pictures | None = None
         self._steps = self.horizon
 
     def activate(self) -> None:
@@ -147,7 +152,7 @@ class LiberoEnvironment:
         mujoco.mj_kinematics(self.model, data)
         self._order = scene.eyes.order(data)
         self._steps = 0
-        return scene.eyes.look(data, self._order)
+        return self._look()
 
     def _place(self, state: NDArray[np.float64]) -> None:
         """Puts (time, qpos, qvel) into data that remembers nothing else: no controls, no solver's last answer."""
@@ -179,7 +184,7 @@ class LiberoEnvironment:
         # policy sees are those that it ended with.
         success = bool(self.domain._check_success())
         mujoco.mj_kinematics(self.model, self.data)
-        return self._scene.eyes.look(self.data, self._order), success
+        return self._look(), success
 
     def state(self) -> NDArray[np.float64]:
         """All that a picture depends on: (time, qpos, qvel, and position and quaternion of each fixture)."""
@@ -203,26 +208,27 @@ class LiberoEnvironment:
         self.activate()
         self._place(np.asarray(state[:width], np.float64))
         self._grip, self._steps = None, self.horizon
-        return self._scene.eyes.look(self.data, self._order)
+        return self._look()
 
     def begin(self) -> None:
         """Takes the present state for the start of an episode: the order of the entries is made anew."""
         self._order = self._scene.eyes.order(self.data)
 
+    def _look(self) -> Observation:
+        """The observation of the poses that `data` has now."""
+        scene = self._scene
+        if self._images:
+            return {**scene.eyes.arm(self.data), **scene.cameras.look(self.data)}
+        return scene.eyes.look(self.data, self._order)
+
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (192, 192, 3). Raises SuiteError where this machine cannot render."""
         self.activate()
-        if self._pictures is None:
-            self._pictures = Pictures(self.model, _CAMERA, _PICTURE, _PICTURE)
-        self.domain._post_process()  # a stove that is on glows
-        mujoco.mj_forward(self.model, self.data)
-        return np.ascontiguousarray(self._pictures.take(self.data))
+        mujoco.mj_kinematics(self.model, self.data)
+        return self._scene.cameras.film(self.data)
 
     def close(self) -> None:
-        """Frees the renderer; the scene stays for the next environment of this task in this process."""
-        if self._pictures is not None:
-            self._pictures.close()
-            self._pictures = None
+        """The scene and its renderer stay for the next environment of this task in this process."""
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class LiberoFile:
 
         domain = self._environment.domain
         name, problem = type(domain).__name__, domain.parsed_problem["problem_name"]
-        file = f"libero/libero/bddl_files/{self._suite.name.replace('-', '_')}/{self._task.name}.bddl"
+        file = f"libero/libero/bddl_files/{self._environment.suite.replace('-', '_')}/{self._task.name}.bddl"
         kwargs = {
             "robots": ["Panda"],
             "controller_configs": load_controller_config(default_controller="OSC_POSE"),

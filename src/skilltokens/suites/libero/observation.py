@@ -127,11 +127,15 @@ class Eyes:
         keys = [(thing.name, *place[row, :2]) for row, thing in enumerate(self.things)]
         return np.array(sorted(range(len(keys)), key=keys.__getitem__))
 
-    def look(self, data: Any, order: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """The observation of `data`, whose poses must be up to date (mj_kinematics)."""
-        hand = data.site_xpos[self.site]
-        turn = data.site_xmat[self.site].reshape(3, 3)
+    def arm(self, data: Any) -> dict[str, NDArray[np.float32]]:
+        """`observation.state` of `data`, whose poses must be up to date (mj_kinematics)."""
+        hand, turn = data.site_xpos[self.site], data.site_xmat[self.site].reshape(3, 3)
         state = np.concatenate([hand - self.origin, turn[:, 0], turn[:, 1], data.qpos[self.fingers]])
+        return {STATE: state.astype(np.float32)}
+
+    def look(self, data: Any, order: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """The whole observation of `data`, whose poses must be up to date (mj_kinematics)."""
+        hand = data.site_xpos[self.site]
         entries = self._fixed.copy()
         n = len(order)
         bodies = self._bodies[order]
@@ -143,4 +147,4 @@ class Eyes:
         share = np.zeros(n)
         share[self._parts] = (data.qpos[self._address] - self._low) / self._range
         entries[:n, 13] = share[order]
-        return {STATE: state.astype(np.float32), ENVIRONMENT_STATE: entries}
+        return {**self.arm(data), ENVIRONMENT_STATE: entries}
