@@ -35,7 +35,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
     """
     path = Path(folder) / "run.json"
     config = json.loads(json.dumps(dataclasses.asdict(settings)))
-    name = method_of(settings.method)
+    name, suite = method_of(settings.method), load_suite(settings.suite)
     if path.exists():
         run = read_json(path, SCHEMA, RunError)
         _check_parts(path, run)
@@ -54,7 +54,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
         "method": name,
         "suite": settings.suite,
         "protocol": "A",
-        "observations": "state",
+        "observations": "images" if any(len(f.shape) == 3 for f in suite.features.values()) else "state",
         "seed": settings.seed,
         "tasks": [{"name": task.name, "instruction": task.instruction} for task in tasks],
         "demonstrations": {},
@@ -65,7 +65,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
         "gradients": [],
         "reuse": [],
         "config": config,
-        "versions": versions() | load_suite(settings.suite).versions(),
+        "versions": versions() | suite.versions(),
         "commit": commit(),
         "started": now(),
         "finished": None,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from skilltokens.demos.windows import Batch, Windows
 from skilltokens.methods.base import Lesson, Training
+from skilltokens.model.images import precomputed
 from skilltokens.model.pattention import GrownPattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -71,7 +72,7 @@ def fit(
     Raises:
         SkilltokensError: the loss is not finite.
     """
-    sources = [Source(lesson, settings) for lesson in training.lessons]
+    sources = [Source(lesson, settings, training.policy) for lesson in training.lessons]
     optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
     peaks = [group["lr"] for group in optimizer.param_groups]
     rng = np.random.default_rng([seed, 7])
@@ -152,10 +153,13 @@ class Average:
 
 
 class Source:
-    """Batches of one lesson, as tensors."""
+    """Batches of one lesson. Of pictures, what a policy's frozen trunks make of them, computed once."""
 
-    def __init__(self, lesson: Lesson, settings: TrainSettings) -> None:
-        self.windows = Windows(lesson.stores, settings.window)
+    def __init__(self, lesson: Lesson, settings: TrainSettings, policy: Policy | None = None) -> None:
+        encoders = (
+            {path.replace("/", "."): each for path, each in policy.encoders.items()} if policy is not None else {}
+        )
+        self.windows = Windows(lesson.stores, settings.window, precomputed(encoders, lesson.stores, settings.device))
         self.embeddings, self.settings = lesson.embeddings, settings
 
     def draw(self, rng: np.random.Generator) -> tuple[Batch, np.ndarray]:
@@ -178,6 +182,7 @@ def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings
                 name: torch.from_numpy(rng.standard_normal(value.shape, dtype=np.float32)).to(device)
                 * settings.observation_noise
                 for name, value in seen.items()
+                if training.policy.shape.kinds.get(name) != "image"
             }
         action = torch.from_numpy(batch.features[ACTION]).to(device)
         with _precision(settings):

@@ -83,7 +83,7 @@ def test_a_shape_that_was_stored_before_sets_were_known_is_of_vectors():
 
 def test_shapes_that_no_encoder_reads_are_refused():
     with pytest.raises(SettingError, match=r"\(slots, n\) for a set"):
-        kind_of("observation.cube", (2, 3, 4, 5))
+        kind_of("observation.cube", Feature((2, 3, 4, 5)))
 
 
 def test_a_width_that_the_heads_do_not_divide_is_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +34,16 @@ class Windows:
     likely, then each of its steps is. Steps before the episode's start repeat its first step and are masked.
     """
 
-    def __init__(self, stores: Sequence[DemonstrationStore], window: int) -> None:
+    def __init__(
+        self,
+        stores: Sequence[DemonstrationStore],
+        window: int,
+        instead: Mapping[str, Sequence[Array]] | None = None,
+    ) -> None:
         """
+        Args:
+            instead: arrays (steps, ...) to take for a feature, one for each store, in place of its own.
+
         Raises:
             DemonstrationError: no store, or stores with different features.
             SettingError: `window` is less than 1.
@@ -47,6 +55,10 @@ class Windows:
         self.stores = tuple(stores)
         # Plain arrays over the same mapped memory: indexing np.memmap costs an extra view each time.
         self._arrays = [{name: np.asarray(store[name]) for name in self.features} for store in stores]
+        for name, arrays in (instead or {}).items():
+            self.features[name] = Feature(arrays[0].shape[1:], str(arrays[0].dtype))
+            for own, array in zip(self._arrays, arrays, strict=True):
+                own[name] = array
         self._steps = np.array([store.steps for store in stores], dtype=np.int64)
         # All stores' steps get one common numbering, so one sorted search finds the episodes of a whole batch.
         self._base = np.concatenate([[0], np.cumsum(self._steps)[:-1]]).astype(np.int64)

@@ -39,6 +39,8 @@ class PolicyActor:
         self.policy = copy.deepcopy(policy.fused()).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.asarray(embedding, np.float32), device=device)
+        kinds = policy.shape.kinds
+        self.dtypes = {n: np.uint8 if kinds.get(n) == "image" else np.float32 for n in policy.shape.scales}
         self.biases = self._biases()
 
     def _biases(self) -> list[Tensor]:
@@ -73,7 +75,7 @@ class PolicyActor:
         """Actions (batch, A), clipped to [-1, 1], for raw observations (batch, *shape) a feature."""
         policy, n = self.policy, self.policy.per_step
         found = {
-            name: torch.from_numpy(np.array(observation[name], np.float32)).to(self.device)[:, None]
+            name: torch.from_numpy(np.array(observation[name], self.dtypes[name])).to(self.device)[:, None]
             for name in policy.shape.scales
         }
         x = policy.tokens(found, memory.instruction)[:, 0]

@@ -1,7 +1,8 @@
 """From observations and an instruction to tokens, one for each observation feature and time step.
 
 The shape of a feature decides how it is read: (n,) is a vector, (slots, n) a set of things, (height, width, 3) a
-picture. Every encoder is called with the raw feature, the instruction's token and noise for the scaled feature.
+picture. Every encoder is called with the raw feature, the instruction's token and noise for the scaled feature. Where
+a skill may not have all of an encoder of its own, the encoder's attribute `own` names the parts that it may have.
 """
 
 from __future__ import annotations
@@ -13,28 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skilltokens.model.images import ImageEncoder
+from skilltokens.model.scaled import Scaled
 from skilltokens.model.tpst import make_linear
-from skilltokens.types import Scale, SettingError
-
-LIMIT = 8.0
-"""Scaled observations are clipped to this many units, so that one stray reading cannot swamp a policy."""
-
-
-class Scaled(nn.Module):
-    """Knows the constants of the workspace that a feature is scaled by."""
-
-    center: Tensor
-    unit: Tensor
-
-    def __init__(self, scale: Scale) -> None:
-        super().__init__()
-        self.register_buffer("center", torch.tensor(scale.center, dtype=torch.float32))
-        self.register_buffer("unit", torch.tensor(scale.unit, dtype=torch.float32))
-
-    def scaled(self, x: Tensor, noise: Tensor | None) -> Tensor:
-        """(x - center) / unit, clipped, plus noise."""
-        x = ((x - self.center) / self.unit).clamp(-LIMIT, LIMIT)
-        return x if noise is None else x + noise
+from skilltokens.types import Feature, Scale, SettingError
 
 
 class VectorEncoder(Scaled):
@@ -98,16 +81,22 @@ class InstructionEncoder(nn.Module):
 ENCODERS: dict[str, Callable[[Scale, int, torch.Generator | None], nn.Module]] = {
     "vector": VectorEncoder,
     "set": SetEncoder,
+    "image": ImageEncoder,
 }
 """Kind of feature -> its encoder, made of (scale, width, generator)."""
 
 
-def kind_of(name: str, shape: tuple[int, ...]) -> str:
-    """How a feature of this shape is read.
+def kind_of(name: str, feature: Feature) -> str:
+    """How a feature is read.
 
     Raises:
-        SettingError: no encoder reads such a shape.
+        SettingError: no encoder reads such a feature.
     """
-    if len(shape) in (1, 2):
-        return ("vector", "set")[len(shape) - 1]
-    raise SettingError(f"feature {name!r} of shape {shape} cannot be read: use (n,) for a vector, (slots, n) for a set")
+    if len(feature.shape) in (1, 2):
+        return ("vector", "set")[len(feature.shape) - 1]
+    if len(feature.shape) == 3 and feature.dtype == "uint8" and min(feature.shape[:2]) >= 32:
+        return "image"
+    raise SettingError(
+        f"feature {name!r} of shape {feature.shape} and dtype {feature.dtype} cannot be read: use (n,) for a vector, "
+        "(slots, n) for a set, (height, width, colours) in uint8 for a picture of at least 32 x 32"
+    )

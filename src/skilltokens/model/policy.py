@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from skilltokens.model.encoders import ENCODERS, InstructionEncoder, kind_of
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
+from skilltokens.model.images import pixels
 from skilltokens.model.pattention import GrownPattention
 from skilltokens.model.tpst import TPSTLayer, norm
 from skilltokens.settings import PolicySettings
@@ -34,18 +35,21 @@ class Shape:
     actions: int
     language: int
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """How features are read that are no vectors: "set"."""
+    """How features are read that are no vectors: "set" or "image"."""
 
     @classmethod
     def of(cls, features: Mapping[str, Feature], scales: Mapping[str, Scale], language: int) -> Shape:
         """The shape for a suite's or a store's features; the robot's own state comes last."""
         names = sorted(name for name in features if name != ACTION)
+        kinds = {name: kind_of(name, features[name]) for name in names}
+        known = {name: pixels(features[name].shape[2]) for name, kind in kinds.items() if kind == "image"} | dict(
+            scales
+        )
         for name in names:
-            if name not in scales:
+            if name not in known:
                 raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
-        kinds = {name: kind_of(name, features[name].shape) for name in names}
         special = {name: kind for name, kind in kinds.items() if kind != "vector"}
-        return cls({name: scales[name] for name in names}, features[ACTION].shape[0], language, special)
+        return cls({name: known[name] for name in names}, features[ACTION].shape[0], language, special)
 
     def asdict(self) -> dict[str, Any]:
         """As JSON has it; read back by `fromdict`."""
@@ -103,11 +107,11 @@ class Policy(nn.Module):
         self, observation: Mapping[str, Tensor], instruction: Tensor, noise: Mapping[str, Tensor] | None = None
     ) -> Tensor:
         """Tokens (B, T, per_step, width) of raw observations (B, T, *shape) a feature, seen with the instruction's
-        token (B, 1, width) in mind; noise is added to scaled ones."""
+        token (B, 1, width) in mind; noise is added to scaled ones, where there is any."""
         found = []
         for path, encoder in self.encoders.items():
             name = path.replace("/", ".")
-            found.append(encoder(observation[name], instruction, None if noise is None else noise[name]))
+            found.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
         stacked = torch.stack(found, 2)
         return stacked.sum(2, keepdim=True) if self.settings.step == "joint" else stacked
 

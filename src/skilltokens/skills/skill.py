@@ -95,8 +95,12 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
 
 
 def own_modules(base: Policy) -> list[str]:
-    """Modules outside the transformer that a skill may have of its own."""
-    return ["head", *(f"encoders.{name}" for name in base.encoders)]
+    """Modules outside the transformer that a skill may have of its own: of an encoder what it says, or all of it."""
+    own = ["head"]
+    for name, encoder in base.encoders.items():
+        parts: Sequence[str] = getattr(encoder, "own", ())
+        own += [f"encoders.{name}.{part}" for part in parts] or [f"encoders.{name}"]
+    return own
 
 
 def trained(policy: Policy, skill: Skill) -> dict[str, torch.nn.Parameter]:

@@ -1,0 +1,75 @@
+"""The toy robot seen from above: a picture instead of the markers' places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tests.small import ENCODER, LANGUAGE
+from tests.toy import TASKS, Table, Toy
+
+from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.lifelong import lessons_of
+from skilltokens.methods.base import Lesson, generator
+from skilltokens.model.policy import Policy, Shape
+from skilltokens.settings import PolicySettings
+from skilltokens.types import ACTION, STATE, Feature, Observation, Scale, Task
+
+TOP = "observation.images.top"
+SIZE = 40
+
+
+@dataclass
+class Pictured(Toy):
+    """The suite."""
+
+    name: str = "pictured"
+    features: Mapping[str, Feature] = field(
+        default_factory=lambda: {STATE: Feature((2,)), TOP: Feature((SIZE, SIZE, 3), "uint8"), ACTION: Feature((2,))}
+    )
+    scales: Mapping[str, Scale] = field(default_factory=lambda: {STATE: Scale((0.0,) * 2, (0.5,) * 2)})
+
+    def make(self, task: Task) -> Table:
+        return SeenFromAbove(task, self.horizon)
+
+
+class SeenFromAbove(Table):
+    """The table, observed by a camera above it."""
+
+    def _observation(self) -> Observation:
+        return {STATE: self.place.astype(np.float32), TOP: self.picture()}
+
+    def picture(self) -> np.ndarray:
+        picture = np.full((SIZE, SIZE, 3), 235, np.uint8)
+        for place, colour in ((self.red, (200, 40, 40)), (self.blue, (40, 60, 200)), (self.place, (20, 20, 20))):
+            x, y = np.round((place + 1) / 2 * (SIZE - 1)).astype(int)
+            picture[max(y - 3, 0) : y + 4, max(x - 3, 0) : x + 4] = colour
+        return picture
+
+
+def pictured_stores(folder: Path, tasks: Sequence[Task] = TASKS[:3], episodes: int = 3) -> list[DemonstrationStore]:
+    suite = Pictured()
+    return [
+        write_store(
+            folder / task.name,
+            suite.demonstrate(task, episodes, 0, 0.1),
+            task=task,
+            features=suite.features,
+            source="scripted",
+            suite=suite.name,
+            versions=suite.versions(),
+        )
+        for task in tasks
+    ]
+
+
+def pictured_policy(seed: int = 0) -> Policy:
+    suite = Pictured()
+    settings = PolicySettings(width=64, layers=1, history=4)
+    return Policy(Shape.of(suite.features, suite.scales, LANGUAGE), settings, generator(seed, 0))
+
+
+def pictured_lessons(stores: Sequence[DemonstrationStore]) -> list[Lesson]:
+    return lessons_of([store.task for store in stores], stores, ENCODER, joint=False)
