@@ -1,10 +1,13 @@
-"""What a child process must find before its first import."""
+"""What a child process must find before its first import, and when it must go."""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
@@ -31,3 +34,20 @@ def child_conditions() -> Iterator[None]:
             else:
                 os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def leave_with_parent(patience: float) -> None:
+    """Ends this process `patience` seconds after its parent has ended, whatever it is doing then.
+
+    A closed line tells a child the same, but only when it next uses it: an expert that fails and fails has nothing to
+    send for minutes. The patience is for a child that tidies up by itself.
+    """
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            time.sleep(patience)
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

@@ -27,6 +27,19 @@ class Slow(Toy):
 
 
 @dataclass
+class Failing(Toy):
+    """An expert that never succeeds. Its process writes its number into `folder` and tries for ever."""
+
+    folder: str = ""
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        Path(self.folder, f"{os.getpid()}.pid").touch()
+        while True:
+            time.sleep(0.05)
+        yield from super().demonstrate(task, episodes, seed, noise)
+
+
+@dataclass
 class Dying(Toy):
     """The process that makes `victim` is killed after its first episode, as long as there are lives in the folder."""
 

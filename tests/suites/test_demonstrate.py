@@ -219,6 +219,32 @@ if __name__ == "__main__":
     assert len(demonstrations(Toy(), TASKS[:1], wanted, workers=0)) == 1
 
 
+@pytest.mark.slow
+def test_processes_whose_parent_was_killed_end_even_while_an_expert_fails(settings, tmp_path: Path) -> None:
+    code = f"""
+from tests.suites.demonstrators import Failing
+from tests.toy import TASKS
+from skilltokens.settings import DemonstrationSettings
+from skilltokens.suites.demonstrate import demonstrations
+if __name__ == "__main__":
+    settings = DemonstrationSettings(episodes=3, folder={settings.folder!r})
+    demonstrations(Failing(folder={str(tmp_path)!r}), TASKS[:2], settings, workers=2)
+"""
+
+    def numbers() -> list[int]:
+        return [int(path.stem) for path in tmp_path.glob("*.pid")]
+
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as process:
+        while len(numbers()) < 2 and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    assert len(numbers()) == 2
+    end = time.monotonic() + 60
+    while any(Path(f"/proc/{number}").exists() for number in numbers()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{number}").exists() for number in numbers())
+
+
 def test_slow_is_toy(settings) -> None:
     """The suite that the test above interrupts gives what Toy gives."""
     slow = demonstrations(Slow(), TASKS[:1], settings, workers=0)

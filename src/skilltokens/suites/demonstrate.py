@@ -20,7 +20,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
-from skilltokens.children import child_conditions
+from skilltokens.children import child_conditions, leave_with_parent
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.memory import fitting
 from skilltokens.settings import DemonstrationSettings
@@ -321,6 +321,7 @@ def _end(worker: _Worker) -> int | None:
 def _serve(line: connection.Connection, suite: Suite, settings: DemonstrationSettings) -> None:
     """A process: makes the tasks that come; sends numbers of episodes, None at a task's end, or what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the line
+    leave_with_parent(PATIENCE)
 
     def told(done: int) -> None:
         try:
