@@ -10,9 +10,7 @@ from skilltokens.demos import DemonstrationStore
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--all-tasks", action="store_true", help="tests of all tasks take libero-90 as well"
-    )
+    parser.addoption("--all-tasks", action="store_true", help="tests of all tasks take libero-90 as well")
 
 
 def pytest_configure() -> None:
