@@ -16,18 +16,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skilltokens.suites.libero.grasps import Grasp, across_narrowest, on_rim
-from skilltokens.suites.libero.motions import CLOSED, OPEN, Hand, Motion
+from skilltokens.suites.libero.fixtures import DRAWN, Drawer, close_door, close_drawer, open_drawer, owner, turn_on
+from skilltokens.suites.libero.grasps import (
+    START_FINGERS,
+    Grasp,
+    across_flats,
+    across_narrowest,
+    hand_axes,
+    handle_side,
+    on_handle,
+    on_rim,
+    rim,
+)
+from skilltokens.suites.libero.motions import OPEN, Hand, Motion
 from skilltokens.suites.libero.scene import UP, Scene, Vector
 from skilltokens.types import SuiteError
 
 if TYPE_CHECKING:
     from skilltokens.suites.libero.environment import LiberoEnvironment
 
-DRAWN = -0.155
-"""Metres: a drawer that is drawn so far counts as open, with some to spare."""
-TILT = 1.31
-"""Radians from the vertical at which the hand takes a drawer's handle: lower, and it hits the handle above."""
+FIRST, LAST = ("turnon", "open"), ("close", "turnoff")
+"""Predicates that are made true before all others, and after them."""
 
 
 def expert(environment: LiberoEnvironment, noise: float = 0.0) -> Expert:
@@ -51,7 +60,8 @@ class Expert:
         """Begins the script anew, on the scene as it is now."""
         self.scene = Scene(self.environment)
         self.hand = Hand(self.scene, self.widen)
-        self._steps = [script(self.scene, self.hand, predicate) for predicate in self.environment.goal]
+        order = sorted(self.environment.goal, key=lambda predicate: (predicate[0] in LAST) - (predicate[0] in FIRST))
+        self._steps = [(predicate, script(self.scene, self.hand, predicate)) for predicate in order]
         self._running = self._script()
 
     def act(self) -> Vector:
@@ -60,7 +70,7 @@ class Expert:
 
     def _script(self) -> Motion:
         while True:
-            for predicate, motion in zip(self.environment.goal, self._steps, strict=True):
+            for predicate, motion in self._steps:
                 if len(self._steps) == 1 or not self.scene.holds(predicate):
                     yield from motion()
             yield self.hand.toward(self.scene.hand)
@@ -69,30 +79,50 @@ class Expert:
 def script(scene: Scene, hand: Hand, predicate: list[str]) -> Callable[[], Motion]:
     """What makes one predicate of a goal true."""
     verb, thing, where = predicate[0], predicate[1], predicate[-1]
-    if verb == "open" and "cabinet" in thing:
-        return partial(open_drawer, scene, hand, thing)
-    if verb == "turnon":
-        return partial(turn_on, scene, hand, thing)
-    if verb == "in" and "basket" in where:
-        return partial(put, scene, hand, thing, lambda: scene.position(where) + 0.03 * UP)
-    if verb == "in" and "cabinet" in where:
-        return partial(put_in_drawer, scene, hand, thing, where)
-    if verb == "on" and "rack" in where:
-        along = scene.axes(where)[:, 2]
-        return partial(put, scene, hand, thing, lambda: scene.position(where) + 0.03 * along, (owner(scene, where),))
-    if verb == "on" and "plate" in thing:
-        return partial(push, scene, hand, thing, lambda: scene.position(where))
-    if verb == "on":
-        return partial(put, scene, hand, thing, lambda: scene.position(where))
+    at = lambda: scene.position(where)  # noqa: E731
+    match verb:
+        case "open" if "cabinet" in thing:
+            return partial(open_drawer, scene, hand, thing)
+        case "close" if "cabinet" in thing:
+            return partial(close_drawer, scene, hand, thing)
+        case "close" if "microwave" in thing:
+            return partial(close_door, scene, hand, thing)
+        case "turnon":
+            return partial(turn_on, scene, hand, thing)
+        case "in" if "basket" in where:
+            return partial(put, scene, hand, thing, lambda: at() + 0.03 * UP)
+        case "in" if "cabinet" in where:
+            return partial(put_in_drawer, scene, hand, thing, where)
+        case "in" if "caddy" in where:
+            return partial(put_in_caddy, scene, hand, thing, where)
+        case "in" if "microwave" in where:
+            return partial(put_in_microwave, scene, hand, thing, where)
+        case "on" if "rack" in where:
+            along = scene.axes(where)[:, 2]
+            return partial(put, scene, hand, thing, lambda: at() + 0.03 * along, (owner(scene, where),))
+        case "on" if "plate" in thing:
+            return partial(push, scene, hand, thing, at)
+        case "on" if "mug" in thing:
+            return partial(put, scene, hand, thing, lambda: at() + off_axis(scene, thing))
+        case "on" if "moka_pot" in thing:
+            return partial(put, scene, hand, thing, lambda: at() + beside(scene, thing))
+        case "on" if "plate_right" in where:  # the far half of the region: the plate reaches into the near one
+            return partial(put, scene, hand, thing, lambda: at() + np.array([0.0, 0.03, 0.0]))
+        case "on":
+            return partial(put, scene, hand, thing, at)
     raise SuiteError(f"no script makes {predicate} true: demonstrations of this task have to come from elsewhere")
 
 
-def hold_of(scene: Scene, thing: str) -> Callable[[], Grasp]:
-    """How a thing is best taken: plates and bowls by the rim, all else across its narrowest width."""
+def hold_of(scene: Scene, thing: str, side: Vector = START_FINGERS) -> Callable[[], Grasp]:
+    """How a thing is best taken: dishes by the rim, on a `side` (3,), all else across its narrowest width."""
     if "plate" in thing:  # its rim is low and slopes, and slips out of the fingers where they take more or less of it
         return partial(on_rim, scene, thing, depth=0.005, inset=0.008)
+    if "mug" in thing:
+        return partial(on_rim, scene, thing, depth=0.02, inset=0.0, side=-handle_side(scene, thing))
     if "bowl" in thing:
-        return partial(on_rim, scene, thing)
+        return partial(on_rim, scene, thing, side=side)
+    if "moka_pot" in thing:
+        return partial(across_flats, scene, thing)
     return partial(across_narrowest, scene, thing)
 
 
@@ -112,106 +142,62 @@ def push(scene: Scene, hand: Hand, dish: str, spot: Callable[[], Vector]) -> Mot
     return False
 
 
-def open_drawer(scene: Scene, hand: Hand, region: str) -> Motion:
-    """Take the handle's bar between the fingers, one above and one below, and pull."""
-    drawer = Drawer(scene, region)
-    hand.fingers = OPEN
-    for _ in range(4):
-        hand.fingers = OPEN
-        yield from hand.approach(lambda: drawer.grasp().at(scene), back=0.09)
-        yield from hand.set_fingers(CLOSED)
-        drawn = yield from hand.pull(drawer.handle, drawer.out, lambda: drawer.drawn < DRAWN)
-        yield from hand.set_fingers(OPEN, steps=6)
-        yield from hand.retreat(0.06)
-        if drawn:
-            return True
-    return False
-
-
 def put_in_drawer(scene: Scene, hand: Hand, thing: str, region: str) -> Motion:
     """Open the drawer, and put the thing into it; a thing that stands in the drawer's way is moved aside first."""
     drawer = Drawer(scene, region)
     if drawer.drawn > DRAWN + 0.01:
-        spot = drawer.free_spot(thing)
-        if spot is not None:
+        free = drawer.free_spot(thing)
+        if free is not None:
             yield from hand.pick(thing, hold_of(scene, thing), height=0.02)
-            yield from hand.place(thing, lambda: spot, rise=0.04)
+            yield from hand.place(thing, lambda: free, rise=0.04)
         yield from open_drawer(scene, hand, region)
-    return (yield from put(scene, hand, thing, lambda: scene.position(region) + 0.023 * drawer.out - 0.02 * UP))
+    if not (yield from hand.pick(thing, hold_of(scene, thing, drawer.out))):
+        return False
+    middle = lambda: scene.position(region) + 0.023 * drawer.out - 0.02 * UP  # noqa: E731
+    return (yield from hand.place(thing, middle, room=0.0))
 
 
-def turn_on(scene: Scene, hand: Hand, stove: str) -> Motion:
-    """Take the knob by its ridge, and turn it."""
-    knob = scene.model.body(f"{stove}_button").id
-    ridge = max(scene.part(stove, f"{stove}_button"), key=lambda geom: float(scene.data.geom_xpos[geom][2]))
-    across = lambda: scene.data.xmat[knob].reshape(3, 3)[:, 0]  # noqa: E731
-    for _ in range(4):
-        spot = scene.data.xpos[knob].copy()
-        spot[2] = scene.points([ridge])[:, 2].max() - 0.012
-        yield from hand.grasp(lambda spot=spot: Grasp.on(scene, knob, spot, across(), -UP), (stove,))
-        yield from hand.twist(spot, across, lambda: scene.holds(["turnon", stove]))
-        yield from hand.set_fingers(OPEN, steps=8)
-        yield from hand.lift(0.06)
-        if scene.holds(["turnon", stove]):
-            return True
-    return False
+def put_in_caddy(scene: Scene, hand: Hand, book: str, region: str) -> Motion:
+    """Take the book by its back, turn it along the compartment and let it down."""
+    if not (yield from hand.pick(book, hold_of(scene, book))):
+        return False
+
+    def spot() -> Vector:
+        goal = scene.position(region) + scene.position(book) - scene.centre(book)
+        goal[2] = scene.position(region)[2] - 0.05
+        return goal
+
+    return (yield from hand.place(book, spot, fingers=np.array([1.0, 0.0, 0.0])))
 
 
-def owner(scene: Scene, region: str) -> str:
-    """The fixture or thing that a region such as wooden_cabinet_1_top_region belongs to."""
-    return next(name for name in scene.bodies if region.startswith(f"{name}_"))
+def put_in_microwave(scene: Scene, hand: Hand, mug: str, region: str) -> Motion:
+    """Take the mug by its handle, so that the hand stays outside, and slide it in over the threshold."""
+    if not (yield from hand.pick(mug, partial(on_handle, scene, mug))):
+        return False
+    inside = scene.position(region) + np.array([-0.02, -0.08, 0.0])
+    inside[2] = scene.bounds(owner(scene, region))[0][2] + 0.05
+    way = np.array([0.0, 1.0, 0.0])
+    axes = hand_axes(scene, np.array([1.0, 0.0, 0.0]), -UP)
+    goal = lambda back: lambda: scene.hand + inside - back * way - scene.position(mug)  # noqa: E731
+    yield from hand.move(goal(0.13), lambda: axes, tolerance=0.02)
+    yield from hand.move(goal(0.0), lambda: axes, tolerance=0.008, speed=0.6)
+    yield from hand.set_fingers(OPEN)
+    start = scene.hand - 0.10 * way
+    yield from hand.move(lambda: start, tolerance=0.02)
+    yield from hand.lift(0.15)
+    return scene.holds(["in", mug, region])
 
 
-class Drawer:
-    """A cabinet's drawer, by the name of the region inside of it."""
+def off_axis(scene: Scene, thing: str) -> Vector:
+    """From the middle of a mug, its handle left out, to its origin (3,)."""
+    middle, _ = rim(scene.points(scene.geoms[thing]))
+    return (scene.position(thing) - middle) * [1.0, 1.0, 0.0]
 
-    def __init__(self, scene: Scene, region: str) -> None:
-        self.scene, self.cabinet = scene, owner(scene, region)
-        self.level = region.removeprefix(f"{self.cabinet}_").removesuffix("_region")
-        self.body = scene.model.body(f"{self.cabinet}_cabinet_{self.level}").id
-        self.geoms = scene.part(self.cabinet, f"{self.cabinet}_cabinet_{self.level}")
-        self.out = -scene.data.xmat[self.body].reshape(3, 3)[:, 1]
-        """The way it opens (3,)."""
-        self._bar = max(self.geoms, key=lambda geom: float(scene.data.geom_xpos[geom] @ self.out))
 
-    @property
-    def drawn(self) -> float:
-        """The slide's joint, in metres: 0 is closed, negative is open."""
-        return self.scene.joint(f"{self.cabinet}_{self.level}_level")
-
-    def handle(self) -> Vector:
-        """The middle of the handle's bar (3,)."""
-        return self.scene.data.geom_xpos[self._bar].copy()
-
-    def grasp(self) -> Grasp:
-        """The tilted hand around the bar, 10 mm past its middle; less slips."""
-        way = -np.sin(TILT) * self.out - np.cos(TILT) * UP
-        fingers = np.cos(TILT) * self.out - np.sin(TILT) * UP
-        return Grasp.on(self.scene, self.body, self.handle() + 0.008 * fingers + 0.010 * way, fingers, way)
-
-    def free_spot(self, thing: str, reach: float = 0.16) -> Vector | None:
-        """The nearest place on the table beside the open drawer where the thing can stand; None where it stands clear.
-
-        The hand needs room around a thing as well, and the open drawer would hang over it.
-        """
-        closed = self.scene.points(self.geoms)[:, :2]
-        swept = np.concatenate([closed, closed + reach * self.out[:2]])
-        low, high = swept.min(0), swept.max(0)
-
-        def room(spots: Vector) -> Vector:
-            return np.linalg.norm(np.maximum(np.maximum(low - spots, spots - high), 0), axis=-1)
-
-        centre, points = self.scene.centre(thing), self.scene.points(self.scene.geoms[thing])
-        if room(centre[:2]) > 0.065:
-            return None
-        radius = float(np.ptp(points[:, 0])) / 2 + 0.01
-        cloud = self.scene.cloud(skip=(thing,), near=centre, radius=0.5)
-        cloud = cloud[cloud[:, 2] < centre[2] + 0.05, :2]
-        steps = np.arange(-0.2, 0.2, 0.01)
-        spots = centre[:2] + np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
-        spots = spots[room(spots) > 0.075]
-        spots = spots[np.linalg.norm(cloud[:, None] - spots, axis=-1).min(0) > radius]
-        if not len(spots):
-            return None
-        nearest = spots[np.linalg.norm(spots - centre[:2], axis=1).argmin()]
-        return np.array([*nearest, self.scene.position(thing)[2]])
+def beside(scene: Scene, pot: str) -> Vector:
+    """Where on a stove a pot goes (3,): in the middle, or two of them corner to corner, the first one farther away."""
+    pots = sorted(name for name in scene.bodies if "moka_pot" in name)
+    if len(pots) == 1:
+        return np.zeros(3)
+    corner = np.array([0.035, -0.05, 0.0])
+    return corner if pot == pots[0] else -corner

@@ -26,6 +26,7 @@ _BOXES = (
     ((0, 0, 0.133), (0.105, 0.033, 0.10), 0.008),
     ((0, 0, 0.20), (0.060, 0.060, 0.10), 0.008),
 )
+_WIDTH = 0.13
 _CENTRES, _HALF_SIZES, _CLEARANCES = (np.array([box[i] for box in _BOXES]) for i in range(3))
 
 
@@ -69,6 +70,7 @@ def hand_axes(scene: Scene, fingers: Vector, way: Vector) -> Vector:
 
 def crowding(point: Vector, fingers: Vector, cloud: Vector) -> float:
     """How far the open hand, pointing down at `point`, comes too near to a cloud of points; 0 where it is free."""
+    cloud = cloud[((cloud[:, :2] - point[:2]) ** 2).sum(1) < _WIDTH**2]
     if not len(cloud):
         return 0.0
     local = (cloud - point) @ np.stack([fingers, np.cross(UP, fingers), UP], axis=1)
@@ -100,30 +102,83 @@ def across_narrowest(scene: Scene, thing: str) -> Grasp:
     return _best(scene, thing, found)
 
 
-def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006) -> Grasp:
-    """From above, one finger inside and one outside of the rim of a round thing.
+def across_flats(scene: Scene, thing: str) -> Grasp:
+    """From above across two opposite faces below the lid of a pot, clear of its handle and spout."""
+    middle = scene.position(thing)
+    points = scene.cloud(near=middle, radius=0.15, only=(thing,))
+    level = points[:, 2].max() - 0.034
+    cloud = scene.cloud(skip=(thing,), near=middle)
+    found: list[tuple[float, Vector, Vector]] = []
+    for angle in np.linspace(0, np.pi, 24, endpoint=False) + np.pi / 2:
+        line = np.array([np.cos(angle), np.sin(angle), 0.0])
+        strip = points[np.abs((points - middle) @ np.cross(UP, line)) < 0.014]
+        reach = (strip[np.abs(strip[:, 2] - level) < 0.025] - middle) @ line
+        if np.ptp(reach) < 0.075:
+            point = middle + (reach.max() + reach.min()) / 2 * line
+            point[2] = level
+            cost = 100 * float(np.ptp(reach)) + 0.3 * _wrist(line) + 3 * crowding(point, line, cloud)
+            found.append((cost + _reach(scene, point), point, line))
+    return _best(scene, thing, found)
+
+
+def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006, side: Vector = START_FINGERS) -> Grasp:
+    """From above, one finger inside and one outside of the rim of a round thing, on the `side` (3,) where it can be.
 
     The grip point lies `depth` below the rim and `inset` inside of it; where the outer finger has no room, the hand is
     set further inwards and draws the thing in as it closes.
     """
     points = scene.points(scene.geoms[thing])
-    low, high = points.min(0), points.max(0)
-    centre = (low + high) / 2
-    top = points[points[:, 2] > high[2] - 0.012]
-    radius = np.median(np.linalg.norm(top[:, :2] - centre[:2], axis=1)) - inset
-    cloud = scene.cloud(skip=(thing,), near=centre)
+    high = points[:, 2].max()
+    centre, radius = rim(points)
+    radius -= inset
+    cloud = np.concatenate([scene.cloud(skip=(thing,), near=centre), _handle(scene, thing, centre, radius)])
     found: list[tuple[float, Vector, Vector]] = []
     for angle in np.linspace(0, 2 * np.pi, 32, endpoint=False):
         line = np.array([np.cos(angle), np.sin(angle), 0.0])
-        side = (points - centre) @ line > 0.7 * radius
-        side &= np.abs((points - centre) @ np.cross(UP, line)) < 0.014
-        level = (points[side, 2].max() if side.any() else high[2]) - depth  # a tilted bowl's rim is not level
+        near = (points - centre) @ line > 0.7 * radius
+        near &= np.abs((points - centre) @ np.cross(UP, line)) < 0.014
+        level = (points[near, 2].max() if near.any() else high) - depth  # a tilted bowl's rim is not level
         for shift in (0.0, 0.012, 0.024):
             point = centre + (radius - shift) * line
             point[2] = level
-            cost = 0.3 * _wrist(line) + 0.1 * (1 - line[1]) + 30 * shift + 3 * crowding(point, line, cloud)
+            cost = 0.3 * _wrist(line) + 0.3 * (1 - line @ side) + 30 * shift + 3 * crowding(point, line, cloud)
             found.append((cost + _reach(scene, point), point, line))
     return _best(scene, thing, found, round=True)
+
+
+def on_handle(scene: Scene, thing: str) -> Grasp:
+    """From above across a mug's handle, with the palm clear of the rim."""
+    points = scene.points(scene.geoms[thing])
+    centre, radius = rim(points)
+    handle = _handle(scene, thing, centre, radius)
+    out = handle_side(scene, thing)
+    point = centre + float(np.quantile((handle - centre) @ out, 0.7)) * out
+    point[2] = handle[:, 2].max() - 0.018
+    return Grasp.on(scene, scene.bodies[thing], point, np.cross(UP, out), -UP)
+
+
+def handle_side(scene: Scene, thing: str) -> Vector:
+    """The way from a mug's middle to its handle, level and of length 1 (3,)."""
+    centre, radius = rim(scene.points(scene.geoms[thing]))
+    out = (_handle(scene, thing, centre, radius) - centre).mean(0) * [1.0, 1.0, 0.0]
+    return out / np.linalg.norm(out)
+
+
+def rim(points: Vector) -> tuple[Vector, float]:
+    """The middle (3,) and radius of a round thing, by its highest points; a handle does not count."""
+    low, high = points.min(0), points.max(0)
+    centre = (low + high) / 2
+    top = points[points[:, 2] > high[2] - 0.009]
+    if np.all(np.ptp(top[:, :2], axis=0) > 0.7 * (high - low)[:2]):  # else it is tilted
+        centre[:2] = (top[:, :2].min(0) + top[:, :2].max(0)) / 2
+    top = points[points[:, 2] > high[2] - 0.012]
+    return centre, float(np.median(np.linalg.norm(top[:, :2] - centre[:2], axis=1)))
+
+
+def _handle(scene: Scene, thing: str, centre: Vector, radius: float) -> Vector:
+    """Points of a thing that lie well outside of its rim (n, 3)."""
+    points = scene.cloud(near=centre, radius=0.2, only=(thing,))
+    return points[np.linalg.norm(points[:, :2] - centre[:2], axis=1) > radius + 0.018]
 
 
 def _wrist(line: Vector) -> float:

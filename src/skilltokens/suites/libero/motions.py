@@ -171,21 +171,30 @@ class Hand:
             yield from self.lift(0.05, steps=15)
         return False
 
-    def place(self, thing: str, spot: Callable[[], Vector], skip: tuple[str, ...] = (), rise: float = 0.08) -> Motion:
+    def place(
+        self,
+        thing: str,
+        spot: Callable[[], Vector],
+        skip: tuple[str, ...] = (),
+        rise: float = 0.08,
+        fingers: Vector | None = None,
+        room: float = 0.02,
+    ) -> Motion:
         """Carries the held thing over all obstacles to above `spot`, lowers it until it touches, lets go and rises.
 
-        `spot` is where the thing's origin goes, and `skip` are no obstacles.
+        `spot` is where the thing's origin goes, and the fingers turn to the line `fingers`. `skip` are no obstacles,
+        and nor is what lies farther than `room` beside the thing's way.
         """
         scene = self.scene
         geoms = frozenset(scene.geoms[thing])
         others = scene.world - geoms
         carried, axes = scene.position(thing) - scene.hand, scene.turn
         low, high = scene.bounds(thing)
-        width = float(max(high[:2] - low[:2])) / 2 + 0.02
+        width = float(max(high[:2] - low[:2])) / 2 + room
         start, skip = scene.position(thing), (thing, *skip)
         under_thing = self.clear_height(start, spot(), skip, width) + MARGIN
         under_hand = self.clear_height(scene.hand, spot() - carried, skip) + MARGIN
-        straight = hand_axes(scene, axes[:, 0], DOWN)
+        straight = hand_axes(scene, axes[:, 0] if fingers is None else fingers, DOWN)
 
         def lost() -> bool:
             return not scene.held(thing) and bool(np.linalg.norm(scene.position(thing) - scene.hand - carried) > 0.03)
@@ -251,6 +260,23 @@ class Hand:
             if done():
                 return True
             yield self.toward(spot, hand_axes(self.scene, turn @ across(), DOWN))
+        return False
+
+    def push(
+        self, pose: Callable[[], tuple[Vector, Vector]], way: Callable[[], Vector], done: Callable[[], bool]
+    ) -> Motion:
+        """Pushes with closed fingers from a pose (point, axes), which moves along, in a direction (3,), until done."""
+        scene = self.scene
+        self.fingers = CLOSED
+        before = lambda: pose()[0] - 0.05 * way()  # noqa: E731
+        clear = self.clear_height(scene.hand, before()) + MARGIN - before()[2]
+        flat = abs(pose()[1][2, 2]) < 0.7  # a hand that lies comes from the side, not from above
+        yield from self.approach(lambda: (before(), pose()[1]), HOVER if flat else max(HOVER, clear))
+        for _ in range(80):
+            if done():
+                return True
+            point, axes = pose()
+            yield self.toward(point + 0.03 * way(), axes)
         return False
 
     def retreat(self, distance: float, steps: int = 20) -> Motion:

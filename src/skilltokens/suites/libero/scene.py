@@ -111,11 +111,17 @@ class Scene:
         low, high = self.bounds(name)
         return (low + high) / 2
 
-    def cloud(self, skip: Collection[str] = (), near: Vector | None = None, radius: float = 0.35) -> Vector:
-        """Points on everything but the robot, the table and `skip`, within `radius` of `near` (n, 3)."""
+    def cloud(
+        self,
+        skip: Collection[str] = (),
+        near: Vector | None = None,
+        radius: float = 0.35,
+        only: Collection[str] | None = None,
+    ) -> Vector:
+        """Points on all things and fixtures but `skip`, or on `only` some, within `radius` of `near` (n, 3)."""
         found = [np.zeros((0, 3))]
         for name, geoms in self.geoms.items():
-            if name in skip:
+            if name in skip or (only is not None and name not in only):
                 continue
             for geom in geoms:
                 away = 0.0 if near is None else np.linalg.norm(self.data.geom_xpos[geom] - near)
