@@ -18,7 +18,7 @@ from skilltokens.demos.hdf5 import export_hdf5
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.suites.libero import Libero
-from skilltokens.suites.libero.environment import LiberoEnvironment
+from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
 from skilltokens.suites.libero.human import fixture_poses, import_human, task_shown
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, SettingError
 
@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recordings(folder: Path) -> list[Recording]:
     """Two demonstrations with fixtures in different places; the file is FOLDER/put_the_bowl_on_the_plate_demo.hdf5."""
+    Scene.forget()  # MuJoCo writes the scene that was compiled last, and other tests compile others
     environment = LiberoEnvironment("libero-goal", BOWL)
     made = [record(environment, index, steps) for index, steps in ((0, 9), (3, 6))]
     publish(folder / f"{BOWL}_demo.hdf5", environment, made, "put the bowl on the plate")

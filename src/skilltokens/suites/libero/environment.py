@@ -55,12 +55,17 @@ class Scene:
     def of(cls, suite: str, task: str) -> Scene:
         """The scene of a task. One is kept in a process, the last."""
         if cls._made is None or cls._made[0] != (suite, task):
-            if cls._made is not None:
-                cls._made[1].cameras.close()
-            cls._made = None  # freed before the next one is compiled: two would need twice the memory
-            gc.collect()  # robosuite's objects point to each other
+            cls.forget()  # before the next one is compiled: two would need twice the memory
             cls._made = ((suite, task), Scene(suite, task))
         return cls._made[1]
+
+    @classmethod
+    def forget(cls) -> None:
+        """Frees the scene that is kept: the next one is compiled anew, and is then what MuJoCo compiled last."""
+        if cls._made is not None:
+            cls._made[1].cameras.close()
+        cls._made = None
+        gc.collect()  # robosuite's objects point to each other
 
     def __init__(self, suite: str, task: str) -> None:
         from libero.libero import get_default_path_dict

@@ -49,6 +49,9 @@ class LiberoFile:
     def __init__(self, suite: Libero, task: Task) -> None:
         # A suite that is seen through cameras has the episodes of one that is not, and that one need not be drawn.
         self._suite, self._task = Libero(suite.name.removesuffix("-images")), task
+        from skilltokens.suites.libero.environment import Scene
+
+        Scene.forget()  # `_xml` can only write the scene that was compiled last
         self._environment = self._suite.make(task)
 
     def attributes(self, store: DemonstrationStore) -> Mapping[str, Any]:
