@@ -51,7 +51,7 @@ SIMULATOR_STATE = "simulator.state"
 """The feature of stores that pictures are drawn from: `LiberoEnvironment.state` before each action, in float64."""
 PICTURES = "1"
 """Version of the pictures: raised whenever they show the same state otherwise."""
-EXPERTS = "2"
+EXPERTS = "3"
 """Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
 
 

@@ -15,8 +15,6 @@ LIMIT, LONG_LIMIT = 400, 600
 """Steps within which the expert must succeed, and those for the long tasks."""
 SIMULATOR_STATE = "simulator.state"
 """The feature that pictures are drawn from later: `LiberoEnvironment.state` before the action, in float64."""
-EXPERTS = "3"
-"""Version of the experts: raised whenever demonstrations with the same settings become others."""
 
 
 def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode | None:
