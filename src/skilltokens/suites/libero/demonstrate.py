@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from skilltokens.suites.libero import SIMULATOR_STATE
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.experts import expert
 from skilltokens.suites.seeding import episode_seed

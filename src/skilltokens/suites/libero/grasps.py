@@ -141,7 +141,7 @@ def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006,
         for shift in (0.0, 0.012, 0.024):
             point = centre + (radius - shift) * line
             point[2] = level
-            cost = 0.3 * _wrist(line) + 0.3 * (1 - line @ side) + 30 * shift + 3 * crowding(point, line, cloud)
+            cost = 0.3 * _wrist(line) + 0.3 * (1 - float(line @ side)) + 30 * shift + 3 * crowding(point, line, cloud)
             found.append((cost + _reach(scene, point), point, line))
     return _best(scene, thing, found, round=True)
 
