@@ -14,8 +14,6 @@ AFTER_SUCCESS = 10
 """Steps that a demonstration goes on after success, so that a policy learns to stay there."""
 LIMIT, LONG_LIMIT = 400, 600
 """Steps within which the expert must succeed, and those for the long tasks."""
-SIMULATOR_STATE = "simulator.state"
-"""The feature that pictures are drawn from later: `LiberoEnvironment.state` before the action, in float64."""
 
 
 def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode | None:
