@@ -25,12 +25,11 @@ def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode
     steps past success.
     """
     generator = np.random.default_rng([episode_seed(environment.suite, environment.task, "train", index), 1])
-    limit = LONG_LIMIT if environment.suite.startswith("libero-10") else LIMIT
     observation = environment.reset("train", index)
     actor = expert(environment, noise)
     steps: dict[str, list[np.ndarray]] = {}
     left: int | None = None
-    for _ in range(limit):
+    for _ in range(limit(environment.suite)):
         action = actor.act().astype(np.float32)
         for name, values in {**observation, ACTION: action, SIMULATOR_STATE: environment.state()}.items():
             steps.setdefault(name, []).append(values)
@@ -46,3 +45,8 @@ def attempt(environment: LiberoEnvironment, index: int, noise: float) -> Episode
     if left is None:
         return None
     return Episode({name: np.stack(values) for name, values in steps.items()})
+
+
+def limit(suite: str) -> int:
+    """Steps within which the expert must succeed."""
+    return LONG_LIMIT if suite.startswith("libero-10") else LIMIT
