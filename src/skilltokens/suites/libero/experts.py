@@ -98,8 +98,7 @@ def script(scene: Scene, hand: Hand, predicate: list[str]) -> Callable[[], Motio
         case "in" if "microwave" in where:
             return partial(put_in_microwave, scene, hand, thing, where)
         case "on" if "rack" in where:
-            along = scene.axes(where)[:, 2]
-            return partial(put, scene, hand, thing, lambda: at() + 0.03 * along, (owner(scene, where),))
+            return partial(put_on_rack, scene, hand, thing, where)
         case "on" if "plate" in thing:
             return partial(push, scene, hand, thing, at)
         case "on" if "mug" in thing:
@@ -140,6 +139,12 @@ def push(scene: Scene, hand: Hand, dish: str, spot: Callable[[], Vector]) -> Mot
         if (yield from hand.drag(dish, spot, height=0.025)):
             return True
     return False
+
+
+def put_on_rack(scene: Scene, hand: Hand, bottle: str, region: str) -> Motion:
+    """Put a bottle down on a rack, a little up its slope: it then leans where it should."""
+    spot = lambda: scene.position(region) + 0.03 * scene.axes(region)[:, 2]  # noqa: E731
+    return (yield from put(scene, hand, bottle, spot, skip=(owner(scene, region),)))
 
 
 def put_in_drawer(scene: Scene, hand: Hand, thing: str, region: str) -> Motion:
