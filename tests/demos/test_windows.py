@@ -96,3 +96,18 @@ def test_impossible_windows_are_refused(stores: list[DemonstrationStore], tmp_pa
         Windows([], 2)
     with pytest.raises(DemonstrationError, match="differ in feature"):
         Windows([*stores, make_store(tmp_path / "plain")], 2)
+
+
+def test_arrays_given_instead_of_a_feature_are_cut_alike(stores: list[DemonstrationStore]) -> None:
+    instead = [
+        np.arange(store.steps * 6, dtype=np.float16).reshape(-1, 2, 3) + number for number, store in enumerate(stores)
+    ]
+    windows = Windows(stores, 4, {FRONT: instead})
+    which, ends = np.array([0, 1, 2, 0]), np.array([0, 29, 4, 7])
+    batch = windows.gather(which, ends)
+    assert windows.features[FRONT].shape == (2, 3)
+    assert batch.features[FRONT].dtype == np.float32
+    plain = Windows(stores, 4).gather(which, ends)
+    for row, (index, end) in enumerate(zip(which, ends, strict=True)):
+        np.testing.assert_array_equal(batch.features[FRONT][row, -1], instead[index][end])
+        np.testing.assert_array_equal(batch.features[STATE][row], plain.features[STATE][row])
