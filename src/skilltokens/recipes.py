@@ -57,6 +57,19 @@ def libero_10(method: str) -> RunSettings[Any]:
     return _libero(method, "libero-10", 520)
 
 
+def libero_goal_images(method: str) -> RunSettings[Any]:
+    """LIBERO-Goal's ten tasks (protocol A) from two cameras: hours on a CPU, or some of the --tasks in half an hour."""
+    return RunSettings(
+        method=method_settings(method)(),
+        suite="libero-goal-images",
+        policy=PolicySettings(history=4),
+        # Full training costs as much as there are pictures in a batch.
+        train=TrainSettings(iterations=600, first_iterations=600, batch=8, window=8),
+        evaluate=EvaluateSettings(horizon=300, points=3, variants=("libero-goal-lan-images",)),
+        demonstrations=DemonstrationSettings(),
+    )
+
+
 def _libero(method: str, suite: str, horizon: int = 300) -> RunSettings[Any]:
     """Episodes end after 300 steps (long tasks: 520), where LIBERO's own evaluation waits for 600."""
     return RunSettings(
@@ -93,6 +106,7 @@ RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
     "libero-object": libero_object,
     "libero-goal": libero_goal,
     "libero-10": libero_10,
+    "libero-goal-images": libero_goal_images,
 }
 
 
