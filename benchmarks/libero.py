@@ -8,24 +8,19 @@ Python, 500 times a simulated second.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from benchmarks.setting import Bench
 from benchmarks.timing import Row, row, take_turns
-from skilltokens.suites.libero.control import SUBSTEPS
 
 SUITE, TASK = "libero-goal", "put_the_bowl_on_the_plate"
 
 
 def run(bench: Bench) -> list[Row]:
     """Ours against both."""
-    import mujoco  # type: ignore[import-untyped]
+    from skilltokens.suites.libero.environment import LiberoEnvironment, Scene, mujoco  # isort: split
+    from skilltokens.suites.libero.control import SUBSTEPS
 
-    from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
-
-    physics: Any = mujoco
     steps = 2 if bench.quick else 40
     environment = LiberoEnvironment(SUITE, TASK)
     environment.reset("validation", 0)
@@ -50,7 +45,7 @@ def run(bench: Bench) -> list[Row]:
     def alone() -> None:
         environment.restore(start)
         for _ in range(steps):
-            physics.mj_step(environment.model, environment.data, nstep=SUBSTEPS)
+            mujoco.mj_step(environment.model, environment.data, nstep=SUBSTEPS)
 
     times = take_turns(
         {"reset": begun, "step with reset": ours, "LIBERO's own step": theirs, "physics alone": alone}, bench.effort

@@ -6,13 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.pictured import TOP, pictured_stores
 from tests.toy import TASKS, Toy
 
 from skilltokens.demos import DemonstrationStore, workspace_statistics, write_store
 from skilltokens.grow import learn_skill
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.types import ENVIRONMENT_STATE, LanguageError, LibraryError, Task
+from skilltokens.suites import load_suite
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    STATE,
+    Episode,
+    Feature,
+    LanguageError,
+    LibraryError,
+    Task,
+)
 
 POLICY = PolicySettings(width=32, layers=2)
 TRAIN = TrainSettings(iterations=15, first_iterations=15, batch=8)
@@ -85,6 +96,28 @@ def test_observations_are_scaled_by_the_first_store_for_good(stores: list[Demons
     learn(tmp_path, stores[1])
     scales = SkillLibrary.open(tmp_path).base.shape.scales
     assert scales[ENVIRONMENT_STATE] == workspace_statistics([stores[0]])[ENVIRONMENT_STATE]
+
+
+def test_pictures_are_looked_at(tmp_path: Path):
+    for store in pictured_stores(tmp_path / "demos", TASKS[:2]):
+        learn_skill(tmp_path / "library", store, train=TRAIN, policy=PolicySettings(width=64, layers=1))
+    library = SkillLibrary.open(tmp_path / "library")
+    assert library.base.shape.kinds == {TOP: "image"}
+    assert library.features.keys() == {TOP, STATE, ACTION}
+    assert len(library.skills) == 2
+
+
+def test_a_known_suite_says_what_is_observed_and_how_it_is_scaled(tmp_path: Path):
+    suite, random = load_suite("libero-goal"), np.random.default_rng(0)
+    more = {**suite.features, "observation.extra": Feature((3,))}
+    values = {name: random.uniform(-1, 1, (30, *feature.shape)) for name, feature in more.items()}
+    store = write_store(
+        tmp_path / "demos", [Episode(values)], task=suite.tasks[0], features=more, source="human", suite=suite.name
+    )
+    learn_skill(tmp_path / "library", store, train=TRAIN, policy=POLICY)
+    shape = SkillLibrary.open(tmp_path / "library").base.shape
+    assert shape.scales == {name: suite.scales[name] for name in (ENVIRONMENT_STATE, STATE)}
+    assert shape.kinds == {ENVIRONMENT_STATE: "set"}
 
 
 def test_the_same_words_give_the_same_library(stores: list[DemonstrationStore], tmp_path: Path):

@@ -20,7 +20,7 @@ from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.train import fit
-from skilltokens.types import ACTION, Report, Scale, SettingError, silent
+from skilltokens.types import ACTION, Feature, Report, Scale, SettingError, silent
 
 
 def learn_skill(
@@ -102,20 +102,23 @@ def _learner(base: Policy, library: SkillLibrary | None, method: T2SSettings, tr
 
 
 def _first_policy(store: DemonstrationStore, settings: PolicySettings, language: LanguageEncoder, seed: int) -> Policy:
-    """A fresh policy that sees the store's vectors."""
-    scales = _scales(store)
+    """A fresh policy that sees what the store's suite observes, or else the store's vectors and pictures."""
+    features, scales = _observed(store)
     if not scales:
         raise SettingError(f"{store.path} has no observation that is a vector of numbers: a policy needs one")
-    seen = {name: feature for name, feature in store.features.items() if name in scales or name == ACTION}
-    return Policy(Shape.of(seen, scales, language.dim), settings, generator(seed, 0))
+    return Policy(
+        Shape.of({**features, ACTION: store.features[ACTION]}, scales, language.dim), settings, generator(seed, 0)
+    )
 
 
-def _scales(store: DemonstrationStore) -> Mapping[str, Scale]:
-    """The suite's constants where it knows all of the store's vectors, else statistics of the store."""
-    measured = workspace_statistics([store])
+def _observed(store: DemonstrationStore) -> tuple[Mapping[str, Feature], Mapping[str, Scale]]:
+    """Observations to learn from, and their constants: the suite's where the store has all of them, else statistics."""
     if store.suite in suite_names():
-        declared = load_suite(store.suite).scales
-        fits = {n: s for n, s in declared.items() if n in measured and len(s.unit) == len(measured[n].unit)}
-        if fits.keys() == measured.keys():
-            return fits
-    return measured
+        suite = load_suite(store.suite)
+        wanted = {name: feature for name, feature in suite.features.items() if name != ACTION}
+        if all(name in store.features and store.features[name].shape == wanted[name].shape for name in wanted):
+            return wanted, suite.scales
+    measured = workspace_statistics([store])
+    return {
+        n: f for n, f in store.features.items() if n in measured or (len(f.shape) == 3 and f.dtype == "uint8")
+    }, measured
