@@ -137,7 +137,7 @@ class Suite(Protocol):
 
     @property
     def scales(self) -> Mapping[str, Scale]:
-        """Constants for each observation feature."""
+        """Constants for each observation feature but pictures, which need none."""
         ...
 
     @property
