@@ -67,6 +67,26 @@ def load_progress(folder: Path, lesson: int) -> Before | None:
     return None
 
 
+def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
+    """Keeps a state of tensors and of what JSON can hold, in one file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_bytes(path, save(plain, {"about": json.dumps(rest)}), RunError)
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_state` wrote.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as problem:
+        raise RunError(f"{path} is missing or damaged ({problem}): remove it, and it is made again") from problem
+
+
 def forget(folder: Path, lessons: int) -> None:
     """Removes what a committed lesson has made useless."""
     _progress(folder).unlink(missing_ok=True)

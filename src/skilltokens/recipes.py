@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from skilltokens.methods import method_settings
 from skilltokens.settings import (
+    AdaptSettings,
     DemonstrationSettings,
     EvaluateSettings,
+    MotionSettings,
     PolicySettings,
+    PpoSettings,
     RunSettings,
+    StudySettings,
     TrainSettings,
 )
 from skilltokens.suites import sequence
@@ -98,6 +103,78 @@ def _metaworld(
     )
 
 
+@dataclass(frozen=True)
+class Study:
+    """A recipe that compares ways to learn from reward."""
+
+    summary: str
+    learners: tuple[str, ...]
+    """Those that are run where none is named."""
+    settings: Callable[[str], StudySettings]
+    """Learner -> its settings."""
+
+
+SCRATCH = ("transformer", "mlp")
+"""Learners that begin from nothing; they get more steps."""
+
+
+def learner_names() -> dict[str, str]:
+    """Every way to learn from reward, with one line about it."""
+    return {
+        "token": "Task Token: a small encoder steers the frozen policy",
+        "goal": "the frozen policy with a goal given by hand; nothing is trained",
+        "finetune": "encoder and policy are trained",
+        "finetune-goal": "the same, with the goal given by hand besides",
+        "lora": "encoder and low-rank adapters on the frozen policy are trained",
+        "transformer": "PPO from scratch with the policy's own architecture",
+        "mlp": "PPO from scratch with an MLP",
+    }
+
+
+def task_tokens(learner: str) -> StudySettings:
+    """Every task of a body by every way to learn; five times the steps for those that begin from nothing."""
+    adapt = AdaptSettings(steps=2_000_000, points=20) if learner in SCRATCH else AdaptSettings()
+    return StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
+
+
+def task_tokens_halfcheetah(learner: str) -> StudySettings:
+    """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
+    steps = 400_000 if learner in SCRATCH else 120_000
+    return StudySettings(
+        learner=learner,
+        tasks=("reach",),
+        motion=MotionSettings(steps=400_000, motion_steps=60_000, kinds=("runner",)),
+        train=TrainSettings(first_iterations=1500, batch=256, window=1),
+        adapt=AdaptSettings(steps=steps, points=6, episodes=20),
+        ppo=_ppo(learner),
+        gravity=(),
+        friction=(),
+    )
+
+
+def _ppo(learner: str) -> PpoSettings:
+    """What each way to learn does best with, by success on validation states."""
+    if learner in SCRATCH:
+        return PpoSettings(rollout=64, batch=128, epochs=10, rate=3e-4, gae=0.92, gradient=0.8, target_kl=0.05)
+    if learner.startswith("finetune"):
+        return PpoSettings(rate=2e-4)
+    return PpoSettings()
+
+
+STUDIES = {
+    "task-tokens": Study(
+        "Every task of a body from reward, by a task token and its rivals: hours; --body, --tasks, --seeds",
+        ("token", "goal", "finetune", "finetune-goal", "lora", "transformer", "mlp"),
+        task_tokens,
+    ),
+    "task-tokens-halfcheetah": Study(
+        "One task from reward by a task token and by PPO from scratch, in ten minutes",
+        ("token", "mlp"),
+        task_tokens_halfcheetah,
+    ),
+}
+"""Recipes that compare ways to learn from reward."""
+
 RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
     "demo": demo,
     "metaworld-cw10": metaworld_cw10,
@@ -113,6 +190,11 @@ RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
 def recipe_names() -> dict[str, str]:
     """Every recipe with its first line of help."""
     return {name: (made.__doc__ or "").split("\n")[0] for name, made in RECIPES.items()}
+
+
+def study_names() -> dict[str, str]:
+    """Every recipe that learns from reward, with one line about it."""
+    return {name: study.summary for name, study in STUDIES.items()}
 
 
 def recipe(name: str, method: str) -> RunSettings[Any]:

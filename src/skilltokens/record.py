@@ -161,9 +161,9 @@ def _processor() -> str:
         return platform.processor()
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
-    names = ("skilltokens", "torch", "numpy", "gymnasium", "sentence-transformers", "safetensors")
+def versions(*more: str) -> dict[str, str]:
+    """Versions of what the figures depend on, and of `more` packages."""
+    names = (*more, "skilltokens", "torch", "numpy", "gymnasium", "sentence-transformers", "safetensors")
     found = {"python": platform.python_version()}
     for name in names:
         try:

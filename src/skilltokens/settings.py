@@ -180,6 +180,131 @@ class SingleTaskSettings:
     """Peak learning rate."""
 
 
+@dataclass(frozen=True)
+class PpoSettings:
+    """Learning from reward, by PPO through Stable-Baselines3."""
+
+    envs: int = 16
+    """Environments that are stepped side by side."""
+    rollout: int = 128
+    """Steps of each environment between two updates."""
+    batch: int = 512
+    """Steps in a minibatch."""
+    epochs: int = 5
+    """Passes over a rollout in an update."""
+    rate: float = 5e-4
+    """Learning rate of what acts."""
+    critic_rate: float = 1e-3
+    """Learning rate of the critic."""
+    gamma: float = 0.99
+    """Discount factor."""
+    gae: float = 0.95
+    """Lambda of the generalised advantage estimate."""
+    clip: float = 0.2
+    """PPO's clip range."""
+    entropy: float = 0.0
+    """Weight of the entropy bonus."""
+    gradient: float = 1.0
+    """Largest norm of the gradient."""
+    target_kl: float = 0.03
+    """An update ends where the policy has moved this far (approximate KL); 0: never."""
+    log_std: float = -1.2
+    """Logarithm of the actions' standard deviation, at the start."""
+    learn_std: bool = False
+    """Train the deviation as well."""
+    hidden: tuple[int, ...] = (128, 128)
+    """Hidden layers of the encoder, or of an MLP that acts."""
+    critic_hidden: tuple[int, ...] = (128, 128)
+    """Hidden layers of the critic."""
+    tokens: int = 1
+    """Task tokens."""
+    workers: int = 0
+    """Processes for the environments; 0 steps them in this process."""
+    device: str = "cpu"
+    """Where to train: cpu, cuda or cuda:1."""
+    threads: int = 1
+    """Threads of torch; part of what a bit-exact repetition needs to keep."""
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """Expert motion, from which a behaviour model is distilled."""
+
+    steps: int = 1_500_000
+    """Environment steps to train each expert."""
+    motion_steps: int = 160_000
+    """Steps of motion to store."""
+    kinds: tuple[Literal["runner", "leaper"], ...] = ("runner", "leaper")
+    """Experts: one that moves as it is told, and one that leaps on the way (not of bodies that move freely)."""
+    noise: float = 0.3
+    """Largest standard deviation of the noise on an expert's actions while it moves."""
+    seed: int = 0
+    """Seed of experts and motion."""
+    folder: str = "demos"
+    """Where experts and motion are kept: FOLDER/BODY/."""
+    ppo: PpoSettings = field(
+        default_factory=lambda: PpoSettings(
+            rollout=64,
+            batch=128,
+            epochs=10,
+            rate=3e-4,
+            gamma=0.98,
+            gae=0.92,
+            gradient=0.8,
+            target_kl=0.05,
+            log_std=-1.5,
+            learn_std=True,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """How a task is learned from reward, and how that is measured."""
+
+    steps: int = 400_000
+    """Environment steps to learn with."""
+    points: int = 10
+    """Points of the learning curve, evenly spaced up to the end of training; the untrained one comes besides."""
+    episodes: int = 50
+    """Episodes that measure each point."""
+    split: Literal["validation", "test"] = "test"
+    """Initial states to use: validation states choose settings, test states are reported."""
+    window: int = 0
+    """Steps that a policy with a history is trained on at once; 0: its history."""
+    body: bool = True
+    """Show the encoder the body's own state (`observation.state`) besides the task's."""
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """A comparison of ways to learn from reward: expert motion, a behaviour model, then task after task."""
+
+    learner: str = "token"
+    """Way to learn; see `skilltokens list learners`."""
+    body: str = "halfcheetah"
+    """The body: halfcheetah, walker2d, ant or humanoid."""
+    tasks: tuple[str, ...] = ()
+    """Tasks, each learned from the same frozen model; empty: all of the body."""
+    seed: int = 0
+    """Seed of first weights, episodes and actions; experts, motion and model have their own."""
+    encoder: str = "minilm"
+    """Sentence encoder of the behaviour model's library."""
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    policy: PolicySettings = field(
+        default_factory=lambda: PolicySettings(width=64, layers=3, history=1, maps="linear", step="separate")
+    )
+    train: TrainSettings = field(default_factory=lambda: TrainSettings(first_iterations=4000, batch=256, window=1))
+    adapt: AdaptSettings = field(default_factory=AdaptSettings)
+    ppo: PpoSettings = field(default_factory=PpoSettings)
+    gravity: tuple[float, ...] = (1.25, 1.5)
+    """Factors on gravity under which what was learned is measured besides."""
+    friction: tuple[float, ...] = (0.7, 0.4)
+    """Factors on friction under which what was learned is measured besides."""
+    films: bool = True
+    """Record one short film of each task at the end."""
+
+
 Method = TypeVar("Method")
 
 

@@ -175,6 +175,8 @@ def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings
     device, total = settings.device, torch.zeros((), device=settings.device)
     for source in sources:
         batch, words = source.draw(rng)
+        if training.augment is not None:
+            training.augment(batch.features, rng)
         seen = {n: torch.from_numpy(v).to(device) for n, v in batch.features.items() if n != ACTION}
         noise = None
         if settings.observation_noise:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 STATE = "observation.state"
 ENVIRONMENT_STATE = "observation.environment_state"
 ACTION = "action"
+GOAL = "observation.goal."
+"""Features so named are goals that may be left out: their first number is 1 where the goal is given and 0 elsewhere."""
 SIMULATOR = "simulator."
 """Features so named are for tools alone (the simulator's state, to render later): kept with the demonstrations of one
 task, of any width, and never shown to a policy."""

@@ -19,6 +19,7 @@ VERBS = {
     "demos": "Make, look at, check, import, export and download demonstrations",
     "report": "Write one HTML page from run folders",
     "list": "Show the methods, suites, tasks and recipes there are",
+    "adapt": "Add one skill to a skill library from the reward of an environment, by a task token",
     "learn": "Add one skill to a skill library from a demonstration store, without any suite",
     "evaluate": "Measure the skills of a library on a suite",
     "doctor": "Say what is installed, what renders, what is missing, and the command that mends it",

@@ -16,7 +16,7 @@ import tyro
 
 from skilltokens.cli.options import known_options, parse_known, unknown_option
 from skilltokens.methods import method_names, method_settings, registration
-from skilltokens.recipes import recipe, recipe_names
+from skilltokens.recipes import recipe, recipe_names, study_names
 from skilltokens.settings import Method, RunSettings
 from skilltokens.types import SettingError, nearest
 
@@ -115,7 +115,7 @@ def _recipe_of(words: Sequence[str]) -> str:
     if not first or first.startswith("-"):
         raise SettingError(f"name a recipe first, such as `skilltokens run {known[0]}`: see `skilltokens list recipes`")
     if first not in known:
-        raise SettingError(f"recipe {first!r} is unknown: {nearest(first, known)}")
+        raise SettingError(f"recipe {first!r} is unknown: {nearest(first, [*known, *study_names()])}")
     return first
 
 

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 from skilltokens.cli.batch import encode, encode_failure
 from skilltokens.cli.estimate import Estimate, Lesson, lessons
 from skilltokens.cli.plan import make_plan
+from skilltokens.cli.study import make_study_plan
+from skilltokens.recipes import STUDIES
 from skilltokens.settings import RunSettings
 from skilltokens.types import Progress, SkilltokensError
 
@@ -42,6 +44,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def _learn(name: str, words: Sequence[str], report: Any) -> None:
+    if words[0] in STUDIES:
+        _study(name, words, report)
+        return
     plan = make_plan(words)
     run = next(run for run in plan.runs if run.name == name)
     report(Progress("start", 0, 1))
@@ -49,6 +54,15 @@ def _learn(name: str, words: Sequence[str], report: Any) -> None:
 
     command = shlex.join(["skilltokens", "run", *words])
     learn(run.settings, plan.folder(run), Estimate(_costs(run.method, run.settings), report), plan.recipe, command)
+
+
+def _study(name: str, words: Sequence[str], report: Any) -> None:
+    plan = make_study_plan(words)
+    run = next(run for run in plan.runs if run.name == name)
+    report(Progress("start", 0, 1))
+    from skilltokens.behaviour.study import study
+
+    study(run.settings, plan.folder(run), report, plan.recipe, shlex.join(["skilltokens", "run", *words]))
 
 
 def _costs(method: str, settings: RunSettings[Any]) -> list[Lesson]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,6 +45,8 @@ class Training:
     """Where batches come from, lesson by lesson with equal shares."""
     penalty: Callable[[], Tensor] | None = None
     """Added to the loss (regularising methods)."""
+    augment: Callable[[dict[str, Array], np.random.Generator], None] | None = None
+    """Changes the features of a batch in place before it is learned from (masks, noise)."""
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that is trained."""

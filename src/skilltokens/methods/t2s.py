@@ -33,7 +33,7 @@ from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import T2SSettings, TrainSettings
 from skilltokens.skills.selection import top_rows
-from skilltokens.skills.skill import Skill, assemble, own_modules, pool_offsets, trained
+from skilltokens.skills.skill import Skill, assemble, own_modules, pool_offsets, standing, trained
 from skilltokens.types import Array, SettingError
 
 
@@ -79,6 +79,7 @@ class T2S(SkillMethod):
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
         number = 0 if self.settings.start == "base" else self.nearest(embedding, lesson.index, self.settings.near)
+        number = self.skills.index(standing(self.skills, self.skills[number]))
         self.started = number
         tensors = self._own_tensors(self.entries[number].policy)
         counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skilltokens.model.policy import Policy
 from skilltokens.model.tpst import norm
-from skilltokens.types import Array, Observation
+from skilltokens.types import GOAL, Array, Observation
 
 
 @dataclass
@@ -20,11 +20,26 @@ class Memory:
 
     keys: list[Tensor]
     values: list[Tensor]
-    """For each layer (B, heads, 1 + history * per_step, width / heads): the instruction, then the oldest step first."""
+    """For each layer (B, heads, 1 + history * n, width / heads): the instruction, then the oldest step first."""
     instruction: Tensor
     """The instruction's token (B, 1, width)."""
     age: int = 0
     """Steps taken so far."""
+    hidden: Tensor | None = None
+    """Minus infinity for goals that were not given (B, 1, 1, 1 + history * n); None as long as there were none."""
+
+    def make_room(self, tokens: int) -> None:
+        """For so many tokens behind the instruction's: nothing has been seen yet."""
+        for kept in (self.keys, self.values):
+            for i, x in enumerate(kept):
+                kept[i] = torch.cat([x, x.new_zeros(*x.shape[:2], tokens, x.shape[3])], 2)
+
+    def hide(self, given: Tensor) -> None:
+        """Takes in which of the newest step's tokens are given (B, n)."""
+        if self.hidden is None:
+            self.hidden = torch.zeros(len(given), 1, 1, self.keys[0].shape[2], device=given.device)
+        new = torch.zeros(given.shape, device=given.device).masked_fill_(~given, float("-inf"))[:, None, None]
+        self.hidden = torch.cat([self.hidden[..., :1], self.hidden[..., 1 + new.shape[3] :], new], 3)
 
 
 class PolicyActor:
@@ -39,57 +54,62 @@ class PolicyActor:
         self.policy = copy.deepcopy(policy.fused()).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.asarray(embedding, np.float32), device=device)
-        kinds = policy.shape.kinds
-        self.dtypes = {n: np.uint8 if kinds.get(n) == "image" else np.float32 for n in policy.shape.scales}
-        self.biases = self._biases()
+        self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}
+        self.biases: dict[int, list[Tensor]] = {}
 
-    def _biases(self) -> list[Tensor]:
-        """For each layer the bias (heads, 1, 1 + history * per_step) of a full memory."""
-        history, n = self.policy.settings.history, self.policy.per_step
-        with torch.inference_mode():
-            return [
-                torch.cat([layer.prefix, layer.distance[:, range(history - 1, -1, -1)].repeat_interleave(n, 1)], 1)[
-                    :, None
-                ].clone()
+    def _biases(self, n: int) -> list[Tensor]:
+        """For each layer the bias (heads, 1, 1 + history * n) of a full memory of steps of `n` tokens."""
+        if n not in self.biases:
+            back = range(self.policy.settings.history - 1, -1, -1)
+            self.biases[n] = [
+                torch.cat([layer.prefix, layer.distance[:, back].repeat_interleave(n, 1)], 1)[:, None].clone()
                 for layer in self.policy.stack
             ]
+        return self.biases[n]
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:
         """The memory of `batch` fresh episodes: the instruction is all that there is to look at."""
         policy = self.policy
-        steps = policy.settings.history * policy.per_step
         x = policy.instruction(self.embedding.expand(batch, -1))
         memory = Memory([], [], x)
         alone = torch.zeros(1, 1, device=self.device)
         for layer in policy.stack:
             h = norm(x)
             keys, values = layer.keys(h)
-            memory.keys.append(torch.cat([keys, keys.new_zeros(*keys.shape[:2], steps, keys.shape[3])], 2))
-            memory.values.append(torch.cat([values, values.new_zeros(*values.shape[:2], steps, values.shape[3])], 2))
+            memory.keys.append(keys)
+            memory.values.append(values)
             x = layer.attend(x, h, keys, values, alone)
         return memory
 
     @torch.inference_mode()
     def act(self, observation: Observation, memory: Memory) -> Array:
         """Actions (batch, A), clipped to [-1, 1], for raw observations (batch, *shape) a feature."""
-        policy, n = self.policy, self.policy.per_step
+        policy = self.policy
         found = {
-            name: torch.from_numpy(np.array(observation[name], self.dtypes[name])).to(self.device)[:, None]
-            for name in policy.shape.scales
+            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
+            for name, dtype in self.dtypes.items()
+            if name in observation or not name.startswith(GOAL)
         }
         x = policy.tokens(found, memory.instruction)[:, 0]
+        n, given = x.shape[1], policy.given(found)
+        if memory.age == 0:
+            memory.make_room(policy.settings.history * n)
         memory.age += 1
         unseen = max(policy.settings.history - memory.age, 0) * n
+        if given is not None:
+            memory.hide(given[:, 0])
         for i, layer in enumerate(policy.stack):
             h = norm(x)
             keys, values = layer.keys(h)
             memory.keys[i] = _slide(memory.keys[i], keys)
             memory.values[i] = _slide(memory.values[i], values)
-            bias = self.biases[i]
+            bias = self._biases(n)[i]
             if unseen:
                 bias = bias.clone()
                 bias[..., 1 : 1 + unseen] = float("-inf")
+            if memory.hidden is not None:
+                bias = bias + memory.hidden
             if i == len(policy.stack) - 1:  # only the last token becomes the action
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)

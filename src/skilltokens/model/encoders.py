@@ -1,8 +1,9 @@
 """From observations and an instruction to tokens, one for each observation feature and time step.
 
 The shape of a feature decides how it is read: (n,) is a vector, (slots, n) a set of things, (height, width, 3) a
-picture. Every encoder is called with the raw feature, the instruction's token and noise for the scaled feature. Where
-a skill may not have all of an encoder of its own, the encoder's attribute `own` names the parts that it may have.
+picture; a vector named `observation.goal.*` is a goal that may be left out. Every encoder is called with the raw
+feature, the instruction's token and noise for the scaled feature. Where a skill may not have all of an encoder of its
+own, the encoder's attribute `own` names the parts that it may have.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from skilltokens.model.images import ImageEncoder
 from skilltokens.model.scaled import Scaled
 from skilltokens.model.tpst import make_linear
-from skilltokens.types import Feature, Scale, SettingError
+from skilltokens.types import GOAL, Feature, Scale, SettingError
 
 
 class VectorEncoder(Scaled):
@@ -29,6 +30,25 @@ class VectorEncoder(Scaled):
 
     def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
         return self.map(self.scaled(x, noise))
+
+
+class GoalEncoder(Scaled):
+    """A goal (B, T, 1 + n) -> tokens (B, T, width), by one linear map of all but its first number.
+
+    The first number is 1 where the goal is given. Where it is 0, no token looks at this one (`given`): it is masked, in
+    the words of MaskedMimic (arXiv 2409.14393).
+    """
+
+    def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
+        super().__init__(scale)
+        self.map = make_linear(len(scale.center) - 1, width, generator)
+
+    def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
+        return self.map(self.scaled(x, noise)[..., 1:])
+
+    def given(self, x: Tensor) -> Tensor:
+        """Where the goal is given (B, T)."""
+        return x[..., 0] > 0.5
 
 
 class SetEncoder(Scaled):
@@ -80,6 +100,7 @@ class InstructionEncoder(nn.Module):
 
 ENCODERS: dict[str, Callable[[Scale, int, torch.Generator | None], nn.Module]] = {
     "vector": VectorEncoder,
+    "goal": GoalEncoder,
     "set": SetEncoder,
     "image": ImageEncoder,
 }
@@ -92,6 +113,8 @@ def kind_of(name: str, feature: Feature) -> str:
     Raises:
         SettingError: no encoder reads such a feature.
     """
+    if name.startswith(GOAL) and len(feature.shape) == 1 and feature.shape[0] > 1:
+        return "goal"
     if len(feature.shape) in (1, 2):
         return ("vector", "set")[len(feature.shape) - 1]
     if len(feature.shape) == 3 and feature.dtype == "uint8" and min(feature.shape[:2]) >= 32:

@@ -17,10 +17,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from skilltokens.model.encoders import ENCODERS, InstructionEncoder, kind_of
+from skilltokens.model.encoders import ENCODERS, GoalEncoder, InstructionEncoder, kind_of
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
 from skilltokens.model.pattention import GrownPattention
+from skilltokens.model.prompt import TaskToken
 from skilltokens.model.tpst import TPSTLayer, norm
 from skilltokens.settings import PolicySettings
 from skilltokens.types import ACTION, Feature, Scale, SettingError
@@ -73,6 +74,8 @@ class Policy(nn.Module):
     """
 
     head: RegressionHead | MixtureHead
+    prompt: TaskToken | None
+    """Makes task tokens, in front of each step's own; a fresh policy has none."""
 
     def __init__(self, shape: Shape, settings: PolicySettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -92,6 +95,7 @@ class Policy(nn.Module):
             for _ in range(settings.layers)
         )
         self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
+        self.register_module("prompt", None)
 
     @property
     def stack(self) -> list[TPSTLayer]:
@@ -100,20 +104,49 @@ class Policy(nn.Module):
 
     @property
     def per_step(self) -> int:
-        """Tokens in one time step."""
-        return 1 if self.settings.step == "joint" else len(self.encoders)
+        """Tokens in one time step, a prompt's included, where no goal is left out."""
+        own = 1 if self.settings.step == "joint" else len(self.encoders)
+        return own if self.prompt is None else own + self.prompt.tokens
+
+    @property
+    def seen(self) -> dict[str, str]:
+        """The features that it looks at, a prompt's included, and their kinds; goals may be left out."""
+        kinds = {name: self.shape.kinds.get(name, "vector") for name in self.shape.scales}
+        return kinds if self.prompt is None else {**self.prompt.kinds, **kinds}
 
     def tokens(
         self, observation: Mapping[str, Tensor], instruction: Tensor, noise: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Tokens (B, T, per_step, width) of raw observations (B, T, *shape) a feature, seen with the instruction's
-        token (B, 1, width) in mind; noise is added to scaled ones, where there is any."""
+        """Tokens (B, T, n, width), a prompt's first, of raw observations (B, T, *shape) a feature, seen with the
+        instruction's token (B, 1, width) in mind; noise is added to scaled ones, where there is any."""
         found = []
-        for path, encoder in self.encoders.items():
-            name = path.replace("/", ".")
+        for name in self._looked_at(observation):
+            encoder = self.encoders[name.replace(".", "/")]
             found.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
         stacked = torch.stack(found, 2)
-        return stacked.sum(2, keepdim=True) if self.settings.step == "joint" else stacked
+        if self.settings.step == "joint":
+            stacked = stacked.sum(2, keepdim=True)
+        return stacked if self.prompt is None else torch.cat([self.prompt(observation), stacked], 2)
+
+    def given(self, observation: Mapping[str, Tensor]) -> Tensor | None:
+        """Which of the step's tokens there are (B, T, n); None where all are, as without goals."""
+        names = self._looked_at(observation)
+        goals = {n: e for n in names if isinstance(e := self.encoders[n.replace(".", "/")], GoalEncoder)}
+        if not goals:
+            return None
+        first = observation[names[0]]
+        there = first.new_ones(first.shape[:2], dtype=torch.bool)
+        columns = [goals[name].given(observation[name]) if name in goals else there for name in names]
+        own = [] if self.prompt is None else [there] * self.prompt.tokens
+        return torch.stack([*own, *columns], 2)
+
+    def _looked_at(self, observation: Mapping[str, Tensor]) -> list[str]:
+        """The features that it reads of an observation, in the order of their tokens: goals may be left out."""
+        names = [n for n in self.shape.scales if n in observation or self.shape.kinds.get(n) != "goal"]
+        for name in names:
+            if name not in observation:
+                raise SettingError(f"the observation lacks {name!r}, which this policy looks at")
+        return names
 
     def forward(
         self,
@@ -134,13 +167,13 @@ class Policy(nn.Module):
         steps = self.tokens(observation, instruction, noise)
         batch, length, n, width = steps.shape
         x = torch.cat([instruction, steps.reshape(batch, length * n, width)], 1)
-        hidden = None if mask is None else self._hidden(mask)
+        hidden = self._hidden(mask, self.given(observation), n)
         for layer in self.stack[:-1]:
             h = norm(x)
-            x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, hidden))
+            x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, hidden))
         last, h = self.stack[-1], norm(x)
         # after the last layer only the tokens that become actions are read
-        bias = self._bias(last, length, hidden)[..., n::n, :]
+        bias = self._bias(last, length, n, hidden)[..., n::n, :]
         x = last.attend(x[:, n::n], h[:, n::n], *last.keys(h), bias)
         return norm(x)
 
@@ -156,16 +189,23 @@ class Policy(nn.Module):
         found = self.head.loss(self(observation, embedding, mask, noise), action)
         return (found * mask).sum() / mask.sum()
 
-    def _hidden(self, mask: Tensor) -> Tensor:
-        """0 for a key to look at, minus infinity for padding, (B, 1, 1, S); the instruction is never hidden."""
-        seen = torch.cat([mask.new_ones(len(mask), 1), mask.repeat_interleave(self.per_step, 1)], 1)
-        return torch.zeros(seen.shape, device=mask.device).masked_fill_(~seen, float("-inf"))[:, None, None]
+    def _hidden(self, mask: Tensor | None, given: Tensor | None, n: int) -> Tensor | None:
+        """0 for a key to look at, minus infinity for padding and for goals that are not given, (B, 1, 1, S); the
+        instruction is never hidden."""
+        if mask is None and given is None:
+            return None
+        seen = given if mask is None else mask[:, :, None].expand(-1, -1, n)
+        assert seen is not None
+        if mask is not None and given is not None:
+            seen = seen & given
+        seen = torch.cat([seen.new_ones(len(seen), 1), seen.flatten(1)], 1)
+        return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None, None]
 
-    def _bias(self, layer: TPSTLayer, length: int, hidden: Tensor | None) -> Tensor:
-        """The attention bias (B or 1, heads, S, S) of a window of `length` steps."""
+    def _bias(self, layer: TPSTLayer, length: int, n: int, hidden: Tensor | None) -> Tensor:
+        """The attention bias (B or 1, heads, S, S) of a window of `length` steps of `n` tokens."""
         index, outside = self._band(length)
         steps = layer.distance[:, index].masked_fill(outside, float("-inf"))
-        steps = steps.repeat_interleave(self.per_step, 1).repeat_interleave(self.per_step, 2)
+        steps = steps.repeat_interleave(n, 1).repeat_interleave(n, 2)
         rows = torch.cat([layer.prefix[:, :, None].expand(-1, steps.shape[1], 1), steps], 2)
         first = torch.full((len(steps), 1, rows.shape[2]), float("-inf"), device=rows.device)
         first[:, :, 0] = 0.0

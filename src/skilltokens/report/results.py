@@ -20,6 +20,7 @@ from skilltokens.files import write_bytes
 from skilltokens.report import text
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
+from skilltokens.report.reward import is_reward, markdown, read_reward
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, Group, chosen, compare, variants, versus
 from skilltokens.types import RunError, SkilltokensError
@@ -80,7 +81,11 @@ def results(folder: Path) -> str:
         about = experiment / "about.md"
         if about.is_file():
             parts.append(about.read_text(encoding="utf-8").strip() + "\n")
-        parts += [_section(comparison) for comparison in compare([read_run(path) for path in paths])]
+        rewards = [path for path in paths if is_reward(path)]
+        if rewards:
+            parts.append(markdown([read_reward(path) for path in rewards]))
+        lifelong = [read_run(path) for path in paths if path not in rewards]
+        parts += [_section(comparison) for comparison in compare(lifelong)] if lifelong else []
     return "\n".join(parts)
 
 

@@ -31,7 +31,7 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings
 from skilltokens.skills.selection import choose
-from skilltokens.skills.skill import Skill, assemble, pool_offsets
+from skilltokens.skills.skill import Prompt, Skill, assemble, pool_offsets, standing
 from skilltokens.types import Array, Feature, LibraryError, SkilltokensError
 
 SCHEMA = "skilltokens.library/1"
@@ -101,6 +101,7 @@ class SkillLibrary:
         for number, skill in enumerate(self.skills):
             if skill.embeddings.shape != (len(skill.wordings), self.base.shape.language):
                 raise ValueError(f"skill {skill.name!r} has vectors of shape {skill.embeddings.shape}")
+            standing(self.skills[:number], skill)
             for path, rows in skill.active.items():
                 earlier = pool_offsets(self.base, self.skills[:number], path)[-1]
                 if len(rows) and not 0 <= rows.min() <= rows.max() < earlier:
@@ -119,10 +120,14 @@ class SkillLibrary:
         """The policy of one skill."""
         return assemble(self.base, self.skills, self.skills[number]) if number else self.base
 
+    def told(self, number: int) -> Array:
+        """What the policy of one skill is given as its instruction (language,): of a task token, its skill's below."""
+        return standing(self.skills, self.skills[number]).embeddings[0]
+
     def actor(self, instruction: str, device: str = "cpu") -> PolicyActor:
         """Acts by the skill that the instruction means, the same bits whatever the wording."""
         number, _ = self.select(instruction)
-        return PolicyActor(self.policy(number), self.skills[number].embeddings[0], device)
+        return PolicyActor(self.policy(number), self.told(number), device)
 
     def language(self) -> LanguageEncoder:
         """The encoder that the library was made with.
@@ -187,6 +192,10 @@ class SkillLibrary:
             self.notes.pop()
             raise
 
+    def write_card(self) -> None:
+        """Replaces library.json, after a change of `notes`."""
+        write_json(self.folder / "library.json", self._card(), LibraryError)
+
     def _card(self) -> dict[str, Any]:
         """library.json"""
         return {
@@ -200,6 +209,7 @@ class SkillLibrary:
                     "name": skill.name,
                     "wordings": list(skill.wordings),
                     "parameters": skill.parameters,
+                    **({} if skill.prompt is None else {"prompt": dataclasses.asdict(skill.prompt)}),
                     "file": _file(self.folder, Path("skills") / f"{skill.name}.safetensors"),
                     "notes": notes,
                 }
@@ -282,4 +292,8 @@ def _skill(folder: Path, entry: Mapping[str, Any]) -> Skill:
     embeddings: Array = tensors.pop("embeddings").numpy()
     active = {name[7:]: value.numpy() for name, value in tensors.items() if name.startswith("active.")}
     own = {name[7:]: value for name, value in tensors.items() if name.startswith("tensor.")}
-    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active)
+    prompt = entry.get("prompt")
+    if prompt is not None:
+        widths = {str(name): int(width) for name, width in prompt["features"].items()}
+        prompt = Prompt(str(prompt["on"]), widths, int(prompt["tokens"]), tuple(int(n) for n in prompt["hidden"]))
+    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active, prompt)

@@ -17,7 +17,21 @@ from torch import Tensor
 
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
+from skilltokens.model.prompt import TaskToken
 from skilltokens.types import Array
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A task token's encoder (model/prompt.py) and the skill that it steers."""
+
+    on: str
+    """The skill whose policy is steered, with that skill's instruction."""
+    features: Mapping[str, int]
+    """The vectors that the encoder reads, and their widths."""
+    tokens: int = 1
+    hidden: tuple[int, ...] = ()
+    """Widths of the encoder's hidden layers."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,8 @@ class Skill:
     """Trained numbers by their name in the assembled policy: "layers.0.q.key", "head.map.weight", ..."""
     active: Mapping[str, Array] = field(default_factory=dict)
     """For each map, the pool's rows that it reuses, in the order of its computation (int64)."""
+    prompt: Prompt | None = None
+    """Of a skill learned from reward: the encoder of its task token, whose numbers are the tensors "prompt.*"."""
 
     def rows(self, path: str) -> int:
         """Specific rows in the map at `path`."""
@@ -41,8 +57,8 @@ class Skill:
 
     @property
     def parameters(self) -> int:
-        """Numbers trained for this skill."""
-        return sum(tensor.numel() for tensor in self.tensors.values())
+        """Numbers trained for this skill; what a norm has counted is none."""
+        return sum(tensor.numel() for name, tensor in self.tensors.items() if not name.startswith("prompt.norm."))
 
 
 def pool_offsets(base: Policy, skills: Sequence[Skill], path: str) -> Array:
@@ -75,6 +91,8 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
         base: the base policy.
         skills: the library in the order learned, the base's skill first; only earlier skills' rows are read.
     """
+    if skill.prompt is not None:
+        return _prompted(base, skills, skill)
     replaced: dict[str, torch.nn.Module] = {}
     for path, map in base.maps().items():
         if f"{path}.key" not in skill.tensors:
@@ -92,6 +110,31 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
             module.requires_grad_()  # the base is frozen, this copy is the skill's own
             replaced[path] = module
     return base.derive(replaced)
+
+
+def _prompted(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
+    """The policy of the skill that it stands on, with the skill's prompt."""
+    assert skill.prompt is not None
+    below = standing(skills, skill)
+    policy = assemble(base, skills, below) if below.tensors else base
+    features = skill.prompt.features
+    token = TaskToken(features, base.settings.width, skill.prompt.tokens, skill.prompt.hidden)
+    token.load_state_dict({n.removeprefix("prompt."): t for n, t in skill.tensors.items() if n.startswith("prompt.")})
+    return policy.derive({"prompt": token.requires_grad_(False)})
+
+
+def standing(skills: Sequence[Skill], skill: Skill) -> Skill:
+    """The skill that another steers by its task token; a skill of its own is itself.
+
+    Raises:
+        LookupError: there is no such skill, or it is one of reward as well.
+    """
+    if skill.prompt is None:
+        return skill
+    for other in skills:
+        if other.name == skill.prompt.on and other.prompt is None:
+            return other
+    raise LookupError(f"skill {skill.name!r} steers {skill.prompt.on!r}, which is no skill learned from demonstrations")
 
 
 def own_modules(base: Policy) -> list[str]:

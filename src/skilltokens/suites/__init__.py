@@ -21,9 +21,29 @@ from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError,
 
 GROUP = "skilltokens.suites"
 
+GYM = "gym:"
+"""A Gymnasium environment with a success flag is a suite by this name: gym:ENV-ID."""
+
+BODIES = {"halfcheetah": "HalfCheetah", "walker2d": "Walker2d", "ant": "Ant", "humanoid": "Humanoid"}
+"""Gymnasium's bodies; their suites import MuJoCo when they are made."""
+
+
+def _body(name: str) -> Suite:
+    try:
+        from skilltokens.suites.bodies import body_suite
+
+        return body_suite(name)
+    except ModuleNotFoundError as problem:
+        raise SuiteError(f'the suite {name} needs {problem.name}: run `pip install "skilltokens[reward]"`') from problem
+
+
 _SUITES: dict[str, tuple[Callable[[], Suite], str]] = {
     "metaworld": (MetaWorld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
     **{name: (functools.partial(Libero, name), summary) for name, summary in libero_suites().items()},
+    **{
+        name: (functools.partial(_body, name), f"{title}: moving by reward, no demonstrations")
+        for name, title in BODIES.items()
+    },
 }
 """Name -> (what makes it, summary)."""
 
@@ -49,6 +69,10 @@ def load_suite(name: str) -> Suite:
     """
     if name in _SUITES:
         return _SUITES[name][0]()
+    if name.startswith(GYM):
+        from skilltokens.suites.reward import suite_of_id
+
+        return suite_of_id(name.removeprefix(GYM))
     if ":" in name:
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())  # a command, unlike a script, does not look for modules where it is started

@@ -106,6 +106,10 @@ class GymnasiumSuite:
             self.name, task.name, self._make(task.name), self._pick, self.features, self._success, self.horizon
         )
 
+    def raw(self, task: Task) -> gymnasium.Env[Any, Any]:
+        """The environment itself, with its reward, for who learns from that."""
+        return self._make(task.name)
+
     def versions(self) -> dict[str, str]:
         """The version of Gymnasium, and what was given."""
         return {"gymnasium": importlib.metadata.version("gymnasium"), **self._versions}

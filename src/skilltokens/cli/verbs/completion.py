@@ -43,20 +43,26 @@ def _everything() -> Any:
     """
     from skilltokens.cli import VERBS
     from skilltokens.cli.plan import RunOptions
+    from skilltokens.cli.study import StudyOptions
+    from skilltokens.cli.verbs.adapt import AdaptOptions
     from skilltokens.cli.verbs.demos import ACTIONS
     from skilltokens.cli.verbs.doctor import DoctorOptions
     from skilltokens.cli.verbs.evaluate import EvaluateOptions
     from skilltokens.cli.verbs.learn import LearnOptions
     from skilltokens.cli.verbs.list import ListOptions
     from skilltokens.cli.verbs.report import ReportOptions
-    from skilltokens.recipes import recipe_names
+    from skilltokens.recipes import recipe_names, study_names
     from skilltokens.settings import T2SSettings
 
     kinds: dict[str, Any] = {
-        "run": _words({name: (RunOptions[T2SSettings], line) for name, line in recipe_names().items()}),
+        "run": _words(
+            {name: (RunOptions[T2SSettings], line) for name, line in recipe_names().items()}
+            | {name: (StudyOptions, line) for name, line in study_names().items()}
+        ),
+        "adapt": AdaptOptions,
         "demos": _words({name: (options, "") for name, (_, options) in ACTIONS.items()}),
         "report": ReportOptions,
-        "list": _words(dict.fromkeys(("recipes", "methods", "suites", "tasks", "all"), (ListOptions, ""))),
+        "list": _words(dict.fromkeys(("recipes", "methods", "learners", "suites", "tasks", "all"), (ListOptions, ""))),
         "learn": LearnOptions,
         "evaluate": EvaluateOptions,
         "doctor": DoctorOptions,

@@ -20,8 +20,8 @@ class ListOptions:
       skilltokens list tasks --suite metaworld
     """
 
-    what: tyro.conf.Positional[Literal["all", "recipes", "methods", "suites", "tasks"]] = "all"
-    """What to show: recipes, methods, suites, tasks, or all of them but the tasks."""
+    what: tyro.conf.Positional[Literal["all", "recipes", "methods", "learners", "suites", "tasks"]] = "all"
+    """What to show: recipes, methods, learners (from reward), suites, tasks, or all of them but the tasks."""
     suite: str = "metaworld"
     """Whose tasks."""
 
@@ -29,13 +29,17 @@ class ListOptions:
 def main(words: Sequence[str]) -> int:
     options = parse(ListOptions, words, "skilltokens list")
     if options.what in ("all", "recipes"):
-        from skilltokens.recipes import recipe_names
+        from skilltokens.recipes import recipe_names, study_names
 
-        _print("recipes", recipe_names())
+        _print("recipes", {**recipe_names(), **study_names()})
     if options.what in ("all", "methods"):
         from skilltokens.methods import methods
 
         _print("methods", {name: entry.summary for name, entry in methods().items()})
+    if options.what in ("all", "learners"):
+        from skilltokens.recipes import learner_names
+
+        _print("learners, from reward", learner_names())
     if options.what in ("all", "suites"):
         from skilltokens.suites import suite_names
 

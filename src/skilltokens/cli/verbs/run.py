@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skilltokens.cli.plan import Plan, PlannedRun, make_plan
+from skilltokens.recipes import STUDIES
 from skilltokens.types import RunError
 
 
 def main(words: Sequence[str]) -> int:
+    if words and words[0] in STUDIES:
+        from skilltokens.cli.study import main as study
+
+        return study(words)
     plan = make_plan(words)
     try:
         return _run(plan, words)

@@ -1,0 +1,183 @@
+"""What PPO trains: an actor of some kind and a critic, on dictionaries of observed vectors.
+
+An agent says which of its parameters are trained and how fast; everything else is frozen. `watch` is shown the
+observations of each batch of experience, for running input normalisation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skilltokens.model.actor import PolicyActor
+from skilltokens.model.policy import Policy
+from skilltokens.model.prompt import RunningNorm, joined, mlp
+from skilltokens.settings import PpoSettings
+from skilltokens.suites.reward import STEPS
+from skilltokens.types import Actor, Array, Observation
+
+
+class Critic(nn.Module):
+    """The value of what is observed, by a ReLU MLP on normalised inputs."""
+
+    def __init__(self, features: Mapping[str, int], hidden: Sequence[int], draw: torch.Generator) -> None:
+        super().__init__()
+        self.features = dict(features)
+        self.norm = RunningNorm(sum(features.values()))
+        self.net = mlp((sum(features.values()), *hidden, 1), draw)
+
+    def inputs(self, observation: Mapping[str, Tensor]) -> Tensor:
+        return joined(observation, self.features)
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        return self.net(self.norm(self.inputs(observation)))
+
+
+class Agent(nn.Module):
+    """An actor and a critic. Actions are normal around `mean`, with one deviation for each of them.
+
+    Args:
+        features: the vectors that the critic (and an MLP actor) reads, by name.
+        actions: their number.
+    """
+
+    def __init__(self, features: Mapping[str, int], actions: int, settings: PpoSettings, draw: torch.Generator) -> None:
+        super().__init__()
+        self.features, self.settings = dict(features), settings
+        self.critic = Critic(features, settings.critic_hidden, draw)
+        self.log_std = nn.Parameter(torch.full((actions,), settings.log_std), requires_grad=settings.learn_std)
+
+    def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """The action (B, A) in the middle, not clipped."""
+        raise NotImplementedError
+
+    def value(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """(B, 1)"""
+        return self.critic(latest(observation))
+
+    def learned(self) -> list[nn.Parameter]:
+        """The actor's parameters that are trained, but for the deviations."""
+        raise NotImplementedError
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Adam's parameter groups."""
+        actor = self.learned() + ([self.log_std] if self.log_std.requires_grad else [])
+        groups = [{"params": list(self.critic.parameters()), "lr": self.settings.critic_rate}]
+        return groups + ([{"params": actor, "lr": self.settings.rate}] if actor else [])
+
+    def watch(self, observation: Mapping[str, Tensor]) -> None:
+        """Shows a batch (N, ...) to all running norms."""
+        now = latest(observation)
+        self.critic.norm.update(self.critic.inputs(now))
+
+    def actor(self) -> Actor:
+        """What acts after the training, by the mean action; later training does not change it."""
+        raise NotImplementedError
+
+
+class MlpAgent(Agent):
+    """Plain PPO: a ReLU MLP from what is observed to the action."""
+
+    def __init__(self, features: Mapping[str, int], actions: int, settings: PpoSettings, draw: torch.Generator) -> None:
+        super().__init__(features, actions, settings, draw)
+        self.norm = RunningNorm(sum(features.values()))
+        self.net = mlp((sum(features.values()), *settings.hidden, actions), draw, gain=0.01)
+
+    def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
+        return self.net(self.norm(self.critic.inputs(latest(observation))))
+
+    def learned(self) -> list[nn.Parameter]:
+        return list(self.net.parameters())
+
+    def watch(self, observation: Mapping[str, Tensor]) -> None:
+        super().watch(observation)
+        self.norm.update(self.critic.inputs(latest(observation)))
+
+    def actor(self) -> Actor:
+        return MlpActor(self)
+
+
+class PolicyAgent(Agent):
+    """A policy with a prompt: frozen but for the prompt, or with other parts to be trained as well.
+
+    Args:
+        policy: with its prompt in place; parameters that require gradients are trained.
+        embedding: the instruction's unit vector (language,).
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        embedding: Array,
+        features: Mapping[str, int],
+        settings: PpoSettings,
+        draw: torch.Generator,
+    ) -> None:
+        super().__init__(features, policy.shape.actions, settings, draw)
+        self.policy = policy
+        self.embedding: Tensor
+        self.register_buffer("embedding", torch.as_tensor(embedding, dtype=torch.float32))
+
+    def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
+        seen, mask = stacked(observation)
+        batch, length = next(iter(seen.values())).shape[:2]
+        embedding = self.embedding.expand(batch, -1)
+        if length == 1:
+            mask = None
+        return self.policy.head(self.policy(seen, embedding, mask)[:, -1])
+
+    def learned(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+
+    def watch(self, observation: Mapping[str, Tensor]) -> None:
+        super().watch(observation)
+        if self.policy.prompt is not None:
+            self.policy.prompt.norm.update(self.policy.prompt.inputs(latest(observation)))
+
+    def actor(self) -> Actor:
+        return PolicyActor(self.policy, self.embedding.cpu().numpy())
+
+
+class MlpActor:
+    """Acts by an MLP agent as it is now; implements `types.Actor`."""
+
+    def __init__(self, agent: MlpAgent) -> None:
+        import copy
+
+        self.agent = copy.deepcopy(agent).requires_grad_(False).eval()
+
+    def start(self, batch: int) -> None:
+        """It remembers nothing."""
+
+    @torch.inference_mode()
+    def act(self, observation: Observation, memory: None) -> Array:
+        seen = {name: torch.as_tensor(observation[name], dtype=torch.float32) for name in self.agent.features}
+        return self.agent.mean(seen).clamp(-1.0, 1.0).numpy()
+
+
+def latest(observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The newest of stacked observations; others as they are."""
+    if STEPS not in observation:
+        return observation
+    return {name: value[:, -1] for name, value in observation.items() if name != STEPS}
+
+
+def stacked(observation: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+    """Observations (B, T, ...) and which of the steps there were (B, T)."""
+    if STEPS not in observation:
+        seen = {name: value[:, None] for name, value in observation.items()}
+        return seen, torch.ones(next(iter(seen.values())).shape[:2], dtype=torch.bool)
+    seen = {name: value for name, value in observation.items() if name != STEPS}
+    length = next(iter(seen.values())).shape[1]
+    age = torch.arange(length - 1, -1, -1, device=observation[STEPS].device)
+    return seen, age < observation[STEPS]
+
+
+def normal_log_prob(action: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Of independent normals, summed over the actions (B,)."""
+    error = (action - mean) * torch.exp(-log_std)
+    return (-0.5 * error.square() - log_std - 0.5 * math.log(2 * math.pi)).sum(-1)

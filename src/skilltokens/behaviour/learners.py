@@ -1,0 +1,130 @@
+"""The ways to learn a task from reward that are compared: the task token, and what people would use instead.
+
+Their names and what they do are in recipes.py. All of them see the same observations; a learner is one line here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from gymnasium.spaces import Dict as DictSpace
+
+from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
+from skilltokens.methods.base import generator
+from skilltokens.methods.lora import LowRank
+from skilltokens.model.pattention import Pattention
+from skilltokens.model.policy import Policy
+from skilltokens.model.prompt import TaskToken
+from skilltokens.settings import PpoSettings
+from skilltokens.suites.reward import STEPS
+from skilltokens.types import GOAL, STATE, Array, SettingError, nearest
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What a way to learn does with the policy."""
+
+    policy: Literal["frozen", "tuned", "lora", "fresh", "none"]
+    token: bool = True
+    goal: bool = False
+    """Whether the environment gives the policy its task's goal."""
+
+
+LEARNERS = {
+    "token": Learner("frozen"),
+    "goal": Learner("frozen", token=False, goal=True),
+    "finetune": Learner("tuned"),
+    "finetune-goal": Learner("tuned", goal=True),
+    "lora": Learner("lora"),
+    "transformer": Learner("fresh"),
+    "mlp": Learner("none"),
+}
+
+RANK = 4
+"""Of the adapters of `lora`."""
+
+
+def make_agent(
+    name: str,
+    policy: Policy,
+    embedding: Array,
+    space: DictSpace,
+    settings: PpoSettings,
+    seed: int,
+    body: bool = True,
+) -> Agent:
+    """A fresh agent of a learner on a policy, which itself is never changed.
+
+    Args:
+        policy: the frozen policy.
+        embedding: what it is given as its instruction.
+        space: of the environment's observations, maybe stacked.
+        body: show the encoder the body's own state.
+
+    Raises:
+        SettingError: an unknown learner, or an environment that does not show what the policy needs.
+    """
+    if name not in LEARNERS:
+        raise SettingError(f"there is no learner {name!r}: {nearest(name, list(LEARNERS))}")
+    learner, draw = LEARNERS[name], generator(seed, 1)
+    widths = vectors(space)
+    if learner.policy == "none":
+        return MlpAgent(widths, policy.shape.actions, settings, draw)
+    check_fits(policy, space)
+    made = _prepared(learner.policy, policy, seed)
+    if learner.token:
+        shown = {each: width for each, width in widths.items() if body or each != STATE}
+        token = TaskToken(shown, policy.settings.width, settings.tokens, settings.hidden, draw)
+        made = made.derive({"prompt": token})
+    return PolicyAgent(made, embedding, widths, settings, draw)
+
+
+def vectors(space: DictSpace) -> dict[str, int]:
+    """What encoders and critics read of an environment: its vectors and sets but for goals, in the order of names."""
+    depth = 1 if STEPS in space.spaces else 0
+    found = {}
+    for name, each in sorted(space.spaces.items()):
+        shape: tuple[int, ...] = each.shape or ()
+        if name != STEPS and not name.startswith(GOAL) and len(shape) - depth in (1, 2):
+            found[name] = math.prod(shape[depth:])
+    return found
+
+
+def check_fits(policy: Policy, space: DictSpace) -> None:
+    """Raises SettingError unless the environment shows what the policy looks at."""
+    depth = 1 if STEPS in space.spaces else 0
+    for name, scale in policy.shape.scales.items():
+        if name not in space.spaces:
+            if name.startswith(GOAL):
+                continue
+            raise SettingError(f"the environment does not observe {name!r}, which the policy looks at")
+        width = (space.spaces[name].shape or (0,))[-1]
+        if width != len(scale.center):
+            raise SettingError(
+                f"the environment's {name!r} has {width} numbers where the policy knows {len(scale.center)}: it is a "
+                "model of another body"
+            )
+        assert len(space.spaces[name].shape or ()) >= depth
+
+
+def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
+    """A policy to put a prompt on: shared and frozen, a copy to be trained, with adapters, or fresh."""
+    if kind == "fresh":
+        return Policy(policy.shape, policy.settings, generator(seed, 2))
+    if kind == "tuned":
+        return copy.deepcopy(policy.fused()).requires_grad_()
+    frozen = policy.fused().requires_grad_(False)
+    if kind == "frozen":
+        return frozen
+    draw = generator(seed, 2)
+    adapters: dict[str, torch.nn.Module] = {}
+    for path, map in frozen.maps().items():
+        for name, leaf in map.named_modules():
+            if isinstance(leaf, Pattention | torch.nn.Linear):
+                ranks = [RANK] * (2 if isinstance(leaf, Pattention) else 1)
+                adapters[f"{path}.{name}" if name else path] = LowRank(leaf, ranks, draw)
+    return frozen.derive(adapters)

@@ -1,0 +1,219 @@
+"""Expert motion: what the behaviour model imitates.
+
+For each body a few experts are trained by PPO to follow commands (a velocity; to leap on the way), and then move for
+a while, on commands that change every few seconds. What is stored are episodes of states and clean actions, with
+noise on the executed ones, and hindsight goals: where the body was, and how it moved, some steps later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.wrappers import TimeLimit
+
+from skilltokens.behaviour.agents import MlpAgent
+from skilltokens.behaviour.ppo import ppo
+from skilltokens.checkpoint import read_state, write_state
+from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.settings import MotionSettings
+from skilltokens.suites.bodies.body import Body
+from skilltokens.suites.bodies.environment import WIDTH, BodyEnvironment
+from skilltokens.suites.bodies.tasks import GoalTask
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    SIMULATOR,
+    STATE,
+    Actor,
+    Array,
+    DemonstrationError,
+    Episode,
+    Feature,
+    Progress,
+    Report,
+    Task,
+    silent,
+)
+
+INSTRUCTION = "move as the goals say"
+EPISODE = 12.0
+"""Seconds of an episode of motion."""
+SECONDS = 3.0
+"""How long a command holds."""
+
+
+class Command(GoalTask):
+    """Follow a velocity that changes every few seconds; as a leaper, by flights as long as possible."""
+
+    def __init__(self, body: Body, leap: bool) -> None:
+        super().__init__(body)
+        self.leap = leap
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        self.draw, self.until = draw, 0
+        self.start, self.length = self.place(env), 0.0
+        self.after(env)
+
+    def after(self, env: BodyEnvironment) -> None:
+        if not env.airborne:
+            self.start = self.place(env)
+        self.length = float(np.linalg.norm(self.place(env) - self.start))
+        if env.steps < self.until:
+            return
+        self.until = env.steps + round(self.draw.uniform(0.5, 1.5) * SECONDS / env.dt)
+        slow, fast = self.body.speeds
+        self.turn = 0.0
+        if self.body.planar:
+            self.wanted = np.array([self.draw.uniform(slow, fast)])
+            if self.leap:
+                self.wanted = np.array([self.draw.uniform(0.3, 1.0) * fast])
+        else:
+            angle, speed = self.draw.uniform(-math.pi, math.pi), self.draw.uniform(slow, fast)
+            self.wanted = speed * np.array([math.cos(angle), math.sin(angle)])
+            self.turn = self.draw.uniform(-1.0, 1.0)
+        if self.draw.random() < 0.15:
+            self.wanted, self.turn = self.wanted * 0, 0.0
+
+    def moving(self, env: BodyEnvironment) -> Array:
+        """The velocity on the ground, as the body sees it; commands of free bodies turn with it."""
+        return self.seen(env, self.velocity(env))
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        return np.concatenate([self.wanted, self.moving(env) - self.wanted, [self.turn, float(self.length > 0)]])
+
+    def reward(self, env: BodyEnvironment) -> float:
+        """Nothing for standing still whatever is asked, so that the command alone makes no return better or worse."""
+        fast = self.body.speeds[1]
+        error = float(np.linalg.norm(self.moving(env) - self.wanted))
+        kept = 2 * (float(np.linalg.norm(self.wanted)) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
+        if not self.body.planar:
+            kept += 0.3 * (abs(self.turn) - abs(env.body_qvel()[5] - self.turn))
+        upright = float(self.body.up(env.body_qpos()[None])[0, -1])
+        flight = 2.0 * min(self.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
+        return (0.3 if self.leap else 1.0) * kept + flight - 0.5 * (1 - upright)
+
+    def success(self, env: BodyEnvironment) -> bool:
+        return False
+
+
+def make_command(body: Body, leap: bool) -> gymnasium.Env[Any, Any]:
+    """The environment that an expert is trained in."""
+    env = BodyEnvironment(body, Command(body, leap))
+    return TimeLimit(env, round(EPISODE / env.dt))
+
+
+def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, report: Report = silent) -> Actor:
+    """An expert of a body, trained, or taken from the folder where it was trained before; resumable.
+
+    Raises:
+        RunError: the folder's file is damaged.
+    """
+    draw = torch.Generator().manual_seed(settings.seed)
+    env = make_command(body, leap)
+    widths = {name: env.observation_space[name].shape[0] for name in (STATE, ENVIRONMENT_STATE)}  # pyright: ignore
+    actions = env.action_space.shape[0]  # pyright: ignore[reportOptionalSubscript]
+    env.close()
+    agent = MlpAgent(widths, actions, settings.ppo, draw)
+    kind = "leaper" if leap else "runner"
+    path = folder / f"{body.name}-{kind}.safetensors"
+    start = read_state(path) if path.exists() else None
+    stops = [round(settings.steps * part / 10) for part in range(1, 11)]
+
+    def tell(news: Progress) -> None:
+        report(Progress("expert", news.done, stops[-1], f"{body.name} {kind}", news.figures))
+
+    make = functools.partial(make_command, body, leap)
+    for stop in ppo(agent, make, settings.ppo, stops, settings.seed, start=start, report=tell):
+        write_state(path, *stop.state())
+    return agent.actor()
+
+
+def motion(body: Body, settings: MotionSettings, report: Report = silent) -> DemonstrationStore:
+    """The motion of a body's experts, made if it is not there: a store at FOLDER/BODY/motion.
+
+    Raises:
+        DemonstrationError: a damaged store, or one made with other settings.
+    """
+    folder = Path(settings.folder).expanduser() / body.name
+    path = folder / "motion"
+    recipe = json.loads(json.dumps(dataclasses.asdict(settings)))
+    del recipe["folder"]
+    if path.exists():
+        store = DemonstrationStore.open(path)
+        if store.settings == recipe:
+            return store
+        raise DemonstrationError(
+            f"{path} holds motion that was made with other settings: move it away, or choose another --motion.folder"
+        )
+    actors = {leap: expert(body, leap, settings, folder, report) for leap in _kinds(body, settings)}
+    env = make_command(body, False)
+    widths: Mapping[str, int] = env.unwrapped.widths  # pyright: ignore[reportAttributeAccessIssue]
+    width = env.unwrapped.model.nq + env.unwrapped.model.nv  # pyright: ignore[reportAttributeAccessIssue]
+    features = {name: Feature((n,)) for name, n in widths.items()}
+    features |= {ACTION: Feature(env.action_space.shape or ()), f"{SIMULATOR}state": Feature((width,))}
+    env.close()
+    return write_store(
+        path,
+        _episodes(body, actors, settings, report),
+        task=Task("motion", INSTRUCTION),
+        features=features,
+        source="scripted",
+        suite=body.name,
+        settings=recipe,
+    )
+
+
+def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
+    """Whether to leap: bodies that move freely have runners only."""
+    return tuple(kind == "leaper" for kind in settings.kinds if body.planar or kind == "runner")
+
+
+def _episodes(body: Body, actors: Mapping[bool, Actor], settings: MotionSettings, report: Report) -> Iterator[Episode]:
+    """Episodes by turns of each expert, with noise between none and `settings.noise`, until there are enough steps."""
+    draw, done = np.random.default_rng([settings.seed, 11]), 0
+    environments = {leap: make_command(body, leap) for leap in actors}
+    try:
+        while done < settings.motion_steps:
+            for leap, env in environments.items():
+                episode = _episode(env, actors[leap], float(draw.uniform(0, settings.noise)), draw)
+                if len(episode) > 60:  # one that falls at once teaches falling
+                    done += len(episode)
+                    report(Progress("motion", min(done, settings.motion_steps), settings.motion_steps, body.name))
+                    yield episode
+    finally:
+        for env in environments.values():
+            env.close()
+
+
+def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.random.Generator) -> Episode:
+    observation, _ = env.reset(seed=int(draw.integers(2**31)))
+    inner: Any = env.unwrapped
+    memory, over, terminated = actor.start(1), False, False
+    states, actions = [], []
+    while not over:
+        action = actor.act({name: value[None] for name, value in observation.items()}, memory)[0]
+        states.append(np.concatenate([inner.body_qpos(), inner.body_qvel()]))
+        actions.append(action)
+        loud = action + noise * draw.standard_normal(action.shape)
+        observation, _, terminated, truncated, _ = env.step(loud)
+        over = terminated or truncated
+    rows = np.stack(states)
+    if terminated:  # the last moments of a fall are nobody's wish
+        rows, actions = rows[:-25], actions[:-25]
+    qpos, qvel = rows[:, : inner.model.nq], rows[:, inner.model.nq :]
+    body: Body = inner.body
+    features: dict[str, Array] = {STATE: body.state(qpos, qvel), **body.goals(qpos, qvel, inner.dt)}
+    features |= {ACTION: np.reshape(actions, (len(rows), -1)).astype(np.float32)}
+    return Episode({**features, f"{SIMULATOR}state": rows.astype(np.float32)})
+
+
+__all__ = ["WIDTH", "Command", "expert", "make_command", "motion"]

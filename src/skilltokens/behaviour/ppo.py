@@ -1,0 +1,243 @@
+"""PPO (arXiv 1707.06347) by Stable-Baselines3, in parts: a generator that stops where its caller evaluates and saves.
+
+Every part begins with fresh episodes and random numbers drawn from (seed, part). So a run that goes on from a saved
+state ends with the same numbers as one that was never stopped (same machine, same threads), and a state holds no
+simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
+from torch import Tensor
+
+from skilltokens.behaviour.agents import Agent, normal_log_prob
+from skilltokens.settings import PpoSettings
+from skilltokens.types import Progress, Report, SkilltokensError, silent
+
+Make = Callable[[], gymnasium.Env[Any, Any]]
+State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+
+
+class Diverged(SkilltokensError):
+    """Numbers that are not finite any more."""
+
+
+@dataclass
+class Curve:
+    """What the training saw: for each update the environment steps so far and the mean return of recent episodes."""
+
+    steps: list[int] = field(default_factory=list)
+    reward: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Stop:
+    """A stop of ppo(): after `steps` environment steps, at part `part`."""
+
+    part: int
+    steps: int
+    curve: Curve
+    _save: Callable[[], State]
+
+    def state(self) -> State:
+        """What ppo(start=...) needs to go on from here."""
+        return self._save()
+
+
+def ppo(
+    agent: Agent,
+    make: Make,
+    settings: PpoSettings,
+    stops: Sequence[int],
+    seed: int,
+    *,
+    start: State | None = None,
+    report: Report = silent,
+    board: Path | None = None,
+) -> Iterator[Stop]:
+    """Trains the agent in place, and yields after each of `stops` environment steps (rounded up to whole rollouts).
+
+    Args:
+        make: a new environment with a dictionary of observations; called once for each parallel one.
+        stops: rising numbers of environment steps; 0 is before the training.
+        seed: of episodes, actions and the order of batches.
+        start: what `Stop.state` returned.
+        board: a folder for TensorBoard.
+
+    Raises:
+        Diverged: a reward, a loss or a parameter is not finite; the last stop's state is the last good one.
+        SettingError: impossible settings.
+    """
+    torch.set_num_threads(settings.threads)
+    with _environments(make, settings) as env:
+        algorithm = _Algorithm(agent, env, settings, board)
+        done, curve = 0, Curve()
+        if start is not None:
+            done, curve = _load(start, agent, algorithm, env)
+        for part, steps in enumerate(stops):
+            if part < done:
+                continue
+            _seed(env, algorithm, seed, part)
+            left = steps - algorithm.num_timesteps
+            if left > 0:
+                watcher = _Watcher(curve, steps, report)
+                algorithm.learn(left, callback=watcher, reset_num_timesteps=False, tb_log_name="ppo")
+
+            def save(part: int = part) -> State:
+                return _save(part + 1, curve, agent, algorithm, env)
+
+            yield Stop(part, algorithm.num_timesteps, curve, save)
+
+
+class _Algorithm(PPO):
+    """Stable-Baselines3's PPO with rates of the agent's own."""
+
+    def __init__(self, agent: Agent, env: VecNormalize, settings: PpoSettings, board: Path | None) -> None:
+        self.agent = agent
+        super().__init__(
+            _Policy,
+            env,
+            learning_rate=settings.rate,
+            n_steps=settings.rollout,
+            batch_size=settings.batch,
+            n_epochs=settings.epochs,
+            gamma=settings.gamma,
+            gae_lambda=settings.gae,
+            clip_range=settings.clip,
+            ent_coef=settings.entropy,
+            max_grad_norm=settings.gradient,
+            target_kl=settings.target_kl or None,
+            policy_kwargs={"agent": agent},
+            tensorboard_log=None if board is None else str(board),
+            device=settings.device,
+        )
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        """Leaves each group its own rate."""
+
+    def train(self) -> None:
+        """One update. Inputs' norms take in a rollout after it was learned from, not between acting and learning."""
+        super().train()
+        for name, value in self.agent.named_parameters():
+            if value.requires_grad and not bool(torch.isfinite(value).all()):
+                raise Diverged(
+                    f"{name} is not finite after {self.num_timesteps} steps: lower the rate (--ppo.rate); what was "
+                    "saved last is kept"
+                )
+        self.agent.watch(obs_as_tensor(self.rollout_buffer.observations, self.device))  # pyright: ignore
+
+
+class _Policy(ActorCriticPolicy):
+    """An agent as Stable-Baselines3 wants a policy to be."""
+
+    def __init__(self, *words: Any, agent: Agent, **others: Any) -> None:
+        self._given = [agent]  # in a list, since no module can be assigned before the constructor of nn.Module
+        super().__init__(*words, **others)
+
+    def _build(self, lr_schedule: Any) -> None:
+        self.agent = self._given[0]
+        self.optimizer = torch.optim.Adam(self.agent.groups(), eps=1e-5)
+
+    def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_std = self.agent.mean(obs), self.agent.log_std
+        action = mean if deterministic else mean + torch.randn_like(mean) * log_std.exp()
+        return action, self.agent.value(obs), normal_log_prob(action, mean, log_std)
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_std = self.agent.mean(obs), self.agent.log_std
+        entropy = (log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand(len(mean))
+        return self.agent.value(obs), normal_log_prob(actions, mean, log_std), entropy
+
+    def predict_values(self, obs: Any) -> Tensor:
+        return self.agent.value(obs)
+
+
+class _Watcher(BaseCallback):
+    """Writes the curve down and tells of progress."""
+
+    def __init__(self, curve: Curve, total: int, report: Report) -> None:
+        super().__init__()
+        self.curve, self.total, self.tell = curve, total, report
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        episodes = self.model.ep_info_buffer or ()
+        mean = float(np.mean([episode["r"] for episode in episodes])) if episodes else 0.0
+        if not math.isfinite(mean):
+            raise Diverged(f"the return became {mean} after {self.num_timesteps} steps: check the environment's reward")
+        self.curve.steps.append(self.num_timesteps)
+        self.curve.reward.append(round(mean, 4))
+        self.tell(Progress("train", self.num_timesteps, self.total, figures={"return": mean}))
+
+
+class _environments:
+    """The vectorised environments, closed at the end."""
+
+    def __init__(self, make: Make, settings: PpoSettings) -> None:
+        self.make, self.settings = make, settings
+
+    def __enter__(self) -> VecNormalize:
+        makes = [self.make] * self.settings.envs
+        env = SubprocVecEnv(makes) if self.settings.workers else DummyVecEnv(makes)
+        self.env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=self.settings.gamma)
+        return self.env
+
+    def __exit__(self, *_: object) -> None:
+        self.env.close()
+
+
+def _seed(env: VecNormalize, algorithm: PPO, seed: int, part: int) -> None:
+    """Fresh episodes and random numbers for one part."""
+    drawn = int(np.random.default_rng([seed, part]).integers(2**31 - 2**16))
+    set_random_seed(drawn)
+    env.seed(drawn)
+    algorithm._last_obs = None  # the next rollout begins with a reset
+    algorithm.ep_info_buffer = None
+
+
+def _save(part: int, curve: Curve, agent: Agent, algorithm: PPO, env: VecNormalize) -> State:
+    tensors = {f"agent.{name}": value.detach().clone() for name, value in agent.state_dict().items()}
+    for index, entry in algorithm.policy.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value).clone() for name, value in entry.items()}
+    scale = env.ret_rms
+    rest = {
+        "part": part,
+        "steps": algorithm.num_timesteps,
+        "updates": algorithm._n_updates,
+        "returns": [float(scale.mean), float(scale.var), float(scale.count)],
+        "curve": json.dumps({"steps": curve.steps, "reward": curve.reward}),
+    }
+    return tensors, rest
+
+
+def _load(start: State, agent: Agent, algorithm: PPO, env: VecNormalize) -> tuple[int, Curve]:
+    tensors, rest = start
+    agent.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("agent.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value.clone()
+    optimizer = algorithm.policy.optimizer
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    algorithm.num_timesteps, algorithm._n_updates = rest["steps"], rest["updates"]
+    scale = env.ret_rms
+    mean, var, scale.count = (np.float64(x) for x in rest["returns"])
+    scale.mean, scale.var = np.asarray(mean), np.asarray(var)
+    return rest["part"], Curve(**json.loads(rest["curve"]))

@@ -1,0 +1,103 @@
+"""learn_token(): one skill more in a library on disk, from the reward of one environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skilltokens.behaviour.adapt import adapt
+from skilltokens.behaviour.agents import PolicyAgent
+from skilltokens.settings import AdaptSettings, PpoSettings
+from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.selection import choose
+from skilltokens.skills.skill import Prompt, Skill
+from skilltokens.suites.reward import challenge
+from skilltokens.types import LibraryError, Report, nearest, silent
+
+
+def learn_token(
+    folder: Path | str,
+    env: str,
+    *,
+    on: str = "",
+    name: str = "",
+    instruction: str = "",
+    settings: AdaptSettings | None = None,
+    ppo: PpoSettings | None = None,
+    seed: int = 0,
+    report: Report = silent,
+) -> tuple[SkillLibrary, dict[str, Any]]:
+    """Trains a task token that steers a frozen skill of the library, and adds it as a skill.
+
+    Nothing in the library changes before the training is done, and then one file is added. Interrupted, the same call
+    goes on from FOLDER/adapting/NAME.safetensors, which is removed at the end.
+
+    Args:
+        folder: the library.
+        env: SUITE/TASK or a Gymnasium id; see suites/reward.py.
+        on: the skill to steer; empty: the one that the instruction means, of those learned from demonstrations.
+        name, instruction: of the new skill; empty: the task's.
+
+    Returns:
+        The library, and what was measured on the way (behaviour/adapt.py).
+
+    Raises:
+        LibraryError: the library is damaged, has such a skill already or lacks the one to steer, or cannot be written.
+        SettingError: the environment is unknown, lacks a success flag, or does not fit the policy.
+        Diverged: numbers that are not finite; the last good state is kept.
+    """
+    settings, ppo = settings or AdaptSettings(), ppo or PpoSettings()
+    library = SkillLibrary.open(folder)
+    task = challenge(env, instruction)
+    name, words = (
+        name or task.task.name,
+        (instruction or task.task.instruction, *task.task.wordings * (not instruction)),
+    )
+    check_name(name, library)
+    vectors = library.language()(words)
+    number = _steered(library, on, vectors[0])
+    before = library.base.fingerprint()
+    state = library.folder / "adapting" / f"{name}.safetensors"
+    agent, found = adapt(
+        library.policy(number),
+        library.told(number),
+        task,
+        state,
+        settings=settings,
+        ppo=ppo,
+        seed=seed,
+        report=report,
+    )
+    assert isinstance(agent, PolicyAgent)
+    token = agent.policy.prompt
+    assert token is not None
+    assert library.base.fingerprint() == before  # frozen, bit for bit
+    prompt = Prompt(library.skills[number].name, dict(token.features), token.tokens, token.hidden)
+    tensors = {f"prompt.{key}": value.detach().clone() for key, value in token.state_dict().items()}
+    notes = {
+        "environment": env,
+        "steps": found["steps"][-1],
+        "split": settings.split,
+        "successes": found["successes"][-1],
+        "episodes": found["episodes"],
+        "seed": seed,
+    }
+    library.add(Skill(name, words, np.asarray(vectors), tensors, {}, prompt), notes)
+    state.unlink(missing_ok=True)
+    if not any(state.parent.iterdir()):
+        state.parent.rmdir()
+    return library, found
+
+
+def _steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:
+    """The skill to steer: by its name, or the nearest of those that were learned from demonstrations."""
+    shown = [i for i, skill in enumerate(library.skills) if skill.prompt is None]
+    if not on:
+        return shown[choose(vector, [library.skills[i].embeddings for i in shown])[0]]
+    for i in shown:
+        if library.skills[i].name == on:
+            return i
+    names = [library.skills[i].name for i in shown]
+    raise LibraryError(f"{library.folder} has no skill {on!r} learned from demonstrations: {nearest(on, names)}")

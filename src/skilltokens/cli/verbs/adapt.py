@@ -1,0 +1,77 @@
+"""`skilltokens adapt`: one skill more in a library, from reward, by a task token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from skilltokens.cli.options import parse
+from skilltokens.settings import AdaptSettings, PpoSettings
+
+
+@dataclass(frozen=True)
+class AdaptOptions:
+    """Adds one skill to a library from reward: a small encoder learns by PPO to steer one of its skills (Task Tokens).
+
+    Nothing of the library changes but that a file is added: every earlier skill keeps its exact bits. The environment
+    is SUITE/TASK (reward 1 at success, where a suite has none of its own) or the id of any Gymnasium environment with a
+    success flag in its info; "module:" in front of an id names the module that registers it. Stop it with Ctrl-C: the
+    same command goes on from the last point of its learning curve.
+
+    examples:
+      skilltokens adapt demos/halfcheetah/model --env halfcheetah/reach
+      skilltokens adapt library --env metaworld/coffee-button --on push --name press-coffee
+      skilltokens adapt library --env mymodule:MyRobot-v0 --instruction "wave" --adapt.steps 1000000
+    """
+
+    library: tyro.conf.Positional[Path]
+    """The library's folder."""
+    env: str
+    """The environment: SUITE/TASK, or a Gymnasium id."""
+    on: str = ""
+    """The skill to steer; empty: the one that the instruction means, of those learned from demonstrations."""
+    name: str = ""
+    """The new skill's name, a file name; empty: the task's."""
+    instruction: str = ""
+    """What calls the new skill; empty: the task's own."""
+    seed: int = 0
+    """Seed of first weights, episodes and actions."""
+    adapt: AdaptSettings = field(default_factory=AdaptSettings)
+    ppo: PpoSettings = field(default_factory=PpoSettings)
+
+
+def main(words: Sequence[str]) -> int:
+    options = parse(AdaptOptions, words, "skilltokens adapt")
+    from skilltokens import metrics
+    from skilltokens.cli.study import check_installed
+
+    check_installed()
+    from skilltokens.behaviour.token import learn_token
+    from skilltokens.cli.progress import Single
+
+    with Single("adapting") as report:
+        library, found = learn_token(
+            options.library,
+            options.env,
+            on=options.on,
+            name=options.name,
+            instruction=options.instruction,
+            settings=options.adapt,
+            ppo=options.ppo,
+            seed=options.seed,
+            report=report,
+        )
+    skill = library.skills[-1]
+    assert skill.prompt is not None
+    good, tried = found["successes"][-1], found["episodes"]
+    low, high = (float(end) for end in metrics.wilson(good, tried))
+    base = sum(parameter.numel() for parameter in library.base.parameters())
+    print(
+        f"{library.folder}: skill {skill.name!r} added, steering {skill.prompt.on!r} with {skill.parameters:,} "
+        f"parameters ({skill.parameters / base:.1%} of the base's); success {good} of {tried} "
+        f"[{low:.2f} to {high:.2f}], {found['successes'][0]} of {tried} before"
+    )
+    return 0

@@ -1,0 +1,384 @@
+"""Runs of learning from reward (run.json of schema skilltokens.reward/1) -> a table, Markdown, and one HTML page.
+
+A row is one way to learn on one task, over its seeds. Nothing is stored that can be computed from the counts.
+"""
+
+from __future__ import annotations
+
+import base64
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from skilltokens import metrics
+from skilltokens.files import read_json, write_bytes
+from skilltokens.recipes import learner_names
+from skilltokens.report import text
+from skilltokens.report.svg import Plot, dash, element, marker, picture, tone
+from skilltokens.types import RunError
+
+SCHEMA = "skilltokens.reward/1"
+GOOD = 0.8
+"""The success that counts as learned: how many environment steps did it take?"""
+
+
+@dataclass(frozen=True)
+class RewardRun:
+    """One run.json."""
+
+    path: Path
+    content: dict[str, Any]
+
+    @property
+    def learner(self) -> str:
+        return str(self.content["learner"])
+
+    @property
+    def variant(self) -> str:
+        """What tells this run's settings from those of others of its learner: tokens, encoder, inputs."""
+        config = self.content["config"]
+        parts = []
+        if config["ppo"]["tokens"] != 1:
+            parts.append(f"{config['ppo']['tokens']} tokens")
+        if not config["adapt"]["body"]:
+            parts.append("without body state")
+        if tuple(config["ppo"]["hidden"]) != (128, 128):
+            parts.append(f"hidden {'x'.join(map(str, config['ppo']['hidden']))}")
+        return ", ".join(parts)
+
+    def of(self, task: str) -> dict[str, Any] | None:
+        """What was found on a task; None where it is not learned yet."""
+        return next((found for found in self.content["results"] if found["task"] == task), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to learn on one task, over its seeds."""
+
+    task: str
+    label: str
+    seeds: tuple[int, ...]
+    found: tuple[dict[str, Any], ...]
+
+    @property
+    def final(self) -> tuple[int, int]:
+        """Successes and episodes at the end of training, all seeds together."""
+        return sum(each["successes"][-1] for each in self.found), sum(each["episodes"] for each in self.found)
+
+    @property
+    def needed(self) -> list[int | None]:
+        """For each seed the environment steps at the first point with GOOD success; None where there is none."""
+        return [reached(each) for each in self.found]
+
+    @property
+    def trained(self) -> int:
+        return int(self.found[0]["trained"])
+
+    @property
+    def steps(self) -> int:
+        return int(self.found[0]["steps"][-1])
+
+    @property
+    def minutes(self) -> float:
+        return statistics.fmean(each["seconds"] for each in self.found) / 60
+
+    def mean(self, measure: str) -> float:
+        """Of closeness to the experts' motion."""
+        return statistics.fmean(each["closeness"][measure] for each in self.found)
+
+    def changed(self) -> dict[tuple[str, float], tuple[int, int]]:
+        """Successes and episodes under other physics, all seeds together."""
+        cells: dict[tuple[str, float], tuple[int, int]] = {}
+        for each in self.found:
+            for cell in each["changed"]:
+                good, tried = cells.get((cell["what"], cell["factor"]), (0, 0))
+                cells[cell["what"], cell["factor"]] = (good + cell["successes"], tried + cell["episodes"])
+        return cells
+
+
+def reached(found: dict[str, Any]) -> int | None:
+    """Environment steps at the first point of the curve with GOOD success."""
+    for steps, good in zip(found["steps"], found["successes"], strict=True):
+        if good >= GOOD * found["episodes"]:
+            return int(steps)
+    return None
+
+
+def read_reward(path: Path) -> RewardRun:
+    """One run.json, or the one in a folder.
+
+    Raises:
+        RunError: it is missing, damaged or of another kind.
+    """
+    path = Path(path) / "run.json" if Path(path).is_dir() else Path(path)
+    content = read_json(path, SCHEMA, RunError)
+    try:
+        for found in content["results"]:
+            _ = found["task"], found["steps"][-1], found["successes"][-1], found["episodes"], found["trained"]
+            _ = found["closeness"]["neighbour"], found["changed"], found["seconds"]
+        _ = content["learner"], content["config"]["ppo"]["tokens"], content["tasks"][0]["name"], content["seed"]
+    except (LookupError, TypeError) as problem:
+        raise RunError(f"{path} is altered ({problem!r} is missing): restore it from a copy") from problem
+    return RewardRun(path, content)
+
+
+def is_reward(path: Path) -> bool:
+    """Whether a run.json is of learning from reward."""
+    try:
+        return f'"{SCHEMA}"' in Path(path).read_text(encoding="utf-8")[:400]
+    except OSError:
+        return False
+
+
+def tasks_in(runs: Sequence[RewardRun]) -> list[str]:
+    """Every task, in the order of the runs."""
+    return list(dict.fromkeys(task["name"] for run in runs for task in run.content["tasks"]))
+
+
+def rows_of(runs: Sequence[RewardRun], task: str) -> list[Row]:
+    """The rows of one task: learners in their own order, then variants."""
+    order = list(learner_names())
+    labels = dict.fromkeys(
+        sorted({(run.learner, run.variant) for run in runs}, key=lambda pair: (order.index(pair[0]), pair[1]))
+    )
+    rows = []
+    for learner, variant in labels:
+        mine = [run for run in runs if (run.learner, run.variant) == (learner, variant) and run.of(task) is not None]
+        mine.sort(key=lambda run: run.content["seed"])
+        if mine:
+            label = f"{learner} ({variant})" if variant else learner
+            found = tuple(each for run in mine if (each := run.of(task)) is not None)
+            rows.append(Row(task, label, tuple(run.content["seed"] for run in mine), found))
+    return rows
+
+
+# ---------------------------------------------------------------- words
+
+
+def cells(row: Row) -> list[str]:
+    """A row of the table, as text: label, seeds, final success, steps to GOOD, steps in all, parameters, closeness."""
+    good, tried = row.final
+    low, high = metrics.wilson(good, tried)
+    return [
+        row.label,
+        str(len(row.seeds)),
+        f"{good / tried:.3f} [{low:.3f} to {high:.3f}]",
+        needed(row),
+        f"{row.steps:,}",
+        f"{row.trained:,}",
+        f"{row.mean('neighbour'):.2f}",
+        f"{row.mean('discriminator'):.2f}",
+        f"{row.minutes:.1f} min",
+    ]
+
+
+HEADS = [
+    "learner",
+    "seeds",
+    "success at the end",
+    f"steps to {GOOD:.0%}",
+    "steps trained",
+    "trained parameters",
+    "distance to motion",
+    "told from motion",
+    "training time",
+]
+
+
+SHORT_HEADS = ["learner", "seeds", "success", f"to {GOOD:.0%}", "steps", "trained", "distance", "told", "time"]
+"""The same for a terminal."""
+
+
+def needed(row: Row) -> str:
+    """Steps to GOOD: the median over seeds, a seed that never gets there being the worst."""
+    found = sorted(n if n is not None else float("inf") for n in row.needed)
+    middle = found[(len(found) - 1) // 2] if len(found) % 2 else found[len(found) // 2]
+    never = sum(n is None for n in row.needed)
+    there = f"{middle:,.0f}" if middle != float("inf") else "never"
+    return there if never in (0, len(found)) else f"{there} ({never} of {len(found)} never)"
+
+
+def print_table(paths: Sequence[Path]) -> None:
+    """The table on the terminal, task by task."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from skilltokens.cli.table import output
+
+    runs = [read_reward(path) for path in paths]
+    for task in tasks_in(runs):
+        table = Table(title=f"{runs[0].content['suite']}: {task}", title_justify="left", box=SIMPLE, pad_edge=False)
+        for head in SHORT_HEADS:
+            table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
+        for row in rows_of(runs, task):
+            table.add_row(*(cell.replace("[", "\\[") for cell in cells(row)))
+        output().print(table)
+
+
+def markdown(runs: Sequence[RewardRun]) -> str:
+    """The section of RESULTS.md."""
+    first = runs[0]
+    model = first.content["model"]
+    blocks = [
+        f"Learning from reward with {first.content['suite']}: a behaviour model of {model['parameters']:,} parameters, "
+        f"distilled from {model['motion']['steps']:,} steps of motion by PPO experts, then frozen. Success on "
+        f"{first.content['config']['adapt']['split']} states, {first.content['config']['adapt']['episodes']} episodes "
+        "a point. *Distance to motion* is the mean distance to the nearest state of the experts' motion, that of "
+        "held-out motion being 1; *told from motion* is the accuracy of a discriminator, .5 being none."
+    ]
+    for task in tasks_in(runs):
+        rows = rows_of(runs, task)
+        if rows:
+            blocks += [f"**{task}**", table_of(HEADS, [cells(row) for row in rows])]
+            blocks += _physics(rows)
+    blocks += ["How the model follows goals, 40 steps along recorded motion:", table_of(*_tracking(model["tracking"]))]
+    commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
+    blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
+    machines = dict.fromkeys(_machine(run) for run in runs)
+    commits = dict.fromkeys(str(run.content.get("commit") or "unknown")[:12] for run in runs)
+    blocks.append(f"On {'; '.join(machines)}. Commit {', '.join(commits)}.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _physics(rows: Sequence[Row]) -> list[str]:
+    """Success under other gravity and friction."""
+    columns = list(dict.fromkeys(key for row in rows for key in row.changed()))
+    if not columns:
+        return []
+    body = []
+    for row in rows:
+        good, tried = row.final
+        there = row.changed()
+        body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
+    return [table_of(["success with", "as it is", *(f"{what} x {factor:g}" for what, factor in columns)], body)]
+
+
+def _share(cell: tuple[int, int] | None) -> str:
+    return text.DASH if cell is None else f"{cell[0] / cell[1]:.2f}"
+
+
+def _tracking(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    head = ["goals given", "way off (m)", "joints off (rad)", "the recording moved (m)"]
+    return head, [[r["goals"], f"{r['way']:.2f}", f"{r['joints']:.2f}", f"{r['moved']:.2f}"] for r in rows]
+
+
+def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose first column is text and the others are numbers."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
+def _machine(run: RewardRun) -> str:
+    machine = run.content["machine"]
+    return f"{machine.get('processor', 'unknown')}, {machine.get('cores', '?')} cores"
+
+
+# ---------------------------------------------------------------- the page
+
+
+def write_report(paths: Sequence[Path], out: Path) -> Path:
+    """Writes one self-contained HTML page about runs of learning from reward, and returns its path.
+
+    Raises:
+        RunError: a run cannot be read, none is given, or `out` cannot be written.
+    """
+    if not paths:
+        raise RunError("no run was named: give the run.json files, or the folders that hold them")
+    write_bytes(Path(out), render([read_reward(path) for path in paths]).encode(), RunError)
+    return Path(out)
+
+
+def render(runs: Sequence[RewardRun]) -> str:
+    """The page as text."""
+    import jinja2
+
+    room = jinja2.Environment(
+        loader=jinja2.PackageLoader("skilltokens.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    assets = Path(__file__).parent / "assets"
+    sections = [(task, rows_of(runs, task)) for task in tasks_in(runs)]
+    return room.get_template("reward.html.j2").render(
+        style=Markup((assets / "style.css").read_text(encoding="utf-8")),
+        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
+        first=runs[0],
+        runs=runs,
+        heads=HEADS,
+        sections=[
+            {
+                "task": task,
+                "said": _said(runs, task),
+                "rows": [(tone(i), cells(row)) for i, row in enumerate(rows)],
+                "chart": curves(rows),
+                "legend": [(tone(i), row.label, _sample(i)) for i, row in enumerate(rows)],
+                "physics": _physics_rows(rows),
+                "films": _films(runs, task),
+            }
+            for task, rows in sections
+            if rows
+        ],
+        tracking=_tracking(runs[0].content["model"].get("tracking", [])),
+        about=learner_names(),
+        unchanged=all(
+            run.content["model"].get("fingerprint") == run.content["model"].get("fingerprint_after") for run in runs
+        ),
+    )
+
+
+def _films(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
+    """The films of the first seed of each learner, as addresses that hold the film itself."""
+    found: dict[str, str] = {}
+    for run in sorted(runs, key=lambda run: run.content["seed"]):
+        film = (run.of(task) or {}).get("film")
+        path = run.path.parent / str(film)
+        if film and run.learner not in found and path.is_file():
+            held = base64.b64encode(path.read_bytes()).decode()
+            found[run.learner] = f"data:image/webp;base64,{held}"
+    return list(found.items())
+
+
+def _said(runs: Sequence[RewardRun], task: str) -> str:
+    return next(each["instruction"] for run in runs for each in run.content["tasks"] if each["name"] == task)
+
+
+def _physics_rows(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    columns = list(dict.fromkeys(key for row in rows for key in row.changed()))
+    body = [[row.label, *(_share(row.changed().get(key)) for key in columns)] for row in rows]
+    return [f"{what} x {factor:g}" for what, factor in columns], body if columns else []
+
+
+def curves(rows: Sequence[Row]) -> Markup:
+    """Success against environment steps: one line a learner, the mean over seeds, their range as a band."""
+    last = max(row.steps for row in rows) or 1
+    plot = Plot(30, 10, 348, 186, low=(0, 0), high=(last, 1))
+    parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (GOOD, ".8"), (1.0, "1")))]
+    feet = [(last * share, f"{last * share / 1000:,.0f}k") for share in (0, 0.25, 0.5, 0.75, 1)]
+    parts.append(plot.feet(feet, "environment steps"))
+    said = []
+    for index, row in enumerate(rows):
+        xs = [float(n) for n in row.found[0]["steps"]]
+        table = np.array([each["successes"] for each in row.found]) / row.found[0]["episodes"]
+        means = table.mean(0)
+        if len(xs) == 1:  # nothing is trained: a line across
+            xs, means = [0.0, float(last)], np.repeat(means, 2)
+        elif len(table) > 1:
+            parts.append(element("g", plot.band(xs, table.min(0).tolist(), table.max(0).tolist()), class_=tone(index)))
+        titles = [f"{row.label}: {text.rate(float(y))} after {x:,.0f} steps" for x, y in zip(xs, means, strict=True)]
+        parts.append(plot.series(index, xs, means.tolist(), titles, size=2.8))
+        said.append(f"{row.label} ends at {text.rate(float(means[-1]))}")
+    return picture(360, 220, f"Success against environment steps: {'; '.join(said)}.", *parts)
+
+
+def _sample(index: int) -> Markup:
+    line = element("line", class_="line", x1=0, x2=26, y1=6, y2=6, stroke_dasharray=dash(index))
+    return element(
+        "svg", line, marker(index, 13, 6, 3.8), class_=f"sample {tone(index)}", viewBox="0 0 26 12", aria_hidden="true"
+    )

@@ -1,0 +1,64 @@
+"""Bodies that move, as suites: one for each body, with the tasks that Task Tokens (arXiv 2503.22886) learns by reward.
+
+    body.py          the bodies, and what their motion looks like as numbers
+    environment.py   a body with a task in it, as a Gymnasium environment
+    tasks.py         the tasks: what is observed, rewarded and called a success
+
+`import skilltokens.suites.bodies` also tells Gymnasium of them: gymnasium.make("skilltokens/HalfCheetah-Reach-v0").
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import gymnasium
+
+from skilltokens.suites import BODIES as TITLES
+from skilltokens.suites.bodies.body import BODIES, Body, body_of
+from skilltokens.suites.bodies.environment import BodyEnvironment
+from skilltokens.suites.bodies.tasks import SECONDS, make_task, tasks_of
+from skilltokens.suites.gymnasium import GymnasiumSuite
+from skilltokens.types import Scale, Task
+
+
+def body_suite(name: str, **changes: Any) -> GymnasiumSuite:
+    """The suite of one body.
+
+    Args:
+        changes: BodyEnvironment's: gravity and friction (factors), prompt.
+    """
+    body = body_of(name)
+    tasks = [Task(f"{task}", kind.instruction) for task, kind in tasks_of(body).items()]
+    env = make_body(name, tasks[0].name, **changes)
+    spaces: Any = env.observation_space
+    widths, limit = {each: space.shape[0] for each, space in spaces.items()}, round(SECONDS / env.dt)
+    env.close()
+    return GymnasiumSuite(
+        name,
+        functools.partial(make_body, name, **{"render_mode": "rgb_array", **changes}),
+        tasks,
+        observation={each: each for each in sorted(widths)},
+        horizon=limit,
+        scales={each: Scale((0.0,) * width, (1.0,) * width) for each, width in widths.items()},
+    )
+
+
+def make_body(body: str, task: str, **changes: Any) -> BodyEnvironment:
+    """One environment; its limit of steps is the suite's."""
+    return BodyEnvironment(body_of(body), make_task(body_of(body), task), **changes)
+
+
+def register() -> None:
+    """Tells Gymnasium of every body's tasks."""
+    for body in BODIES.values():
+        for task in tasks_of(body):
+            name = f"skilltokens/{TITLES[body.name]}-{task.capitalize()}-v0"
+            if name not in gymnasium.registry:
+                make = functools.partial(make_body, body.name, task)
+                gymnasium.register(name, make, max_episode_steps=round(SECONDS / body.step))
+
+
+register()
+
+__all__ = ["BODIES", "Body", "body_of", "body_suite", "make_body"]

@@ -1,0 +1,174 @@
+"""A body with a task in it, as a Gymnasium environment: reward, success, and what a frozen policy needs to see.
+
+Observations are a dictionary by LeRobot's names: `observation.state` (the body's own), `observation.environment_state`
+(the task's, as seen from the body, padded to one width for all tasks) and the goals of the behaviour model, which are
+given only where a user prompts it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.spaces import Dict as DictSpace
+
+from skilltokens.suites.bodies.body import Body, absent
+from skilltokens.suites.rendering import Pictures, choose_backend
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Array
+
+choose_backend()
+
+from gymnasium.envs.mujoco.mujoco_env import MujocoEnv  # noqa: E402  (MuJoCo reads MUJOCO_GL when it is imported)
+
+if TYPE_CHECKING:
+    from skilltokens.suites.bodies.tasks import GoalTask
+
+WIDTH = 8
+"""Numbers in `observation.environment_state`."""
+
+
+class BodyEnvironment(MujocoEnv):
+    """One body, one task.
+
+    Args:
+        body, task: what moves, and what is wanted of it.
+        gravity, friction: factors on the model's own, for tests out of distribution.
+        prompt: goals to be given at every step, by their feature's name; True: the task's own; False: none is observed.
+        render_mode: "rgb_array" or None.
+
+    `info` has "is_success" and "fallen". An episode ends when the body falls; its limit is the task's `horizon`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (Gymnasium's own way)
+
+    def __init__(
+        self,
+        body: Body,
+        task: GoalTask,
+        *,
+        gravity: float = 1.0,
+        friction: float = 1.0,
+        prompt: Mapping[str, Array] | bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        self.body, self.task, self.prompt = body, task, prompt
+        self._gravity, self._friction = gravity, friction
+        self.steps = 0
+        self._pictures: Pictures | None = None
+        mujoco: Any = importlib.import_module("mujoco")
+        self._mujoco = mujoco
+        self.metadata = {**BodyEnvironment.metadata, "render_fps": round(1 / body.step)}
+        super().__init__(body.asset, body.skip, None, render_mode=render_mode, width=320, height=240)
+        self.widths = body.widths(self.body_qpos().size - body.root[0])
+        shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
+        if prompt is not False:
+            shown |= self.widths
+        self.observation_space = DictSpace({name: _box(width) for name, width in sorted(shown.items())})
+
+    # ---------------------------------------------------------------- the simulator
+
+    def _initialize_simulation(self) -> tuple[Any, Any]:
+        """The body's own model, with the task's things in it; the body weighs what it weighs without them."""
+        mujoco = self._mujoco
+        spec = _spec(mujoco, self.body)
+        alone = spec.compile()
+        self._sizes = alone.nq, alone.nv
+        self.task.build(spec, mujoco)
+        # Four times as fast as the Runge-Kutta steps of some of these models, and as stable at their time steps.
+        spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+        spec.compiler.settotalmass = -1
+        model = spec.compile()
+        for index in range(alone.nbody):
+            name = mujoco.mj_id2name(alone, mujoco.mjtObj.mjOBJ_BODY, index)
+            here = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name) if name else index
+            model.body_mass[here], model.body_inertia[here] = alone.body_mass[index], alone.body_inertia[index]
+        model.opt.gravity[:] *= self._gravity
+        model.geom_friction[:, 0] *= self._friction
+        model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
+        data = mujoco.MjData(model)
+        mujoco.mj_setConst(model, data)
+        self._floor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "floor")
+        self._own = {g for g in range(model.ngeom) if 0 < model.geom_bodyid[g] < alone.nbody}
+        return model, data
+
+    def body_qpos(self) -> Array:
+        """The body's part of qpos."""
+        return np.array(self.data.qpos[: self._sizes[0]])
+
+    def body_qvel(self) -> Array:
+        """The body's part of qvel."""
+        return np.array(self.data.qvel[: self._sizes[1]])
+
+    @property
+    def airborne(self) -> bool:
+        """Whether no part of the body touches the ground."""
+        contact = self.data.contact
+        for a, b in zip(contact.geom1, contact.geom2, strict=True):
+            if (a == self._floor and b in self._own) or (b == self._floor and a in self._own):
+                return False
+        return True
+
+    # ---------------------------------------------------------------- Gymnasium
+
+    def reset_model(self) -> Any:
+        n_q, n_v = self._sizes
+        qpos, qvel = self.init_qpos.copy(), self.init_qvel.copy()
+        joints = slice(self.body.root[0], n_q)
+        qpos[joints] += self.np_random.normal(0.0, self.body.noise, joints.stop - joints.start)
+        qvel[:n_v] += self.np_random.normal(0.0, self.body.noise, n_v)
+        self.steps = 0
+        self.set_state(qpos, qvel)
+        self.task.begin(self, self.np_random)
+        self._mujoco.mj_forward(self.model, self.data)
+        return self.observation()
+
+    def step(self, action: Array) -> Any:
+        """One control step; actions (A,) in [-1, 1] are the motors' whole range."""
+        low, high = self.action_space.low, self.action_space.high  # pyright: ignore[reportAttributeAccessIssue]
+        action = np.clip(np.asarray(action, np.float64), low, high)
+        self.do_simulation(action, self.frame_skip)
+        self.steps += 1
+        self.task.after(self)
+        fallen = self.body.has_fallen(self.body_qpos())
+        success = bool(self.task.success(self)) and not fallen
+        reward = 0.0 if fallen else float(self.task.reward(self))
+        cost = 0.02 * float(np.square(action / high).mean())
+        return self.observation(), reward - cost, fallen, False, {"is_success": success, "fallen": fallen}
+
+    def render(self) -> Any:
+        """The scene now, (height, width, 3), by the camera that goes with the body."""
+        if self._pictures is None:
+            self._pictures = Pictures(self.model, self.height, self.width)
+        self._mujoco.mj_camlight(self.model, self.data)
+        return self._pictures.take(self.data, "track", self.height, self.width)
+
+    def close(self) -> None:
+        """Frees what drawing took."""
+        if self._pictures is not None:
+            self._pictures.close()
+            self._pictures = None
+
+    def observation(self) -> dict[str, Array]:
+        """What a policy sees now."""
+        qpos, qvel = self.body_qpos(), self.body_qvel()
+        seen = np.zeros(WIDTH, np.float32)
+        task = np.asarray(self.task.observe(self), np.float32)
+        seen[: len(task)] = task
+        found = {STATE: self.body.state(qpos[None], qvel[None])[0], ENVIRONMENT_STATE: seen}
+        if self.prompt is False:
+            return found
+        goals = self.task.prompt(self) if self.prompt is True else self.prompt
+        return {**found, **absent(self.widths), **goals}
+
+
+def _spec(mujoco: Any, body: Body) -> Any:
+    from gymnasium.envs import mujoco as home
+
+    return mujoco.MjSpec.from_file(f"{home.__path__[0]}/assets/{body.asset}")
+
+
+def _box(width: int) -> Box:
+    return Box(-np.inf, np.inf, (width,), np.float32)

@@ -1,0 +1,345 @@
+"""The tasks (arXiv 2503.22886, section 4, for bodies of this size): what is observed, rewarded and called a success.
+
+A task is one object in one environment; `begin` draws its goal from the environment's own generator. Everything that
+it shows is seen from the body: nothing says where in the world it is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skilltokens.suites.bodies.body import COMMAND, Body, given
+from skilltokens.types import Array, SettingError, nearest
+
+if TYPE_CHECKING:
+    from skilltokens.suites.bodies.environment import BodyEnvironment
+
+
+SECONDS = 8.0
+"""Length of an episode."""
+
+
+class GoalTask:
+    """What a task is made of. `place` and `velocity` are the body's on the ground, (1,) in the plane, (2,) in space."""
+
+    instruction = ""
+    free = True
+    """Whether it makes sense for bodies that move freely."""
+    planar = True
+    """Whether it makes sense for bodies that move in a plane."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    def build(self, spec: Any, mujoco: Any) -> None:
+        """Adds the task's own things to the model."""
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        """Draws the goal of a new episode and puts the task's things in place."""
+
+    def after(self, env: BodyEnvironment) -> None:
+        """Takes note of a step."""
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        """What the task shows, at most environment.WIDTH numbers."""
+        raise NotImplementedError
+
+    def reward(self, env: BodyEnvironment) -> float:
+        raise NotImplementedError
+
+    def success(self, env: BodyEnvironment) -> bool:
+        raise NotImplementedError
+
+    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+        """The goal that a user would give the behaviour model by hand for this task."""
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- shared
+
+    def place(self, env: BodyEnvironment) -> Array:
+        return self.body.place(env.body_qpos()[None])[0]
+
+    def velocity(self, env: BodyEnvironment) -> Array:
+        """Velocity on the ground in the world's frame."""
+        return env.body_qvel()[: 1 if self.body.planar else 2]
+
+    def seen(self, env: BodyEnvironment, vector: Array) -> Array:
+        """A vector on the ground as the body sees it."""
+        return self.body.turned(vector[None], self.body.heading(env.body_qpos()[None]))[0]
+
+    def asked(self, env: BodyEnvironment, velocity: Array, turn: float = 0.0) -> dict[str, Array]:
+        """The command to move at a velocity (world frame)."""
+        along = self.seen(env, velocity)
+        return {COMMAND: given(along if self.body.planar else np.append(along, turn))}
+
+    def draw_direction(self, draw: np.random.Generator) -> Array:
+        """A unit vector on the ground: forwards or backwards in the plane, any in space."""
+        if self.body.planar:
+            return np.array([1.0 if draw.random() < 0.5 else -1.0])
+        angle = draw.uniform(-math.pi, math.pi)
+        return np.array([math.cos(angle), math.sin(angle)])
+
+
+class Window:
+    """The mean of a vector over the latest steps."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.rows = length, []
+
+    def add(self, row: Array) -> None:
+        self.rows = [*self.rows[1 - self.length :], np.array(row)] if self.length > 1 else [np.array(row)]
+
+    @property
+    def full(self) -> bool:
+        return len(self.rows) == self.length
+
+    @property
+    def mean(self) -> Array:
+        return np.mean(self.rows, 0)
+
+
+class Direction(GoalTask):
+    """Move at a given velocity. Success: its mean over two seconds is within 20 % of what is asked."""
+
+    instruction = "move at the speed asked for"
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        slow, fast = self.body.speeds
+        if self.body.planar:
+            forwards = draw.random() < fast / (fast - slow)
+            speed = draw.uniform(0.25, 0.85) * (fast if forwards else slow)
+            self.wanted = np.array([speed])
+        else:
+            self.wanted = self.draw_direction(draw) * draw.uniform(0.25, 0.85) * fast
+        self.recent = Window(round(2.0 / env.dt))
+
+    def after(self, env: BodyEnvironment) -> None:
+        self.recent.add(self.velocity(env))
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        return np.concatenate([self.seen(env, self.wanted), self.seen(env, self.wanted - self.velocity(env))])
+
+    def errors(self, env: BodyEnvironment, velocity: Array) -> tuple[float, float]:
+        """The relative error along what is asked, and the speed across it."""
+        speed = float(np.linalg.norm(self.wanted))
+        along = float(velocity @ self.wanted) / speed
+        across = math.sqrt(max(float(velocity @ velocity) - along**2, 0.0))
+        return (along - speed) / speed, across
+
+    def reward(self, env: BodyEnvironment) -> float:
+        relative, across = self.errors(env, self.velocity(env))
+        return math.exp(-(10 * relative**2 + 0.1 * across**2))
+
+    def success(self, env: BodyEnvironment) -> bool:
+        if not self.recent.full:
+            return False
+        relative, across = self.errors(env, self.recent.mean)
+        return math.hypot(relative, across / float(np.linalg.norm(self.wanted))) <= 0.2
+
+    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+        return self.asked(env, self.wanted)
+
+
+class Steering(Direction):
+    """Move at a given velocity while facing a given way. Success: as Direction, and the facing within 45 degrees."""
+
+    instruction = "move at the speed asked for and face the way asked for"
+    planar = False
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        super().begin(env, draw)
+        self.facing = self.draw_direction(draw)
+        self.faced = Window(round(2.0 / env.dt))
+
+    def after(self, env: BodyEnvironment) -> None:
+        super().after(env)
+        self.faced.add(np.array([self.cosine(env)]))
+
+    def cosine(self, env: BodyEnvironment) -> float:
+        return float(self.seen(env, self.facing)[0])
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        return np.concatenate([super().observe(env), self.seen(env, self.facing)])
+
+    def reward(self, env: BodyEnvironment) -> float:
+        return 0.7 * super().reward(env) + 0.3 * (1 + self.cosine(env)) / 2
+
+    def success(self, env: BodyEnvironment) -> bool:
+        return super().success(env) and float(self.faced.mean[0]) >= math.cos(math.pi / 4)
+
+    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+        x, y = self.seen(env, self.facing)
+        return self.asked(env, self.wanted, float(np.clip(math.atan2(y, x), -1, 1)))
+
+
+class Reach(GoalTask):
+    """Go to a place and stay. Success: within 0.2 m (of a free body: 0.3 m) for one second without a break."""
+
+    instruction = "go to the mark and stay there"
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        near, far = self.body.reach
+        self.goal = self.place(env) + self.draw_direction(draw) * draw.uniform(near, far)
+        self.within, self.needed = 0, round(1.0 / env.dt)
+        self.radius = 0.2 if self.body.planar else 0.3
+
+    def way(self, env: BodyEnvironment) -> Array:
+        return self.goal - self.place(env)
+
+    def after(self, env: BodyEnvironment) -> None:
+        self.within = self.within + 1 if np.linalg.norm(self.way(env)) <= self.radius else 0
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        way = self.seen(env, self.way(env))
+        return np.concatenate([way / 3.0, np.clip(way, -0.5, 0.5) * 2.0])
+
+    def reward(self, env: BodyEnvironment) -> float:
+        distance = float(np.linalg.norm(self.way(env)))
+        return 0.5 * math.exp(-4 * distance**2) + 0.5 / (1 + distance)
+
+    def success(self, env: BodyEnvironment) -> bool:
+        return self.within >= self.needed
+
+    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+        slow, fast = self.body.speeds
+        way = self.way(env)
+        if self.body.planar:
+            return self.asked(env, np.clip(way, slow * 0.8, fast * 0.8))
+        return self.asked(env, way * min(1.0, fast * 0.8 / max(float(np.linalg.norm(way)), 1e-6)))
+
+
+class Jump(GoalTask):
+    """A long jump: one flight of at least `Body.jump` metres without any contact with the ground, and still upright."""
+
+    instruction = "take a long jump"
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        self.start = self.place(env)
+        self.length = 0.0
+
+    def after(self, env: BodyEnvironment) -> None:
+        if not env.airborne:
+            self.start = self.place(env)
+        self.length = float(np.linalg.norm(self.place(env) - self.start))
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        return np.array([self.length / self.body.jump, float(self.length > 0), env.steps / 100])
+
+    def upright(self, env: BodyEnvironment) -> bool:
+        return float(self.body.up(env.body_qpos()[None])[0, -1]) > 0.3
+
+    def reward(self, env: BodyEnvironment) -> float:
+        if not self.upright(env):
+            return 0.0
+        speed = float(np.linalg.norm(self.velocity(env)))
+        return 0.2 * min(speed / self.body.speeds[1], 1.0) + min(self.length / self.body.jump, 1.5)
+
+    def success(self, env: BodyEnvironment) -> bool:
+        return self.length >= self.body.jump and self.upright(env)
+
+    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+        return self.asked(env, np.append(self.body.speeds[1], [0.0] * (not self.body.planar)))
+
+
+class Strike(GoalTask):
+    """Knock a post over that stands ahead or behind. Success: its up-vector is below 0.2."""
+
+    instruction = "knock the post over"
+    HEIGHT, MASS = 1.0, 4.0
+
+    def build(self, spec: Any, mujoco: Any) -> None:
+        # the hinge is above the ground by more than half the post's width, so that it can lie flat
+        post = spec.worldbody.add_body(name="post", pos=[4.0, 0.0, 0.12])
+        if self.body.planar:
+            # stands by dry friction; the model's defaults (springs, limits) are for the body's own joints
+            post.add_joint(
+                name="post_tilt",
+                type=mujoco.mjtJoint.mjJNT_HINGE,
+                axis=[0, 1, 0],
+                limited=mujoco.mjtLimited.mjLIMITED_FALSE,
+                stiffness=0.0,
+                damping=0.5,
+                frictionloss=3.0,
+            )
+            height = self.HEIGHT / 2
+        else:
+            post.add_freejoint(name="post_free")
+            height = 0.0
+            post.pos = [4.0, 0.0, self.HEIGHT / 2]
+        post.add_geom(
+            name="post",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            size=[0.1, 0.1 if not self.body.planar else 0.3, self.HEIGHT / 2],
+            pos=[0, 0, height],
+            mass=self.MASS,
+            contype=1,
+            conaffinity=1,
+            rgba=[0.85, 0.3, 0.2, 1],
+        )
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        self.start = self.place(env)
+        place = self.start + self.draw_direction(draw) * draw.uniform(1.5, 4.0)
+        if self.body.planar:
+            env.model.body("post").pos[0] = place[0]
+            env.data.joint("post_tilt").qpos[0] = 0.0
+        else:
+            env.data.joint("post_free").qpos[:] = [*place, self.HEIGHT / 2, 1, 0, 0, 0]
+
+    def tilt(self, env: BodyEnvironment) -> float:
+        """The up-component of the post's own axis."""
+        return float(env.data.body("post").xmat[8])
+
+    def way(self, env: BodyEnvironment) -> Array:
+        return np.array(env.data.body("post").xpos[: 1 if self.body.planar else 2]) - self.place(env)
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        axis = np.array(env.data.body("post").xmat).reshape(3, 3)[:, 2]
+        lean = self.seen(env, axis[: 1 if self.body.planar else 2])
+        return np.concatenate([self.seen(env, self.way(env)) / 2.0, lean, axis[2:3]])
+
+    def reward(self, env: BodyEnvironment) -> float:
+        up = self.tilt(env)
+        if up < 0.2:
+            return 1.0
+        way = self.way(env)
+        towards = float(self.velocity(env) @ way) / max(float(np.linalg.norm(way)), 1e-6)
+        return 0.6 * (1 - up) + 0.4 * float(np.clip(towards / self.body.speeds[1], 0, 1))
+
+    def success(self, env: BodyEnvironment) -> bool:
+        return self.tilt(env) < 0.2
+
+    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+        way = self.way(env)
+        speed = self.body.speeds[1] * 0.6
+        return self.asked(env, way / max(float(np.linalg.norm(way)), 1e-6) * speed)
+
+
+TASKS: dict[str, type[GoalTask]] = {
+    "direction": Direction,
+    "reach": Reach,
+    "jump": Jump,
+    "strike": Strike,
+    "steering": Steering,
+}
+"""Every task by name."""
+
+
+def tasks_of(body: Body) -> dict[str, type[GoalTask]]:
+    """The tasks that make sense for a body."""
+    return {name: kind for name, kind in TASKS.items() if (kind.planar if body.planar else kind.free)}
+
+
+def make_task(body: Body, name: str) -> GoalTask:
+    """A new task for one environment of that body.
+
+    Raises:
+        SettingError: there is no such task for this body.
+    """
+    known = tasks_of(body)
+    if name not in known:
+        raise SettingError(f"body {body.name!r} has no task {name!r}: {nearest(name, list(known))}")
+    return known[name](body)

@@ -1,0 +1,201 @@
+"""Environments to learn in from reward, by name, and the suite that measures what was learned.
+
+Two kinds of names: "SUITE/TASK", any task of any suite; and a Gymnasium id, which ends in a version, with "module:" in
+front where a module registers it. Where a suite's environments have no reward of their own, the reward is 1 at success
+and 0 before it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.spaces import Dict as DictSpace
+from gymnasium.wrappers import RescaleAction, TimeLimit
+
+from skilltokens.suites import load_suite, task_of
+from skilltokens.suites.gymnasium import GymnasiumSuite
+from skilltokens.types import ACTION, STATE, Array, SettingError, Suite, Task
+
+STEPS = "steps"
+"""The key under which an environment that stacks its latest observations says how many of them there are yet."""
+FLAGS = ("is_success", "success")
+"""Where `info` may say that a task is done."""
+
+Make = Callable[[], gymnasium.Env[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """An environment to learn in, and the suite and task that measure what was learned."""
+
+    name: str
+    make: Make
+    suite: Suite
+    task: Task
+
+
+def challenge(name: str, instruction: str = "") -> Challenge:
+    """The challenge of that name.
+
+    Args:
+        instruction: of an environment that is no suite's.
+
+    Raises:
+        SettingError: there is no such environment, or it lacks what learning from reward needs.
+    """
+    suite_name, _, task_name = name.rpartition("/")
+    if suite_name and not re.search(r"-v\d+$", task_name):
+        suite = load_suite(suite_name)
+        return of_suite(suite, task_of(suite, task_name))
+    suite = suite_of_id(name, instruction)
+    return of_suite(suite, suite.tasks[0], name)
+
+
+def of_suite(suite: Suite, task: Task, name: str = "") -> Challenge:
+    """A suite's task as a challenge."""
+    dense = isinstance(suite, GymnasiumSuite)
+    make = functools.partial(_dense if dense else SuiteEnvironment, suite, task)
+    return Challenge(name or f"{suite.name}/{task.name}", make, suite, task)
+
+
+def suite_of_id(name: str, instruction: str = "") -> GymnasiumSuite:
+    """A suite of one task, made of a Gymnasium environment.
+
+    Raises:
+        SettingError: Gymnasium does not know it, or it lacks a limit of steps, a success flag or a fitting space.
+    """
+    env = made(name)
+    try:
+        names = tuple(env.observation_space.spaces)  # pyright: ignore[reportAttributeAccessIssue]
+        horizon, flag = env.spec.max_episode_steps if env.spec else None, _flag(env, name)
+    finally:
+        env.close()
+    if not horizon:
+        raise SettingError(f"{name} has no limit of steps: register it with max_episode_steps")
+    short = name.split(":")[-1].split("/")[-1].lower()
+    return GymnasiumSuite(
+        f"gym:{name}",
+        functools.partial(_of_id, name),
+        [Task(short, instruction or short.replace("-", " "))],
+        observation={each: each for each in names},
+        success=flag,
+        horizon=horizon,
+    )
+
+
+def made(name: str) -> gymnasium.Env[Any, Any]:
+    """An environment with a dictionary of observations; a plain vector is called `observation.state`.
+
+    Raises:
+        SettingError: Gymnasium does not know it, or its spaces do not fit.
+    """
+    try:
+        env = gymnasium.make(name)
+    except (gymnasium.error.Error, ModuleNotFoundError) as problem:
+        raise SettingError(
+            f"{name!r} is neither SUITE/TASK nor an environment that Gymnasium knows ({problem}): put module: in front "
+            "where a module of yours registers it"
+        ) from problem
+    if isinstance(env.observation_space, Box):
+        env = _Named(env)
+    if not isinstance(env.observation_space, DictSpace):
+        raise SettingError(f"{name} observes {env.observation_space}: a vector or a dictionary of vectors is needed")
+    if not isinstance(env.action_space, Box) or not env.action_space.is_bounded():
+        raise SettingError(f"{name} has the action space {env.action_space}: a bounded vector is needed")
+    return env
+
+
+class SuiteEnvironment(gymnasium.Env[Any, Any]):
+    """A suite's task as a Gymnasium environment with a sparse reward: 1 at success, which ends it, and 0 before.
+
+    Episodes start from the split "train": nothing is learned on states that anything is measured on.
+    """
+
+    def __init__(self, suite: Suite, task: Task) -> None:
+        self.suite, self.task = suite, task
+        self.observation_space = DictSpace(
+            {
+                n: Box(0, 255, f.shape, np.uint8) if f.dtype == "uint8" else Box(-np.inf, np.inf, f.shape, np.float32)
+                for n, f in suite.features.items()
+                if n != ACTION
+            }
+        )
+        self.action_space = Box(-1.0, 1.0, suite.features[ACTION].shape, np.float32)
+        self._environment = suite.make(task)
+        self._steps = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._steps = 0
+        return dict(self._environment.reset("train", int(self.np_random.integers(1_000_000)))), {}
+
+    def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, success = self._environment.step(action)
+        self._steps += 1
+        over = self._steps >= self.suite.horizon and not success
+        return dict(observation), float(success), bool(success), over, {"is_success": bool(success)}
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Shows the latest `length` observations of each feature (length, *shape), and under STEPS how many there are."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], length: int) -> None:
+        super().__init__(env)
+        self.length = length
+        spaces = env.observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
+        stacked = {name: Box(-np.inf, np.inf, (length, *space.shape), np.float32) for name, space in spaces.items()}
+        self.observation_space = DictSpace({**stacked, STEPS: Box(0, length, (1,), np.float32)})
+        self._rows: list[Mapping[str, Array]] = []
+
+    def reset(self, **others: Any) -> Any:
+        self._rows = []
+        return super().reset(**others)
+
+    def observation(self, observation: Mapping[str, Array]) -> dict[str, Array]:
+        self._rows = [*self._rows, observation][-self.length :]
+        rows = [self._rows[0]] * (self.length - len(self._rows)) + self._rows
+        found = {name: np.stack([row[name] for row in rows]).astype(np.float32) for name in observation}
+        return {**found, STEPS: np.array([len(self._rows)], np.float32)}
+
+
+class _Named(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Calls a plain vector `observation.state`."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = DictSpace({STATE: env.observation_space})
+
+    def observation(self, observation: Array) -> dict[str, Array]:
+        return {STATE: np.asarray(observation, np.float32)}
+
+
+def _dense(suite: GymnasiumSuite, task: Task) -> gymnasium.Env[Any, Any]:
+    """A suite's own Gymnasium environment, with its reward; actions in [-1, 1]."""
+    return TimeLimit(RescaleAction(suite.raw(task), np.float32(-1.0), np.float32(1.0)), suite.horizon)
+
+
+def _of_id(name: str, _: str) -> gymnasium.Env[Any, Any]:
+    return made(name)
+
+
+def _flag(env: gymnasium.Env[Any, Any], name: str) -> str:
+    """The name of the success flag, found by one step."""
+    env.reset(seed=0)
+    info = env.step(env.action_space.sample() * 0)[-1]
+    for flag in FLAGS:
+        if flag in info:
+            return flag
+    raise SettingError(
+        f"{name} has no success flag: its info needs {' or '.join(map(repr, FLAGS))} at every step, so that it can be "
+        "said how often the task is done"
+    )

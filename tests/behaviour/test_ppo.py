@@ -1,0 +1,110 @@
+"""PPO in parts: it learns, goes on bit for bit, and stops where numbers are no numbers."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import Env
+from tests.toy import TASKS, Toy
+
+from skilltokens.behaviour.agents import MlpAgent
+from skilltokens.behaviour.ppo import Diverged, Stop, ppo
+from skilltokens.settings import PpoSettings
+from skilltokens.suites.reward import SuiteEnvironment
+from skilltokens.types import ENVIRONMENT_STATE, STATE
+
+SETTINGS = PpoSettings(envs=4, rollout=32, batch=64, epochs=4, hidden=(32,), critic_hidden=(32,), rate=1e-3)
+WIDTHS = {STATE: 2, ENVIRONMENT_STATE: 4}
+
+
+class Near(SuiteEnvironment):
+    """The toy's first task, with the way that is left as a reward; from step `after` on the reward is no number."""
+
+    def __init__(self, after: float = float("inf")) -> None:
+        super().__init__(Toy(), TASKS[0])
+        self.after, self.count = after, 0
+
+    def step(self, action):
+        observation, reward, done, over, info = super().step(action)
+        self.count += 1
+        table = self._environment
+        left = float(np.linalg.norm(table.place - table.goal))  # pyright: ignore[reportAttributeAccessIssue]
+        return observation, float("nan") if self.count > self.after else reward - left, done, over, info
+
+
+def agent(settings: PpoSettings = SETTINGS) -> MlpAgent:
+    return MlpAgent(WIDTHS, 2, settings, torch.Generator().manual_seed(0))
+
+
+def train(stops: list[int], start=None, make=Near, settings: PpoSettings = SETTINGS) -> tuple[MlpAgent, list[Stop]]:
+    learner = agent(settings)
+    return learner, list(ppo(learner, make, settings, stops, 3, start=start))
+
+
+def numbers(learner: MlpAgent) -> list[np.ndarray]:
+    return [value.detach().clone().numpy() for value in learner.state_dict().values()]
+
+
+def test_the_return_rises():
+    _, stops = train([0, 12_000], settings=replace(SETTINGS, rate=3e-3, log_std=-0.5))
+    curve = stops[-1].curve.reward
+    assert curve[-1] > curve[1] + 4
+    assert stops[0].steps == 0
+    assert stops[-1].steps >= 12_000
+
+
+def test_going_on_from_a_saved_state_ends_with_the_same_bits():
+    whole, _ = train([256, 512, 768])
+    state = None
+    for stop in ppo(agent(), Near, SETTINGS, [256, 512, 768], 3):
+        if stop.part == 1:
+            tensors, rest = stop.state()
+            state = {name: value.clone() for name, value in tensors.items()}, dict(rest)
+            break
+    resumed, stops = train([256, 512, 768], state)
+    assert [stop.part for stop in stops] == [2]
+    assert stops[-1].curve.steps == [128, 256, 384, 512, 640, 768]
+    for one, other in zip(numbers(whole), numbers(resumed), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_another_seed_is_another_training():
+    one, other = agent(), agent()
+    for learner, seed in ((one, 0), (other, 1)):
+        list(ppo(learner, Near, SETTINGS, [256], seed))
+    assert any((a != b).any() for a, b in zip(numbers(one), numbers(other), strict=True))
+
+
+def test_a_reward_that_is_no_number_stops_the_training_after_the_last_good_state():
+    kept = []
+    training = ppo(agent(), functools.partial(Near, 100), SETTINGS, [128, 256, 512, 4096], 0)
+    with pytest.raises(Diverged, match=r"return|finite"):
+        kept.extend(stop.state() for stop in training)
+    assert kept
+    assert all(bool(torch.isfinite(value).all()) for value in kept[-1][0].values())
+
+
+def test_parameters_outside_the_groups_keep_their_bits():
+    learner = agent()
+    before = learner.log_std.detach().clone()  # learn_std is off
+    list(ppo(learner, Near, SETTINGS, [256], 0))
+    assert torch.equal(before, learner.log_std.detach())
+
+
+def test_the_environment_is_closed():
+    closed = []
+
+    class Closing(Near):
+        def close(self):
+            closed.append(self)
+            super().close()
+
+    def make() -> Env:
+        return Closing()
+
+    list(ppo(agent(), make, SETTINGS, [128], 0))
+    assert len(closed) == SETTINGS.envs

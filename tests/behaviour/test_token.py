@@ -1,0 +1,248 @@
+"""A task token: a skill from reward on a frozen library, stored beside the others, which keep their bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from tests.small import make_policy, observations
+from tests.toy import TASKS, Toy
+
+from skilltokens.behaviour.learners import LEARNERS, make_agent
+from skilltokens.behaviour.token import learn_token
+from skilltokens.demos import DemonstrationStore
+from skilltokens.grow import learn_skill
+from skilltokens.model.actor import PolicyActor
+from skilltokens.model.prompt import TaskToken
+from skilltokens.recipes import learner_names
+from skilltokens.settings import AdaptSettings, PolicySettings, PpoSettings, T2SSettings, TrainSettings
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.suites.reward import SuiteEnvironment, challenge
+from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, SettingError
+
+POLICY = PolicySettings(width=32, layers=2, history=2)
+TRAIN = TrainSettings(iterations=40, first_iterations=150, batch=16, window=6, rate=3e-3)
+PPO = PpoSettings(envs=4, rollout=32, batch=64, epochs=2, hidden=(16,), critic_hidden=(16,))
+SHORT = AdaptSettings(steps=256, points=2, episodes=4)
+ENV = "tests.toy:Toy"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, toy_stores: list[DemonstrationStore]) -> Path:
+    """A library of two toy skills."""
+    folder = tmp_path_factory.mktemp("grown") / "library"
+    for store in toy_stores[:2]:
+        learn_skill(folder, store, method=T2SSettings(share=0.3), train=TRAIN, policy=POLICY)
+    return folder
+
+
+@pytest.fixture
+def library(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to add to."""
+    import shutil
+
+    return Path(shutil.copytree(made, tmp_path / "library"))
+
+
+def fingerprints(folder: Path, skills: int) -> list[str]:
+    opened = SkillLibrary.open(folder)
+    return [opened.policy(number).fingerprint() for number in range(skills)]
+
+
+def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(library: Path):
+    before, files = fingerprints(library, 2), {p: p.read_bytes() for p in library.rglob("*.safetensors")}
+    grown, found = learn_token(library, f"{ENV}/between", on="reach-blue", settings=SHORT, ppo=PPO)
+    assert fingerprints(library, 2) == before
+    assert all(path.read_bytes() == content for path, content in files.items())
+    skill = SkillLibrary.open(library).skills[2]
+    assert skill.name == "between"
+    assert skill.prompt is not None
+    assert skill.prompt.on == "reach-blue"
+    assert skill.prompt.features == {ENVIRONMENT_STATE: 4, STATE: 2}
+    assert skill.parameters == found["trained"] == 6 * 16 + 16 + 16 * 32 + 32
+    assert found["steps"] == [0, 128, 256]
+    assert not (library / "adapting").exists()
+    assert "between" in (library / "README.md").read_text()
+    assert grown.notes[2]["episodes"] == 4
+
+
+def test_the_stored_token_acts_as_it_was_trained(library: Path, toy_stores: list[DemonstrationStore]):
+    grown, _ = learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    opened, seen = SkillLibrary.open(library), observations(toy_stores[2], 5)
+    for one, other in ((grown.actor("stop halfway between both markers"), opened.actor("park in between")),):
+        memories = one.start(len(seen[0][STATE])), other.start(len(seen[0][STATE]))
+        for observation in seen:
+            np.testing.assert_array_equal(one.act(observation, memories[0]), other.act(observation, memories[1]))
+
+
+def test_a_skill_is_learned_from_demonstrations_after_one_from_reward(
+    library: Path, toy_stores: list[DemonstrationStore]
+):
+    learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    before = fingerprints(library, 3)
+    learn_skill(library, toy_stores[3], method=T2SSettings(share=0.3, near=-1.0), train=TRAIN)
+    assert fingerprints(library, 3) == before
+    assert [skill.prompt is None for skill in SkillLibrary.open(library).skills] == [True, True, False, True]
+
+
+def test_interrupted_training_goes_on_and_ends_with_the_same_bits(library: Path, tmp_path: Path):
+    import shutil
+
+    other = Path(shutil.copytree(library, tmp_path / "other"))
+    learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+
+    class Stopped(Exception):
+        pass
+
+    told = []
+
+    def stop(news):
+        told.append(news)
+        if news.figures.get("success") is not None and news.done >= 128:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO, report=stop)
+    assert len(SkillLibrary.open(other).skills) == 2
+    learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    assert fingerprints(library, 3) == fingerprints(other, 3)
+
+
+def test_a_library_whose_token_stands_on_nothing_is_refused(library: Path):
+    learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    card = json.loads((library / "library.json").read_text())
+    card["skills"][2]["prompt"]["on"] = "nobody"
+    (library / "library.json").write_text(json.dumps(card))
+    with pytest.raises(LibraryError, match="damaged or altered"):
+        SkillLibrary.open(library)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ({"env": f"{ENV}/nowhere"}, "no task"),
+        ({"env": "Nothing-v7"}, "neither SUITE/TASK nor an environment"),
+        ({"env": "CartPole-v1"}, "bounded vector"),
+        ({"env": "Pendulum-v1"}, "no success flag"),
+        ({"env": f"{ENV}/between", "on": "nobody"}, "no skill 'nobody'"),
+        ({"env": f"{ENV}/between", "name": "reach-red"}, "already"),
+    ],
+)
+def test_mistakes_are_told_before_any_training(library: Path, words: dict, wrong: str):
+    before = sorted(library.rglob("*"))
+    with pytest.raises((SettingError, LibraryError), match=wrong):
+        learn_token(library, settings=SHORT, ppo=PPO, **words)
+    assert sorted(library.rglob("*")) == before
+
+
+class Wider(gymnasium.ObservationWrapper):
+    """The toy with one number more in its state: another body."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        spaces = dict(env.observation_space.spaces)  # pyright: ignore[reportAttributeAccessIssue]
+        self.observation_space = gymnasium.spaces.Dict({**spaces, STATE: Box(-np.inf, np.inf, (3,), np.float32)})
+
+    def observation(self, observation):
+        return {**observation, STATE: np.append(observation[STATE], 0.0).astype(np.float32)}
+
+
+class Blind(gymnasium.ObservationWrapper):
+    """The toy without its markers."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self.observation_space = gymnasium.spaces.Dict({STATE: Box(-np.inf, np.inf, (2,), np.float32)})
+
+    def observation(self, observation):
+        return {STATE: observation[STATE]}
+
+
+ODD = {"toy/Wider-v0": Wider, "toy/Blind-v0": Blind}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("toy/Wider-v0", r"3 numbers where the policy knows 2: it is a model of another body"),
+        ("toy/Blind-v0", r"does not observe 'observation\.environment_state'"),
+    ],
+)
+def test_an_environment_that_does_not_fit_the_policy_is_told(library: Path, name: str, wrong: str):
+    entry: Any = lambda **_: ODD[name](SuiteEnvironment(Toy(), TASKS[2]))  # noqa: E731
+    gymnasium.register(name, entry, max_episode_steps=40)
+    try:
+        with pytest.raises(SettingError, match=wrong):
+            learn_token(library, name, settings=SHORT, ppo=PPO)
+    finally:
+        del gymnasium.registry[name]
+
+
+# ---------------------------------------------------------------- the learners
+
+
+def test_every_learner_has_a_line_of_help():
+    assert set(LEARNERS) == set(learner_names())
+
+
+@pytest.mark.parametrize("name", list(LEARNERS))
+def test_a_learner_trains_what_it_says_and_nothing_of_the_frozen_policy(name: str):
+    policy = make_policy(PolicySettings(width=32, layers=2, history=1)).requires_grad_(False)
+    before = policy.fingerprint()
+    space = challenge(f"{ENV}/between").make().observation_space
+    language = np.zeros(policy.shape.language, np.float32)
+    agent = make_agent(name, policy, language, space, PPO, 0)  # pyright: ignore[reportArgumentType]
+    trained = {id(parameter) for parameter in agent.learned()}
+    own = sum(parameter.numel() for parameter in agent.learned())
+    assert not trained & {id(parameter) for parameter in policy.parameters()}
+    whole = sum(parameter.numel() for parameter in policy.parameters())
+    if name == "goal":
+        assert own == 0
+    elif name == "token":
+        assert 0 < own < whole / 5
+    elif name in ("finetune", "finetune-goal", "transformer"):
+        assert own > whole
+    optimizer = torch.optim.Adam(agent.groups(), lr=0.1)
+    seen = {STATE: torch.randn(8, 2), ENVIRONMENT_STATE: torch.randn(8, 4)}
+    (agent.mean(seen).square().mean() + agent.value(seen).square().mean()).backward()
+    optimizer.step()
+    assert policy.fingerprint() == before
+
+
+def test_lora_and_the_token_begin_as_the_frozen_policy_with_a_token():
+    policy = make_policy(PolicySettings(width=32, layers=2, history=1)).requires_grad_(False)
+    space = challenge(f"{ENV}/between").make().observation_space
+    language = np.zeros(policy.shape.language, np.float32)
+    seen = {STATE: torch.randn(8, 2), ENVIRONMENT_STATE: torch.randn(8, 4)}
+    actions = [
+        make_agent(name, policy, language, space, PPO, 0).mean(seen)  # pyright: ignore[reportArgumentType]
+        for name in ("token", "lora", "finetune")
+    ]
+    assert torch.allclose(actions[0], actions[1], atol=1e-6)
+    assert torch.allclose(actions[0], actions[2], atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+@pytest.mark.parametrize("step", ["joint", "separate"])
+def test_acting_with_a_cache_is_exact_with_task_tokens(tokens: int, step, toy_stores: list[DemonstrationStore]):
+    policy = make_policy(PolicySettings(width=32, layers=1, history=4, step=step))
+    token = TaskToken({ENVIRONMENT_STATE: 4, STATE: 2}, 32, tokens, (16,), torch.Generator().manual_seed(1))
+    prompted = policy.derive({"prompt": token})
+    language = np.full(policy.shape.language, 0.1, np.float32)
+    seen = observations(toy_stores[0], 9)
+    actor = PolicyActor(prompted, language)
+    memory = actor.start(len(seen[0][STATE]))
+    cached = np.stack([actor.act(observation, memory) for observation in seen])
+    window = {name: torch.as_tensor(np.stack([each[name] for each in seen], 1)) for name in seen[0]}
+    words = torch.as_tensor(language).expand(len(seen[0][STATE]), -1)
+    with torch.no_grad():
+        whole = prompted.head(prompted(window, words)).clamp(-1, 1).numpy()
+        plain = policy.head(policy(window, words)).clamp(-1, 1).numpy()
+    np.testing.assert_allclose(cached, whole.swapaxes(0, 1), rtol=0, atol=2e-5)
+    assert np.abs(whole - plain).max() > 1e-3

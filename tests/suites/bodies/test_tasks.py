@@ -1,0 +1,144 @@
+"""Bodies with tasks in them: rewards, success, and what the simulator was changed in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+import skilltokens.suites.bodies as bodies
+from skilltokens.suites import load_suite, task_of
+from skilltokens.suites.bodies import BODIES, body_suite, make_body
+from skilltokens.suites.bodies.body import COMMAND
+from skilltokens.suites.bodies.tasks import Jump, Reach, Strike, tasks_of
+from skilltokens.suites.check import check
+from skilltokens.suites.reward import challenge
+from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, SettingError
+
+EVERY = [(body.name, task) for body in BODIES.values() for task in tasks_of(body)]
+
+
+def still(env) -> np.ndarray:
+    return np.zeros(env.action_space.shape)
+
+
+@pytest.mark.parametrize("name", ["halfcheetah", "ant"])
+def test_an_episode_is_a_pure_function_of_its_number(name: str):
+    check(body_suite(name))
+
+
+@pytest.mark.parametrize(("name", "task"), EVERY)
+def test_every_task_runs_and_shows_what_it_declares(name: str, task: str):
+    env = make_body(name, task, prompt=True)
+    observation, _ = env.reset(seed=1)
+    for _ in range(5):
+        for feature, space in env.observation_space.spaces.items():  # pyright: ignore[reportAttributeAccessIssue]
+            assert observation[feature].shape == space.shape
+            assert np.isfinite(observation[feature]).all()
+        observation, reward, _, _, info = env.step(env.action_space.sample())
+        assert np.isfinite(reward)
+        assert isinstance(info["is_success"], bool)
+    given = [goal for goal in observation if goal.startswith(GOAL) and observation[goal][0] == 1]
+    assert given == [COMMAND]
+    env.close()
+
+
+@pytest.mark.parametrize("name", ["halfcheetah", "ant"])
+def test_the_body_weighs_what_it_weighs_without_the_tasks_things(name: str):
+    alone, beside = make_body(name, "direction"), make_body(name, "strike")
+    for body in range(1, alone.model.nbody):
+        here = alone.model.body(body)
+        assert beside.model.body(here.name or body).mass == pytest.approx(here.mass)
+    assert beside.model.body("post").mass == pytest.approx(Strike.MASS)
+
+
+def test_the_post_stands_by_itself_and_counts_when_it_lies():
+    env = make_body("halfcheetah", "strike")
+    env.reset(seed=0)
+    for _ in range(60):
+        info = env.step(still(env))[-1]
+        assert not info["is_success"]
+    env.data.joint("post_tilt").qpos[0] = 1.5
+    assert env.step(still(env))[-1]["is_success"]
+
+
+def test_a_place_is_reached_after_a_second_at_it_and_not_before():
+    env = make_body("halfcheetah", "reach")
+    env.reset(seed=0)
+    assert isinstance(env.task, Reach)
+    for _ in range(30):  # it lands and lies still
+        env.step(still(env))
+    env.task.goal = env.task.place(env)
+    flags = [env.step(still(env))[-1]["is_success"] for _ in range(25)]
+    assert flags.index(True) == 19
+    env.task.goal = env.task.place(env) + 0.5
+    assert not env.step(still(env))[-1]["is_success"]
+
+
+def test_a_long_jump_is_measured_from_the_last_contact():
+    env = make_body("halfcheetah", "jump")
+    env.reset(seed=0)
+    task = env.task
+    assert isinstance(task, Jump)
+    for _ in range(20):
+        env.step(still(env))
+    assert task.length == 0
+    env.data.qpos[1] += 1.5  # thrown into the air, forwards
+    env.data.qvel[0], env.data.qvel[1] = 4.0, 3.0
+    found = [env.step(still(env))[-1]["is_success"] for _ in range(16)]
+    assert any(found)
+    assert not found[0]
+
+
+def test_the_reward_of_a_direction_is_best_at_the_speed_asked_for():
+    env = make_body("halfcheetah", "direction")
+    env.reset(seed=3)
+    wanted = env.task.wanted[0]  # pyright: ignore[reportAttributeAccessIssue]
+
+    def reward(speed: float) -> float:
+        env.data.qvel[0] = speed
+        return env.task.reward(env)
+
+    assert reward(wanted) == pytest.approx(1.0)
+    assert reward(wanted * 0.8) < reward(wanted * 0.9) < reward(wanted)
+    assert reward(-wanted) < 0.01
+
+
+def test_gravity_and_friction_are_factors():
+    plain, changed = make_body("walker2d", "reach"), make_body("walker2d", "reach", gravity=1.5, friction=0.4)
+    assert changed.model.opt.gravity[2] == pytest.approx(1.5 * plain.model.opt.gravity[2])
+    np.testing.assert_allclose(changed.model.geom_friction[:, 0], 0.4 * plain.model.geom_friction[:, 0])
+
+
+def test_a_body_that_falls_ends_its_episode_without_success():
+    env = make_body("walker2d", "reach")
+    env.reset(seed=0)
+    over = [env.step(still(env)) for _ in range(200)]
+    fallen = next(i for i, step in enumerate(over) if step[2])
+    assert over[fallen][4] == {"is_success": False, "fallen": True}
+
+
+def test_goals_are_seen_only_where_the_policy_is_prompted():
+    assert set(body_suite("halfcheetah").features) == {STATE, ENVIRONMENT_STATE, "action"}
+    prompted = body_suite("halfcheetah", prompt=True)
+    assert COMMAND in prompted.features
+    fixed = make_body("halfcheetah", "reach", prompt={COMMAND: np.array([1.0, 2.0], np.float32)})
+    observation: Any = fixed.reset(seed=0)[0]
+    assert observation[COMMAND].tolist() == [1.0, 2.0]
+
+
+def test_gymnasium_knows_the_tasks_by_their_ids():
+    env = gymnasium.make("skilltokens.suites.bodies:skilltokens/HalfCheetah-Reach-v0")
+    assert env.spec is not None
+    assert env.spec.max_episode_steps == 160
+    found = challenge("skilltokens.suites.bodies:skilltokens/Ant-Steering-v0", "turn")
+    assert found.task.instruction == "turn"
+    assert bodies.TITLES["ant"] == "Ant"
+
+
+def test_tasks_that_make_no_sense_for_a_body_are_not_there():
+    assert "steering" not in [task.name for task in load_suite("halfcheetah").tasks]
+    with pytest.raises(SettingError, match="no task 'steering'"):
+        task_of(load_suite("halfcheetah"), "steering")
