@@ -23,10 +23,12 @@ import pytest
 
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
+from skilltokens.cli.study import make_study_plan
 from skilltokens.cli.verbs import demos
+from skilltokens.recipes import STUDIES
 from skilltokens.report.readme import check_readme
 from skilltokens.report.results import check_results
-from skilltokens.settings import RunSettings, T2SSettings
+from skilltokens.settings import AdaptSettings, PpoSettings, RunSettings, T2SSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +41,12 @@ BRIEF = {
         "range(10)": "range(1)",
     },
     "quickstart.md": {"first_iterations=60, iterations=60": "first_iterations=3, iterations=3"},
+    "reward.md": {
+        "first_iterations=600": "first_iterations=3",
+        "steps=80_000": "steps=64",
+        "PpoSettings()": "PpoSettings(envs=2, rollout=32, batch=64)",
+        "points=5, episodes=20": "points=1, episodes=1",
+    },
     "adding-a-method.md": {"first_iterations=30, iterations=30": "first_iterations=3, iterations=3"},
 }
 """Numbers that cost time and nothing else, made small."""
@@ -167,7 +175,8 @@ def try_command(words: list[str]) -> None:
         assert importlib.util.find_spec(rest[1]), f"no module {rest[1]}"
     elif rest[0] == "run":
         if rest[1:]:
-            make_plan([word for word in rest[1:] if word != "--help"])
+            words = [word for word in rest[1:] if word != "--help"]
+            (make_study_plan if words[0] in STUDIES else make_plan)(words)
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
@@ -194,8 +203,9 @@ def test_every_command_can_be_parsed(page: Path):
 
 
 def test_settings_that_are_named_exist():
-    known = {name.removeprefix("--") for name in known_options(RunSettings(method=T2SSettings()))}
-    pattern = re.compile(r"`(?:--)?((?:policy|train|evaluate|demonstrations|method)\.[a-z_-]+)")
+    kinds = {"": RunSettings(method=T2SSettings()), "adapt.": AdaptSettings(), "ppo.": PpoSettings()}
+    known = {name.removeprefix("--") for prefix, kind in kinds.items() for name in known_options(kind, prefix)}
+    pattern = re.compile(r"`(?:--)?((?:policy|train|evaluate|demonstrations|method|adapt|ppo)\.[a-z_-]+)")
     named = {(page.name, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))}
     assert len(named) > 5
     strange = {

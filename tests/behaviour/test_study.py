@@ -1,0 +1,178 @@
+"""A whole study, small: motion, a model, a token and a rival; what is written, shown, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from skilltokens.cli import main
+from skilltokens.cli.study import make_study_plan
+from skilltokens.recipes import STUDIES, learner_names
+from skilltokens.report import results
+from skilltokens.report.reward import markdown, needed, read_reward, render, rows_of
+from skilltokens.types import RunError, SettingError
+
+SMALL = [
+    *("task-tokens-halfcheetah", "--methods", "token", "goal", "--jobs", "1", "--no-films"),
+    *("--motion.steps", "2048", "--motion.motion-steps", "1500", "--train.first-iterations", "20"),
+    *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5"),
+]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished study."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["run", *SMALL]) == 0
+    return folder
+
+
+def content(study: Path, run: str = "token-seed0") -> dict:
+    return json.loads((study / "runs/task-tokens-halfcheetah" / run / "run.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_run_says_what_was_found_and_that_the_model_kept_its_bits(study: Path):
+    run = content(study)
+    (found,) = run["results"]
+    assert found["task"] == "reach"
+    assert found["steps"] == [0, 2048, 4096]
+    assert len(found["successes"]) == 3
+    assert found["trained"] < run["model"]["parameters"] / 5
+    assert run["model"]["fingerprint"] == run["model"]["fingerprint_after"]
+    assert found["changed"] == [{"what": "gravity", "factor": 1.5, "successes": 0, "episodes": 2}]
+    assert found["closeness"]["neighbour"] > 0
+    assert 0.3 < found["closeness"]["discriminator"] <= 1
+    assert run["finished"]
+    goal = content(study, "goal-seed0")["results"][0]
+    assert goal["steps"] == [0]
+    assert goal["trained"] == 0
+
+
+@pytest.mark.slow
+def test_the_same_command_changes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch):
+    before = {path: path.read_bytes() for path in study.rglob("*.safetensors")} | {Path("run"): b""}
+    monkeypatch.chdir(study)
+    assert main(["run", *SMALL]) == 0
+    assert all(path.read_bytes() == held for path, held in before.items() if path.name != "run")
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_its_end_gives_the_same_numbers_again(study: Path, tmp_path: Path, monkeypatch):
+    copy = Path(shutil.copytree(study, tmp_path / "study"))
+    path = copy / "runs/task-tokens-halfcheetah/token-seed0/run.json"
+    run = json.loads(path.read_text())
+    whole = run["results"]
+    path.write_text(json.dumps({**run, "results": [], "finished": None}))
+    monkeypatch.chdir(copy)
+    assert main(["run", *SMALL]) == 0
+    again = json.loads(path.read_text())["results"]
+    for one, other in zip(whole, again, strict=True):
+        assert {k: v for k, v in one.items() if k != "seconds"} == {k: v for k, v in other.items() if k != "seconds"}
+
+
+@pytest.mark.slow
+def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch, capsys):
+    monkeypatch.chdir(study)
+    assert main(["run", *SMALL, "--ppo.tokens", "2"]) == 2
+    assert "run of another configuration (ppo.tokens)" in capsys.readouterr().err
+    assert main(["run", *SMALL, "--motion.noise", "0.1", "--out", "other"]) == 2
+    assert "made with other settings" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "results" / "experiment"
+    for run in ("token-seed0", "goal-seed0"):
+        (folder / run).mkdir(parents=True)
+        shutil.copy(study / "runs/task-tokens-halfcheetah" / run / "run.json", folder / run)
+    runs = [read_reward(path) for path in sorted(folder.rglob("run.json"))]
+    text = markdown(runs)
+    assert "| token | 1 |" in text
+    assert "| gravity x 1.5 |" in text.replace("as it is | ", "| ")
+    assert text in results.results(tmp_path / "results")
+    page = render(runs)
+    assert "the same bits as before it" in page
+    assert "<script src" not in page
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "results/experiment"]) == 0
+    assert (folder / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_an_altered_run_is_told(study: Path, tmp_path: Path):
+    run = content(study)
+    del run["results"][0]["closeness"]
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with pytest.raises(RunError, match="is altered"):
+        read_reward(tmp_path)
+
+
+# ---------------------------------------------------------------- without simulator
+
+
+def made_up(tmp_path: Path, name: str, successes: list[list[int]]) -> list[Path]:
+    """Runs of one learner whose curves are these, of ten episodes a point, one run a seed."""
+    paths = []
+    for seed, curve in enumerate(successes):
+        found = {
+            "task": "reach", "instruction": "go", "steps": [1000 * i for i in range(len(curve))], "successes": curve,
+            "lengths": [5.0] * len(curve), "episodes": 10, "trained": 7, "seconds": 60.0, "changed": [],
+            "closeness": {"neighbour": 1.5, "discriminator": 0.75}, "reward": {},
+        }  # fmt: skip
+        run = {
+            "schema": "skilltokens.reward/1", "learner": name, "suite": "halfcheetah", "seed": seed,
+            "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [found],
+            "config": {"ppo": {"tokens": 1, "hidden": [128, 128]}, "adapt": {"body": True, "split": "test"}},
+        }  # fmt: skip
+        path = tmp_path / f"{name}-seed{seed}" / "run.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(run))
+        paths.append(path)
+    return paths
+
+
+def test_steps_to_success_are_the_median_and_a_seed_that_never_gets_there_is_the_worst(tmp_path: Path):
+    runs = [read_reward(path) for path in made_up(tmp_path, "token", [[0, 3, 8, 9], [0, 8, 9, 9], [0, 2, 3, 7]])]
+    (row,) = rows_of(runs, "reach")
+    assert row.needed == [2000, 1000, None]
+    assert needed(row) == "2,000 (1 of 3 never)"
+    assert row.final == (25, 30)
+
+
+def test_learners_come_in_their_own_order(tmp_path: Path):
+    paths = made_up(tmp_path, "mlp", [[0, 1]]) + made_up(tmp_path, "token", [[0, 9]])
+    assert [row.label for row in rows_of([read_reward(path) for path in paths], "reach")] == ["token", "mlp"]
+
+
+@pytest.mark.parametrize("name", list(STUDIES))
+def test_a_study_plans_every_learner_and_seed(name: str):
+    plan = make_study_plan([name, "--seeds", "0", "1", "--ppo.tokens", "2"])
+    assert [run.settings.learner for run in plan.runs] == [each for each in STUDIES[name].learners for _ in range(2)]
+    assert all(run.settings.ppo.tokens == 2 for run in plan.runs)
+    assert set(STUDIES[name].learners) <= set(learner_names())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--methods", "magic"], "magic"),
+        (["--methods", "token", "token"], "named twice"),
+        (["--jobs", "-1"], "impossible"),
+        (["--nothing", "3"], "no option --nothing"),
+    ],
+)
+def test_mistakes_in_the_words_are_told(words: list[str], said: str):
+    with pytest.raises(SettingError, match=said):
+        make_study_plan(["task-tokens", *words])
+
+
+def test_scratch_gets_five_times_the_steps():
+    runs = {run.settings.learner: run.settings for run in make_study_plan(["task-tokens"]).runs}
+    assert runs["mlp"].adapt.steps == runs["transformer"].adapt.steps == 5 * runs["token"].adapt.steps
+    assert runs["token"].adapt.steps == runs["finetune"].adapt.steps == runs["lora"].adapt.steps
