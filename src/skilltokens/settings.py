@@ -274,6 +274,8 @@ class AdaptSettings:
     """Steps that a policy with a history is trained on at once; 0: its history."""
     body: bool = True
     """Show the encoder the body's own state (`observation.state`) besides the task's."""
+    picture: bool = False
+    """Show the encoder the environment's pictures instead of the task's numbers (`observation.environment_state`)."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +303,8 @@ class StudySettings:
     """Factors on gravity under which what was learned is measured besides."""
     friction: tuple[float, ...] = (0.7, 0.4)
     """Factors on friction under which what was learned is measured besides."""
+    prompts: tuple[float, ...] = ()
+    """Shares of the body's speed that are asked for by a goal beside what was learned, to measure both together."""
     films: bool = True
     """Record one short film of each task at the end."""
 

@@ -246,3 +246,14 @@ def test_acting_with_a_cache_is_exact_with_task_tokens(tokens: int, step, toy_st
         plain = policy.head(policy(window, words)).clamp(-1, 1).numpy()
     np.testing.assert_allclose(cached, whole.swapaxes(0, 1), rtol=0, atol=2e-5)
     assert np.abs(whole - plain).max() > 1e-3
+
+
+def test_a_token_reads_a_picture_in_place_of_numbers():
+    token = TaskToken({STATE: 2}, 32, 1, (16,), torch.Generator().manual_seed(0), ("observation.images.top",))
+    seen = {STATE: torch.zeros(2, 3, 2), "observation.images.top": torch.zeros(2, 3, 32, 48, 3, dtype=torch.uint8)}
+    dark = token(seen)
+    assert dark.shape == (2, 3, 1, 32)
+    seen["observation.images.top"][1, 2, 4:10, 30:40] = 255
+    lit = token(seen)
+    assert torch.equal(dark[0], lit[0])
+    assert (dark[1, 2] - lit[1, 2]).abs().max() > 1e-4

@@ -56,7 +56,7 @@ def adapt(
     make = environment_for(policy, challenge, settings)
     env = make()
     space: Any = env.observation_space
-    agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body)
+    agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body, settings.picture)
     env.close()
     start = read_state(state) if state.exists() else None
     found: dict[str, Any] = {
@@ -95,7 +95,9 @@ def environment_for(
 ) -> Callable[[], gymnasium.Env[Any, Any]]:
     """How to make an environment that shows a policy as many steps at once as it looks at."""
     length = settings.window or policy.settings.history
-    return challenge.make if length == 1 else functools.partial(_stacked, challenge.make, length)
+    return (
+        challenge.make if length == 1 and not settings.picture else functools.partial(_stacked, challenge.make, length)
+    )
 
 
 def _stacked(make: Callable[[], gymnasium.Env[Any, Any]], length: int) -> gymnasium.Env[Any, Any]:

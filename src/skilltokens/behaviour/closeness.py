@@ -16,6 +16,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.model.prompt import mlp
 from skilltokens.pool import Pool
 from skilltokens.rollout import play
+from skilltokens.suites.bodies import Body
 from skilltokens.types import STATE, Actor, Array, Observation, Suite, Task
 
 SAMPLE = 20_000
@@ -48,6 +49,17 @@ def visited(actor: Actor, suite: Suite, task: Task, episodes: int, group: int = 
             steps = np.stack(recorder.states[-1])
             found += [steps[: endings[index].outcome.steps, index % group] for index in indices]
     return np.concatenate(found)
+
+
+def speeds(states: Array, body: Body) -> float:
+    """The mean speed on the ground, in m/s, while it moves: of those states above a tenth of the body's fastest."""
+    first = 1 + (2 if body.planar else 3)  # behind height and up stand the joints, behind those the velocities
+    width = states.shape[1]
+    joints = (width - first - (3 if body.planar else 6)) // 2
+    ground = states[:, first + joints :][:, : 1 if body.planar else 2]
+    speed = np.linalg.norm(ground, axis=1)
+    moving = speed[speed > 0.1 * body.speeds[1]]
+    return round(float(moving.mean()), 3) if len(moving) else 0.0
 
 
 def closeness(states: Array, motion: DemonstrationStore, seed: int = 0) -> dict[str, float]:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from gymnasium.spaces import Dict as DictSpace
 
@@ -21,7 +22,7 @@ from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import TaskToken
 from skilltokens.settings import PpoSettings
 from skilltokens.suites.reward import STEPS
-from skilltokens.types import GOAL, STATE, Array, SettingError, nearest
+from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError, nearest
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def make_agent(
     settings: PpoSettings,
     seed: int,
     body: bool = True,
+    picture: bool = False,
 ) -> Agent:
     """A fresh agent of a learner on a policy, which itself is never changed.
 
@@ -64,6 +66,7 @@ def make_agent(
         embedding: what it is given as its instruction.
         space: of the environment's observations, maybe stacked.
         body: show the encoder the body's own state.
+        picture: show it the environment's pictures instead of the task's numbers; the critic sees those still.
 
     Raises:
         SettingError: an unknown learner, or an environment that does not show what the policy needs.
@@ -77,8 +80,10 @@ def make_agent(
     check_fits(policy, space)
     made = _prepared(learner.policy, policy, seed)
     if learner.token:
-        shown = {each: width for each, width in widths.items() if body or each != STATE}
-        token = TaskToken(shown, policy.settings.width, settings.tokens, settings.hidden, draw)
+        hidden = ({STATE} if not body else set()) | ({ENVIRONMENT_STATE} if picture else set())
+        shown = {each: width for each, width in widths.items() if each not in hidden}
+        seen = pictures(space) if picture else ()
+        token = TaskToken(shown, policy.settings.width, settings.tokens, settings.hidden, draw, seen)
         made = made.derive({"prompt": token})
     return PolicyAgent(made, embedding, widths, settings, draw)
 
@@ -91,6 +96,18 @@ def vectors(space: DictSpace) -> dict[str, int]:
         shape: tuple[int, ...] = each.shape or ()
         if name != STEPS and not name.startswith(GOAL) and len(shape) - depth in (1, 2):
             found[name] = math.prod(shape[depth:])
+    return found
+
+
+def pictures(space: DictSpace) -> tuple[str, ...]:
+    """The pictures of an environment.
+
+    Raises:
+        SettingError: it has none.
+    """
+    found = tuple(n for n, each in sorted(space.spaces.items()) if each.dtype == np.uint8)
+    if not found:
+        raise SettingError("the environment shows no picture (height, width, 3): use one that does, or its numbers")
     return found
 
 

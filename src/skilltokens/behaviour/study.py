@@ -17,7 +17,7 @@ import torch
 from skilltokens import record
 from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import Agent
-from skilltokens.behaviour.closeness import closeness, visited
+from skilltokens.behaviour.closeness import closeness, speeds, visited
 from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
@@ -129,7 +129,7 @@ def _one(
 ) -> dict[str, Any]:
     """Learns one task and measures it."""
     goal = LEARNERS[settings.learner].goal
-    suite = body_suite(settings.body, prompt=goal)
+    suite = body_suite(settings.body, prompt=goal, picture=settings.adapt.picture)
     agent, found = adapt(
         library.base,
         library.told(0),
@@ -144,6 +144,7 @@ def _one(
     )
     found["closeness"] = closeness(visited(agent.actor(), suite, task, 10), store)
     found["changed"] = _changed(settings, agent, task, goal)
+    found["prompted"] = _prompted(settings, agent, task)
     if settings.films:
         found["film"] = f"films/{task.name}.webp"
         film(agent.actor(), suite, task, settings.adapt.split, 0, folder / found["film"])
@@ -156,10 +157,24 @@ def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> l
     wanted = [("gravity", factor) for factor in settings.gravity]
     wanted += [("friction", factor) for factor in settings.friction]
     for name, factor in wanted:
-        suite: GymnasiumSuite = body_suite(settings.body, prompt=goal, **{name: factor})
+        suite = body_suite(settings.body, prompt=goal, picture=settings.adapt.picture, **{name: factor})
         outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, range(settings.adapt.episodes))
         good = sum(outcome.success for outcome in outcomes)
         cells.append({"what": name, "factor": factor, "successes": good, "episodes": len(outcomes)})
+    return cells
+
+
+def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[str, Any]]:
+    """Successes, and how fast it went, where a goal asks for a speed on the task's way beside what was learned."""
+    cells = []
+    for share in settings.prompts:
+        suite = body_suite(settings.body, prompt=share, picture=settings.adapt.picture)
+        indices = range(settings.adapt.episodes)
+        outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, indices)
+        speed = speeds(visited(agent.actor(), suite, task, min(10, settings.adapt.episodes)), body_of(settings.body))
+        good = sum(outcome.success for outcome in outcomes)
+        asked = share * body_of(settings.body).speeds[1]
+        cells.append({"asked": asked, "speed": speed, "successes": good, "episodes": len(outcomes)})
     return cells
 
 

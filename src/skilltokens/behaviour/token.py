@@ -74,7 +74,7 @@ def learn_token(
     token = agent.policy.prompt
     assert token is not None
     assert library.base.fingerprint() == before  # frozen, bit for bit
-    prompt = Prompt(library.skills[number].name, dict(token.features), token.tokens, token.hidden)
+    prompt = Prompt(library.skills[number].name, dict(token.features), token.tokens, token.hidden, token.pictures)
     tensors = {f"prompt.{key}": value.detach().clone() for key, value in token.state_dict().items()}
     notes = {
         "environment": env,

@@ -49,10 +49,12 @@ class RunningNorm(nn.Module):
 class TaskToken(nn.Module):
     """Observed vectors (B, T, n), or sets (B, T, slots, n), by feature -> tokens (B, T, tokens, width), by a ReLU MLP.
 
-    Inputs are normalised by what was seen so far.
+    Inputs are normalised by what was seen so far. Of a picture (B, T, height, width, 3) the MLP gets where its channels
+    are brightest (`Eye`).
 
     Args:
         features: the width of each feature that it reads, by name.
+        pictures: the names of pictures that it reads besides.
         width: of the policy's tokens.
         tokens: how many it makes at a step.
         hidden: widths of the MLP's hidden layers.
@@ -65,23 +67,59 @@ class TaskToken(nn.Module):
         tokens: int = 1,
         hidden: Sequence[int] = (128, 128),
         generator: torch.Generator | None = None,
+        pictures: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.features, self.width, self.tokens, self.hidden = dict(features), width, tokens, tuple(hidden)
+        self.pictures = tuple(pictures)
         self.norm = RunningNorm(sum(features.values()))
-        self.net = mlp((sum(features.values()), *hidden, tokens * width), generator)
+        self.eyes = nn.ModuleList(Eye(generator) for _ in pictures)
+        seen = sum(features.values()) + len(self.pictures) * Eye.OUT
+        self.net = mlp((seen, *hidden, tokens * width), generator)
 
     @property
     def kinds(self) -> dict[str, str]:
         """How its features are read."""
-        return dict.fromkeys(self.features, "vector")
+        return dict.fromkeys(self.features, "vector") | dict.fromkeys(self.pictures, "image")
 
     def inputs(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """What it reads, as one vector (..., n)."""
+        """The vectors that it reads, as one (..., n)."""
         return joined(observation, self.features)
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
-        return self.net(self.norm(self.inputs(observation))).unflatten(-1, (self.tokens, self.width))
+        seen = [self.norm(self.inputs(observation))]
+        seen += [eye(observation[name]) for name, eye in zip(self.pictures, self.eyes, strict=True)]
+        return self.net(torch.cat(seen, -1)).unflatten(-1, (self.tokens, self.width))
+
+
+class Eye(nn.Module):
+    """Pictures (B, T, height, width, 3) -> (B, T, OUT): for each channel of a small convolutional net the mean place of
+    its activations, weighted by softmax (spatial soft-argmax, arXiv 1504.00702)."""
+
+    CHANNELS = 16
+    OUT = 2 * CHANNELS
+
+    def __init__(self, generator: torch.Generator | None) -> None:
+        super().__init__()
+        sizes = ((3, 16, 5, 2), (16, 32, 3, 2), (32, self.CHANNELS, 3, 1))
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, size, stride, size // 2) for a, b, size, stride in sizes)
+        with torch.no_grad():
+            for layer in self.layers:
+                assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+                layer.weight.normal_(0.0, (2 / layer.weight[0].numel()) ** 0.5, generator=generator)
+                layer.bias.zero_()
+
+    def forward(self, picture: Tensor) -> Tensor:
+        lead = picture.shape[:-3]
+        x = picture.flatten(0, -4).movedim(-1, 1).float() / 127.5 - 1
+        for layer in self.layers[:-1]:
+            x = torch.relu(layer(x))
+        x = self.layers[-1](x)
+        share = x.flatten(2).softmax(-1).unflatten(2, x.shape[2:])
+        rows = torch.linspace(-1, 1, x.shape[2], device=x.device)
+        columns = torch.linspace(-1, 1, x.shape[3], device=x.device)
+        places = torch.cat([(share.sum(3) * rows).sum(2), (share.sum(2) * columns).sum(2)], 1)
+        return places.unflatten(0, lead)
 
 
 def joined(observation: Mapping[str, Tensor], widths: Mapping[str, int]) -> Tensor:

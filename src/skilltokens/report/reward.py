@@ -47,6 +47,8 @@ class RewardRun:
             parts.append(f"{config['ppo']['tokens']} tokens")
         if not config["adapt"]["body"]:
             parts.append("without body state")
+        if config["adapt"].get("picture"):
+            parts.append("from a picture")
         if tuple(config["ppo"]["hidden"]) != (128, 128):
             parts.append(f"hidden {'x'.join(map(str, config['ppo']['hidden']))}")
         return ", ".join(parts)

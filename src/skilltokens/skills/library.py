@@ -295,5 +295,6 @@ def _skill(folder: Path, entry: Mapping[str, Any]) -> Skill:
     prompt = entry.get("prompt")
     if prompt is not None:
         widths = {str(name): int(width) for name, width in prompt["features"].items()}
-        prompt = Prompt(str(prompt["on"]), widths, int(prompt["tokens"]), tuple(int(n) for n in prompt["hidden"]))
+        hidden, pictures = (int(n) for n in prompt["hidden"]), (str(name) for name in prompt["pictures"])
+        prompt = Prompt(str(prompt["on"]), widths, int(prompt["tokens"]), tuple(hidden), tuple(pictures))
     return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active, prompt)

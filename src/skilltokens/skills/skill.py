@@ -32,6 +32,8 @@ class Prompt:
     tokens: int = 1
     hidden: tuple[int, ...] = ()
     """Widths of the encoder's hidden layers."""
+    pictures: tuple[str, ...] = ()
+    """Pictures that the encoder reads besides."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ def _prompted(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
     assert skill.prompt is not None
     below = standing(skills, skill)
     policy = assemble(base, skills, below) if below.tensors else base
-    features = skill.prompt.features
-    token = TaskToken(features, base.settings.width, skill.prompt.tokens, skill.prompt.hidden)
+    prompt, width = skill.prompt, base.settings.width
+    token = TaskToken(prompt.features, width, prompt.tokens, prompt.hidden, None, prompt.pictures)
     token.load_state_dict({n.removeprefix("prompt."): t for n, t in skill.tensors.items() if n.startswith("prompt.")})
     return policy.derive({"prompt": token.requires_grad_(False)})
 

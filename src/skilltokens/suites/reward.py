@@ -153,7 +153,12 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         self.length = length
         spaces = env.observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
-        stacked = {name: Box(-np.inf, np.inf, (length, *space.shape), np.float32) for name, space in spaces.items()}
+        stacked = {
+            name: Box(0, 255, (length, *space.shape), np.uint8)
+            if space.dtype == np.uint8
+            else Box(-np.inf, np.inf, (length, *space.shape), np.float32)
+            for name, space in spaces.items()
+        }
         self.observation_space = DictSpace({**stacked, STEPS: Box(0, length, (1,), np.float32)})
         self._rows: list[Mapping[str, Array]] = []
 
@@ -164,7 +169,11 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Mapping[str, Array]) -> dict[str, Array]:
         self._rows = [*self._rows, observation][-self.length :]
         rows = [self._rows[0]] * (self.length - len(self._rows)) + self._rows
-        found = {name: np.stack([row[name] for row in rows]).astype(np.float32) for name in observation}
+        found = {
+            name: np.stack([row[name] for row in rows]).astype(space.dtype, copy=False)
+            for name, space in self.observation_space.spaces.items()  # pyright: ignore[reportAttributeAccessIssue]
+            if name != STEPS
+        }
         return {**found, STEPS: np.array([len(self._rows)], np.float32)}
 
 

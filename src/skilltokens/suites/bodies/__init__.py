@@ -26,19 +26,20 @@ def body_suite(name: str, **changes: Any) -> GymnasiumSuite:
     """The suite of one body.
 
     Args:
-        changes: BodyEnvironment's: gravity and friction (factors), prompt.
+        changes: BodyEnvironment's: gravity and friction (factors), prompt, picture.
     """
     body = body_of(name)
     tasks = [Task(f"{task}", kind.instruction) for task, kind in tasks_of(body).items()]
     env = make_body(name, tasks[0].name, **changes)
     spaces: Any = env.observation_space
-    widths, limit = {each: space.shape[0] for each, space in spaces.items()}, round(SECONDS / env.dt)
+    widths, limit = {n: s.shape[0] for n, s in spaces.items() if len(s.shape) == 1}, round(SECONDS / env.dt)
+    seen = sorted(spaces)
     env.close()
     return GymnasiumSuite(
         name,
         functools.partial(make_body, name, **{"render_mode": "rgb_array", **changes}),
         tasks,
-        observation={each: each for each in sorted(widths)},
+        observation={each: each for each in seen},
         horizon=limit,
         scales={each: Scale((0.0,) * width, (1.0,) * width) for each, width in widths.items()},
     )

@@ -17,7 +17,7 @@ from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.suites.bodies.body import Body, absent
 from skilltokens.suites.rendering import Pictures, choose_backend
-from skilltokens.types import ENVIRONMENT_STATE, STATE, Array
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError
 
 choose_backend()
 
@@ -26,6 +26,9 @@ from gymnasium.envs.mujoco.mujoco_env import MujocoEnv  # noqa: E402  (MuJoCo re
 if TYPE_CHECKING:
     from skilltokens.suites.bodies.tasks import GoalTask
 
+PICTURE = "observation.images.side"
+PIXELS = (32, 96)
+"""Height and width of the picture that a policy may see: 14 m across."""
 WIDTH = 8
 """Numbers in `observation.environment_state`."""
 
@@ -36,7 +39,9 @@ class BodyEnvironment(MujocoEnv):
     Args:
         body, task: what moves, and what is wanted of it.
         gravity, friction: factors on the model's own, for tests out of distribution.
-        prompt: goals to be given at every step, by their feature's name; True: the task's own; False: none is observed.
+        prompt: goals to be given at every step, by their feature's name; True: the task's own; a number: the task's
+            own, at that share of the body's fastest speed; False: none is observed.
+        picture: observe a picture besides, from the side, wide enough for what the task is about (planar bodies).
         render_mode: "rgb_array" or None.
 
     `info` has "is_success" and "fallen". An episode ends when the body falls; its limit is the task's `horizon`.
@@ -51,10 +56,13 @@ class BodyEnvironment(MujocoEnv):
         *,
         gravity: float = 1.0,
         friction: float = 1.0,
-        prompt: Mapping[str, Array] | bool = False,
+        prompt: Mapping[str, Array] | float | bool = False,
+        picture: bool = False,
         render_mode: str | None = None,
     ) -> None:
-        self.body, self.task, self.prompt = body, task, prompt
+        if picture and not body.planar:
+            raise SettingError(f"there is no picture of {body.name}, which moves out of it: use a body in a plane")
+        self.body, self.task, self.prompt, self.picture = body, task, prompt, picture
         self._gravity, self._friction = gravity, friction
         self.steps = 0
         self._pictures: Pictures | None = None
@@ -66,7 +74,10 @@ class BodyEnvironment(MujocoEnv):
         shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
         if prompt is not False:
             shown |= self.widths
-        self.observation_space = DictSpace({name: _box(width) for name, width in sorted(shown.items())})
+        spaces: dict[str, Any] = {name: _box(width) for name, width in sorted(shown.items())}
+        if picture:
+            spaces[PICTURE] = Box(0, 255, (*PIXELS, 3), np.uint8)
+        self.observation_space = DictSpace(spaces)
 
     # ---------------------------------------------------------------- the simulator
 
@@ -77,6 +88,9 @@ class BodyEnvironment(MujocoEnv):
         alone = spec.compile()
         self._sizes = alone.nq, alone.nv
         self.task.build(spec, mujoco)
+        if self.picture:
+            camera = {"fovy": 16.4, "pos": [0.0, -16.0, 0.5], "quat": [0.5**0.5, 0.5**0.5, 0.0, 0.0]}
+            spec.body("torso").add_camera(name="side", mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM, **camera)
         # Four times as fast as the Runge-Kutta steps of some of these models, and as stable at their time steps.
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
         spec.compiler.settotalmass = -1
@@ -140,10 +154,14 @@ class BodyEnvironment(MujocoEnv):
 
     def render(self) -> Any:
         """The scene now, (height, width, 3), by the camera that goes with the body."""
+        return self._drawn("track", self.height, self.width)
+
+    def _drawn(self, camera: str, height: int, width: int) -> Array:
         if self._pictures is None:
             self._pictures = Pictures(self.model, self.height, self.width)
+        self._mujoco.mj_comPos(self.model, self.data)
         self._mujoco.mj_camlight(self.model, self.data)
-        return self._pictures.take(self.data, "track", self.height, self.width)
+        return np.ascontiguousarray(self._pictures.take(self.data, camera, height, width))
 
     def close(self) -> None:
         """Frees what drawing took."""
@@ -158,9 +176,13 @@ class BodyEnvironment(MujocoEnv):
         task = np.asarray(self.task.observe(self), np.float32)
         seen[: len(task)] = task
         found = {STATE: self.body.state(qpos[None], qvel[None])[0], ENVIRONMENT_STATE: seen}
+        if self.picture:
+            found[PICTURE] = self._drawn("side", *PIXELS)
         if self.prompt is False:
             return found
-        goals = self.task.prompt(self) if self.prompt is True else self.prompt
+        goals = self.prompt
+        if isinstance(goals, bool | float | int):
+            goals = self.task.prompt(self) if goals is True else self.task.prompt(self, float(goals))
         return {**found, **absent(self.widths), **goals}
 
 

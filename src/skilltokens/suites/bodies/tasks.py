@@ -53,8 +53,12 @@ class GoalTask:
     def success(self, env: BodyEnvironment) -> bool:
         raise NotImplementedError
 
-    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
-        """The goal that a user would give the behaviour model by hand for this task."""
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+        """The goal that a user would give the behaviour model by hand for this task.
+
+        Args:
+            share: of the body's fastest speed that it may take, where the task does not say.
+        """
         raise NotImplementedError
 
     # ---------------------------------------------------------------- shared
@@ -139,7 +143,7 @@ class Direction(GoalTask):
         relative, across = self.errors(env, self.recent.mean)
         return math.hypot(relative, across / float(np.linalg.norm(self.wanted))) <= 0.2
 
-    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         return self.asked(env, self.wanted)
 
 
@@ -170,7 +174,7 @@ class Steering(Direction):
     def success(self, env: BodyEnvironment) -> bool:
         return super().success(env) and float(self.faced.mean[0]) >= math.cos(math.pi / 4)
 
-    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         x, y = self.seen(env, self.facing)
         return self.asked(env, self.wanted, float(np.clip(math.atan2(y, x), -1, 1)))
 
@@ -180,9 +184,21 @@ class Reach(GoalTask):
 
     instruction = "go to the mark and stay there"
 
+    def build(self, spec: Any, mujoco: Any) -> None:
+        mark = spec.worldbody.add_body(name="mark", mocap=True)
+        mark.add_geom(
+            name="mark",
+            type=mujoco.mjtGeom.mjGEOM_SPHERE,
+            size=[0.25, 0, 0],
+            contype=0,
+            conaffinity=0,
+            rgba=[0.1, 0.7, 0.3, 1],
+        )
+
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
         near, far = self.body.reach
         self.goal = self.place(env) + self.draw_direction(draw) * draw.uniform(near, far)
+        env.data.mocap_pos[0] = [self.goal[0], 0.0 if self.body.planar else self.goal[1], 0.25]
         self.within, self.needed = 0, round(1.0 / env.dt)
         self.radius = 0.2 if self.body.planar else 0.3
 
@@ -203,12 +219,12 @@ class Reach(GoalTask):
     def success(self, env: BodyEnvironment) -> bool:
         return self.within >= self.needed
 
-    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         slow, fast = self.body.speeds
         way = self.way(env)
         if self.body.planar:
-            return self.asked(env, np.clip(way, slow * 0.8, fast * 0.8))
-        return self.asked(env, way * min(1.0, fast * 0.8 / max(float(np.linalg.norm(way)), 1e-6)))
+            return self.asked(env, np.clip(way, max(slow, -fast) * share, fast * share))
+        return self.asked(env, way * min(1.0, fast * share / max(float(np.linalg.norm(way)), 1e-6)))
 
 
 class Jump(GoalTask):
@@ -240,8 +256,8 @@ class Jump(GoalTask):
     def success(self, env: BodyEnvironment) -> bool:
         return self.length >= self.body.jump and self.upright(env)
 
-    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
-        return self.asked(env, np.append(self.body.speeds[1], [0.0] * (not self.body.planar)))
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+        return self.asked(env, np.append(self.body.speeds[1] * share, [0.0] * (not self.body.planar)))
 
 
 class Strike(GoalTask):
@@ -312,9 +328,9 @@ class Strike(GoalTask):
     def success(self, env: BodyEnvironment) -> bool:
         return self.tilt(env) < 0.2
 
-    def prompt(self, env: BodyEnvironment) -> dict[str, Array]:
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         way = self.way(env)
-        speed = self.body.speeds[1] * 0.6
+        speed = self.body.speeds[1] * share
         return self.asked(env, way / max(float(np.linalg.norm(way)), 1e-6) * speed)
 
 
