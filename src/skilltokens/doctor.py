@@ -153,6 +153,15 @@ assert frame.ndim == 3 and frame.std() > 1, "the frame is blank"
 print("drew a frame of {} x {}".format(*frame.shape))
 """
 
+_REWARD = """
+from skilltokens.behaviour.ppo import ppo
+from skilltokens.suites.bodies import make_body
+environment = make_body("halfcheetah", "reach")
+environment.reset(seed=0)
+environment.step(environment.action_space.sample())
+print("PPO is here; HalfCheetah resets and steps")
+"""
+
 _RENDER = """
 import mujoco
 scene = '<mujoco><worldbody><light pos="0 0 3"/><geom type="sphere" size=".5"/></worldbody></mujoco>'
@@ -180,6 +189,8 @@ def examine() -> Iterator[Finding]:
         yield Probe("works", "LIBERO's files", _LIBERO_FILES, True, mend).run()
         yield Probe("works", "LIBERO", _LIBERO, True, mend).run()
         yield Probe("draws", "LIBERO", _LIBERO_DRAWS, False, _apt()).run()
+    if _installed("stable_baselines3"):
+        yield Probe("works", "learning from reward", _REWARD, False, _pip('"skilltokens[reward]"')).run()
     if _installed("mujoco"):
         yield from _drawing()
 

@@ -12,13 +12,14 @@ from skilltokens.cli import main
 from skilltokens.cli.study import make_study_plan
 from skilltokens.recipes import STUDIES, learner_names
 from skilltokens.report import results
-from skilltokens.report.reward import markdown, needed, read_reward, render, rows_of
+from skilltokens.report.reward import markdown, needed, read_reward, rows_of
+from skilltokens.report.reward_page import render
 from skilltokens.types import RunError, SettingError
 
 SMALL = [
     *("task-tokens-halfcheetah", "--methods", "token", "goal", "--jobs", "1", "--no-films"),
     *("--motion.steps", "2048", "--motion.motion-steps", "1500", "--train.first-iterations", "20"),
-    *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5"),
+    *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5", "--prompts", "0.5"),
 ]
 
 
@@ -47,6 +48,7 @@ def test_a_run_says_what_was_found_and_that_the_model_kept_its_bits(study: Path)
     assert run["model"]["fingerprint"] == run["model"]["fingerprint_after"]
     assert found["changed"] == [{"what": "gravity", "factor": 1.5, "successes": 0, "episodes": 2}]
     assert found["closeness"]["neighbour"] > 0
+    assert found["prompted"][0]["asked"] == 0.5 * 3.5
     assert 0.3 < found["closeness"]["discriminator"] <= 1
     assert run["finished"]
     goal = content(study, "goal-seed0")["results"][0]

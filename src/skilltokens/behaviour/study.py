@@ -29,7 +29,6 @@ from skilltokens.settings import StudySettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import task_of
 from skilltokens.suites.bodies import body_of, body_suite
-from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.reward import of_suite
 from skilltokens.types import Progress, Report, RunError, Task, silent
 
@@ -95,9 +94,8 @@ def study(
         RunError: the folder belongs to another configuration, or is damaged.
         SkilltokensError: whatever else its user can mend.
     """
-    suite = body_suite(settings.body)
-    tasks = _tasks(settings, suite)
-    run = open_study(folder, settings, recipe, tasks)
+    tasks = _tasks(settings)
+    run = open_study(folder, settings, recipe)
     if run["finished"]:
         return run
     if command:
@@ -178,17 +176,12 @@ def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[st
     return cells
 
 
-def opened(folder: Path, settings: StudySettings, recipe: str) -> dict[str, Any]:
-    """The run in a folder, or a new one; see `open_study`."""
+def _tasks(settings: StudySettings) -> list[Task]:
     suite = body_suite(settings.body)
-    return open_study(folder, settings, recipe, _tasks(settings, suite))
-
-
-def _tasks(settings: StudySettings, suite: GymnasiumSuite) -> list[Task]:
     return [task_of(suite, name) for name in settings.tasks] or list(suite.tasks)
 
 
-def open_study(folder: Path, settings: StudySettings, recipe: str, tasks: list[Task]) -> dict[str, Any]:
+def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, Any]:
     """The run in a folder, or a new one.
 
     Raises:
@@ -214,7 +207,7 @@ def open_study(folder: Path, settings: StudySettings, recipe: str, tasks: list[T
         "learner": settings.learner,
         "suite": settings.body,
         "seed": settings.seed,
-        "tasks": [{"name": task.name, "instruction": task.instruction} for task in tasks],
+        "tasks": [{"name": task.name, "instruction": task.instruction} for task in _tasks(settings)],
         "model": {},
         "results": [],
         "config": config,

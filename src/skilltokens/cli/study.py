@@ -117,12 +117,13 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(plan: StudyPlan, words: Sequence[str]) -> int:
-    from skilltokens.behaviour.study import behaviour_library, opened
+    from skilltokens.behaviour.study import behaviour_library, open_study
     from skilltokens.cli.batch import Job, run_jobs
     from skilltokens.cli.progress import Single, watching
-    from skilltokens.report.reward import print_table, write_report
+    from skilltokens.report.reward import print_table
+    from skilltokens.report.reward_page import write_report
 
-    left = [run for run in plan.runs if not opened(plan.folder(run), run.settings, plan.recipe)["finished"]]
+    left = [run for run in plan.runs if not open_study(plan.folder(run), run.settings, plan.recipe)["finished"]]
     failures: list[str] = []
     if left:
         with Single("behaviour model") as report:

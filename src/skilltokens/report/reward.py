@@ -5,21 +5,16 @@ A row is one way to learn on one task, over its seeds. Nothing is stored that ca
 
 from __future__ import annotations
 
-import base64
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from markupsafe import Markup
-
 from skilltokens import metrics
-from skilltokens.files import read_json, write_bytes
+from skilltokens.files import read_json
 from skilltokens.recipes import learner_names
 from skilltokens.report import text
-from skilltokens.report.svg import Plot, dash, element, marker, picture, tone
 from skilltokens.types import RunError
 
 SCHEMA = "skilltokens.reward/1"
@@ -237,8 +232,8 @@ def markdown(runs: Sequence[RewardRun]) -> str:
         rows = rows_of(runs, task)
         if rows:
             blocks += [f"**{task}**", table_of(HEADS, [cells(row) for row in rows])]
-            blocks += _physics(rows)
-    blocks += ["How the model follows goals, 40 steps along recorded motion:", table_of(*_tracking(model["tracking"]))]
+            blocks += [table_of(*each) for each in (physics(rows), prompted(rows)) if each[1]]
+    blocks += ["How the model follows goals, 40 steps along recorded motion:", table_of(*tracking(model["tracking"]))]
     commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
     blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
     machines = dict.fromkeys(_machine(run) for run in runs)
@@ -247,24 +242,33 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _physics(rows: Sequence[Row]) -> list[str]:
-    """Success under other gravity and friction."""
+def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The table of success under other gravity and friction: its heads and rows, none where nobody was measured."""
     columns = list(dict.fromkeys(key for row in rows for key in row.changed()))
-    if not columns:
-        return []
     body = []
     for row in rows:
         good, tried = row.final
         there = row.changed()
         body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
-    return [table_of(["success with", "as it is", *(f"{what} x {factor:g}" for what, factor in columns)], body)]
+    head = ["success with", "as it is", *(f"{what} x {factor:g}" for what, factor in columns)]
+    return head, body if columns else []
+
+
+def prompted(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The table of goals given beside what was learned: heads and rows, one for each speed asked for."""
+    body = [
+        [row.label, f"{cell['asked']:.1f}", f"{cell['speed']:.1f}", f"{cell['successes'] / cell['episodes']:.2f}"]
+        for row in rows
+        for cell in row.found[0].get("prompted", [])
+    ]
+    return ["with a goal beside", "speed asked for (m/s)", "speed while it moved (m/s)", "success"], body
 
 
 def _share(cell: tuple[int, int] | None) -> str:
     return text.DASH if cell is None else f"{cell[0] / cell[1]:.2f}"
 
 
-def _tracking(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def tracking(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     head = ["goals given", "way off (m)", "joints off (rad)", "the recording moved (m)"]
     return head, [[r["goals"], f"{r['way']:.2f}", f"{r['joints']:.2f}", f"{r['moved']:.2f}"] for r in rows]
 
@@ -278,109 +282,3 @@ def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _machine(run: RewardRun) -> str:
     machine = run.content["machine"]
     return f"{machine.get('processor', 'unknown')}, {machine.get('cores', '?')} cores"
-
-
-# ---------------------------------------------------------------- the page
-
-
-def write_report(paths: Sequence[Path], out: Path) -> Path:
-    """Writes one self-contained HTML page about runs of learning from reward, and returns its path.
-
-    Raises:
-        RunError: a run cannot be read, none is given, or `out` cannot be written.
-    """
-    if not paths:
-        raise RunError("no run was named: give the run.json files, or the folders that hold them")
-    write_bytes(Path(out), render([read_reward(path) for path in paths]).encode(), RunError)
-    return Path(out)
-
-
-def render(runs: Sequence[RewardRun]) -> str:
-    """The page as text."""
-    import jinja2
-
-    room = jinja2.Environment(
-        loader=jinja2.PackageLoader("skilltokens.report", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    assets = Path(__file__).parent / "assets"
-    sections = [(task, rows_of(runs, task)) for task in tasks_in(runs)]
-    return room.get_template("reward.html.j2").render(
-        style=Markup((assets / "style.css").read_text(encoding="utf-8")),
-        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
-        first=runs[0],
-        runs=runs,
-        heads=HEADS,
-        sections=[
-            {
-                "task": task,
-                "said": _said(runs, task),
-                "rows": [(tone(i), cells(row)) for i, row in enumerate(rows)],
-                "chart": curves(rows),
-                "legend": [(tone(i), row.label, _sample(i)) for i, row in enumerate(rows)],
-                "physics": _physics_rows(rows),
-                "films": _films(runs, task),
-            }
-            for task, rows in sections
-            if rows
-        ],
-        tracking=_tracking(runs[0].content["model"].get("tracking", [])),
-        about=learner_names(),
-        unchanged=all(
-            run.content["model"].get("fingerprint") == run.content["model"].get("fingerprint_after") for run in runs
-        ),
-    )
-
-
-def _films(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
-    """The films of the first seed of each learner, as addresses that hold the film itself."""
-    found: dict[str, str] = {}
-    for run in sorted(runs, key=lambda run: run.content["seed"]):
-        film = (run.of(task) or {}).get("film")
-        path = run.path.parent / str(film)
-        if film and run.learner not in found and path.is_file():
-            held = base64.b64encode(path.read_bytes()).decode()
-            found[run.learner] = f"data:image/webp;base64,{held}"
-    return list(found.items())
-
-
-def _said(runs: Sequence[RewardRun], task: str) -> str:
-    return next(each["instruction"] for run in runs for each in run.content["tasks"] if each["name"] == task)
-
-
-def _physics_rows(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    columns = list(dict.fromkeys(key for row in rows for key in row.changed()))
-    body = [[row.label, *(_share(row.changed().get(key)) for key in columns)] for row in rows]
-    return [f"{what} x {factor:g}" for what, factor in columns], body if columns else []
-
-
-def curves(rows: Sequence[Row]) -> Markup:
-    """Success against environment steps: one line a learner, the mean over seeds, their range as a band."""
-    last = max(row.steps for row in rows) or 1
-    plot = Plot(30, 10, 348, 186, low=(0, 0), high=(last, 1))
-    parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (GOOD, ".8"), (1.0, "1")))]
-    feet = [(last * share, f"{last * share / 1000:,.0f}k") for share in (0, 0.25, 0.5, 0.75, 1)]
-    parts.append(plot.feet(feet, "environment steps"))
-    said = []
-    for index, row in enumerate(rows):
-        xs = [float(n) for n in row.found[0]["steps"]]
-        table = np.array([each["successes"] for each in row.found]) / row.found[0]["episodes"]
-        means = table.mean(0)
-        if len(xs) == 1:  # nothing is trained: a line across
-            xs, means = [0.0, float(last)], np.repeat(means, 2)
-        elif len(table) > 1:
-            parts.append(element("g", plot.band(xs, table.min(0).tolist(), table.max(0).tolist()), class_=tone(index)))
-        titles = [f"{row.label}: {text.rate(float(y))} after {x:,.0f} steps" for x, y in zip(xs, means, strict=True)]
-        parts.append(plot.series(index, xs, means.tolist(), titles, size=2.8))
-        said.append(f"{row.label} ends at {text.rate(float(means[-1]))}")
-    return picture(360, 220, f"Success against environment steps: {'; '.join(said)}.", *parts)
-
-
-def _sample(index: int) -> Markup:
-    line = element("line", class_="line", x1=0, x2=26, y1=6, y2=6, stroke_dasharray=dash(index))
-    return element(
-        "svg", line, marker(index, 13, 6, 3.8), class_=f"sample {tone(index)}", viewBox="0 0 26 12", aria_hidden="true"
-    )

@@ -40,7 +40,8 @@ def main(words: Sequence[str]) -> int:
     if len(kinds) > 1:
         raise RunError("runs of learning from demonstrations and from reward are on two pages: name one kind at a time")
     if kinds == {True}:
-        from skilltokens.report.reward import print_table, write_report
+        from skilltokens.report.reward import print_table
+        from skilltokens.report.reward_page import write_report
     else:
         from skilltokens.cli.table import print_table
         from skilltokens.report.page import write_report
