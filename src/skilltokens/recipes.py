@@ -152,6 +152,19 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
     )
 
 
+def task_tokens_metaworld(learner: str) -> StudySettings:
+    """Tasks that a T2S library of Continual World's ten skills has never seen, from success alone."""
+    steps = 500_000 if learner in SCRATCH else 100_000
+    return StudySettings(
+        learner=learner,
+        library="runs/metaworld-cw10/t2s-seed0/library",
+        suite="metaworld",
+        tasks=("reach-wall", "coffee-button"),
+        adapt=AdaptSettings(steps=steps),
+        ppo=_ppo(learner),
+    )
+
+
 def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with, by success on validation states."""
     if learner in SCRATCH:
@@ -171,6 +184,11 @@ STUDIES = {
         "One task from reward by a task token and by PPO from scratch, in ten minutes",
         ("token", "mlp"),
         task_tokens_halfcheetah,
+    ),
+    "task-tokens-metaworld": Study(
+        "Tasks that a T2S library (metaworld-cw10) has never seen, from success alone, and PPO from scratch",
+        ("token", "goal", "mlp"),
+        task_tokens_metaworld,
     ),
 }
 """Recipes that compare ways to learn from reward."""

@@ -285,9 +285,15 @@ class StudySettings:
     learner: str = "token"
     """Way to learn; see `skilltokens list learners`."""
     body: str = "halfcheetah"
-    """The body: halfcheetah, walker2d, ant or humanoid."""
+    """The body whose behaviour model is made and steered: halfcheetah, walker2d, ant or humanoid."""
+    library: str = ""
+    """A skill library to steer instead; the settings of motion, policy and train are not used then."""
+    suite: str = ""
+    """The suite of the tasks, where a library is steered."""
+    on: str = ""
+    """The skill of it to steer; empty: the one that the task's instruction means."""
     tasks: tuple[str, ...] = ()
-    """Tasks, each learned from the same frozen model; empty: all of the body."""
+    """Tasks, each learned on the same frozen policy; empty: all of the suite."""
     seed: int = 0
     """Seed of first weights, episodes and actions; experts, motion and model have their own."""
     encoder: str = "minilm"

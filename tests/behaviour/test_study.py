@@ -10,10 +10,12 @@ import pytest
 
 from skilltokens.cli import main
 from skilltokens.cli.study import make_study_plan
+from skilltokens.grow import learn_skill
 from skilltokens.recipes import STUDIES, learner_names
 from skilltokens.report import results
 from skilltokens.report.reward import markdown, needed, read_reward, rows_of
 from skilltokens.report.reward_page import render
+from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.types import RunError, SettingError
 
 SMALL = [
@@ -45,7 +47,7 @@ def test_a_run_says_what_was_found_and_that_the_model_kept_its_bits(study: Path)
     assert found["steps"] == [0, 2048, 4096]
     assert len(found["successes"]) == 3
     assert found["trained"] < run["model"]["parameters"] / 5
-    assert run["model"]["fingerprint"] == run["model"]["fingerprint_after"]
+    assert run["model"]["fingerprints"] == run["model"]["fingerprints_after"]
     assert found["changed"] == [{"what": "gravity", "factor": 1.5, "successes": 0, "episodes": 2}]
     assert found["closeness"]["neighbour"] > 0
     assert found["prompted"][0]["asked"] == 0.5 * 3.5
@@ -109,10 +111,34 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
 @pytest.mark.slow
 def test_an_altered_run_is_told(study: Path, tmp_path: Path):
     run = content(study)
-    del run["results"][0]["closeness"]
+    del run["results"][0]["seconds"]
     (tmp_path / "run.json").write_text(json.dumps(run))
     with pytest.raises(RunError, match="is altered"):
         read_reward(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_stores, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    policy, train = PolicySettings(width=32, layers=1, history=2), TrainSettings(first_iterations=30, iterations=30)
+    for store in toy_stores[:2]:
+        learn_skill("library", store, policy=policy, train=train, method=T2SSettings(share=0.2))
+    words = [
+        *("task-tokens-metaworld", "--library", "library", "--suite", "tests.toy:Toy", "--tasks", "between"),
+        *("--methods", "token", "goal", "--jobs", "1", "--adapt.steps", "256", "--adapt.points", "1"),
+        *("--adapt.episodes", "2", "--ppo.envs", "2", "--ppo.rollout", "32", "--ppo.batch", "64"),
+    ]
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    assert main(["run", *words]) == 0
+    run = json.loads(Path("runs/task-tokens-metaworld/token-seed0/run.json").read_text())
+    assert run["suite"] == "tests.toy:Toy"
+    assert run["results"][0]["on"] in ("reach-red", "reach-blue")
+    assert len(run["model"]["fingerprints"]) == 2
+    assert run["model"]["fingerprints"] == run["model"]["fingerprints_after"]
+    page = Path("runs/task-tokens-metaworld/report.html").read_text()
+    assert "a frozen library of 2 skills" in page
+    assert "the same bits as before it" in page
+    assert "closeness" not in run["results"][0]
 
 
 # ---------------------------------------------------------------- without simulator

@@ -1,14 +1,16 @@
-"""study(): one way to learn, one seed, all tasks of a body, each from the same frozen model; written to run.json.
+"""study(): one way to learn, one seed, several tasks, each on the same frozen library; written to run.json.
 
-The model is made once for all runs: expert motion, distilled (`behaviour_library`). Then every task is learned by
-adapt(), measured under other physics as well, and compared with the experts' motion. Killed at any moment, the same
-call goes on from the last point of the learning curve.
+The library is one that the user has, or a behaviour model that is made once for all runs: expert motion, distilled
+(`behaviour_library`). Then every task is learned by adapt(); on a behaviour model it is measured under other physics as
+well, and compared with the experts' motion. Killed at any moment, the same call goes on from the last point of the
+learning curve.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,17 @@ from skilltokens.behaviour.closeness import closeness, speeds, visited
 from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
+from skilltokens.behaviour.token import steered
 from skilltokens.behaviour.tracking import tracking
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import read_json, write_json
 from skilltokens.rollout import evaluate, film
 from skilltokens.settings import StudySettings
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.suites import task_of
+from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.reward import of_suite
-from skilltokens.types import Progress, Report, RunError, Task, silent
+from skilltokens.types import Progress, Report, RunError, Suite, Task, silent
 
 SCHEMA = "skilltokens.reward/1"
 LIBRARY = "model"
@@ -85,6 +88,32 @@ def _note(
     library.write_card()
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What the tasks of a study are learned on."""
+
+    library: SkillLibrary
+    store: DemonstrationStore | None
+    """The experts' motion, where the policy is a behaviour model."""
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Of every skill: equal ones act bit for bit alike."""
+        return [self.library.policy(number).fingerprint() for number in range(len(self.library.skills))]
+
+
+def ground_of(settings: StudySettings, report: Report = silent) -> Ground:
+    """The library that a study steers, made where it is a behaviour model that is missing.
+
+    Raises:
+        LibraryError: the library that is named is damaged or not there.
+        RunError: there is a behaviour model that was made with other settings.
+    """
+    if settings.library:
+        return Ground(SkillLibrary.open(settings.library), None)
+    return Ground(*behaviour_library(settings, report))
+
+
 def study(
     settings: StudySettings, folder: Path, report: Report = silent, recipe: str = "", command: str = ""
 ) -> dict[str, Any]:
@@ -100,37 +129,34 @@ def study(
         return run
     if command:
         run["command"] = command
-    library, store = behaviour_library(settings, report)
+    ground = ground_of(settings, report)
+    library, store = ground.library, ground.store
     run["model"] = {
         "parameters": sum(parameter.numel() for parameter in library.base.parameters()),
-        "fingerprint": library.base.fingerprint(),
-        "tracking": library.notes[0]["tracking"],
-        "motion": {"episodes": store.episodes, "steps": store.steps, "digest": store.digest},
+        "fingerprints": ground.fingerprints,
     }
+    if store is not None:
+        run["model"]["tracking"] = library.notes[0]["tracking"]
+        run["model"]["motion"] = {"episodes": store.episodes, "steps": store.steps, "digest": store.digest}
     for number, task in enumerate(tasks):
         if number >= len(run["results"]):
-            run["results"].append(_one(settings, folder, library, store, task, _overall(report, number, len(tasks))))
+            run["results"].append(_one(settings, folder, ground, task, _overall(report, number, len(tasks))))
             write_json(folder / "run.json", run, RunError)
-    run["model"]["fingerprint_after"] = library.base.fingerprint()
+    run["model"]["fingerprints_after"] = ground.fingerprints
     run["finished"] = record.now()
     write_json(folder / "run.json", run, RunError)
     return run
 
 
-def _one(
-    settings: StudySettings,
-    folder: Path,
-    library: SkillLibrary,
-    store: DemonstrationStore,
-    task: Task,
-    report: Report,
-) -> dict[str, Any]:
+def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, report: Report) -> dict[str, Any]:
     """Learns one task and measures it."""
     goal = LEARNERS[settings.learner].goal
-    suite = body_suite(settings.body, prompt=goal, picture=settings.adapt.picture)
+    suite = _suite(settings, prompt=goal)
+    library = ground.library
+    number = steered(library, settings.on, library.language()([task.instruction])[0])
     agent, found = adapt(
-        library.base,
-        library.told(0),
+        library.policy(number),
+        library.told(number),
         of_suite(suite, task),
         folder / f"{task.name}.safetensors",
         learner=settings.learner,
@@ -140,13 +166,22 @@ def _one(
         report=report,
         board=folder / "tensorboard" / task.name,
     )
-    found["closeness"] = closeness(visited(agent.actor(), suite, task, 10), store)
-    found["changed"] = _changed(settings, agent, task, goal)
-    found["prompted"] = _prompted(settings, agent, task)
+    found["on"] = library.skills[number].name
+    if ground.store is not None:
+        found["closeness"] = closeness(visited(agent.actor(), suite, task, 10), ground.store)
+        found["changed"] = _changed(settings, agent, task, goal)
+        found["prompted"] = _prompted(settings, agent, task)
     if settings.films:
         found["film"] = f"films/{task.name}.webp"
         film(agent.actor(), suite, task, settings.adapt.split, 0, folder / found["film"])
     return {"task": task.name, "instruction": task.instruction, **found}
+
+
+def _suite(settings: StudySettings, **changes: Any) -> Suite:
+    """The suite of the tasks; `changes` are a body's (suites/bodies)."""
+    if settings.library:
+        return load_suite(settings.suite)
+    return body_suite(settings.body, picture=settings.adapt.picture, **changes)
 
 
 def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
@@ -155,7 +190,7 @@ def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> l
     wanted = [("gravity", factor) for factor in settings.gravity]
     wanted += [("friction", factor) for factor in settings.friction]
     for name, factor in wanted:
-        suite = body_suite(settings.body, prompt=goal, picture=settings.adapt.picture, **{name: factor})
+        suite = _suite(settings, prompt=goal, **{name: factor})
         outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, range(settings.adapt.episodes))
         good = sum(outcome.success for outcome in outcomes)
         cells.append({"what": name, "factor": factor, "successes": good, "episodes": len(outcomes)})
@@ -164,20 +199,19 @@ def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> l
 
 def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[str, Any]]:
     """Successes, and how fast it went, where a goal asks for a speed on the task's way beside what was learned."""
-    cells = []
+    cells, body = [], body_of(settings.body)
     for share in settings.prompts:
-        suite = body_suite(settings.body, prompt=share, picture=settings.adapt.picture)
+        suite = _suite(settings, prompt=share)
         indices = range(settings.adapt.episodes)
         outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, indices)
-        speed = speeds(visited(agent.actor(), suite, task, min(10, settings.adapt.episodes)), body_of(settings.body))
+        speed = speeds(visited(agent.actor(), suite, task, min(10, settings.adapt.episodes)), body)
         good = sum(outcome.success for outcome in outcomes)
-        asked = share * body_of(settings.body).speeds[1]
-        cells.append({"asked": asked, "speed": speed, "successes": good, "episodes": len(outcomes)})
+        cells.append({"asked": share * body.speeds[1], "speed": speed, "successes": good, "episodes": len(outcomes)})
     return cells
 
 
 def _tasks(settings: StudySettings) -> list[Task]:
-    suite = body_suite(settings.body)
+    suite = _suite(settings)
     return [task_of(suite, name) for name in settings.tasks] or list(suite.tasks)
 
 
@@ -205,7 +239,7 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
         "schema": SCHEMA,
         "recipe": recipe,
         "learner": settings.learner,
-        "suite": settings.body,
+        "suite": settings.suite if settings.library else settings.body,
         "seed": settings.seed,
         "tasks": [{"name": task.name, "instruction": task.instruction} for task in _tasks(settings)],
         "model": {},

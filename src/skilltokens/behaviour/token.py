@@ -57,7 +57,7 @@ def learn_token(
     )
     check_name(name, library)
     vectors = library.language()(words)
-    number = _steered(library, on, vectors[0])
+    number = steered(library, on, vectors[0])
     before = library.base.fingerprint()
     state = library.folder / "adapting" / f"{name}.safetensors"
     agent, found = adapt(
@@ -91,8 +91,12 @@ def learn_token(
     return library, found
 
 
-def _steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:
-    """The skill to steer: by its name, or the nearest of those that were learned from demonstrations."""
+def steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:
+    """The skill to steer: by its name, or the nearest of those that were learned from demonstrations.
+
+    Raises:
+        LibraryError: there is no such skill.
+    """
     shown = [i for i, skill in enumerate(library.skills) if skill.prompt is None]
     if not on:
         return shown[choose(vector, [library.skills[i].embeddings for i in shown])[0]]

@@ -26,9 +26,10 @@ else:
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """Learns tasks from reward, each from the same frozen behaviour model, by several ways; writes the report.
+    """Learns tasks from reward, each on the same frozen policy, by several ways; writes the report.
 
-    The experts' motion and the behaviour model are made once and kept in --motion.folder. Each run is a process of its
+    The policy is a behaviour model, made once of experts' motion and kept in --motion.folder, or a skill of --library.
+    Each run is a process of its
     own. Stop it with Ctrl-C, or lose the machine: the same command goes on where it stopped.
 
     examples:
@@ -117,7 +118,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(plan: StudyPlan, words: Sequence[str]) -> int:
-    from skilltokens.behaviour.study import behaviour_library, open_study
+    from skilltokens.behaviour.study import ground_of, open_study
     from skilltokens.cli.batch import Job, run_jobs
     from skilltokens.cli.progress import Single, watching
     from skilltokens.report.reward import print_table
@@ -126,8 +127,8 @@ def _run(plan: StudyPlan, words: Sequence[str]) -> int:
     left = [run for run in plan.runs if not open_study(plan.folder(run), run.settings, plan.recipe)["finished"]]
     failures: list[str] = []
     if left:
-        with Single("behaviour model") as report:
-            behaviour_library(left[0].settings, report)
+        with Single("what is steered") as report:
+            ground_of(left[0].settings, report)
         worker = (sys.executable, "-m", "skilltokens.cli.worker")
         jobs = [
             Job(run.name, (*worker, run.name, *words), plan.out / f"{run.name}.log", run.settings.ppo.threads)

@@ -84,15 +84,16 @@ class Row:
     def minutes(self) -> float:
         return statistics.fmean(each["seconds"] for each in self.found) / 60
 
-    def mean(self, measure: str) -> float:
-        """Of closeness to the experts' motion."""
-        return statistics.fmean(each["closeness"][measure] for each in self.found)
+    def mean(self, measure: str) -> str:
+        """Of closeness to the experts' motion, as text; a dash where there is none."""
+        known = [each["closeness"][measure] for each in self.found if "closeness" in each]
+        return f"{statistics.fmean(known):.2f}" if known else text.DASH
 
     def changed(self) -> dict[tuple[str, float], tuple[int, int]]:
         """Successes and episodes under other physics, all seeds together."""
         cells: dict[tuple[str, float], tuple[int, int]] = {}
         for each in self.found:
-            for cell in each["changed"]:
+            for cell in each.get("changed", []):
                 good, tried = cells.get((cell["what"], cell["factor"]), (0, 0))
                 cells[cell["what"], cell["factor"]] = (good + cell["successes"], tried + cell["episodes"])
         return cells
@@ -117,7 +118,7 @@ def read_reward(path: Path) -> RewardRun:
     try:
         for found in content["results"]:
             _ = found["task"], found["steps"][-1], found["successes"][-1], found["episodes"], found["trained"]
-            _ = found["closeness"]["neighbour"], found["changed"], found["seconds"]
+            _ = found["seconds"], found["instruction"]
         _ = content["learner"], content["config"]["ppo"]["tokens"], content["tasks"][0]["name"], content["seed"]
     except (LookupError, TypeError) as problem:
         raise RunError(f"{path} is altered ({problem!r} is missing): restore it from a copy") from problem
@@ -168,8 +169,8 @@ def cells(row: Row) -> list[str]:
         needed(row),
         f"{row.steps:,}",
         f"{row.trained:,}",
-        f"{row.mean('neighbour'):.2f}",
-        f"{row.mean('discriminator'):.2f}",
+        row.mean("neighbour"),
+        row.mean("discriminator"),
         f"{row.minutes:.1f} min",
     ]
 
@@ -217,23 +218,49 @@ def print_table(paths: Sequence[Path]) -> None:
         output().print(table)
 
 
+CLOSENESS = (
+    "*Distance to motion* is the mean distance to the nearest state of the experts' motion, that of held-out motion "
+    "being 1; *told from motion* is the accuracy of a discriminator, .5 being none."
+)
+
+
+def about(runs: Sequence[RewardRun]) -> str:
+    """What was steered and how success was counted, in two sentences."""
+    content = runs[0].content
+    model, adapt = content["model"], content["config"]["adapt"]
+    if "motion" in model:
+        what = (
+            f"a behaviour model of {model['parameters']:,} parameters, distilled from {model['motion']['steps']:,} "
+            "steps of motion by PPO experts, then frozen"
+        )
+    else:
+        skills = text.plural(len(model.get("fingerprints", [])), "skill")
+        what = f"a frozen library of {skills} on a base of {model.get('parameters', 0):,} parameters"
+    return (
+        f"Learning from reward with {content['suite']}: {what}. Success on {adapt['split']} states, "
+        f"{adapt['episodes']} episodes a point."
+    )
+
+
+def unchanged(runs: Sequence[RewardRun]) -> bool:
+    """Whether after every run the frozen policies had the same bits as before it."""
+    models = [run.content["model"] for run in runs]
+    return all(m.get("fingerprints") and m["fingerprints"] == m.get("fingerprints_after") for m in models)
+
+
 def markdown(runs: Sequence[RewardRun]) -> str:
     """The section of RESULTS.md."""
     first = runs[0]
     model = first.content["model"]
-    blocks = [
-        f"Learning from reward with {first.content['suite']}: a behaviour model of {model['parameters']:,} parameters, "
-        f"distilled from {model['motion']['steps']:,} steps of motion by PPO experts, then frozen. Success on "
-        f"{first.content['config']['adapt']['split']} states, {first.content['config']['adapt']['episodes']} episodes "
-        "a point. *Distance to motion* is the mean distance to the nearest state of the experts' motion, that of "
-        "held-out motion being 1; *told from motion* is the accuracy of a discriminator, .5 being none."
-    ]
+    blocks = [f"{about(runs)} {CLOSENESS}" if "motion" in model else about(runs)]
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
             blocks += [f"**{task}**", table_of(HEADS, [cells(row) for row in rows])]
             blocks += [table_of(*each) for each in (physics(rows), prompted(rows)) if each[1]]
-    blocks += ["How the model follows goals, 40 steps along recorded motion:", table_of(*tracking(model["tracking"]))]
+    if "tracking" in model:
+        said = "How the model follows goals, 40 steps along recorded motion:"
+        blocks += [said, table_of(*tracking(model["tracking"]))]
     commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
     blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
     machines = dict.fromkeys(_machine(run) for run in runs)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from skilltokens.files import write_bytes
 from skilltokens.recipes import learner_names
-from skilltokens.report import text
+from skilltokens.report import reward, text
 from skilltokens.report.reward import (
     GOOD,
     HEADS,
@@ -24,6 +24,7 @@ from skilltokens.report.reward import (
     rows_of,
     tasks_in,
     tracking,
+    unchanged,
 )
 from skilltokens.report.svg import Plot, dash, element, marker, picture, tone
 from skilltokens.types import RunError
@@ -75,9 +76,8 @@ def render(runs: Sequence[RewardRun]) -> str:
         ],
         tracking=tracking(runs[0].content["model"].get("tracking", [])),
         about=learner_names(),
-        unchanged=all(
-            run.content["model"].get("fingerprint") == run.content["model"].get("fingerprint_after") for run in runs
-        ),
+        unchanged=unchanged(runs),
+        said=reward.about(runs),
     )
 
 
