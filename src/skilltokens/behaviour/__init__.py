@@ -6,4 +6,8 @@ agents.py     what PPO trains: actors and critics
 learners.py   the task token, and the ways that people would use instead
 ppo.py        PPO through Stable-Baselines3, in parts that can be stopped between
 adapt.py      one task learned from reward, measured on the way
+token.py      a task token added to a library as a skill
+study.py      ways to learn compared, task after task
+closeness.py  how close to the experts' motion a learner moves
+tracking.py   how well a behaviour model follows its goals
 """
