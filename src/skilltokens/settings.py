@@ -283,7 +283,7 @@ class StudySettings:
     """A comparison of ways to learn from reward: expert motion, a behaviour model, then task after task."""
 
     learner: str = "token"
-    """Way to learn; see `skilltokens list learners`."""
+    """Way to learn; `skilltokens run` takes it from --methods."""
     body: str = "halfcheetah"
     """The body whose behaviour model is made and steered: halfcheetah, walker2d, ant or humanoid."""
     library: str = ""
