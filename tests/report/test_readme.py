@@ -70,3 +70,8 @@ def test_what_is_missing_is_said_and_nothing_is_lost(files: tuple[Path, Path], c
     for text in ("nothing here", "# Results\n\n## x\n\nno table"):
         with pytest.raises(RunError, match=r"RESULTS\.md has no"):
             block(text)
+
+
+def test_what_was_compared_is_said_by_its_own_line_and_not_by_the_words_above_it():
+    words = "Ten tasks of a suite, one after another (protocol A), with\nmore to say about them.\n"
+    assert block(RESULTS.replace("\n10 tasks", f"\n{words}\n10 tasks")).startswith("10 tasks of metaworld, protocol A")

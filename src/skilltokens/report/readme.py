@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from itertools import dropwhile, takewhile
@@ -65,7 +66,7 @@ def _headline(section: str) -> str:
     """What a comparison is, and its first table."""
     lines = section.splitlines()
     table = list(takewhile(_in_table, dropwhile(lambda line: not _in_table(line), lines)))
-    what = next((line for line in lines[1:] if " of " in line and "protocol" in line), "")
+    what = next((line for line in lines[1:] if re.match(r"\d+ tasks? of .*, protocol ", line)), "")
     if not table or not what:
         raise RunError("RESULTS.md has no headline table: make it again with `python -m skilltokens.report.results`")
     return f"{what}\n\n" + "\n".join(table)
