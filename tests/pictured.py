@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tests.small import ENCODER, LANGUAGE
+from tests.small import ENCODER, LANGUAGE, make_stores
 from tests.toy import TASKS, Table, Toy
 
-from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.demos import DemonstrationStore
 from skilltokens.lifelong import lessons_of
 from skilltokens.methods.base import Lesson, generator
 from skilltokens.model.policy import Policy, Shape
@@ -50,19 +50,7 @@ class SeenFromAbove(Table):
 
 
 def pictured_stores(folder: Path, tasks: Sequence[Task] = TASKS[:3], episodes: int = 3) -> list[DemonstrationStore]:
-    suite = Pictured()
-    return [
-        write_store(
-            folder / task.name,
-            suite.demonstrate(task, episodes, 0, 0.1),
-            task=task,
-            features=suite.features,
-            source="scripted",
-            suite=suite.name,
-            versions=suite.versions(),
-        )
-        for task in tasks
-    ]
+    return make_stores(folder, tasks, episodes, Pictured())
 
 
 def pictured_policy(seed: int = 0) -> Policy:

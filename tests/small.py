@@ -57,8 +57,10 @@ def words(texts: Sequence[str]) -> NDArray[np.float32]:
 ENCODER = load_encoder(words)
 
 
-def make_stores(folder: Path, tasks: Sequence[Task] = TASKS, episodes: int = 4) -> list[DemonstrationStore]:
-    toy = Toy()
+def make_stores(
+    folder: Path, tasks: Sequence[Task] = TASKS, episodes: int = 4, suite: Toy | None = None
+) -> list[DemonstrationStore]:
+    toy = suite or Toy()
     return [
         write_store(
             folder / task.name,
@@ -66,7 +68,7 @@ def make_stores(folder: Path, tasks: Sequence[Task] = TASKS, episodes: int = 4) 
             task=task,
             features=toy.features,
             source="scripted",
-            suite="toy",
+            suite=toy.name,
             versions=toy.versions(),
         )
         for task in tasks

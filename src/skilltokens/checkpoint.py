@@ -52,16 +52,13 @@ def save_progress(
     """Keeps a lesson in training."""
     tensors, plain = state
     about = {"lesson": lesson, "fit": plain, "evaluations": list(evaluations), "seconds": list(seconds)}
-    write_bytes(_progress(folder), save(dict(tensors), {"about": json.dumps(about)}), RunError)
+    write_state(_progress(folder), tensors, about)
 
 
 def load_progress(folder: Path, lesson: int) -> Before | None:
     """The lesson in training, if one was kept; a damaged file counts as none, since the lesson can start again."""
-    path = _progress(folder)
-    with contextlib.suppress(OSError, SafetensorError, ValueError, KeyError, TypeError):
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    with contextlib.suppress(RunError, KeyError, TypeError):
+        tensors, about = read_state(_progress(folder))
         if about["lesson"] == lesson:
             return Before((tensors, about["fit"]), about["evaluations"], tuple(about["seconds"]))
     return None

@@ -23,7 +23,7 @@ from skilltokens.films import write_film
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.suites import load_suite
 from skilltokens.suites.demonstrate import place
-from skilltokens.types import SIMULATOR, DemonstrationError, SkilltokensError, Suite, Task
+from skilltokens.types import SIMULATOR_STATE, DemonstrationError, SkilltokensError, Suite, Task
 
 EVERY, FPS = 3, 15
 """Steps between two frames, and frames a second: at 20 steps a second, 2.25 times as fast as it was."""
@@ -48,10 +48,11 @@ def film_demonstration(suite: Suite, task: Task, store: DemonstrationStore, inde
         DemonstrationError: the store keeps no states of the simulator.
         SuiteError: the states are of another scene, or this machine cannot render.
     """
-    name = f"{SIMULATOR}state"
-    if name not in store.private:
-        raise DemonstrationError(f"{store.path} does not keep {name}, which a film is drawn from: make it again")
-    states = store[name][int(store.offsets[index]) : int(store.offsets[index + 1])]
+    if SIMULATOR_STATE not in store.private:
+        raise DemonstrationError(
+            f"{store.path} does not keep {SIMULATOR_STATE}, which a film is drawn from: make it again"
+        )
+    states = store[SIMULATOR_STATE][int(store.offsets[index]) : int(store.offsets[index + 1])]
     environment: Any = suite.make(task)
     frames = []
     for state in [*states[:-1:EVERY], states[-1]]:

@@ -17,13 +17,13 @@ from skilltokens.demos.store import DemonstrationStore
 from skilltokens.files import read_json, write_json
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
-from skilltokens.settings import RunSettings
+from skilltokens.settings import RunSettings, flat
 from skilltokens.suites import load_suite
 from skilltokens.train import Record
 from skilltokens.types import RunError, Task
 
 SCHEMA = "skilltokens.run/1"
-FREE = {"evaluate": ("workers", "films"), "demonstrations": ("folder",)}
+FREE = ("evaluate.workers", "evaluate.films", "demonstrations.folder")
 """Settings that change no number of a run: they may differ when a run goes on."""
 
 
@@ -39,14 +39,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
     if path.exists():
         run = read_json(path, SCHEMA, RunError)
         _check_parts(path, run)
-        differences = _differences(
-            {"method": run["method"], **_fixed(run["config"])}, {"method": name, **_fixed(config)}
-        )
-        if differences:
-            raise RunError(
-                f"{folder} holds a run of another configuration ({'; '.join(differences[:3])}): give these settings to "
-                "go on with it, or choose a new folder with --out"
-            )
+        check_same(folder, {"method": run["method"], **run["config"]}, {"method": name, **config}, FREE)
         return run
     return {
         "schema": SCHEMA,
@@ -194,16 +187,12 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _fixed(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without the settings that change no number, flattened to dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{k}": v for k, v in value.items() if k not in FREE.get(name, ())}
-        else:
-            flat[name] = value
-    return flat
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    return [f"{k} was {old.get(k)!r}, is {new.get(k)!r}" for k in sorted(old | new) if old.get(k) != new.get(k)]
+def check_same(folder: Path, old: dict[str, Any], new: dict[str, Any], free: Sequence[str]) -> None:
+    """Raises RunError unless two configurations are equal but for the settings in `free`, which change no number."""
+    was, is_ = ({k: v for k, v in flat(config).items() if k not in free} for config in (old, new))
+    differences = [f"{k} was {was.get(k)!r}, is {is_.get(k)!r}" for k in sorted(was | is_) if was.get(k) != is_.get(k)]
+    if differences:
+        raise RunError(
+            f"{folder} holds a run of another configuration ({'; '.join(differences[:3])}): give these settings to go "
+            "on with it, or choose a new folder with --out"
+        )

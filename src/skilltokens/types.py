@@ -6,7 +6,7 @@ This module imports nothing of the project. Feature names follow LeRobot.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +20,8 @@ GOAL = "observation.goal."
 SIMULATOR = "simulator."
 """Features so named are for tools alone (the simulator's state, to render later): kept with the demonstrations of one
 task, of any width, and never shown to a policy."""
+SIMULATOR_STATE = SIMULATOR + "state"
+"""All that a picture of a step depends on: the simulator's state before the action."""
 
 Split = Literal["train", "validation", "test"]
 """Where an initial state comes from: demonstrations, choosing settings, reporting. The three never share a state."""
@@ -186,6 +188,16 @@ Report = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """The Report that tells nobody."""
+
+
+def part_of(report: Report, number: int, parts: int, stage: str) -> Report:
+    """News of one part as news of all: adds the share that is done, by progress in `stage`, as the figure "overall"."""
+
+    def tell(news: Progress) -> None:
+        share = news.done / max(news.total, 1) if news.stage == stage else 0.0
+        report(replace(news, figures={**news.figures, "overall": (number + share) / parts}))
+
+    return tell
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

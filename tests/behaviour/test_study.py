@@ -84,7 +84,7 @@ def test_a_run_that_lost_its_end_gives_the_same_numbers_again(study: Path, tmp_p
 def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch, capsys):
     monkeypatch.chdir(study)
     assert main(["run", *SMALL, "--ppo.tokens", "2"]) == 2
-    assert "run of another configuration (ppo.tokens)" in capsys.readouterr().err
+    assert "run of another configuration (ppo.tokens was 1, is 2)" in capsys.readouterr().err
     assert main(["run", *SMALL, "--motion.noise", "0.1", "--out", "other"]) == 2
     assert "made with other settings" in capsys.readouterr().err
 
@@ -190,7 +190,7 @@ def test_a_study_plans_every_learner_and_seed(name: str):
     ("words", "said"),
     [
         (["--methods", "magic"], "magic"),
-        (["--methods", "token", "token"], "named twice"),
+        (["--methods", "token", "token"], "asked for twice"),
         (["--jobs", "-1"], "impossible"),
         (["--nothing", "3"], "no option --nothing"),
     ],

@@ -59,7 +59,7 @@ def test_a_method_setting_goes_to_the_methods_that_have_it():
         (["dmeo"], "recipe 'dmeo' is unknown: did you mean 'demo'?"),
         (["demo", "--method", "t3s"], "method 't3s' is unknown: did you mean 't2s'?"),
         (["demo", "--methods=lorra"], "method 'lorra' is unknown: did you mean 'lora'?"),
-        (["demo", "--methods", "t2s", "t2s"], "method t2s with seed 0 is asked for twice"),
+        (["demo", "--methods", "t2s", "t2s"], "t2s with seed 0 is asked for twice"),
         (["demo", "--train.itrations", "3"], "has no option --train.itrations: did you mean '--train.iterations'?"),
         (["demo", "--method", "sequential", "--method.share", "1"], "has no option --method.share"),
         (["demo", "--jobs", "-1"], "--jobs -1 is impossible"),

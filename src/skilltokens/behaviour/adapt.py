@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import gymnasium
 
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.learners import make_agent
@@ -18,7 +15,7 @@ from skilltokens.model.policy import Policy
 from skilltokens.pool import Pool
 from skilltokens.rollout import evaluate
 from skilltokens.settings import AdaptSettings, PpoSettings
-from skilltokens.suites.reward import Challenge, Stacked
+from skilltokens.suites.reward import Challenge, Make, Stacked
 from skilltokens.types import Array, Progress, Report, silent
 
 
@@ -90,17 +87,15 @@ def adapt(
     return agent, found
 
 
-def environment_for(
-    policy: Policy, challenge: Challenge, settings: AdaptSettings
-) -> Callable[[], gymnasium.Env[Any, Any]]:
+def environment_for(policy: Policy, challenge: Challenge, settings: AdaptSettings) -> Make:
     """How to make an environment that shows a policy as many steps at once as it looks at."""
     length = settings.window or policy.settings.history
-    return (
-        challenge.make if length == 1 and not settings.picture else functools.partial(_stacked, challenge.make, length)
-    )
+    if length == 1 and not settings.picture:
+        return challenge.make
+    return functools.partial(_stacked, challenge.make, length)
 
 
-def _stacked(make: Callable[[], gymnasium.Env[Any, Any]], length: int) -> gymnasium.Env[Any, Any]:
+def _stacked(make: Make, length: int) -> Stacked:
     return Stacked(make(), length)
 
 

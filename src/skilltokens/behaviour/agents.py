@@ -6,6 +6,7 @@ observations of each batch of experience, for running input normalisation.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -146,8 +147,6 @@ class MlpActor:
     """Acts by an MLP agent as it is now; implements `types.Actor`."""
 
     def __init__(self, agent: MlpAgent) -> None:
-        import copy
-
         self.agent = copy.deepcopy(agent).requires_grad_(False).eval()
 
     def start(self, batch: int) -> None:

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
 from skilltokens.methods.base import generator
-from skilltokens.methods.lora import LowRank
-from skilltokens.model.pattention import Pattention
+from skilltokens.methods.lora import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import TaskToken
 from skilltokens.settings import PpoSettings
@@ -113,7 +111,6 @@ def pictures(space: DictSpace) -> tuple[str, ...]:
 
 def check_fits(policy: Policy, space: DictSpace) -> None:
     """Raises SettingError unless the environment shows what the policy looks at."""
-    depth = 1 if STEPS in space.spaces else 0
     for name, scale in policy.shape.scales.items():
         if name not in space.spaces:
             if name.startswith(GOAL):
@@ -125,7 +122,6 @@ def check_fits(policy: Policy, space: DictSpace) -> None:
                 f"the environment's {name!r} has {width} numbers where the policy knows {len(scale.center)}: it is a "
                 "model of another body"
             )
-        assert len(space.spaces[name].shape or ()) >= depth
 
 
 def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
@@ -138,10 +134,4 @@ def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
     if kind == "frozen":
         return frozen
     draw = generator(seed, 2)
-    adapters: dict[str, torch.nn.Module] = {}
-    for path, map in frozen.maps().items():
-        for name, leaf in map.named_modules():
-            if isinstance(leaf, Pattention | torch.nn.Linear):
-                ranks = [RANK] * (2 if isinstance(leaf, Pattention) else 1)
-                adapters[f"{path}.{name}" if name else path] = LowRank(leaf, ranks, draw)
-    return frozen.derive(adapters)
+    return frozen.derive({path: LowRank(leaf, [RANK] * len(matrices(leaf)), draw) for path, leaf in leaves(frozen)})

@@ -26,12 +26,12 @@ from skilltokens.checkpoint import read_state, write_state
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import MotionSettings
 from skilltokens.suites.bodies.body import Body
-from skilltokens.suites.bodies.environment import WIDTH, BodyEnvironment
-from skilltokens.suites.bodies.tasks import GoalTask
+from skilltokens.suites.bodies.environment import BodyEnvironment
+from skilltokens.suites.bodies.tasks import Flight, GoalTask
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,
-    SIMULATOR,
+    SIMULATOR_STATE,
     STATE,
     Actor,
     Array,
@@ -59,14 +59,11 @@ class Command(GoalTask):
         self.leap = leap
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.draw, self.until = draw, 0
-        self.start, self.length = self.place(env), 0.0
+        self.draw, self.until, self.flight = draw, 0, Flight(self.place(env))
         self.after(env)
 
     def after(self, env: BodyEnvironment) -> None:
-        if not env.airborne:
-            self.start = self.place(env)
-        self.length = float(np.linalg.norm(self.place(env) - self.start))
+        self.flight.follow(self.place(env), env.airborne)
         if env.steps < self.until:
             return
         self.until = env.steps + round(self.draw.uniform(0.5, 1.5) * SECONDS / env.dt)
@@ -88,7 +85,7 @@ class Command(GoalTask):
         return self.seen(env, self.velocity(env))
 
     def observe(self, env: BodyEnvironment) -> Array:
-        return np.concatenate([self.wanted, self.moving(env) - self.wanted, [self.turn, float(self.length > 0)]])
+        return np.concatenate([self.wanted, self.moving(env) - self.wanted, [self.turn, float(self.flight.length > 0)]])
 
     def reward(self, env: BodyEnvironment) -> float:
         """Nothing for standing still whatever is asked, so that the command alone makes no return better or worse."""
@@ -98,7 +95,7 @@ class Command(GoalTask):
         if not self.body.planar:
             kept += 0.3 * (abs(self.turn) - abs(env.body_qvel()[5] - self.turn))
         upright = float(self.body.up(env.body_qpos()[None])[0, -1])
-        flight = 2.0 * min(self.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
+        flight = 2.0 * min(self.flight.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
         return (0.3 if self.leap else 1.0) * kept + flight - 0.5 * (1 - upright)
 
     def success(self, env: BodyEnvironment) -> bool:
@@ -159,7 +156,7 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
     widths: Mapping[str, int] = env.unwrapped.widths  # pyright: ignore[reportAttributeAccessIssue]
     width = env.unwrapped.model.nq + env.unwrapped.model.nv  # pyright: ignore[reportAttributeAccessIssue]
     features = {name: Feature((n,)) for name, n in widths.items()}
-    features |= {ACTION: Feature(env.action_space.shape or ()), f"{SIMULATOR}state": Feature((width,))}
+    features |= {ACTION: Feature(env.action_space.shape or ()), SIMULATOR_STATE: Feature((width,))}
     env.close()
     return write_store(
         path,
@@ -213,7 +210,4 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
     body: Body = inner.body
     features: dict[str, Array] = {STATE: body.state(qpos, qvel), **body.goals(qpos, qvel, inner.dt)}
     features |= {ACTION: np.reshape(actions, (len(rows), -1)).astype(np.float32)}
-    return Episode({**features, f"{SIMULATOR}state": rows.astype(np.float32)})
-
-
-__all__ = ["WIDTH", "Command", "expert", "make_command", "motion"]
+    return Episode({**features, SIMULATOR_STATE: rows.astype(np.float32)})

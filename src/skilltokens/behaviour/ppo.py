@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO
@@ -26,9 +26,9 @@ from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.settings import PpoSettings
+from skilltokens.suites.reward import Make
 from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
 
-Make = Callable[[], gymnasium.Env[Any, Any]]
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 
@@ -197,20 +197,16 @@ class _Watcher(BaseCallback):
         self.tell(Progress("train", self.num_timesteps, self.total, figures={"return": mean}))
 
 
-class _environments:
+@contextmanager
+def _environments(make: Make, settings: PpoSettings) -> Iterator[VecNormalize]:
     """The vectorised environments, closed at the end."""
-
-    def __init__(self, make: Make, settings: PpoSettings) -> None:
-        self.make, self.settings = make, settings
-
-    def __enter__(self) -> VecNormalize:
-        makes = [self.make] * self.settings.envs
-        env = SubprocVecEnv(makes) if self.settings.workers else DummyVecEnv(makes)
-        self.env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=self.settings.gamma)
-        return self.env
-
-    def __exit__(self, *_: object) -> None:
-        self.env.close()
+    makes = [make] * settings.envs
+    env = SubprocVecEnv(makes) if settings.workers else DummyVecEnv(makes)
+    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=settings.gamma)
+    try:
+        yield env
+    finally:
+        env.close()
 
 
 def _seed(env: VecNormalize, algorithm: PPO, seed: int, part: int) -> None:

@@ -33,7 +33,7 @@ from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.reward import of_suite
-from skilltokens.types import Progress, Report, RunError, Suite, Task, silent
+from skilltokens.types import Progress, Report, RunError, Suite, Task, part_of, silent
 
 SCHEMA = "skilltokens.reward/1"
 LIBRARY = "model"
@@ -140,7 +140,7 @@ def study(
         run["model"]["motion"] = {"episodes": store.episodes, "steps": store.steps, "digest": store.digest}
     for number, task in enumerate(tasks):
         if number >= len(run["results"]):
-            run["results"].append(_one(settings, folder, ground, task, _overall(report, number, len(tasks))))
+            run["results"].append(_one(settings, folder, ground, task, part_of(report, number, len(tasks), "train")))
             write_json(folder / "run.json", run, RunError)
     run["model"]["fingerprints_after"] = ground.fingerprints
     run["finished"] = record.now()
@@ -227,12 +227,7 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
         run = read_json(path, SCHEMA, RunError)
         if not isinstance(run.get("results"), list) or "config" not in run:
             raise RunError(f"{path} is altered (it has no results): restore it, or start again in a new folder")
-        other = [name for name in _flat(config) if _flat(run["config"]).get(name) != _flat(config)[name]]
-        if other:
-            raise RunError(
-                f"{folder} holds a run of another configuration ({', '.join(other[:3])}): give these settings to go on "
-                "with it, or choose a new folder with --out"
-            )
+        record.check_same(folder, run["config"], config, FREE)
         return run
     torch.set_num_threads(settings.ppo.threads)
     return {
@@ -251,20 +246,3 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
         "started": record.now(),
         "finished": None,
     }
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return {name: value for name, value in flat.items() if name not in FREE}
-
-
-def _overall(report: Report, number: int, tasks: int) -> Report:
-    """News of one task as news of all."""
-
-    def tell(news: Progress) -> None:
-        share = news.done / max(news.total, 1) if news.stage == "train" else 0.0
-        report(dataclasses.replace(news, figures={**news.figures, "overall": (number + share) / tasks}))
-
-    return tell

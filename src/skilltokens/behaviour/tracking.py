@@ -12,7 +12,7 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
 from skilltokens.suites.bodies import make_body
 from skilltokens.suites.bodies.body import AHEAD, COMMAND, HORIZONS, Body, given
-from skilltokens.types import GOAL, SIMULATOR, STATE, Array
+from skilltokens.types import GOAL, SIMULATOR_STATE, STATE, Array
 
 STEPS = 40
 """Steps that a recording is followed for."""
@@ -58,7 +58,7 @@ def _clip(store: DemonstrationStore, index: int, draw: np.random.Generator) -> A
     first, last = int(store.offsets[index]), int(store.offsets[index + 1])
     length = STEPS + max(HORIZONS) + 1
     start = first + int(draw.integers(max(last - first - length, 1)))
-    return np.asarray(store[f"{SIMULATOR}state"][start : min(start + length, last)], np.float64)
+    return np.asarray(store[SIMULATOR_STATE][start : min(start + length, last)], np.float64)
 
 
 def _follow(env: Any, actor: PolicyActor, body: Body, clip: Array, goals: Sequence[str]) -> tuple[float, float, float]:
@@ -88,6 +88,3 @@ def _asked(env: Any, body: Body, clip: Array, t: int) -> dict[str, Array]:
     later = clip[t + AHEAD : t + AHEAD + 1, :n_q]
     found[COMMAND] = given(body.command(now, later, np.array([AHEAD * env.dt]))[0])
     return found
-
-
-__all__ = ["masks", "tracking"]

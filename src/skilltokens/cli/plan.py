@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
@@ -56,13 +56,16 @@ class RunOptions(Generic[Method]):
     """Folder for the runs and the report; empty: runs/RECIPE."""
 
 
+Settings = TypeVar("Settings")
+
+
 @dataclass(frozen=True)
-class PlannedRun:
-    """One run of the plan."""
+class PlannedRun(Generic[Settings]):
+    """One run of the plan: by a method, or by a way to learn from reward."""
 
     method: str
     seed: int
-    settings: RunSettings[Any]
+    settings: Settings
 
     @property
     def name(self) -> str:
@@ -71,19 +74,31 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Generic[Settings]):
     """All that one command line asks for."""
 
     recipe: str
     out: Path
     jobs: int
-    runs: tuple[PlannedRun, ...]
+    runs: tuple[PlannedRun[Settings], ...]
 
-    def folder(self, run: PlannedRun) -> Path:
+    def __post_init__(self) -> None:
+        if self.jobs < 0:
+            raise SettingError(f"--jobs {self.jobs} is impossible: use 1 or more, or 0 for one run a core")
+        names = [run.name for run in self.runs]
+        for run in self.runs:
+            if names.count(run.name) > 1:
+                raise SettingError(f"{run.method} with seed {run.seed} is asked for twice: name each once")
+
+    def folder(self, run: PlannedRun[Settings]) -> Path:
         return self.out / run.name
 
+    def run(self, name: str) -> PlannedRun[Settings]:
+        """The run of that name."""
+        return next(run for run in self.runs if run.name == name)
 
-def make_plan(words: Sequence[str]) -> Plan:
+
+def make_plan(words: Sequence[str]) -> Plan[RunSettings[Any]]:
     """Reads the words after `skilltokens run`; with `--help` among them it prints the help and exits.
 
     Raises:
@@ -100,11 +115,6 @@ def make_plan(words: Sequence[str]) -> Plan:
         for seed in options.seeds or (options.settings.seed,)
     ]
     first = parsed[0][1]
-    if first.jobs < 0:
-        raise SettingError(f"--jobs {first.jobs} is impossible: use 1 or more, or 0 for one run a core")
-    for run in runs:
-        if runs.count(run) > 1:
-            raise SettingError(f"method {run.method} with seed {run.seed} is asked for twice: name each once")
     return Plan(name, first.out or Path("runs") / name, first.jobs, tuple(runs))
 
 

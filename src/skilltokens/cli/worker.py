@@ -48,7 +48,7 @@ def _learn(name: str, words: Sequence[str], report: Any) -> None:
         _study(name, words, report)
         return
     plan = make_plan(words)
-    run = next(run for run in plan.runs if run.name == name)
+    run = plan.run(name)
     report(Progress("start", 0, 1))
     from skilltokens.lifelong import learn
 
@@ -58,7 +58,7 @@ def _learn(name: str, words: Sequence[str], report: Any) -> None:
 
 def _study(name: str, words: Sequence[str], report: Any) -> None:
     plan = make_study_plan(words)
-    run = next(run for run in plan.runs if run.name == name)
+    run = plan.run(name)
     report(Progress("start", 0, 1))
     from skilltokens.behaviour.study import study
 

@@ -25,13 +25,28 @@ from skilltokens.types import SettingError
 MATRICES = ("key", "value", "weight")
 
 
+def matrices(map: nn.Module) -> list[str]:
+    """The names of a map's own matrices."""
+    return [name for name in MATRICES if hasattr(map, name)]
+
+
+def leaves(policy: Policy) -> list[tuple[str, nn.Module]]:
+    """Every map of a policy's transformer with matrices of its own, by path."""
+    return [
+        (f"{path}.{name}" if name else path, module)
+        for path, map in policy.maps().items()
+        for name, module in map.named_modules()
+        if isinstance(module, Pattention | nn.Linear)
+    ]
+
+
 class LowRank(nn.Module):
     """A frozen map whose matrices W (a, b) become W + up @ down, with up (a, r) and down (r, b)."""
 
     def __init__(self, map: nn.Module, ranks: Sequence[int], draw: torch.Generator) -> None:
         super().__init__()
         self.map = map
-        self.names = [name for name in MATRICES if hasattr(map, name)]
+        self.names = matrices(map)
         self.up, self.down = nn.ParameterDict(), nn.ParameterDict()
         for name, rank in zip(self.names, ranks, strict=True):
             a, b = getattr(map, name).shape
@@ -82,24 +97,15 @@ class Lora(SkillMethod):
         own = [parameter for module in replaced.values() for parameter in module.parameters()]
         draw, adapters = generator(self.seed, index), []
         ranks = iter(self._ranks(sum(parameter.numel() for parameter in own)))
-        for path, leaf in self._leaves():
-            low = LowRank(leaf, [next(ranks) for name in MATRICES if hasattr(leaf, name)], draw)
+        for path, leaf in leaves(self.base):
+            low = LowRank(leaf, [next(ranks) for _ in matrices(leaf)], draw)
             replaced[path] = low
             adapters += low.own()
         return self.base.derive(replaced), adapters, own
 
-    def _leaves(self) -> list[tuple[str, nn.Module]]:
-        """Every map with matrices of its own, by path."""
-        return [
-            (f"{path}.{name}" if name else path, module)
-            for path, map in self.base.maps().items()
-            for name, module in map.named_modules()
-            if isinstance(module, Pattention | nn.Linear)
-        ]
-
     def _ranks(self, spent: int) -> list[int]:
         """A rank for every matrix, the same for all but for what rounding leaves over."""
-        shapes = [getattr(leaf, name).shape for _, leaf in self._leaves() for name in MATRICES if hasattr(leaf, name)]
+        shapes = [getattr(leaf, name).shape for _, leaf in leaves(self.base) for name in matrices(leaf)]
         left = int(self.settings.share * count(self.base)) - spent
         rank = left // sum(a + b for a, b in shapes)
         if rank < 1:

@@ -96,7 +96,7 @@ class Points(nn.Module):
         x = F.relu(x * (1 + gain) + shift)
         high, wide = x.shape[2:4]
         weight = self.seek(x).flatten(2, 3).softmax(2).transpose(2, 3)  # (B, T, points, places)
-        told = torch.cat([_places(high, wide, x.device).expand(*x.shape[:2], -1, -1), self.say(x).flatten(2, 3)], -1)
+        told = torch.cat([places(high, wide, x.device).expand(*x.shape[:2], -1, -1), self.say(x).flatten(2, 3)], -1)
         return self.map((weight @ told).flatten(2))
 
 
@@ -132,7 +132,7 @@ def _through(encoder: ImageEncoder, pictures: Array, device: str) -> Array:
     return np.concatenate(made)
 
 
-def _places(high: int, wide: int, device: torch.device) -> Tensor:
+def places(high: int, wide: int, device: torch.device) -> Tensor:
     """(high * wide, 2): row and column of each place, from -1 to 1."""
     rows, columns = torch.linspace(-1, 1, high, device=device), torch.linspace(-1, 1, wide, device=device)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)

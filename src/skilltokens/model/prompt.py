@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from skilltokens.model.images import places
 from skilltokens.model.tpst import make_linear
 
 LIMIT = 10.0
@@ -115,11 +116,8 @@ class Eye(nn.Module):
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         x = self.layers[-1](x)
-        share = x.flatten(2).softmax(-1).unflatten(2, x.shape[2:])
-        rows = torch.linspace(-1, 1, x.shape[2], device=x.device)
-        columns = torch.linspace(-1, 1, x.shape[3], device=x.device)
-        places = torch.cat([(share.sum(3) * rows).sum(2), (share.sum(2) * columns).sum(2)], 1)
-        return places.unflatten(0, lead)
+        found = x.flatten(2).softmax(-1) @ places(x.shape[2], x.shape[3], x.device)  # (n, channels, 2)
+        return found.flatten(1).unflatten(0, lead)
 
 
 def joined(observation: Mapping[str, Tensor], widths: Mapping[str, int]) -> Tensor:

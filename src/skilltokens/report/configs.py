@@ -1,11 +1,12 @@
-"""Configurations of runs: flattened, compared, and written as people write settings."""
+"""Configurations of runs: compared, and written as people write settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from skilltokens.report.runs import Run
+from skilltokens.settings import flat
 
 # What may differ between two runs of one group: it changes who is who, how fast it goes or what is shown, not what
 # is measured.
@@ -13,17 +14,6 @@ _PER_RUN = (
     *("seed", "train.threads", "train.device", "train.log_every"),
     *("evaluate.workers", "evaluate.films", "demonstrations.folder"),
 )
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested configuration as one level of dotted names."""
-    out: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            out |= flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
 
 
 def measured(run: Run) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ from skilltokens.report.configs import differences, digests, machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.runs import Run, read_run
 from skilltokens.report.summary import Comparison, Group, Versus, chosen, compare, strangers, variants, versus
-from skilltokens.report.svg import dash, element, marker, tone
+from skilltokens.report.svg import sample, tone
+from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
 
 HEADLINE = tuple(d for d in DEFINITIONS if d.key != "held")
-_FILMS = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
-_LARGEST_FILM = 4_000_000
 
 
 def write_report(runs: Sequence[Path], out: Path) -> Path:
@@ -43,32 +41,19 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
 
 def render(runs: Sequence[Run]) -> str:
     """The page as text."""
-    import jinja2
-
-    room = jinja2.Environment(
-        loader=jinja2.PackageLoader("skilltokens.report", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    room.globals |= {
-        "machine": machine,
-        "digests": digests,
-        "rate": text.rate,
-        "plural": text.plural,
-        "duration": text.duration,
-        "shown": shown,
-    }
     comparisons = compare(runs)
-    assets = Path(__file__).parent / "assets"
-    return room.get_template("page.html.j2").render(
-        style=Markup((assets / "style.css").read_text(encoding="utf-8")),
-        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
+    return fill(
+        "page.html.j2",
         sections=[section(comparison, f"c{i}-" if i else "") for i, comparison in enumerate(comparisons)],
         definitions=DEFINITIONS,
         runs=runs,
         title=story.title(comparisons),
+        machine=machine,
+        digests=digests,
+        rate=text.rate,
+        plural=text.plural,
+        duration=text.duration,
+        shown=shown,
     )
 
 
@@ -112,14 +97,6 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "span": text.span,
         "signed": text.signed,
     }
-
-
-def sample(index: int) -> Markup:
-    """The piece of line with its mark that stands for a method in legends."""
-    line = element("line", class_="line", x1=0, x2=26, y1=6, y2=6, stroke_dasharray=dash(index))
-    return element(
-        "svg", line, marker(index, 13, 6, 3.8), class_=f"sample {tone(index)}", viewBox="0 0 26 12", aria_hidden="true"
-    )
 
 
 @dataclass(frozen=True)
@@ -226,27 +203,13 @@ def films(run: Run) -> list[dict[str, Any]]:
         word = run.content["films"].get(name)
         if word is None:
             continue
-        uri, why = _embedded(run.path.parent, word)
+        uri, why = embedded(run.path.parent, word)
         row = last if run.joint or last >= k else k
         good, tried = int(run.successes[row, k]), int(run.episodes[row, k])
         out.append(
             {"name": name, "instruction": run.instructions[k], "uri": uri, "why": why, "good": good, "tried": tried}
         )
     return out
-
-
-def _embedded(folder: Path, word: str) -> tuple[str | None, str]:
-    """A file as a data URI. Only pictures inside the run's own folder: a run.json may come from a stranger."""
-    film = (folder / word).resolve()
-    if not film.is_relative_to(folder.resolve()) or film.suffix not in _FILMS:
-        return None, "not a picture in the run's folder"
-    try:
-        content = film.read_bytes()
-    except OSError:
-        return None, "the file is not beside run.json"
-    if len(content) > _LARGEST_FILM:
-        return None, "the file is too large to embed"
-    return f"data:{_FILMS[film.suffix]};base64,{base64.b64encode(content).decode()}", ""
 
 
 def wordings(group: Group, tone_: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from skilltokens.files import write_bytes
-from skilltokens.types import RunError, SkilltokensError
+from skilltokens.report.command import write_or_check
+from skilltokens.types import RunError
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MAIN = ("libero-spatial", "libero-object", "libero-goal", "metaworld-cw10")
@@ -88,17 +89,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=COMMAND, description="Copies the headline table of RESULTS.md to README.md.")
     parser.add_argument("--results", type=Path, default=Path("RESULTS.md"), help="made by skilltokens.report.results")
     parser.add_argument("--readme", type=Path, default=Path("README.md"), help="the file to fill or to check")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the block is stale")
-    options = parser.parse_args(words)
-    try:
-        if options.check:
-            check_readme(options.results, options.readme)
-        else:
-            print(fill_readme(options.results, options.readme))
-    except SkilltokensError as problem:
-        print(f"skilltokens: {problem}", file=sys.stderr)
-        return 2
-    return 0
+    return write_or_check(words, parser, fill_readme, check_readme)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ import numpy as np
 from skilltokens import metrics
 from skilltokens.files import write_bytes
 from skilltokens.report import text
+from skilltokens.report.command import write_or_check
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.reward import is_reward, markdown, read_reward
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, Group, chosen, compare, variants, versus
-from skilltokens.types import RunError, SkilltokensError
+from skilltokens.types import RunError
 
 HELD = next(definition for definition in DEFINITIONS if definition.key == "held")
 HEAD = """# Results
@@ -119,11 +120,6 @@ def _section(comparison: Comparison) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, rule, *rows))
-
-
 def _headline(comparison: Comparison) -> str:
     head = ["method", "seeds", *(definition.title for definition in DEFINITIONS if definition is not HELD)]
     rows = [
@@ -134,7 +130,7 @@ def _headline(comparison: Comparison) -> str:
         ]
         for group in comparison.groups
     ]
-    return _table(head, rows)
+    return text.table(head, rows)
 
 
 def _label(group: Group) -> str:
@@ -167,7 +163,7 @@ def _pairs(comparison: Comparison) -> list[str]:
         for pair in pairs
     ]
     head = ["against", "final success", "better / same / worse", "FWT", "interval over"]
-    return [f"{groups[0].label} less each other method, paired by seed and task:", _table(head, rows)]
+    return [f"{groups[0].label} less each other method, paired by seed and task:", text.table(head, rows)]
 
 
 def _tasks(comparison: Comparison) -> str:
@@ -186,7 +182,7 @@ def _tasks(comparison: Comparison) -> str:
             low, high = metrics.wilson(good[last, k], n)
             row.append(f"{good[last, k]}/{n} [{low:.2f} to {high:.2f}]")
         rows.append(row)
-    return _table(head, rows)
+    return text.table(head, rows)
 
 
 def _wordings(comparison: Comparison) -> list[str]:
@@ -211,7 +207,10 @@ def _variants(comparison: Comparison) -> list[str]:
     if not rows:
         return []
     head = ["on a variant", "suite", "right skill called", "success"]
-    return ["Evaluated once at the end on variants of the suite, which no method was trained on:", _table(head, rows)]
+    return [
+        "Evaluated once at the end on variants of the suite, which no method was trained on:",
+        text.table(head, rows),
+    ]
 
 
 def _notes(comparison: Comparison) -> list[str]:
@@ -263,17 +262,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m skilltokens.report.results", description="Makes RESULTS.md.")
     parser.add_argument("--folder", type=Path, default=Path("results"), help="where the runs are")
     parser.add_argument("--out", type=Path, default=Path("RESULTS.md"), help="the file to write or to check")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where the file is stale")
-    options = parser.parse_args(words)
-    try:
-        if options.check:
-            check_results(options.folder, options.out)
-        else:
-            print(write_results(options.folder, options.out))
-    except SkilltokensError as problem:
-        print(f"skilltokens: {problem}", file=sys.stderr)
-        return 2
-    return 0
+    return write_or_check(words, parser, write_results, check_results)
 
 
 if __name__ == "__main__":

@@ -256,11 +256,11 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
-            blocks += [f"**{task}**", table_of(HEADS, [cells(row) for row in rows])]
-            blocks += [table_of(*each) for each in (physics(rows), prompted(rows)) if each[1]]
+            blocks += [f"**{task}**", text.table(HEADS, [cells(row) for row in rows])]
+            blocks += [text.table(*each) for each in (physics(rows), prompted(rows)) if each[1]]
     if "tracking" in model:
         said = "How the model follows goals, 40 steps along recorded motion:"
-        blocks += [said, table_of(*tracking(model["tracking"]))]
+        blocks += [said, text.table(*tracking(model["tracking"]))]
     commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
     blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
     machines = dict.fromkeys(_machine(run) for run in runs)
@@ -298,12 +298,6 @@ def _share(cell: tuple[int, int] | None) -> str:
 def tracking(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     head = ["goals given", "way off (m)", "joints off (rad)", "the recording moved (m)"]
     return head, [[r["goals"], f"{r['way']:.2f}", f"{r['joints']:.2f}", f"{r['moved']:.2f}"] for r in rows]
-
-
-def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first column is text and the others are numbers."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
 def _machine(run: RewardRun) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +25,8 @@ from skilltokens.report.reward import (
     tracking,
     unchanged,
 )
-from skilltokens.report.svg import Plot, dash, element, marker, picture, tone
+from skilltokens.report.svg import Plot, element, picture, sample, tone
+from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
 
 
@@ -44,20 +44,9 @@ def write_report(paths: Sequence[Path], out: Path) -> Path:
 
 def render(runs: Sequence[RewardRun]) -> str:
     """The page as text."""
-    import jinja2
-
-    room = jinja2.Environment(
-        loader=jinja2.PackageLoader("skilltokens.report", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    assets = Path(__file__).parent / "assets"
     sections = [(task, rows_of(runs, task)) for task in tasks_in(runs)]
-    return room.get_template("reward.html.j2").render(
-        style=Markup((assets / "style.css").read_text(encoding="utf-8")),
-        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
+    return fill(
+        "reward.html.j2",
         first=runs[0],
         runs=runs,
         heads=HEADS,
@@ -67,7 +56,7 @@ def render(runs: Sequence[RewardRun]) -> str:
                 "said": _said(runs, task),
                 "rows": [(tone(i), cells(row)) for i, row in enumerate(rows)],
                 "chart": curves(rows),
-                "legend": [(tone(i), row.label, _sample(i)) for i, row in enumerate(rows)],
+                "legend": [(tone(i), row.label, sample(i)) for i, row in enumerate(rows)],
                 "tables": [each for each in (physics(rows), prompted(rows)) if each[1]],
                 "films": _films(runs, task),
             }
@@ -86,10 +75,9 @@ def _films(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     for run in sorted(runs, key=lambda run: run.content["seed"]):
         film = (run.of(task) or {}).get("film")
-        path = run.path.parent / str(film)
-        if film and run.learner not in found and path.is_file():
-            held = base64.b64encode(path.read_bytes()).decode()
-            found[run.learner] = f"data:image/webp;base64,{held}"
+        address = embedded(run.path.parent, str(film))[0] if film else None
+        if address is not None:
+            found.setdefault(run.learner, address)
     return list(found.items())
 
 
@@ -117,10 +105,3 @@ def curves(rows: Sequence[Row]) -> Markup:
         parts.append(plot.series(index, xs, means.tolist(), titles, size=2.8))
         said.append(f"{row.label} ends at {text.rate(float(means[-1]))}")
     return picture(360, 220, f"Success against environment steps: {'; '.join(said)}.", *parts)
-
-
-def _sample(index: int) -> Markup:
-    line = element("line", class_="line", x1=0, x2=26, y1=6, y2=6, stroke_dasharray=dash(index))
-    return element(
-        "svg", line, marker(index, 13, 6, 3.8), class_=f"sample {tone(index)}", viewBox="0 0 26 12", aria_hidden="true"
-    )

@@ -56,6 +56,14 @@ def marker(index: int, x: float, y: float, size: float = 3.6) -> Markup:
     return shapes[index % len(shapes)]()
 
 
+def sample(index: int) -> Markup:
+    """The piece of line with its mark that stands for a method in legends."""
+    line = element("line", class_="line", x1=0, x2=26, y1=6, y2=6, stroke_dasharray=dash(index))
+    return element(
+        "svg", line, marker(index, 13, 6, 3.8), class_=f"sample {tone(index)}", viewBox="0 0 26 12", aria_hidden="true"
+    )
+
+
 def _polygon(points: Iterable[tuple[float, float]]) -> Markup:
     return element("polygon", class_="fill", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
 

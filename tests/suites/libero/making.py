@@ -9,8 +9,7 @@ import numpy as np
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.suites.demonstrate import place
-from skilltokens.suites.libero import SIMULATOR_STATE
-from skilltokens.types import ACTION, Episode, Feature, Suite, Task
+from skilltokens.types import ACTION, SIMULATOR_STATE, Episode, Feature, Suite, Task
 
 
 def settings_for(folder: Path, episodes: int) -> DemonstrationSettings:

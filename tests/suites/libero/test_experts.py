@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skilltokens.suites.libero import SIMULATOR_STATE, Libero, demonstrate
+from skilltokens.suites.libero import Libero, demonstrate
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.experts import expert, script
 from skilltokens.suites.libero.grasps import Grasp, across_narrowest, crowding, hand_axes, on_rim
 from skilltokens.suites.libero.motions import DOWN, Hand, angle_between, rotation_vector
 from skilltokens.suites.libero.scene import UP, Scene
-from skilltokens.types import ACTION, STATE, Split, SuiteError
+from skilltokens.types import ACTION, SIMULATOR_STATE, STATE, Split, SuiteError
 
 BOWL = "akita_black_bowl_1"
 

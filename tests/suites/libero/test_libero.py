@@ -31,6 +31,7 @@ def test_describing_the_suites_needs_no_simulator():
         "import sys\n"
         "from skilltokens.suites import load_suite\n"
         "assert len(load_suite('libero-90').tasks) == 90\n"
+        "assert load_suite('libero-goal-images').features\n"
         "assert not {'torch', 'mujoco', 'robosuite', 'libero'} & sys.modules.keys()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

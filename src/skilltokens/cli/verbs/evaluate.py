@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Literal
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.types import Progress, Report, SettingError, Suite, Task
+from skilltokens.types import SettingError, Suite, Task, part_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def main(words: Sequence[str]) -> int:
                 range(options.episodes),
                 group=options.group,
                 pool=pool,
-                report=_overall(report, number, len(tasks)),
+                report=part_of(report, number, len(tasks), "evaluate"),
             )
             good = sum(outcome.success for outcome in outcomes)
             low, high = metrics.wilson(good, len(outcomes))
@@ -92,16 +91,6 @@ def main(words: Sequence[str]) -> int:
             table.add_row(task.name, said, skill, f"{cosine:.2f}", f"{good} of {len(outcomes)}", interval)
     output().print(table)
     return 0
-
-
-def _overall(report: Report, number: int, tasks: int) -> Report:
-    """News of one task as news of all."""
-
-    def tell(news: Progress) -> None:
-        overall = (number + news.done / max(news.total, 1)) / tasks
-        report(dataclasses.replace(news, figures={**news.figures, "overall": overall}))
-
-    return tell
 
 
 def _tasks(options: EvaluateOptions, suite: Suite, skills: Sequence[str]) -> list[Task]:

@@ -105,6 +105,21 @@ class Window:
         return np.mean(self.rows, 0)
 
 
+class Flight:
+    """How far the body has come since it last touched the ground."""
+
+    def __init__(self, place: Array) -> None:
+        self._start = place
+        self.length = 0.0
+        """Metres on the ground."""
+
+    def follow(self, place: Array, airborne: bool) -> None:
+        """Takes in where the body is after a step."""
+        if not airborne:
+            self._start = place
+        self.length = float(np.linalg.norm(place - self._start))
+
+
 class Direction(GoalTask):
     """Move at a given velocity. Success: its mean over two seconds is within 20 % of what is asked."""
 
@@ -233,16 +248,13 @@ class Jump(GoalTask):
     instruction = "take a long jump"
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.start = self.place(env)
-        self.length = 0.0
+        self.flight = Flight(self.place(env))
 
     def after(self, env: BodyEnvironment) -> None:
-        if not env.airborne:
-            self.start = self.place(env)
-        self.length = float(np.linalg.norm(self.place(env) - self.start))
+        self.flight.follow(self.place(env), env.airborne)
 
     def observe(self, env: BodyEnvironment) -> Array:
-        return np.array([self.length / self.body.jump, float(self.length > 0), env.steps / 100])
+        return np.array([self.flight.length / self.body.jump, float(self.flight.length > 0), env.steps / 100])
 
     def upright(self, env: BodyEnvironment) -> bool:
         return float(self.body.up(env.body_qpos()[None])[0, -1]) > 0.3
@@ -251,10 +263,10 @@ class Jump(GoalTask):
         if not self.upright(env):
             return 0.0
         speed = float(np.linalg.norm(self.velocity(env)))
-        return 0.2 * min(speed / self.body.speeds[1], 1.0) + min(self.length / self.body.jump, 1.5)
+        return 0.2 * min(speed / self.body.speeds[1], 1.0) + min(self.flight.length / self.body.jump, 1.5)
 
     def success(self, env: BodyEnvironment) -> bool:
-        return self.length >= self.body.jump and self.upright(env)
+        return self.flight.length >= self.body.jump and self.upright(env)
 
     def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         return self.asked(env, np.append(self.body.speeds[1] * share, [0.0] * (not self.body.planar)))

@@ -22,6 +22,7 @@ from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.types import (
     ACTION,
+    SIMULATOR_STATE,
     STATE,
     DemonstrationError,
     Episode,
@@ -47,8 +48,6 @@ VARIANTS = {
 
 IMAGES = "-images"
 """Ends the name of a suite that is seen through cameras."""
-SIMULATOR_STATE = "simulator.state"
-"""The feature of stores that pictures are drawn from: `LiberoEnvironment.state` before each action, in float64."""
 PICTURES = "1"
 """Version of the pictures: raised whenever they show the same state otherwise."""
 EXPERTS = "3"

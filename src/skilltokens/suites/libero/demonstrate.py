@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from skilltokens.suites.libero import SIMULATOR_STATE
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.experts import expert
 from skilltokens.suites.seeding import episode_seed
-from skilltokens.types import ACTION, Episode
+from skilltokens.types import ACTION, SIMULATOR_STATE, Episode
 
 AFTER_SUCCESS = 10
 """Steps that a demonstration goes on after success, so that a policy learns to stay there."""

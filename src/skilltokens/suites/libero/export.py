@@ -24,8 +24,8 @@ import numpy as np
 from skilltokens.demos import DemonstrationStore
 from skilltokens.demos.plans import IMAGES
 from skilltokens.suites.libero import Libero
-from skilltokens.suites.libero.human import SIMULATOR_STATE, fixture_names, fixture_poses
-from skilltokens.types import Array, DemonstrationError, SuiteError, Task
+from skilltokens.suites.libero.human import fixture_names, fixture_poses
+from skilltokens.types import SIMULATOR_STATE, Array, DemonstrationError, SuiteError, Task
 
 mujoco: Any = importlib.import_module("mujoco")
 

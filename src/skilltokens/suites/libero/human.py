@@ -37,9 +37,17 @@ from skilltokens.demos.layout import (
 from skilltokens.demos.plans import IMAGES, Plan, plan, read_demo
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment
-from skilltokens.types import Array, DemonstrationError, Episode, Feature, Progress, Report, Task, silent
-
-SIMULATOR_STATE = "simulator.state"
+from skilltokens.types import (
+    SIMULATOR_STATE,
+    Array,
+    DemonstrationError,
+    Episode,
+    Feature,
+    Progress,
+    Report,
+    Task,
+    silent,
+)
 
 
 def import_human(

@@ -1,0 +1,48 @@
+"""A template of assets/ -> one HTML page: style, script and films are inside, nothing is loaded from anywhere."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+_FILMS = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
+_LARGEST_FILM = 4_000_000
+
+
+def fill(template: str, **values: Any) -> str:
+    """The page as text."""
+    import jinja2
+
+    room = jinja2.Environment(
+        loader=jinja2.PackageLoader("skilltokens.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    assets = Path(__file__).parent / "assets"
+    return room.get_template(template).render(
+        style=Markup((assets / "style.css").read_text(encoding="utf-8")),
+        script=Markup((assets / "page.js").read_text(encoding="utf-8")),
+        **values,
+    )
+
+
+def embedded(folder: Path, word: str) -> tuple[str | None, str]:
+    """A film as a data URI, or None and why not.
+
+    Only pictures inside the run's own folder: a run.json may come from a stranger.
+    """
+    film = (folder / word).resolve()
+    if not film.is_relative_to(folder.resolve()) or film.suffix not in _FILMS:
+        return None, "not a picture in the run's folder"
+    try:
+        content = film.read_bytes()
+    except OSError:
+        return None, "the file is not beside run.json"
+    if len(content) > _LARGEST_FILM:
+        return None, "the file is too large to embed"
+    return f"data:{_FILMS[film.suffix]};base64,{base64.b64encode(content).decode()}", ""
