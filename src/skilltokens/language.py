@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from skilltokens import files
 from skilltokens.types import LanguageError
 
+FUNCTION = "callable:"
+"""Begins the name of an encoder that is a function of somebody's, which cannot be loaded by its name."""
 LONGEST = 1000
 """The most characters that an instruction may have."""
 
@@ -42,7 +44,8 @@ def load_encoder(name: str | Encode = "minilm", cache: Path | None = None) -> La
     if not isinstance(name, str):
         label = getattr(name, "name", None)
         folder = _entries(cache, str(label)) if label else None
-        return LanguageEncoder(str(label or getattr(name, "__qualname__", type(name).__name__)), lambda: name, folder)
+        known = str(label or getattr(name, "__qualname__", type(name).__name__))
+        return LanguageEncoder(FUNCTION + known, lambda: name, folder)
     if name == "minilm":
         return LanguageEncoder(name, _minilm, _entries(cache, name), dim=384)
     return LanguageEncoder(name, lambda: _sentence_transformer(name, name), _entries(cache, _identity(name)))

@@ -61,7 +61,7 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> DemonstrationStore:
 
 def test_who_moves_like_the_motion_is_close_to_it_and_who_does_not_is_far(motion: DemonstrationStore):
     suite = body_suite("halfcheetah")
-    same, other = (closeness(visited(Shaking(pace), suite, suite.tasks[0], 6), motion) for pace in (0.5, 2.6))
+    same, other = (closeness(visited(Shaking(pace), suite, suite.tasks[0], "test", 6), motion) for pace in (0.5, 2.6))
     assert same["neighbour"] < 2
     assert other["neighbour"] > 1.5 * same["neighbour"]
     assert other["discriminator"] > 0.9
@@ -83,7 +83,7 @@ def test_speeds_are_those_of_the_body():
 
 def test_states_after_an_episodes_end_are_not_counted():
     suite = body_suite("walker2d")
-    fallen = visited(Shaking(), suite, suite.tasks[0], 3)
+    fallen = visited(Shaking(), suite, suite.tasks[0], "test", 3)
     assert len(fallen) <= 3 * suite.horizon
 
 

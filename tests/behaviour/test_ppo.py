@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +110,12 @@ def test_the_environment_is_closed():
 
     list(ppo(agent(), make, SETTINGS, [128], 0))
     assert len(closed) == SETTINGS.envs
+
+
+def test_nothing_is_left_among_the_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    train([128])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

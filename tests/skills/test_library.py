@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.killing import Moment, dies
-from tests.small import EVERYWHERE, act, make_method, make_policy, observations, teach
+from tests.small import EVERYWHERE, act, make_method, make_policy, observations, teach, words
 from tests.toy import TASKS
 
 from skilltokens import files
@@ -283,6 +283,6 @@ def test_other_features_are_refused_by_name(folder: Path):
 
 def test_a_library_made_with_a_function_says_what_to_do(folder: Path):
     library = SkillLibrary.open(folder)
-    library.encoder = "callable:words"
+    library.encoder = load_encoder(words).name
     with pytest.raises(LibraryError, match=r"set `library\.encoder`"):
         library.select("go to the red marker")

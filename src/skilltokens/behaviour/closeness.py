@@ -17,7 +17,7 @@ from skilltokens.model.prompt import mlp
 from skilltokens.pool import Pool
 from skilltokens.rollout import play
 from skilltokens.suites.bodies import Body
-from skilltokens.types import STATE, Actor, Array, Observation, Suite, Task
+from skilltokens.types import STATE, Actor, Array, Observation, Split, Suite, Task
 
 SAMPLE = 20_000
 """Steps of motion that neighbours are looked for in."""
@@ -38,14 +38,14 @@ class Recorder:
         return self.actor.act(observation, memory)
 
 
-def visited(actor: Actor, suite: Suite, task: Task, episodes: int, group: int = 10) -> Array:
-    """The body's states (N, S) in test episodes."""
+def visited(actor: Actor, suite: Suite, task: Task, split: Split, episodes: int, group: int = 10) -> Array:
+    """The body's states (N, S) in the first episodes of a split."""
     recorder, found = Recorder(actor), []
     with Pool(suite) as pool:
         for first in range(0, episodes, group):
             indices = range(first, min(first + group, episodes))
             recorder.states.clear()
-            endings = play(recorder, pool, task, "test", indices, group=group)
+            endings = play(recorder, pool, task, split, indices, group=group)
             steps = np.stack(recorder.states[-1])
             found += [steps[: endings[index].outcome.steps, index % group] for index in indices]
     return np.concatenate(found)

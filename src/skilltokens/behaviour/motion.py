@@ -88,7 +88,10 @@ class Command(GoalTask):
         return np.concatenate([self.wanted, self.moving(env) - self.wanted, [self.turn, float(self.flight.length > 0)]])
 
     def reward(self, env: BodyEnvironment) -> float:
-        """Nothing for standing still whatever is asked, so that the command alone makes no return better or worse."""
+        """The same for standing still whatever is asked, so that the command makes no return better or worse.
+
+        A body that can fall gets 1 for every step that it did not.
+        """
         fast = self.body.speeds[1]
         error = float(np.linalg.norm(self.moving(env) - self.wanted))
         kept = 2 * (float(np.linalg.norm(self.wanted)) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
@@ -96,7 +99,8 @@ class Command(GoalTask):
             kept += 0.3 * (abs(self.turn) - abs(env.body_qvel()[5] - self.turn))
         upright = float(self.body.up(env.body_qpos()[None])[0, -1])
         flight = 2.0 * min(self.flight.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
-        return (0.3 if self.leap else 1.0) * kept + flight - 0.5 * (1 - upright)
+        alive = float(self.body.fallen is not None)
+        return alive + (0.3 if self.leap else 1.0) * kept + flight - 0.5 * (1 - upright)
 
     def success(self, env: BodyEnvironment) -> bool:
         return False

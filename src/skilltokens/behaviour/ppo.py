@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
@@ -136,6 +137,8 @@ class _Algorithm(PPO):
             tensorboard_log=None if board is None else str(board),
             device=settings.device,
         )
+        if board is None:
+            self.set_logger(Logger(None, []))  # else an empty folder would be left among the temporary files
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         """Leaves each group its own rate."""

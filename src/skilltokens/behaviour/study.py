@@ -168,7 +168,7 @@ def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, repo
     )
     found["on"] = library.skills[number].name
     if ground.store is not None:
-        found["closeness"] = closeness(visited(agent.actor(), suite, task, 10), ground.store)
+        found["closeness"] = closeness(visited(agent.actor(), suite, task, settings.adapt.split, 10), ground.store)
         found["changed"] = _changed(settings, agent, task, goal)
         found["prompted"] = _prompted(settings, agent, task)
     if settings.films:
@@ -204,9 +204,16 @@ def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[st
         suite = _suite(settings, prompt=share)
         indices = range(settings.adapt.episodes)
         outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, indices)
-        speed = speeds(visited(agent.actor(), suite, task, min(10, settings.adapt.episodes)), body)
+        states = visited(agent.actor(), suite, task, settings.adapt.split, min(10, settings.adapt.episodes))
         good = sum(outcome.success for outcome in outcomes)
-        cells.append({"asked": share * body.speeds[1], "speed": speed, "successes": good, "episodes": len(outcomes)})
+        cells.append(
+            {
+                "asked": share * body.speeds[1],
+                "speed": speeds(states, body),
+                "successes": good,
+                "episodes": len(outcomes),
+            }
+        )
     return cells
 
 

@@ -26,7 +26,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from skilltokens.files import digest, read_json, write_bytes, write_json
-from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings
@@ -135,7 +135,7 @@ class SkillLibrary:
         Raises:
             LibraryError: it was a function of its maker's, which no file can hold.
         """
-        if self.encoder.startswith("callable:"):
+        if self.encoder.startswith(FUNCTION):
             raise LibraryError(
                 f"{self.folder} was made with the sentence encoder {self.encoder}, a function: set `library.encoder` "
                 "to the name of an installed encoder with the same vectors"

@@ -112,6 +112,19 @@ def test_gravity_and_friction_are_factors():
     np.testing.assert_allclose(changed.model.geom_friction[:, 0], 0.4 * plain.model.geom_friction[:, 0])
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("halfcheetah", "HalfCheetah-v5"), ("walker2d", "Walker2d-v5"), ("ant", "Ant-v5"), ("humanoid", "Humanoid-v5")],
+)
+def test_an_episode_begins_where_the_bodys_own_model_stands(name: str, theirs: str):
+    env, known = make_body(name, "direction"), gymnasium.make(theirs)
+    start: Any = known.unwrapped
+    np.testing.assert_array_equal(env.init_qpos[: start.model.nq], start.init_qpos)
+    env.reset(seed=0)
+    np.testing.assert_allclose(env.data.body("torso").xpos, start.model.body("torso").pos, atol=0.05)
+    assert not any(env.step(still(env))[2] for _ in range(5))
+
+
 def test_a_body_that_falls_ends_its_episode_without_success():
     env = make_body("walker2d", "reach")
     env.reset(seed=0)

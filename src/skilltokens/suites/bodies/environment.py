@@ -104,6 +104,7 @@ class BodyEnvironment(MujocoEnv):
         model.vis.global_.offwidth, model.vis.global_.offheight = self.width, self.height
         data = mujoco.MjData(model)
         mujoco.mj_setConst(model, data)
+        mujoco.mj_resetData(model, data)  # where a joint has a reference, setConst leaves the data elsewhere
         self._floor = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_GEOM, "floor")
         self._own = {g for g in range(model.ngeom) if 0 < model.geom_bodyid[g] < alone.nbody}
         return model, data
