@@ -271,6 +271,8 @@ class AdaptSettings:
     """Episodes that measure each point."""
     split: Literal["validation", "test"] = "test"
     """Initial states to use: validation states choose settings, test states are reported."""
+    horizon: int = 0
+    """Steps of an episode at most; 0: the suite's, or the environment's own."""
     window: int = 0
     """Steps that a policy with a history is trained on at once; 0: its history."""
     body: bool = True

@@ -27,7 +27,7 @@ class Near(SuiteEnvironment):
     """The toy's first task, with the way that is left as a reward; from step `after` on the reward is no number."""
 
     def __init__(self, after: float = float("inf")) -> None:
-        super().__init__(Toy(), TASKS[0])
+        super().__init__(Toy(), TASKS[0], 40)
         self.after, self.count = after, 0
 
     def step(self, action):
@@ -69,7 +69,7 @@ def test_going_on_from_a_saved_state_ends_with_the_same_bits():
             break
     resumed, stops = train([256, 512, 768], state)
     assert [stop.part for stop in stops] == [2]
-    assert stops[-1].curve.steps == [128, 256, 384, 512, 640, 768]
+    assert stops[-1].curve.steps == [256, 512, 768]
     for one, other in zip(numbers(whole), numbers(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 

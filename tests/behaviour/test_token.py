@@ -175,13 +175,24 @@ ODD = {"toy/Wider-v0": Wider, "toy/Blind-v0": Blind}
     ],
 )
 def test_an_environment_that_does_not_fit_the_policy_is_told(library: Path, name: str, wrong: str):
-    entry: Any = lambda **_: ODD[name](SuiteEnvironment(Toy(), TASKS[2]))  # noqa: E731
+    entry: Any = lambda **_: ODD[name](SuiteEnvironment(Toy(), TASKS[2], 40))  # noqa: E731
     gymnasium.register(name, entry, max_episode_steps=40)
     try:
         with pytest.raises(SettingError, match=wrong):
             learn_token(library, name, settings=SHORT, ppo=PPO)
     finally:
         del gymnasium.registry[name]
+
+
+@pytest.mark.parametrize("name", [f"{ENV}/between", "halfcheetah/reach"])
+def test_an_episode_is_as_long_as_the_horizon_says(name: str):
+    env = challenge(name, horizon=7).make()
+    env.reset(seed=0)
+    over = [env.step(np.zeros(env.action_space.shape or ()))[3] for _ in range(7)]
+    assert over == [False] * 6 + [True]
+    env.close()
+    with pytest.raises(SettingError, match=r"adapt\.horizon 9999 is impossible: .* allows 1 to"):
+        challenge(name, horizon=9999)
 
 
 # ---------------------------------------------------------------- the learners

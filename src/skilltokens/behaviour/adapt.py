@@ -73,7 +73,13 @@ def adapt(
         for stop in run_ppo(agent, make, ppo, points, seed, start=start, report=tell, board=board):
             found["seconds"] = round(found["seconds"] + time.perf_counter() - clock, 1)
             outcomes = evaluate(
-                agent.actor(), challenge.suite, challenge.task, settings.split, range(settings.episodes), pool=pool
+                agent.actor(),
+                challenge.suite,
+                challenge.task,
+                settings.split,
+                range(settings.episodes),
+                horizon=challenge.horizon,
+                pool=pool,
             )
             found["steps"].append(stop.steps)
             found["successes"].append(sum(outcome.success for outcome in outcomes))

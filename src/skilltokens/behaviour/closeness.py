@@ -38,14 +38,16 @@ class Recorder:
         return self.actor.act(observation, memory)
 
 
-def visited(actor: Actor, suite: Suite, task: Task, split: Split, episodes: int, group: int = 10) -> Array:
+def visited(
+    actor: Actor, suite: Suite, task: Task, split: Split, episodes: int, group: int = 10, horizon: int | None = None
+) -> Array:
     """The body's states (N, S) in the first episodes of a split."""
     recorder, found = Recorder(actor), []
     with Pool(suite) as pool:
         for first in range(0, episodes, group):
             indices = range(first, min(first + group, episodes))
             recorder.states.clear()
-            endings = play(recorder, pool, task, split, indices, group=group)
+            endings = play(recorder, pool, task, split, indices, group=group, horizon=horizon)
             steps = np.stack(recorder.states[-1])
             found += [steps[: endings[index].outcome.steps, index % group] for index in indices]
     return np.concatenate(found)

@@ -39,7 +39,7 @@ class Diverged(SkilltokensError):
 
 @dataclass
 class Curve:
-    """What the training saw: for each update the environment steps so far and the mean return of recent episodes."""
+    """What the training saw: steps so far, and the mean return of recent episodes, after each update that had some."""
 
     steps: list[int] = field(default_factory=list)
     reward: list[float] = field(default_factory=list)
@@ -192,7 +192,10 @@ class _Watcher(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         episodes = self.model.ep_info_buffer or ()
-        mean = float(np.mean([episode["r"] for episode in episodes])) if episodes else 0.0
+        if not episodes:  # a part begins with fresh ones, and none has ended yet
+            self.tell(Progress("train", self.num_timesteps, self.total))
+            return
+        mean = float(np.mean([episode["r"] for episode in episodes]))
         if not math.isfinite(mean):
             raise Diverged(f"the return became {mean} after {self.num_timesteps} steps: check the environment's reward")
         self.curve.steps.append(self.num_timesteps)

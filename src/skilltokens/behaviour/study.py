@@ -33,7 +33,7 @@ from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.reward import of_suite
-from skilltokens.types import Progress, Report, RunError, Suite, Task, part_of, silent
+from skilltokens.types import Array, Progress, Report, RunError, Suite, Task, part_of, silent
 
 SCHEMA = "skilltokens.reward/1"
 LIBRARY = "model"
@@ -157,7 +157,7 @@ def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, repo
     agent, found = adapt(
         library.policy(number),
         library.told(number),
-        of_suite(suite, task),
+        of_suite(suite, task, horizon=settings.adapt.horizon),
         folder / f"{task.name}.safetensors",
         learner=settings.learner,
         settings=settings.adapt,
@@ -168,12 +168,13 @@ def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, repo
     )
     found["on"] = library.skills[number].name
     if ground.store is not None:
-        found["closeness"] = closeness(visited(agent.actor(), suite, task, settings.adapt.split, 10), ground.store)
+        found["closeness"] = closeness(_visited(settings, agent, suite, task), ground.store)
         found["changed"] = _changed(settings, agent, task, goal)
         found["prompted"] = _prompted(settings, agent, task)
     if settings.films:
         found["film"] = f"films/{task.name}.webp"
-        film(agent.actor(), suite, task, settings.adapt.split, 0, folder / found["film"])
+        horizon = settings.adapt.horizon or None
+        film(agent.actor(), suite, task, settings.adapt.split, 0, folder / found["film"], horizon=horizon)
     return {"task": task.name, "instruction": task.instruction, **found}
 
 
@@ -186,15 +187,16 @@ def _suite(settings: StudySettings, **changes: Any) -> Suite:
 
 def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
     """Successes under other gravity and friction."""
-    cells = []
     wanted = [("gravity", factor) for factor in settings.gravity]
     wanted += [("friction", factor) for factor in settings.friction]
-    for name, factor in wanted:
-        suite = _suite(settings, prompt=goal, **{name: factor})
-        outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, range(settings.adapt.episodes))
-        good = sum(outcome.success for outcome in outcomes)
-        cells.append({"what": name, "factor": factor, "successes": good, "episodes": len(outcomes)})
-    return cells
+    return [
+        {
+            "what": name,
+            "factor": factor,
+            **_counted(settings, agent, _suite(settings, prompt=goal, **{name: factor}), task),
+        }
+        for name, factor in wanted
+    ]
 
 
 def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[str, Any]]:
@@ -202,19 +204,22 @@ def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[st
     cells, body = [], body_of(settings.body)
     for share in settings.prompts:
         suite = _suite(settings, prompt=share)
-        indices = range(settings.adapt.episodes)
-        outcomes = evaluate(agent.actor(), suite, task, settings.adapt.split, indices)
-        states = visited(agent.actor(), suite, task, settings.adapt.split, min(10, settings.adapt.episodes))
-        good = sum(outcome.success for outcome in outcomes)
-        cells.append(
-            {
-                "asked": share * body.speeds[1],
-                "speed": speeds(states, body),
-                "successes": good,
-                "episodes": len(outcomes),
-            }
-        )
+        speed = speeds(_visited(settings, agent, suite, task), body)
+        cells.append({"asked": share * body.speeds[1], "speed": speed, **_counted(settings, agent, suite, task)})
     return cells
+
+
+def _counted(settings: StudySettings, agent: Agent, suite: Suite, task: Task) -> dict[str, int]:
+    """How often it succeeds in a suite that was changed."""
+    adapt = settings.adapt
+    outcomes = evaluate(agent.actor(), suite, task, adapt.split, range(adapt.episodes), horizon=adapt.horizon or None)
+    return {"successes": sum(outcome.success for outcome in outcomes), "episodes": len(outcomes)}
+
+
+def _visited(settings: StudySettings, agent: Agent, suite: Suite, task: Task) -> Array:
+    """The body's states in ten episodes."""
+    adapt = settings.adapt
+    return visited(agent.actor(), suite, task, adapt.split, min(10, adapt.episodes), horizon=adapt.horizon or None)
 
 
 def _tasks(settings: StudySettings) -> list[Task]:

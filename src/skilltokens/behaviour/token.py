@@ -50,7 +50,7 @@ def learn_token(
     """
     settings, ppo = settings or AdaptSettings(), ppo or PpoSettings()
     library = SkillLibrary.open(folder)
-    task = challenge(env, instruction)
+    task = challenge(env, instruction, settings.horizon)
     name, words = (
         name or task.task.name,
         (instruction or task.task.instruction, *task.task.wordings * (not instruction)),

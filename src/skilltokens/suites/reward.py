@@ -39,13 +39,16 @@ class Challenge:
     make: Make
     suite: Suite
     task: Task
+    horizon: int
+    """Steps of an episode at most, in learning and in measuring."""
 
 
-def challenge(name: str, instruction: str = "") -> Challenge:
+def challenge(name: str, instruction: str = "", horizon: int = 0) -> Challenge:
     """The challenge of that name.
 
     Args:
         instruction: of an environment that is no suite's.
+        horizon: steps of an episode at most; 0: the suite's, or the environment's own.
 
     Raises:
         SettingError: there is no such environment, or it lacks what learning from reward needs.
@@ -53,16 +56,19 @@ def challenge(name: str, instruction: str = "") -> Challenge:
     suite_name, _, task_name = name.rpartition("/")
     if suite_name and not re.search(r"-v\d+$", task_name):
         suite = load_suite(suite_name)
-        return of_suite(suite, task_of(suite, task_name))
+        return of_suite(suite, task_of(suite, task_name), horizon=horizon)
     suite = suite_of_id(name, instruction)
-    return of_suite(suite, suite.tasks[0], name)
+    return of_suite(suite, suite.tasks[0], name, horizon)
 
 
-def of_suite(suite: Suite, task: Task, name: str = "") -> Challenge:
-    """A suite's task as a challenge."""
+def of_suite(suite: Suite, task: Task, name: str = "", horizon: int = 0) -> Challenge:
+    """A suite's task as a challenge; see `challenge`."""
+    steps = horizon or suite.horizon
+    if not 1 <= steps <= suite.horizon:
+        raise SettingError(f"adapt.horizon {steps} is impossible: {suite.name} allows 1 to {suite.horizon} steps")
     dense = isinstance(suite, GymnasiumSuite)
-    make = functools.partial(_dense if dense else SuiteEnvironment, suite, task)
-    return Challenge(name or f"{suite.name}/{task.name}", make, suite, task)
+    make = functools.partial(_dense if dense else SuiteEnvironment, suite, task, steps)
+    return Challenge(name or f"{suite.name}/{task.name}", make, suite, task, steps)
 
 
 def suite_of_id(name: str, instruction: str = "") -> GymnasiumSuite:
@@ -118,8 +124,8 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     Episodes start from the split "train": nothing is learned on states that anything is measured on.
     """
 
-    def __init__(self, suite: Suite, task: Task) -> None:
-        self.suite, self.task = suite, task
+    def __init__(self, suite: Suite, task: Task, horizon: int) -> None:
+        self.suite, self.task, self.horizon = suite, task, horizon
         self.observation_space = DictSpace(
             {
                 n: Box(0, 255, f.shape, np.uint8) if f.dtype == "uint8" else Box(-np.inf, np.inf, f.shape, np.float32)
@@ -139,7 +145,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, success = self._environment.step(action)
         self._steps += 1
-        over = self._steps >= self.suite.horizon and not success
+        over = self._steps >= self.horizon and not success
         return dict(observation), float(success), bool(success), over, {"is_success": bool(success)}
 
     def close(self) -> None:
@@ -188,9 +194,9 @@ class _Named(gymnasium.ObservationWrapper[Any, Any, Any]):
         return {STATE: np.asarray(observation, np.float32)}
 
 
-def _dense(suite: GymnasiumSuite, task: Task) -> gymnasium.Env[Any, Any]:
+def _dense(suite: GymnasiumSuite, task: Task, horizon: int) -> gymnasium.Env[Any, Any]:
     """A suite's own Gymnasium environment, with its reward; actions in [-1, 1]."""
-    return TimeLimit(RescaleAction(suite.raw(task), np.float32(-1.0), np.float32(1.0)), suite.horizon)
+    return TimeLimit(RescaleAction(suite.raw(task), np.float32(-1.0), np.float32(1.0)), horizon)
 
 
 def _of_id(name: str, _: str) -> gymnasium.Env[Any, Any]:

@@ -29,7 +29,7 @@ def body_suite(name: str, **changes: Any) -> GymnasiumSuite:
         changes: BodyEnvironment's: gravity and friction (factors), prompt, picture.
     """
     body = body_of(name)
-    tasks = [Task(f"{task}", kind.instruction) for task, kind in tasks_of(body).items()]
+    tasks = [Task(task, kind.instruction) for task, kind in tasks_of(body).items()]
     env = make_body(name, tasks[0].name, **changes)
     spaces: Any = env.observation_space
     widths, limit = {n: s.shape[0] for n, s in spaces.items() if len(s.shape) == 1}, round(SECONDS / env.dt)

@@ -228,8 +228,7 @@ class Reach(GoalTask):
         return np.concatenate([way / 3.0, np.clip(way, -0.5, 0.5) * 2.0])
 
     def reward(self, env: BodyEnvironment) -> float:
-        distance = float(np.linalg.norm(self.way(env)))
-        return 0.5 * math.exp(-4 * distance**2) + 0.5 / (1 + distance)
+        return math.exp(-4 * float(np.square(self.way(env)).sum()))
 
     def success(self, env: BodyEnvironment) -> bool:
         return self.within >= self.needed
