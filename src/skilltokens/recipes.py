@@ -122,6 +122,7 @@ def learner_names() -> dict[str, str]:
     """Every way to learn from reward, with one line about it."""
     return {
         "token": "Task Token: a small encoder steers the frozen policy",
+        "token-goal": "a Task Token beside a goal given by hand",
         "goal": "the frozen policy with a goal given by hand; nothing is trained",
         "finetune": "encoder and policy are trained",
         "finetune-goal": "the same, with the goal given by hand besides",
@@ -133,7 +134,8 @@ def learner_names() -> dict[str, str]:
 
 def task_tokens(learner: str) -> StudySettings:
     """Every task of a body by every way to learn; five times the steps for those that begin from nothing."""
-    adapt = AdaptSettings(steps=2_000_000, points=20) if learner in SCRATCH else AdaptSettings()
+    steps, points = (600_000, 40) if learner in SCRATCH else (120_000, 12)
+    adapt = AdaptSettings(steps=steps, points=points)
     return StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
 
 
@@ -168,7 +170,7 @@ def task_tokens_metaworld(learner: str) -> StudySettings:
 def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with, by success on validation states."""
     if learner in SCRATCH:
-        return PpoSettings(rollout=64, batch=128, epochs=10, rate=3e-4, gae=0.92, gradient=0.8, target_kl=0.05)
+        return PpoSettings(rollout=64, rate=3e-4, gae=0.92, gradient=0.8)
     if learner.startswith("finetune"):
         return PpoSettings(rate=2e-4)
     return PpoSettings()
@@ -177,7 +179,7 @@ def _ppo(learner: str) -> PpoSettings:
 STUDIES = {
     "task-tokens": Study(
         "Every task of a body from reward, by a task token and its rivals: hours; --body, --tasks, --seeds",
-        ("token", "goal", "finetune", "finetune-goal", "lora", "transformer", "mlp"),
+        ("token", "token-goal", "goal", "finetune", "finetune-goal", "lora", "transformer", "mlp"),
         task_tokens,
     ),
     "task-tokens-halfcheetah": Study(

@@ -187,13 +187,13 @@ class PpoSettings:
 
     envs: int = 16
     """Environments that are stepped side by side."""
-    rollout: int = 128
+    rollout: int = 32
     """Steps of each environment between two updates."""
-    batch: int = 512
+    batch: int = 128
     """Steps in a minibatch."""
-    epochs: int = 5
+    epochs: int = 10
     """Passes over a rollout in an update."""
-    rate: float = 5e-4
+    rate: float = 1e-3
     """Learning rate of what acts."""
     critic_rate: float = 1e-3
     """Learning rate of the critic."""
@@ -207,7 +207,7 @@ class PpoSettings:
     """Weight of the entropy bonus."""
     gradient: float = 1.0
     """Largest norm of the gradient."""
-    target_kl: float = 0.03
+    target_kl: float = 0.05
     """An update ends where the policy has moved this far (approximate KL); 0: never."""
     log_std: float = -1.2
     """Logarithm of the actions' standard deviation, at the start."""
@@ -245,16 +245,7 @@ class MotionSettings:
     """Where experts and motion are kept: FOLDER/BODY/."""
     ppo: PpoSettings = field(
         default_factory=lambda: PpoSettings(
-            rollout=64,
-            batch=128,
-            epochs=10,
-            rate=3e-4,
-            gamma=0.98,
-            gae=0.92,
-            gradient=0.8,
-            target_kl=0.05,
-            log_std=-1.5,
-            learn_std=True,
+            rollout=64, rate=3e-4, gamma=0.98, gae=0.92, gradient=0.8, log_std=-1.5, learn_std=True
         )
     )
 

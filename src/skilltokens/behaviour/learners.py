@@ -35,6 +35,7 @@ class Learner:
 
 LEARNERS = {
     "token": Learner("frozen"),
+    "token-goal": Learner("frozen", goal=True),
     "goal": Learner("frozen", token=False, goal=True),
     "finetune": Learner("tuned"),
     "finetune-goal": Learner("tuned", goal=True),
