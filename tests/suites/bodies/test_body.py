@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from skilltokens.suites.bodies.body import AHEAD, BODIES, COMMAND, HORIZONS, Body, absent, body_of
-from skilltokens.types import GOAL, STATE, Array, SettingError
+from skilltokens.suites.bodies.body import AHEAD, COMMAND, HORIZONS, Body, body_of
+from skilltokens.types import GOAL, Array, SettingError
 
 STEP = 0.05
 
@@ -75,15 +75,6 @@ def test_a_body_that_stands_still_is_asked_to_move_nowhere():
     still = np.repeat(qpos[:1], 60, 0)
     goals = body.goals(still, np.zeros((60, qvel.shape[1])), STEP)
     np.testing.assert_allclose(goals[COMMAND][:40, 1:], 0, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", list(BODIES))
-def test_absent_goals_have_the_goals_widths_and_no_flag(name: str):
-    widths = body_of(name).widths(8)
-    goals = absent(widths)
-    assert STATE in widths
-    assert set(goals) == set(widths) - {STATE}
-    assert all(value.shape == (widths[goal],) and not value.any() for goal, value in goals.items())
 
 
 def test_an_unknown_body_is_told():

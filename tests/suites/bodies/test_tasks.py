@@ -136,7 +136,7 @@ def test_a_body_that_falls_ends_its_episode_without_success():
 def test_goals_are_seen_only_where_the_policy_is_prompted():
     assert set(body_suite("halfcheetah").features) == {STATE, ENVIRONMENT_STATE, "action"}
     prompted = body_suite("halfcheetah", prompt=True)
-    assert COMMAND in prompted.features
+    assert set(prompted.features) == {STATE, ENVIRONMENT_STATE, COMMAND, "action"}
     fixed = make_body("halfcheetah", "reach", prompt={COMMAND: np.array([1.0, 2.0], np.float32)})
     observation: Any = fixed.reset(seed=0)[0]
     assert observation[COMMAND].tolist() == [1.0, 2.0]

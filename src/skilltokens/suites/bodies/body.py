@@ -6,7 +6,6 @@ episode are computed from its stored states. Lengths are metres, angles radians,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,11 +162,6 @@ class Body:
             return False
         row = qpos[None]
         return bool(self.height(row)[0, 0] < self.fallen or self.up(row)[0, -1] < self.lean)
-
-
-def absent(widths: Mapping[str, int]) -> dict[str, Array]:
-    """Goals of these widths that are all not given."""
-    return {name: np.zeros(width, np.float32) for name, width in widths.items() if name.startswith(GOAL)}
 
 
 def given(values: Array) -> Array:

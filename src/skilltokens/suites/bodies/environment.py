@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
 
-from skilltokens.suites.bodies.body import Body, absent
+from skilltokens.suites.bodies.body import COMMAND, Body
 from skilltokens.suites.rendering import Pictures, choose_backend
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError
 
@@ -73,7 +73,8 @@ class BodyEnvironment(MujocoEnv):
         self.widths = body.widths(self.body_qpos().size - body.root[0])
         shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
         if prompt is not False:
-            shown |= self.widths
+            asked = prompt if isinstance(prompt, Mapping) else (COMMAND,)  # which is what every task asks for
+            shown |= {name: self.widths[name] for name in asked}
         spaces: dict[str, Any] = {name: _box(width) for name, width in sorted(shown.items())}
         if picture:
             spaces[PICTURE] = Box(0, 255, (*PIXELS, 3), np.uint8)
@@ -184,7 +185,7 @@ class BodyEnvironment(MujocoEnv):
         goals = self.prompt
         if isinstance(goals, bool | float | int):
             goals = self.task.prompt(self) if goals is True else self.task.prompt(self, float(goals))
-        return {**found, **absent(self.widths), **goals}
+        return {**found, **goals}
 
 
 def _spec(mujoco: Any, body: Body) -> Any:
