@@ -141,13 +141,13 @@ def task_tokens(learner: str) -> StudySettings:
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
     """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
-    steps = 400_000 if learner in SCRATCH else 120_000
+    steps, points = (400_000, 20) if learner in SCRATCH else (80_000, 8)
     return StudySettings(
         learner=learner,
         tasks=("reach",),
         motion=MotionSettings(steps=400_000, motion_steps=60_000, kinds=("runner",)),
         train=TrainSettings(first_iterations=1500, batch=256, window=1),
-        adapt=AdaptSettings(steps=steps, points=6, episodes=20),
+        adapt=AdaptSettings(steps=steps, points=points, episodes=20),
         ppo=_ppo(learner),
         gravity=(),
         friction=(),
@@ -162,7 +162,7 @@ def task_tokens_metaworld(learner: str) -> StudySettings:
         library="runs/metaworld-cw10/t2s-seed0/library",
         suite="metaworld",
         tasks=("reach-wall", "coffee-button"),
-        adapt=AdaptSettings(steps=steps),
+        adapt=AdaptSettings(steps=steps, horizon=200),
         ppo=_ppo(learner),
     )
 

@@ -207,6 +207,8 @@ class PpoSettings:
     """Weight of the entropy bonus."""
     gradient: float = 1.0
     """Largest norm of the gradient."""
+    normalize: bool = True
+    """Scale advantages to a deviation of one; where rewards are rare, that turns noise into steps."""
     target_kl: float = 0.05
     """An update ends where the policy has moved this far (approximate KL); 0: never."""
     log_std: float = -1.2

@@ -132,6 +132,7 @@ class _Algorithm(PPO):
             clip_range=settings.clip,
             ent_coef=settings.entropy,
             max_grad_norm=settings.gradient,
+            normalize_advantage=settings.normalize,
             target_kl=settings.target_kl or None,
             policy_kwargs={"agent": agent},
             tensorboard_log=None if board is None else str(board),
