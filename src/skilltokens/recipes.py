@@ -156,14 +156,14 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
 
 def task_tokens_metaworld(learner: str) -> StudySettings:
     """Tasks that a T2S library of Continual World's ten skills has never seen, from success alone."""
-    steps = 500_000 if learner in SCRATCH else 100_000
+    steps, points = (400_000, 20) if learner in SCRATCH else (80_000, 8)
     return StudySettings(
         learner=learner,
         library="runs/metaworld-cw10/t2s-seed0/library",
         suite="metaworld",
-        tasks=("reach-wall", "coffee-button"),
-        adapt=AdaptSettings(steps=steps, horizon=200),
-        ppo=_ppo(learner),
+        tasks=("button-press", "coffee-button"),
+        adapt=AdaptSettings(steps=steps, points=points, horizon=200, window=4),
+        ppo=_ppo(learner) if learner in SCRATCH else PpoSettings(rollout=64, epochs=5, normalize=False),
     )
 
 

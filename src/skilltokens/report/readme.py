@@ -70,7 +70,7 @@ def _headline(section: str) -> str:
     what = next((line for line in lines[1:] if re.match(r"\d+ tasks? of .*, protocol ", line)), "")
     if not table or not what:
         raise RunError("RESULTS.md has no headline table: make it again with `python -m skilltokens.report.results`")
-    return f"{what}\n\n" + "\n".join(table)
+    return f"{what.partition(' Tasks in order:')[0]}\n\n" + "\n".join(table)
 
 
 def _in_table(line: str) -> bool:
