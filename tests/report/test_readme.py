@@ -10,7 +10,7 @@ from skilltokens.report.readme import BEGIN, END, block, check_readme, fill_read
 from skilltokens.types import RunError
 
 SECTION = """
-10 tasks of metaworld, protocol A, state observations.
+10 tasks of metaworld, protocol A, state observations. Tasks in order: hammer, push.
 
 | method | seeds | Final success |
 |---|---:|---:|
@@ -41,6 +41,7 @@ def test_the_main_comparisons_headline_table_is_shown_alone():
     assert "| t2s | 0 | 0.90 |" in shown
     assert "other" not in shown
     assert "against" not in shown
+    assert "hammer" not in shown
 
 
 def test_the_first_comparison_stands_in_for_a_missing_main_one():
