@@ -27,7 +27,7 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import MotionSettings
 from skilltokens.suites.bodies.body import Body
 from skilltokens.suites.bodies.environment import BodyEnvironment
-from skilltokens.suites.bodies.tasks import Flight, GoalTask
+from skilltokens.suites.bodies.goal import Flight, GoalTask
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,

@@ -2,6 +2,7 @@
 
     body.py          the bodies, and what their motion looks like as numbers
     environment.py   a body with a task in it, as a Gymnasium environment
+    goal.py          what a task is made of
     tasks.py         the tasks: what is observed, rewarded and called a success
 
 `import skilltokens.suites.bodies` also tells Gymnasium of them: gymnasium.make("skilltokens/HalfCheetah-Reach-v0").

@@ -24,7 +24,7 @@ choose_backend()
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv  # noqa: E402  (MuJoCo reads MUJOCO_GL when it is imported)
 
 if TYPE_CHECKING:
-    from skilltokens.suites.bodies.tasks import GoalTask
+    from skilltokens.suites.bodies.goal import GoalTask
 
 PICTURE = "observation.images.side"
 PIXELS = (32, 96)

@@ -1,0 +1,112 @@
+"""What a task of a body is made of, and what tasks remember: a mean over the latest steps, the length of a flight."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skilltokens.suites.bodies.body import COMMAND, Body, given
+from skilltokens.types import Array
+
+if TYPE_CHECKING:
+    from skilltokens.suites.bodies.environment import BodyEnvironment
+
+
+class GoalTask:
+    """What a task is made of. `place` and `velocity` are the body's on the ground, (1,) in the plane, (2,) in space."""
+
+    instruction = ""
+    free = True
+    """Whether it makes sense for bodies that move freely."""
+    planar = True
+    """Whether it makes sense for bodies that move in a plane."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    def build(self, spec: Any, mujoco: Any) -> None:
+        """Adds the task's own things to the model."""
+
+    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+        """Draws the goal of a new episode and puts the task's things in place."""
+
+    def after(self, env: BodyEnvironment) -> None:
+        """Takes note of a step."""
+
+    def observe(self, env: BodyEnvironment) -> Array:
+        """What the task shows, at most environment.WIDTH numbers."""
+        raise NotImplementedError
+
+    def reward(self, env: BodyEnvironment) -> float:
+        raise NotImplementedError
+
+    def success(self, env: BodyEnvironment) -> bool:
+        raise NotImplementedError
+
+    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+        """The goal that a user would give the behaviour model by hand for this task.
+
+        Args:
+            share: of the body's fastest speed that it may take, where the task does not say.
+        """
+        raise NotImplementedError
+
+    # ---------------------------------------------------------------- shared
+
+    def place(self, env: BodyEnvironment) -> Array:
+        return self.body.place(env.body_qpos()[None])[0]
+
+    def velocity(self, env: BodyEnvironment) -> Array:
+        """Velocity on the ground in the world's frame."""
+        return env.body_qvel()[: 1 if self.body.planar else 2]
+
+    def seen(self, env: BodyEnvironment, vector: Array) -> Array:
+        """A vector on the ground as the body sees it."""
+        return self.body.turned(vector[None], self.body.heading(env.body_qpos()[None]))[0]
+
+    def asked(self, env: BodyEnvironment, velocity: Array, turn: float = 0.0) -> dict[str, Array]:
+        """The command to move at a velocity (world frame)."""
+        along = self.seen(env, velocity)
+        return {COMMAND: given(along if self.body.planar else np.append(along, turn))}
+
+    def draw_direction(self, draw: np.random.Generator) -> Array:
+        """A unit vector on the ground: forwards or backwards in the plane, any in space."""
+        if self.body.planar:
+            return np.array([1.0 if draw.random() < 0.5 else -1.0])
+        angle = draw.uniform(-math.pi, math.pi)
+        return np.array([math.cos(angle), math.sin(angle)])
+
+
+class Window:
+    """The mean of a vector over the latest steps."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.rows = length, []
+
+    def add(self, row: Array) -> None:
+        self.rows = [*self.rows[1 - self.length :], np.array(row)] if self.length > 1 else [np.array(row)]
+
+    @property
+    def full(self) -> bool:
+        return len(self.rows) == self.length
+
+    @property
+    def mean(self) -> Array:
+        return np.mean(self.rows, 0)
+
+
+class Flight:
+    """How far the body has come since it last touched the ground."""
+
+    def __init__(self, place: Array) -> None:
+        self._start = place
+        self.length = 0.0
+        """Metres on the ground."""
+
+    def follow(self, place: Array, airborne: bool) -> None:
+        """Takes in where the body is after a step."""
+        if not airborne:
+            self._start = place
+        self.length = float(np.linalg.norm(place - self._start))
