@@ -126,7 +126,18 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
     words = [
         *("task-tokens-metaworld", "--library", "library", "--suite", "tests.toy:Toy", "--tasks", "between"),
         *("--methods", "token", "goal", "--jobs", "1", "--adapt.steps", "256", "--adapt.points", "1"),
-        *("--adapt.episodes", "2", "--adapt.horizon", "0", "--ppo.envs", "2", "--ppo.rollout", "32", "--ppo.batch", "64"),
+        *(
+            "--adapt.episodes",
+            "2",
+            "--adapt.horizon",
+            "0",
+            "--ppo.envs",
+            "2",
+            "--ppo.rollout",
+            "32",
+            "--ppo.batch",
+            "64",
+        ),
     ]
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     assert main(["run", *words]) == 0
