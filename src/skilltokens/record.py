@@ -39,7 +39,8 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
     if path.exists():
         run = read_json(path, SCHEMA, RunError)
         _check_parts(path, run)
-        check_same(folder, {"method": run["method"], **run["config"]}, {"method": name, **config}, FREE)
+        was, is_ = {"method": run["method"], **flat(run["config"])}, {"method": name, **flat(config)}
+        check_same(folder, was, is_, FREE)
         return run
     return {
         "schema": SCHEMA,
@@ -188,8 +189,8 @@ def now() -> str:
 
 
 def check_same(folder: Path, old: dict[str, Any], new: dict[str, Any], free: Sequence[str]) -> None:
-    """Raises RunError unless two configurations are equal but for the settings in `free`, which change no number."""
-    was, is_ = ({k: v for k, v in flat(config).items() if k not in free} for config in (old, new))
+    """Raises RunError unless two flat configurations are equal, but for settings in `free`, which change no number."""
+    was, is_ = ({k: v for k, v in config.items() if k not in free} for config in (old, new))
     differences = [f"{k} was {was.get(k)!r}, is {is_.get(k)!r}" for k in sorted(was | is_) if was.get(k) != is_.get(k)]
     if differences:
         raise RunError(

@@ -28,7 +28,7 @@ from skilltokens.behaviour.tracking import tracking
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import read_json, write_json
 from skilltokens.rollout import evaluate, film
-from skilltokens.settings import StudySettings
+from skilltokens.settings import StudySettings, flat
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
@@ -239,7 +239,7 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
         run = read_json(path, SCHEMA, RunError)
         if not isinstance(run.get("results"), list) or "config" not in run:
             raise RunError(f"{path} is altered (it has no results): restore it, or start again in a new folder")
-        record.check_same(folder, run["config"], config, FREE)
+        record.check_same(folder, flat(run["config"]), flat(config), FREE)
         return run
     torch.set_num_threads(settings.ppo.threads)
     return {
