@@ -106,6 +106,7 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
     monkeypatch.chdir(tmp_path)
     assert main(["report", "results/experiment"]) == 0
     assert (folder / "report.html").exists()
+    assert "the frozen library (1 skill) had the same bits as before it" in text
 
 
 @pytest.mark.slow

@@ -261,6 +261,9 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     if "tracking" in model:
         said = "How the model follows goals, 40 steps along recorded motion:"
         blocks += [said, text.table(*tracking(model["tracking"]))]
+    if unchanged(runs):
+        skills = text.plural(len(model["fingerprints"]), "skill")
+        blocks.append(f"After every run the frozen library ({skills}) had the same bits as before it (SHA-256).")
     commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
     blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
     machines = dict.fromkeys(_machine(run) for run in runs)
