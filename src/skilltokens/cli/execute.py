@@ -6,14 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from skilltokens.cli.batch import Job, View, run_jobs
-from skilltokens.cli.plan import Plan, PlannedRun
+from skilltokens.cli.plan import Plan, PlannedRun, Settings
 from skilltokens.cli.progress import watching
 from skilltokens.types import RunError
-
-Settings = TypeVar("Settings")
 
 
 def carry_out(
