@@ -119,7 +119,7 @@ def test_an_altered_run_is_told(study: Path, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_stores, monkeypatch):
+def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_stores, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     policy, train = PolicySettings(width=32, layers=1, history=2), TrainSettings(first_iterations=30, iterations=30)
     for store in toy_stores[:2]:
@@ -151,6 +151,13 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
     assert "a frozen library of 2 skills" in page
     assert "the same bits as before it" in page
     assert "closeness" not in run["results"][0]
+
+    lost = {**run, "results": [], "finished": None}
+    Path("runs/task-tokens-metaworld/token-seed0/run.json").write_text(json.dumps(lost))
+    learn_skill("library", toy_stores[2], policy=policy, train=train, method=T2SSettings(share=0.2))
+    capsys.readouterr()
+    assert main(["run", *words, "--methods", "token"]) == 2
+    assert "not the library that this run began with" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- without simulator

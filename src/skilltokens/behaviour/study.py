@@ -130,14 +130,8 @@ def study(
     if command:
         run["command"] = command
     ground = ground_of(settings, report)
-    library, store = ground.library, ground.store
-    run["model"] = {
-        "parameters": sum(parameter.numel() for parameter in library.base.parameters()),
-        "fingerprints": ground.fingerprints,
-    }
-    if store is not None:
-        run["model"]["tracking"] = library.notes[0]["tracking"]
-        run["model"]["motion"] = {"episodes": store.episodes, "steps": store.steps, "digest": store.digest}
+    _note_ground(run, ground)
+    write_json(folder / "run.json", run, RunError)
     for number, task in enumerate(tasks):
         if number >= len(run["results"]):
             run["results"].append(_one(settings, folder, ground, task, part_of(report, number, len(tasks), "train")))
@@ -146,6 +140,28 @@ def study(
     run["finished"] = record.now()
     write_json(folder / "run.json", run, RunError)
     return run
+
+
+def _note_ground(run: dict[str, Any], ground: Ground) -> None:
+    """Writes down what is steered; a run that goes on must find the same.
+
+    Raises:
+        RunError: it is another.
+    """
+    library, store = ground.library, ground.store
+    found = {
+        "parameters": sum(parameter.numel() for parameter in library.base.parameters()),
+        "fingerprints": ground.fingerprints,
+    }
+    if run["model"].get("fingerprints", found["fingerprints"]) != found["fingerprints"]:
+        raise RunError(
+            f"{library.folder} is not the library that this run began with (its skills are others): restore it, "
+            "or choose a new folder with --out"
+        )
+    if store is not None:
+        found["tracking"] = library.notes[0]["tracking"]
+        found["motion"] = {"episodes": store.episodes, "steps": store.steps, "digest": store.digest}
+    run["model"] = found
 
 
 def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, report: Report) -> dict[str, Any]:
