@@ -66,7 +66,6 @@ def load_progress(folder: Path, lesson: int) -> Before | None:
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
     """Keeps a state of tensors and of what JSON can hold, in one file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_bytes(path, save(plain, {"about": json.dumps(rest)}), RunError)
 

@@ -190,10 +190,16 @@ def now() -> str:
 
 def check_same(folder: Path, old: dict[str, Any], new: dict[str, Any], free: Sequence[str]) -> None:
     """Raises RunError unless two flat configurations are equal, but for settings in `free`, which change no number."""
-    was, is_ = ({k: v for k, v in config.items() if k not in free} for config in (old, new))
-    differences = [f"{k} was {was.get(k)!r}, is {is_.get(k)!r}" for k in sorted(was | is_) if was.get(k) != is_.get(k)]
-    if differences:
+    found = differences(old, new, free)
+    if found:
         raise RunError(
-            f"{folder} holds a run of another configuration ({'; '.join(differences[:3])}): give these settings to go "
-            "on with it, or choose a new folder with --out"
+            f"{folder} holds a run of another configuration ({found}): give these settings to go on with it, or choose "
+            "a new folder with --out"
         )
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], free: Sequence[str]) -> str:
+    """Where two flat configurations differ, but for settings in `free`: the first three, as text; empty where equal."""
+    was, is_ = ({k: v for k, v in config.items() if k not in free} for config in (old, new))
+    found = [f"{k} was {was.get(k)!r}, is {is_.get(k)!r}" for k in sorted(was | is_) if was.get(k) != is_.get(k)]
+    return "; ".join(found[:3])

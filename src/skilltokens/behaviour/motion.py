@@ -204,7 +204,7 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
         action = actor.act({name: value[None] for name, value in observation.items()}, memory)[0]
         states.append(np.concatenate([inner.body_qpos(), inner.body_qvel()]))
         actions.append(action)
-        loud = action + noise * draw.standard_normal(action.shape)
+        loud = action + noise * draw.standard_normal(action.shape)  # clipped where it is executed
         observation, _, terminated, truncated, _ = env.step(loud)
         over = terminated or truncated
     rows = np.stack(states)

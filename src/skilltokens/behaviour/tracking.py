@@ -69,7 +69,7 @@ def _follow(env: Any, actor: PolicyActor, body: Body, clip: Array, goals: Sequen
     for t in range(steps):
         observation = {STATE: env.observation()[STATE]}
         observation |= {name: value for name, value in _asked(env, body, clip, t).items() if name in goals}
-        env.do_simulation(actor.act({n: v[None] for n, v in observation.items()}, memory)[0], env.frame_skip)
+        env.move(actor.act({n: v[None] for n, v in observation.items()}, memory)[0])
     now, then, first = env.body_qpos()[None], clip[steps : steps + 1, :n_q], clip[:1, :n_q]
     way = float(np.linalg.norm(body.place(now) - body.place(then)))
     joints = float(np.sqrt(np.square(now[:, body.root[0] :] - then[:, body.root[0] :]).mean()))

@@ -70,6 +70,10 @@ class BodyEnvironment(MujocoEnv):
         self._mujoco = mujoco
         self.metadata = {**BodyEnvironment.metadata, "render_fps": round(1 / body.step)}
         super().__init__(body.asset, body.skip, None, render_mode=render_mode, width=320, height=240)
+        motors: Any = self.action_space  # the model's own range, such as -0.4 to 0.4
+        assert (motors.low == -motors.high).all()
+        self._strength = motors.high.astype(np.float64)
+        self.action_space = Box(-1.0, 1.0, motors.shape, np.float32)
         self.widths = body.widths(self.body_qpos().size - body.root[0])
         shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
         if prompt is not False:
@@ -143,16 +147,20 @@ class BodyEnvironment(MujocoEnv):
 
     def step(self, action: Array) -> Any:
         """One control step; actions (A,) in [-1, 1] are the motors' whole range."""
-        low, high = self.action_space.low, self.action_space.high  # pyright: ignore[reportAttributeAccessIssue]
-        action = np.clip(np.asarray(action, np.float64), low, high)
-        self.do_simulation(action, self.frame_skip)
+        action = self.move(action)
         self.steps += 1
         self.task.after(self)
         fallen = self.body.has_fallen(self.body_qpos())
         success = bool(self.task.success(self)) and not fallen
         reward = 0.0 if fallen else float(self.task.reward(self))
-        cost = 0.02 * float(np.square(action / high).mean())
+        cost = 0.02 * float(np.square(action).mean())
         return self.observation(), reward - cost, fallen, False, {"is_success": success, "fallen": fallen}
+
+    def move(self, action: Array) -> Array:
+        """Only the simulator's part of a step; returns the action, clipped to what there is."""
+        action = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
+        self.do_simulation(action * self._strength, self.frame_skip)
+        return action
 
     def render(self) -> Any:
         """The scene now, (height, width, 3), by the camera that goes with the body."""
