@@ -175,24 +175,31 @@ def test_wilson_narrows_with_more_episodes():
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=9), st.randoms(use_true_random=False))
-def test_bootstrap_lies_within_the_seeds_and_ignores_their_order(values: list[float], order):
-    interval = metrics.bootstrap(values)
+def test_a_means_interval_holds_the_mean_within_its_bounds_and_ignores_the_seeds_order(values: list[float], order):
+    interval = metrics.mean_interval(values, bounds=(-1.0, 1.0))
     assert interval is not None
-    assert min(values) <= interval.low <= interval.high <= max(values)
+    assert -1 <= interval.low <= np.mean(values) + 1e-12
+    assert np.mean(values) - 1e-12 <= interval.high <= 1
     order.shuffle(values)
-    assert metrics.bootstrap(values) == interval
+    again = metrics.mean_interval(values, bounds=(-1.0, 1.0))
+    assert again is not None
+    assert (again.low, again.high) == pytest.approx((interval.low, interval.high))
 
 
-def test_bootstrap_of_three_seeds_is_their_range_and_of_one_is_none():
-    assert metrics.bootstrap([0.5, 0.25, 0.75]) == metrics.Interval(0.25, 0.75)
-    assert metrics.bootstrap([0.5]) is None
+def test_a_means_interval_agrees_with_tables_of_students_t():
+    interval = metrics.mean_interval([1.0, 2.0, 3.0])
+    assert interval is not None
+    assert interval.high - 2.0 == pytest.approx(4.303 / np.sqrt(3), abs=1e-3)
+    assert metrics.mean_interval([0.5, 0.5]) == metrics.Interval(0.5, 0.5)
+    assert metrics.mean_interval([0.5]) is None
 
 
-def test_bootstrap_covers_a_known_mean_about_as_often_as_it_says():
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_of_few_seeds_cover_a_known_mean_as_often_as_they_say(seeds: int):
     chance = np.random.default_rng(7)
-    intervals = [metrics.bootstrap(chance.normal(size=20), draws=500) for _ in range(200)]
+    intervals = [metrics.mean_interval(chance.normal(size=seeds)) for _ in range(1000)]
     covered = np.mean([i is not None and i.low <= 0 <= i.high for i in intervals])
-    assert 0.87 <= covered <= 0.99
+    assert 0.93 <= covered <= 0.97
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32 - 1))
@@ -211,10 +218,10 @@ def test_paired_with_itself_is_a_tie_everywhere():
     assert (found.difference, found.ties, found.interval) == (0, 4, metrics.Interval(0, 0))
 
 
-def test_paired_bootstraps_the_seeds_means_and_with_one_seed_the_tasks():
+def test_pairs_are_compared_over_seeds_and_with_one_seed_over_tasks():
     a, b = [[1.0, 0.6], [0.5, 0.5]], [[0.0, 0.4], [0.5, 0.3]]
-    assert metrics.paired(a, b).interval == metrics.bootstrap([0.6, 0.1])
-    assert metrics.paired(a[:1], b[:1]).interval == metrics.bootstrap([1.0, 0.6 - 0.4])
+    assert metrics.paired(a, b).interval == metrics.mean_interval([0.6, 0.1], bounds=(-1, 1))
+    assert metrics.paired(a[:1], b[:1]).interval == metrics.mean_interval([1.0, 0.6 - 0.4], bounds=(-1, 1))
     assert metrics.paired([[0.4]], [[0.1]]).interval is None
 
 

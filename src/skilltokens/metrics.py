@@ -8,6 +8,7 @@ successes and episodes as integer arrays of one shape. docs/metrics.md works an 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -15,11 +16,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 Rates = NDArray[np.float64]
 
-EXACT_SEEDS = 6
-"""Up to this many seeds the bootstrap enumerates every resample (6**6 = 46,656) instead of drawing some."""
+RATES = (0.0, 1.0)
+"""Where rates lie; their differences lie between -1 and 1."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Lifelong:
 class Paired:
     """Method A less method B on the same seeds and tasks.
 
-    `interval` is a bootstrap over what `over` names: seeds, or tasks where there is one seed only; None where there is
+    `interval` is of the mean over what `over` names: seeds, or tasks where there is one seed only; None where there is
     one of both. `wins`, `ties` and `losses` count the (seed, task) pairs in which A is better, equal or worse.
     """
 
@@ -113,26 +115,34 @@ def wilson(successes: ArrayLike, episodes: ArrayLike, confidence: float = 0.95) 
     return low, high
 
 
-def bootstrap(values: ArrayLike, confidence: float = 0.95, draws: int = 10_000) -> Interval | None:
-    """Percentile bootstrap interval of the mean of `values` (n,), one value a seed; None for fewer than two.
+def mean_interval(
+    values: ArrayLike, confidence: float = 0.95, bounds: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval | None:
+    """Student's t interval of the mean of `values` (n,), one value a seed; None for fewer than two.
 
-    Up to EXACT_SEEDS values all n**n resamples are taken, so the answer has no chance in it; above, `draws` resamples
-    from a fixed generator. With two or three seeds the interval is the range of the seeds: no method makes much of
-    three numbers.
+    It takes the values to be about normal, and covers the mean as often as it says from two seeds on, where a
+    percentile bootstrap does so half of the time (three seeds: three quarters). It is cut at `bounds`, beyond which
+    no mean can be.
     """
-    numbers = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    numbers = np.asarray(values, dtype=np.float64).ravel()
     n = len(numbers)
     if n < 2:
         return None
-    if n <= EXACT_SEEDS:
-        picks = np.indices((n,) * n).reshape(n, -1).T
-    else:
-        picks = np.random.default_rng(0).integers(0, n, size=(draws, n))
-    # A mean lies between the extremes; a sum of rounded floats may step over them.
-    means = np.clip(numbers[picks].mean(axis=1), numbers[0], numbers[-1])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], method="inverted_cdf")
-    return Interval(float(low), float(high))
+    middle, spread = float(numbers.mean()), float(numbers.std(ddof=1))
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread / math.sqrt(n)
+    return Interval(max(middle - half, min(bounds[0], middle)), min(middle + half, max(bounds[1], middle)))
+
+
+def rate_interval(successes: ArrayLike, episodes: ArrayLike) -> Interval:
+    """Of the mean rate of several seeds (n,): the wider of Student's t over seeds and Wilson's over all episodes.
+
+    Seeds that agree by chance, such as three with 20 of 20, would get an interval without a width from the first alone.
+    One seed gets Wilson's, which says nothing about others.
+    """
+    good, tried = _counts(successes, episodes)
+    low, high = (float(end) for end in wilson(good.sum(), tried.sum()))
+    seeds = mean_interval(rates(good, tried), bounds=RATES)
+    return Interval(low, high) if seeds is None else Interval(min(low, seeds.low), max(high, seeds.high))
 
 
 def forward_transfer(curves: Sequence[ArrayLike]) -> Rates:
@@ -221,7 +231,7 @@ def paired(a: ArrayLike, b: ArrayLike) -> Paired:
     many = len(apart) > 1
     return Paired(
         difference=float(apart.mean()),
-        interval=bootstrap(apart.mean(axis=1) if many else apart[0]),
+        interval=mean_interval(apart.mean(axis=1) if many else apart[0], bounds=(-1.0, 1.0)),
         over="seeds" if many else "tasks",
         wins=int(np.sum((apart > 0) & ~tie)),
         ties=int(np.sum(tie)),

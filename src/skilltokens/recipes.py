@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skilltokens.methods import method_settings
@@ -116,6 +116,8 @@ class Study:
 
 SCRATCH = ("transformer", "mlp")
 """Learners that begin from nothing; they get more steps."""
+UNTRAINED = ("goal",)
+"""Learners without training, and so without chance: every seed would be the same run."""
 
 
 def learner_names() -> dict[str, str]:
@@ -133,15 +135,18 @@ def learner_names() -> dict[str, str]:
 
 
 def task_tokens(learner: str) -> StudySettings:
-    """Every task of a body by every way to learn; five times the steps for those that begin from nothing."""
-    steps, points = (600_000, 40) if learner in SCRATCH else (120_000, 12)
+    """Every task of a body by every way to learn; five times the steps for those that begin from nothing.
+
+    All curves have a point every 10,000 steps, so that none is rounded up further than another.
+    """
+    steps, points = (600_000, 60) if learner in SCRATCH else (120_000, 12)
     adapt = AdaptSettings(steps=steps, points=points)
     return StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
     """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
-    steps, points = (400_000, 20) if learner in SCRATCH else (80_000, 8)
+    steps, points = (400_000, 40) if learner in SCRATCH else (80_000, 8)
     return StudySettings(
         learner=learner,
         tasks=("reach",),
@@ -156,23 +161,21 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
 
 def task_tokens_metaworld(learner: str) -> StudySettings:
     """Tasks that a T2S library of Continual World's ten skills has never seen, from success alone."""
-    steps, points = (400_000, 20) if learner in SCRATCH else (80_000, 8)
+    steps, points = (400_000, 40) if learner in SCRATCH else (80_000, 8)
     return StudySettings(
         learner=learner,
         library="runs/metaworld-cw10/t2s-seed0/library",
         suite="metaworld",
         tasks=("button-press", "coffee-button"),
         adapt=AdaptSettings(steps=steps, points=points, horizon=200, window=4),
-        ppo=_ppo(learner) if learner in SCRATCH else PpoSettings(rollout=64, epochs=5, normalize=False),
+        ppo=_ppo(learner) if learner in SCRATCH else replace(_ppo(learner), rollout=64, epochs=5, normalize=False),
     )
 
 
 def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with, by success on validation states."""
     if learner in SCRATCH:
-        return PpoSettings(rollout=64, rate=3e-4, gae=0.92, gradient=0.8)
-    if learner.startswith("finetune"):
-        return PpoSettings(rate=2e-4)
+        return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
     return PpoSettings()
 
 

@@ -194,7 +194,9 @@ class PpoSettings:
     epochs: int = 10
     """Passes over a rollout in an update."""
     rate: float = 1e-3
-    """Learning rate of what acts."""
+    """Learning rate of the encoder, or of an MLP that acts."""
+    policy_rate: float = 2e-4
+    """Learning rate of the policy itself, or of its adapters, where a learner trains them."""
     critic_rate: float = 1e-3
     """Learning rate of the critic."""
     gamma: float = 0.99
@@ -221,8 +223,8 @@ class PpoSettings:
     """Hidden layers of the critic."""
     tokens: int = 1
     """Task tokens."""
-    workers: int = 0
-    """Processes for the environments; 0 steps them in this process."""
+    workers: bool = False
+    """Step each environment in a process of its own."""
     device: str = "cpu"
     """Where to train: cpu, cuda or cuda:1."""
     threads: int = 1

@@ -13,6 +13,7 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings
 from skilltokens.suites.bodies import body_of, body_suite, make_body
+from skilltokens.suites.reward import of_suite
 from skilltokens.types import ACTION, GOAL, SIMULATOR, STATE, Array, Episode, Feature, Observation, Scale, Task
 
 CHEETAH = body_of("halfcheetah")
@@ -84,7 +85,8 @@ def test_speeds_are_those_of_the_body():
 def test_states_after_an_episodes_end_are_not_counted():
     suite = body_suite("walker2d")
     fallen = visited(Shaking(), suite, suite.tasks[0], "test", 3)
-    assert len(fallen) <= 3 * suite.horizon
+    assert len(fallen) < 3 * suite.horizon / 2
+    assert (fallen[1:] != fallen[:-1]).any(1).all()
 
 
 def test_tracking_has_a_row_for_every_mask_and_says_how_far_the_recording_went(motion: DemonstrationStore):
@@ -108,6 +110,21 @@ def test_a_speed_is_asked_for_on_the_tasks_way():
     assert asked[0][0] == asked[1][0] == 1
     assert abs(asked[1][1]) > 2 * abs(asked[0][1])
     assert np.sign(asked[0][1]) == np.sign(asked[1][1])
+
+
+def test_actions_are_shares_of_the_motors_strength_in_every_way_to_act():
+    suite, action = body_suite("humanoid"), np.full(17, 0.5)
+    raw, measured, learned = make_body("humanoid", "reach"), suite.make(suite.tasks[0]), of_suite(suite, suite.tasks[0])
+    raw.reset(seed=0)
+    raw.step(action)
+    measured.reset("test", 0)
+    measured.step(action)
+    env: Any = learned.make()
+    env.reset(seed=0)
+    env.step(action.astype(np.float32))
+    inner: Any = measured._environment.unwrapped
+    for body in (raw, inner, env.unwrapped):
+        np.testing.assert_allclose(body.data.ctrl, 0.5 * 0.4, atol=1e-6)
 
 
 def test_a_picture_shows_the_mark_where_it_is():

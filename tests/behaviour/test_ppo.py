@@ -17,7 +17,7 @@ from skilltokens.behaviour.agents import MlpAgent
 from skilltokens.behaviour.ppo import Diverged, Stop, ppo
 from skilltokens.settings import PpoSettings
 from skilltokens.suites.reward import SuiteEnvironment
-from skilltokens.types import ENVIRONMENT_STATE, STATE, SettingError
+from skilltokens.types import ENVIRONMENT_STATE, STATE
 
 SETTINGS = PpoSettings(envs=4, rollout=32, batch=64, epochs=4, hidden=(32,), critic_hidden=(32,), rate=1e-3)
 WIDTHS = {STATE: 2, ENVIRONMENT_STATE: 4}
@@ -116,11 +116,3 @@ def test_nothing_is_left_among_the_temporary_files(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     train([128])
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"), [({"batch": 48}, "no divisor of the 128 steps"), ({"envs": 0}, "1 or more")]
-)
-def test_impossible_settings_are_told(wrong: dict[str, int], said: str):
-    with pytest.raises(SettingError, match=said):
-        next(ppo(agent(), Near, replace(SETTINGS, **wrong), [128], 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,9 @@ from skilltokens.cli.study import make_study_plan
 from skilltokens.grow import learn_skill
 from skilltokens.recipes import STUDIES, learner_names
 from skilltokens.report import results
-from skilltokens.report.reward import markdown, needed, read_reward, rows_of
+from skilltokens.report.reward import markdown, needed
 from skilltokens.report.reward_page import render
+from skilltokens.report.reward_runs import check_alike, read_reward, rows_of
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.types import RunError, SettingError
 
@@ -60,10 +62,11 @@ def test_a_run_says_what_was_found_and_that_the_model_kept_its_bits(study: Path)
 
 @pytest.mark.slow
 def test_the_same_command_changes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch):
-    before = {path: path.read_bytes() for path in study.rglob("*.safetensors")} | {Path("run"): b""}
+    files = [path for path in study.rglob("*") if path.suffix in (".safetensors", ".json")]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
     monkeypatch.chdir(study)
     assert main(["run", *SMALL]) == 0
-    assert all(path.read_bytes() == held for path, held in before.items() if path.name != "run")
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files} == before
 
 
 @pytest.mark.slow
@@ -87,6 +90,27 @@ def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch,
     assert "run of another configuration (ppo.tokens was 1, is 2)" in capsys.readouterr().err
     assert main(["run", *SMALL, "--motion.noise", "0.1", "--out", "other"]) == 2
     assert "made with other settings" in capsys.readouterr().err
+    stored = study / "demos/halfcheetah/motion"
+    stored.rename(study / "away")
+    try:
+        assert main(["run", *SMALL, "--motion.steps", "4096", "--out", "other"]) == 2
+        assert "an expert that was trained with other settings" in capsys.readouterr().err
+    finally:
+        (study / "away").rename(stored)
+
+
+@pytest.mark.slow
+def test_a_model_whose_measuring_was_interrupted_is_not_distilled_again(study: Path, tmp_path: Path, monkeypatch):
+    copy = Path(shutil.copytree(study, tmp_path / "study"))
+    card = copy / "demos/halfcheetah/model/library.json"
+    whole = json.loads(card.read_text())
+    rows = whole["skills"][0]["notes"].pop("tracking")
+    card.write_text(json.dumps(whole))
+    base = (card.parent / "base.safetensors").stat().st_mtime_ns
+    monkeypatch.chdir(copy)
+    assert main(["run", *SMALL, "--methods", "goal", "--out", "other"]) == 0
+    assert json.loads(card.read_text())["skills"][0]["notes"]["tracking"] == rows
+    assert (card.parent / "base.safetensors").stat().st_mtime_ns == base
 
 
 @pytest.mark.slow
@@ -163,7 +187,7 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
 # ---------------------------------------------------------------- without simulator
 
 
-def made_up(tmp_path: Path, name: str, successes: list[list[int]]) -> list[Path]:
+def made_up(tmp_path: Path, name: str, successes: list[list[int]], **changes: Any) -> list[Path]:
     """Runs of one learner whose curves are these, of ten episodes a point, one run a seed."""
     paths = []
     for seed, curve in enumerate(successes):
@@ -175,7 +199,11 @@ def made_up(tmp_path: Path, name: str, successes: list[list[int]]) -> list[Path]
         run = {
             "schema": "skilltokens.reward/1", "learner": name, "suite": "halfcheetah", "seed": seed,
             "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [found],
-            "config": {"ppo": {"tokens": 1, "hidden": [128, 128]}, "adapt": {"body": True, "split": "test"}},
+            "config": {
+                "ppo": {"tokens": 1, "hidden": [128, 128]},
+                "adapt": {"body": True, "split": "test", "episodes": 10},
+            },
+            **changes,
         }  # fmt: skip
         path = tmp_path / f"{name}-seed{seed}" / "run.json"
         path.parent.mkdir()
@@ -190,6 +218,42 @@ def test_steps_to_success_are_the_median_and_a_seed_that_never_gets_there_is_the
     assert row.needed == [2000, 1000, None]
     assert needed(row) == "2,000 (1 of 3 never)"
     assert row.final == (25, 30)
+    check_alike(runs)
+    (two,) = rows_of(runs[:2], "reach")
+    assert needed(two) == "1,500"
+
+
+def test_success_that_is_lost_at_the_next_point_is_not_reached(tmp_path: Path):
+    runs = [
+        read_reward(path) for path in made_up(tmp_path, "token", [[0, 9, 3, 9, 9], [0, 9, 2, 2, 2], [0, 0, 0, 0, 8]])
+    ]
+    (row,) = rows_of(runs, "reach")
+    assert row.needed == [3000, None, 4000]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"suite": "walker2d"},
+        {"model": {"fingerprints": ["ab"]}},
+        {
+            "config": {
+                "ppo": {"tokens": 1, "hidden": [128, 128]},
+                "adapt": {"body": True, "split": "validation", "episodes": 10},
+            }
+        },
+    ],
+)
+def test_runs_of_different_experiments_are_not_put_into_one_table(tmp_path: Path, changes: dict[str, Any]):
+    paths = made_up(tmp_path, "token", [[0, 9]]) + made_up(tmp_path, "mlp", [[0, 1]], **changes)
+    with pytest.raises(RunError, match="of different experiments"):
+        markdown([read_reward(path) for path in paths])
+
+
+def test_seeds_on_different_grids_are_not_put_into_one_row(tmp_path: Path):
+    runs = [read_reward(path) for path in made_up(tmp_path, "token", [[0, 9, 9], [0, 9]])]
+    with pytest.raises(RunError, match="points after other numbers of steps"):
+        markdown(runs)
 
 
 def test_learners_come_in_their_own_order(tmp_path: Path):
@@ -200,7 +264,9 @@ def test_learners_come_in_their_own_order(tmp_path: Path):
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_a_study_plans_every_learner_and_seed(name: str):
     plan = make_study_plan([name, "--seeds", "0", "1", "--ppo.tokens", "2"])
-    assert [run.settings.learner for run in plan.runs] == [each for each in STUDIES[name].learners for _ in range(2)]
+    once = ("goal",)  # nothing is trained there, so every seed would be the same run
+    wanted = [each for each in STUDIES[name].learners for _ in range(1 if each in once else 2)]
+    assert [run.settings.learner for run in plan.runs] == wanted
     assert all(run.settings.ppo.tokens == 2 for run in plan.runs)
     assert set(STUDIES[name].learners) <= set(learner_names())
 
@@ -212,6 +278,10 @@ def test_a_study_plans_every_learner_and_seed(name: str):
         (["--methods", "token", "token"], "asked for twice"),
         (["--jobs", "-1"], "impossible"),
         (["--nothing", "3"], "no option --nothing"),
+        (["--learner", "mlp"], "name ways to learn with --methods"),
+        (["--seeds", "-1"], "seed -1 is impossible"),
+        (["--adapt.points", "0"], "use 1 or more"),
+        (["--suite", "metaworld"], "name one with --library"),
     ],
 )
 def test_mistakes_in_the_words_are_told(words: list[str], said: str):

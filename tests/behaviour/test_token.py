@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,24 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from tests.pictured import Pictured, pictured_policy
 from tests.small import make_policy, observations
 from tests.toy import TASKS, Toy
 
+from skilltokens.behaviour.adapt import environment_for
 from skilltokens.behaviour.learners import LEARNERS, make_agent
+from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.token import learn_token
 from skilltokens.demos import DemonstrationStore
 from skilltokens.grow import learn_skill
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.prompt import TaskToken
 from skilltokens.recipes import learner_names
+from skilltokens.rollout import evaluate
 from skilltokens.settings import AdaptSettings, PolicySettings, PpoSettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.suites.reward import SuiteEnvironment, challenge
-from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, SettingError
+from skilltokens.suites.reward import SuiteEnvironment, challenge, of_suite
+from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, RunError, SettingError
 
 POLICY = PolicySettings(width=32, layers=2, history=2)
 TRAIN = TrainSettings(iterations=40, first_iterations=150, batch=16, window=6, rate=3e-3)
@@ -73,7 +78,11 @@ def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(librar
 
 
 def test_the_stored_token_acts_as_it_was_trained(library: Path, toy_stores: list[DemonstrationStore]):
-    grown, _ = learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    grown, found = learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    stored = SkillLibrary.open(library).actor("stop halfway between both markers")
+    outcomes = evaluate(stored, Toy(), TASKS[2], SHORT.split, range(SHORT.episodes))
+    assert sum(outcome.success for outcome in outcomes) == found["successes"][-1]
+    assert sum(outcome.steps for outcome in outcomes) / 4 == pytest.approx(found["lengths"][-1], abs=0.06)
     opened, seen = SkillLibrary.open(library), observations(toy_stores[2], 5)
     for one, other in ((grown.actor("stop halfway between both markers"), opened.actor("park in between")),):
         memories = one.start(len(seen[0][STATE])), other.start(len(seen[0][STATE]))
@@ -110,8 +119,33 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_bits(library: Path,
     with pytest.raises(Stopped):
         learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO, report=stop)
     assert len(SkillLibrary.open(other).skills) == 2
-    learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    told.clear()
+    learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO, report=told.append)
+    assert min(news.done for news in told) > 128  # what was learned is not learned again
     assert fingerprints(library, 3) == fingerprints(other, 3)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"env": f"{ENV}/avoid-red"},
+        {"seed": 7},
+        {"on": "reach-blue"},
+        {"settings": replace(SHORT, steps=512)},
+        {"ppo": replace(PPO, hidden=(8,))},
+    ],
+)
+def test_an_interrupted_training_is_not_taken_for_another(library: Path, other: dict[str, Any]):
+    def stop(news):
+        raise KeyboardInterrupt
+
+    words: dict[str, Any] = {"env": f"{ENV}/between", "on": "reach-red", "name": "new", "settings": SHORT, "ppo": PPO}
+    with pytest.raises(KeyboardInterrupt):
+        learn_token(library, report=lambda news: stop(news) if news.done > 128 else None, **words)
+    with pytest.raises(RunError, match="keeps a training of another configuration"):
+        learn_token(library, **{**words, **other})
+    learn_token(library, **{**words, "ppo": replace(PPO, rate=1e-4)})  # what mends a training that diverged
+    assert SkillLibrary.open(library).skills[2].name == "new"
 
 
 def test_a_library_whose_token_stands_on_nothing_is_refused(library: Path):
@@ -195,6 +229,16 @@ def test_an_episode_is_as_long_as_the_horizon_says(name: str):
         challenge(name, horizon=9999)
 
 
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_policy_that_looks_at_pictures_is_steered_whatever_it_remembers(window: int):
+    suite = Pictured()
+    policy = pictured_policy().requires_grad_(False)
+    make = environment_for(policy, of_suite(suite, suite.tasks[0]), replace(SHORT, window=window))
+    agent = make_agent("token", policy, np.zeros(policy.shape.language, np.float32), make().observation_space, PPO, 0)  # pyright: ignore[reportArgumentType]
+    (stop,) = ppo(agent, make, PPO, [128], 0)
+    assert stop.steps == 128
+
+
 # ---------------------------------------------------------------- the learners
 
 
@@ -224,6 +268,30 @@ def test_a_learner_trains_what_it_says_and_nothing_of_the_frozen_policy(name: st
     (agent.mean(seen).square().mean() + agent.value(seen).square().mean()).backward()
     optimizer.step()
     assert policy.fingerprint() == before
+
+
+def test_a_policy_that_is_trained_has_a_rate_of_its_own_and_the_encoder_keeps_its_own():
+    policy = make_policy(PolicySettings(width=32, layers=2, history=1)).requires_grad_(False)
+    space: Any = challenge(f"{ENV}/between").make().observation_space
+    settings = replace(PPO, rate=1e-2, policy_rate=1e-5)
+    for name in ("finetune", "lora", "token"):
+        agent = make_agent(name, policy, np.zeros(policy.shape.language, np.float32), space, settings, 0)
+        rates = {id(each): group["lr"] for group in agent.groups() for each in group["params"]}
+        for path, each in agent.named_parameters():
+            if each.requires_grad and not path.startswith("critic"):
+                assert rates[id(each)] == (1e-2 if "prompt" in path else 1e-5), path
+        assert set(rates.values()) == ({1e-2, PPO.critic_rate} | ({1e-5} if name != "token" else set()))
+
+
+@pytest.mark.parametrize("name", ["token", "lora", "mlp"])
+def test_who_learns_elsewhere_is_measured_here_and_leaves_the_library_where_it_is(name: str):
+    policy = make_policy(PolicySettings(width=32, layers=2, history=1)).requires_grad_(False)
+    space: Any = challenge(f"{ENV}/between").make().observation_space
+    agent = make_agent(name, policy, np.zeros(policy.shape.language, np.float32), space, PPO, 0)
+    agent.double()  # stands for another device: what moves the agent must not move the policy
+    assert {each.dtype for each in policy.parameters()} == {torch.float32}
+    agent.float().to("meta")
+    assert {each.device.type for each in policy.parameters()} == {"cpu"}
 
 
 def test_lora_and_the_token_begin_as_the_frozen_policy_with_a_token():

@@ -141,7 +141,7 @@ def test_a_gradient_on_a_shared_row_is_called_out(build: Build, tmp_path: Path):
 
 def test_wordings_and_who_chose_the_skill_are_told(full: tuple[str, Outline]):
     words = full[1].words
-    assert "18 of 20 (0.900)" in words
+    assert "9 of 10 (0.900)" in words
     assert "wording 2 of push-wall" in words
     assert "the skill was chosen by instruction" in words
 

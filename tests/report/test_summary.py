@@ -79,13 +79,16 @@ def test_the_same_seed_twice_is_refused_rather_than_counted_as_two(build: Build,
         compare(runs)
 
 
-def test_several_seeds_get_a_bootstrap_and_one_seed_only_wilson_on_final_success(build: Build, tmp_path: Path):
+def test_several_seeds_get_a_t_interval_and_one_seed_only_wilson_on_final_success(build: Build, tmp_path: Path):
     three = compare(_runs(build, tmp_path, ("lora", 0), ("lora", 1), ("lora", 2)))[0].groups[0]
     one = compare(_runs(build, tmp_path / "one", ("lora", 0)))[0].groups[0]
     final = three.figure(BY_KEY["final"])
     assert final.basis == "seeds"
     assert final.interval is not None
-    assert (final.interval.low, final.interval.high) == pytest.approx((min(final.seeds), max(final.seeds)))
+    half = 4.303 * np.std(final.seeds, ddof=1) / np.sqrt(3)
+    assert final.value is not None
+    assert final.interval.low == pytest.approx(final.value - half, abs=1e-3)
+    assert final.interval.high == pytest.approx(min(final.value + half, 1.0), abs=1e-3)
     assert final.value == pytest.approx(np.mean(final.seeds))
     alone = one.figure(BY_KEY["final"])
     assert alone.basis == "episodes"

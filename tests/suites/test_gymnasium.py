@@ -23,6 +23,7 @@ from skilltokens.suites import load_suite
 from skilltokens.suites.check import check
 from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.suites.gymnasium import GymnasiumSuite
+from skilltokens.suites.reward import of_suite
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, DemonstrationError, Suite, SuiteError, Task
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-suite.md"
@@ -112,6 +113,22 @@ def test_environments_become_a_suite() -> None:
     }
     assert pickle.loads(pickle.dumps(suite)).tasks == suite.tasks  # noqa: S301 (what worker processes are given)
     check(suite)
+
+
+@pytest.mark.parametrize("reward", [True, False])
+def test_who_learns_from_reward_sees_the_suites_features(reward: bool) -> None:
+    suite = rail(observation={STATE: slice(0, 1), ENVIRONMENT_STATE: slice(1, 2)}, reward=reward)
+    env: Any = of_suite(suite, suite.tasks[0]).make()
+    seen, _ = env.reset(seed=0)
+    assert {name: value.shape for name, value in seen.items()} == {STATE: (1,), ENVIRONMENT_STATE: (1,)}
+    assert env.observation_space.contains(seen)
+    done, steps, paid = False, 0, 0.0
+    while not done and steps < 40:
+        velocity = seen[ENVIRONMENT_STATE][0] - seen[STATE][0]
+        seen, gain, _, _, info = env.step(np.array([(velocity - 0.1) / 0.2], np.float32).clip(-1, 1))
+        done, steps, paid = info["is_success"], steps + 1, paid + gain
+    assert done
+    assert paid == (0.0 if reward else 1.0)  # the rail's own reward is 0 always
 
 
 def test_pictures_and_vectors_of_a_dictionary_become_features() -> None:

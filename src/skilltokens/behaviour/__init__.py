@@ -4,6 +4,7 @@ motion.py     expert motion of a body by PPO on commands, stored as demonstratio
 model.py      the behaviour model: a policy that follows masked goals, distilled from that motion
 agents.py     what PPO trains: actors and critics
 learners.py   the task token, and the ways that people would use instead
+limits.py     which settings are possible
 ppo.py        PPO through Stable-Baselines3, in parts that can be stopped between
 adapt.py      one task learned from reward, measured on the way
 token.py      a task token added to a library as a skill

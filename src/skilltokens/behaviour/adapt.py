@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import json
 import time
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.learners import make_agent
@@ -13,10 +17,14 @@ from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.checkpoint import read_state, write_state
 from skilltokens.model.policy import Policy
 from skilltokens.pool import Pool
+from skilltokens.record import differences
 from skilltokens.rollout import evaluate
-from skilltokens.settings import AdaptSettings, PpoSettings
+from skilltokens.settings import AdaptSettings, PpoSettings, flat
 from skilltokens.suites.reward import Challenge, Make, Stacked
-from skilltokens.types import Array, Progress, Report, silent
+from skilltokens.types import Array, Progress, Report, RunError, silent
+
+FREE = ("ppo.rate", "ppo.policy_rate", "ppo.critic_rate", "ppo.workers")
+"""Settings with which a training may go on though they differ: a lower rate mends one that diverged."""
 
 
 def adapt(
@@ -48,14 +56,15 @@ def adapt(
     Raises:
         Diverged: numbers that are not finite; the file keeps the last good state.
         SettingError: the environment does not fit the policy.
-        RunError: the file is damaged.
+        RunError: the file is damaged, or of a training with other settings.
     """
+    made_with = _made_with(policy, challenge, learner, settings, ppo, seed)
+    start = _start(state, made_with)
     make = environment_for(policy, challenge, settings)
     env = make()
     space: Any = env.observation_space
     agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body, settings.picture)
     env.close()
-    start = read_state(state) if state.exists() else None
     found: dict[str, Any] = {
         "steps": [], "successes": [], "lengths": [], "episodes": settings.episodes, "trained": trained(agent),
         "seconds": 0.0,
@@ -86,17 +95,50 @@ def adapt(
             found["lengths"].append(round(sum(outcome.steps for outcome in outcomes) / len(outcomes), 1))
             found["reward"] = {"steps": stop.curve.steps, "mean": stop.curve.reward}
             tensors, rest = stop.state()
-            write_state(state, tensors, {**rest, "found": found})
+            write_state(state, tensors, {**rest, "found": found, "made_with": made_with})
             rate = found["successes"][-1] / settings.episodes
             report(Progress("train", stop.steps, last, challenge.name, {"success": rate}))
             clock = time.perf_counter()
     return agent, found
 
 
+def _made_with(
+    policy: Policy, challenge: Challenge, learner: str, settings: AdaptSettings, ppo: PpoSettings, seed: int
+) -> dict[str, Any]:
+    """What a state belongs to, on one level."""
+    return {
+        "environment": challenge.name,
+        "horizon": challenge.horizon,
+        "learner": learner,
+        "seed": seed,
+        "steered": policy.fingerprint(),
+        **flat(json.loads(json.dumps({"adapt": dataclasses.asdict(settings), "ppo": dataclasses.asdict(ppo)}))),
+    }
+
+
+def _start(state: Path, made_with: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The kept state, if there is one.
+
+    Raises:
+        RunError: it is damaged, or belongs to another training.
+    """
+    if not state.exists():
+        return None
+    tensors, rest = read_state(state)
+    found = differences(rest.get("made_with", {}), made_with, FREE)
+    if found:
+        raise RunError(
+            f"{state} keeps a training of another configuration ({found}): give these settings to go on with it, or "
+            "remove it to start again"
+        )
+    return tensors, rest
+
+
 def environment_for(policy: Policy, challenge: Challenge, settings: AdaptSettings) -> Make:
     """How to make an environment that shows a policy as many steps at once as it looks at."""
     length = settings.window or policy.settings.history
-    if length == 1 and not settings.picture:
+    pictures = any(feature.dtype == "uint8" for feature in challenge.suite.features.values())
+    if length == 1 and not pictures:  # pictures alone would be turned round by Stable-Baselines3
         return challenge.make
     return functools.partial(_stacked, challenge.make, length)
 

@@ -64,11 +64,19 @@ class Agent(nn.Module):
         """The actor's parameters that are trained, but for the deviations."""
         raise NotImplementedError
 
+    def tuned(self) -> list[nn.Parameter]:
+        """Those of `learned` that belong to a policy which is trained, in whole or by adapters."""
+        return []
+
     def groups(self) -> list[dict[str, Any]]:
         """Adam's parameter groups."""
-        actor = self.learned() + ([self.log_std] if self.log_std.requires_grad else [])
+        tuned = self.tuned()
+        known = {id(parameter) for parameter in tuned}
+        actor = [parameter for parameter in self.learned() if id(parameter) not in known]
+        actor += [self.log_std] if self.log_std.requires_grad else []
+        rates = ((actor, self.settings.rate), (tuned, self.settings.policy_rate))
         groups = [{"params": list(self.critic.parameters()), "lr": self.settings.critic_rate}]
-        return groups + ([{"params": actor, "lr": self.settings.rate}] if actor else [])
+        return groups + [{"params": parameters, "lr": rate} for parameters, rate in rates if parameters]
 
     def watch(self, observation: Mapping[str, Tensor]) -> None:
         """Shows a batch (N, ...) to all running norms."""
@@ -134,20 +142,25 @@ class PolicyAgent(Agent):
     def learned(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
 
+    def tuned(self) -> list[nn.Parameter]:
+        own = () if self.policy.prompt is None else self.policy.prompt.parameters()
+        prompt = {id(parameter) for parameter in own}
+        return [parameter for parameter in self.learned() if id(parameter) not in prompt]
+
     def watch(self, observation: Mapping[str, Tensor]) -> None:
         super().watch(observation)
         if self.policy.prompt is not None:
             self.policy.prompt.norm.update(self.policy.prompt.inputs(latest(observation)))
 
     def actor(self) -> Actor:
-        return PolicyActor(self.policy, self.embedding.cpu().numpy())
+        return PolicyActor(on_cpu(self.policy), self.embedding.cpu().numpy())
 
 
 class MlpActor:
     """Acts by an MLP agent as it is now; implements `types.Actor`."""
 
     def __init__(self, agent: MlpAgent) -> None:
-        self.agent = copy.deepcopy(agent).requires_grad_(False).eval()
+        self.agent = copy.deepcopy(agent).cpu().requires_grad_(False).eval()
 
     def start(self, batch: int) -> None:
         """It remembers nothing."""
@@ -156,6 +169,11 @@ class MlpActor:
     def act(self, observation: Observation, memory: None) -> Array:
         seen = {name: torch.as_tensor(observation[name], dtype=torch.float32) for name in self.agent.features}
         return self.agent.mean(seen).clamp(-1.0, 1.0).numpy()
+
+
+def on_cpu(policy: Policy) -> Policy:
+    """The policy, or a copy where it is elsewhere: environments are evaluated on the CPU."""
+    return policy if all(each.device.type == "cpu" for each in policy.parameters()) else copy.deepcopy(policy).cpu()
 
 
 def latest(observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

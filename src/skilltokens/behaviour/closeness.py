@@ -41,7 +41,7 @@ class Recorder:
 def visited(
     actor: Actor, suite: Suite, task: Task, split: Split, episodes: int, group: int = 10, horizon: int | None = None
 ) -> Array:
-    """The body's states (N, S) in the first episodes of a split."""
+    """The body's states (N, S) in the first episodes of a split, until they end or the body falls."""
     recorder, found = Recorder(actor), []
     with Pool(suite) as pool:
         for first in range(0, episodes, group):
@@ -49,8 +49,14 @@ def visited(
             recorder.states.clear()
             endings = play(recorder, pool, task, split, indices, group=group, horizon=horizon)
             steps = np.stack(recorder.states[-1])
-            found += [steps[: endings[index].outcome.steps, index % group] for index in indices]
+            found += [_moving(steps[: endings[index].outcome.steps, index % group]) for index in indices]
     return np.concatenate(found)
+
+
+def _moving(states: Array) -> Array:
+    """An episode's states (T, S) without the last one's repetitions, which an environment that has ended gives."""
+    new = np.flatnonzero((states[1:] != states[:-1]).any(1))
+    return states[: new[-1] + 2] if len(new) else states[:1]
 
 
 def speeds(states: Array, body: Body) -> float:

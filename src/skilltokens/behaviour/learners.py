@@ -126,12 +126,16 @@ def check_fits(policy: Policy, space: DictSpace) -> None:
 
 
 def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
-    """A policy to put a prompt on: shared and frozen, a copy to be trained, with adapters, or fresh."""
+    """A policy to put a prompt on: frozen, a copy to be trained, with adapters, or fresh.
+
+    None shares its numbers with the one that is given, which stays where it is when this one goes to a GPU.
+    """
     if kind == "fresh":
         return Policy(policy.shape, policy.settings, generator(seed, 2))
+    made = copy.deepcopy(policy.fused())
     if kind == "tuned":
-        return copy.deepcopy(policy.fused()).requires_grad_()
-    frozen = policy.fused().requires_grad_(False)
+        return made.requires_grad_()
+    frozen = made.requires_grad_(False)
     if kind == "frozen":
         return frozen
     draw = generator(seed, 2)

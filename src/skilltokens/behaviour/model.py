@@ -7,7 +7,9 @@ left out at random, as in MaskedMimic (arXiv 2409.14393), so that any of them ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +49,13 @@ def distil(
     train: TrainSettings,
     encoder: str = "minilm",
     seed: int = 0,
+    notes: Mapping[str, Any] | None = None,
     report: Report = silent,
 ) -> SkillLibrary:
     """Trains a behaviour model on motion and makes a skill library of it, with the model as its base and first skill.
+
+    Args:
+        notes: to be kept with the skill.
 
     Raises:
         DemonstrationError: the store was altered.
@@ -68,8 +74,10 @@ def distil(
         pass
     made.requires_grad_(False)
     skill = Skill(store.suite, words, language(words))
-    notes = {"demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest}}
-    return SkillLibrary.create(folder, made.cpu(), skill, dict(store.features), language.name, notes)
+    origin = {"demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest}}
+    return SkillLibrary.create(
+        folder, made.cpu(), skill, dict(store.features), language.name, {**origin, **(notes or {})}
+    )
 
 
 def _scales(store: DemonstrationStore) -> dict[str, Scale]:

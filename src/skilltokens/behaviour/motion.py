@@ -40,6 +40,8 @@ from skilltokens.types import (
     Feature,
     Progress,
     Report,
+    RunError,
+    SettingError,
     Task,
     silent,
 )
@@ -49,6 +51,8 @@ EPISODE = 12.0
 """Seconds of an episode of motion."""
 SECONDS = 3.0
 """How long a command holds."""
+SHORT = 500
+"""Episodes one after another that may end in a fall at once before the experts are given up."""
 
 
 class Command(GoalTask):
@@ -116,7 +120,7 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
     """An expert of a body, trained, or taken from the folder where it was trained before; resumable.
 
     Raises:
-        RunError: the folder's file is damaged.
+        RunError: the folder's file is damaged, or of an expert that was trained with other settings.
     """
     draw = torch.Generator().manual_seed(settings.seed)
     env = make_command(body, leap)
@@ -126,7 +130,13 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
     agent = MlpAgent(widths, actions, settings.ppo, draw)
     kind = "leaper" if leap else "runner"
     path = folder / f"{body.name}-{kind}.safetensors"
+    made_with = _recipe(dataclasses.replace(settings, motion_steps=0, kinds=(), noise=0.0))
     start = read_state(path) if path.exists() else None
+    if start is not None and start[1].get("made_with") != made_with:
+        raise RunError(
+            f"{path} holds an expert that was trained with other settings: move it away, or choose another "
+            "--motion.folder"
+        )
     stops = [round(settings.steps * part / 10) for part in range(1, 11)]
 
     def tell(news: Progress) -> None:
@@ -134,7 +144,8 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
 
     make = functools.partial(make_command, body, leap)
     for stop in ppo(agent, make, settings.ppo, stops, settings.seed, start=start, report=tell):
-        write_state(path, *stop.state())
+        tensors, rest = stop.state()
+        write_state(path, tensors, {**rest, "made_with": made_with})
     return agent.actor()
 
 
@@ -142,18 +153,20 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
     """The motion of a body's experts, made if it is not there: a store at FOLDER/BODY/motion.
 
     Raises:
-        DemonstrationError: a damaged store, or one made with other settings.
+        DemonstrationError: a damaged store, one made with other settings, or experts that fall again and again.
+        RunError: an expert's file is damaged, or was made with other settings.
+        SettingError: no kind of expert is named that the body has.
     """
     folder = Path(settings.folder).expanduser() / body.name
     path = folder / "motion"
-    recipe = json.loads(json.dumps(dataclasses.asdict(settings)))
-    del recipe["folder"]
+    recipe = _recipe(settings)
     if path.exists():
         store = DemonstrationStore.open(path)
         if store.settings == recipe:
             return store
         raise DemonstrationError(
-            f"{path} holds motion that was made with other settings: move it away, or choose another --motion.folder"
+            f"{path} holds motion that was made with other settings: move it and the experts beside it away, or choose "
+            "another --motion.folder"
         )
     actors = {leap: expert(body, leap, settings, folder, report) for leap in _kinds(body, settings)}
     env = make_command(body, False)
@@ -175,27 +188,45 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
 
 def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
     """Whether to leap: bodies that move freely have runners only."""
-    return tuple(kind == "leaper" for kind in settings.kinds if body.planar or kind == "runner")
+    found = tuple(kind == "leaper" for kind in settings.kinds if body.planar or kind == "runner")
+    if not found:
+        raise SettingError(f"motion.kinds names no expert for {body.name}: name runner{', leaper' * body.planar}")
+    return found
+
+
+def _recipe(settings: MotionSettings) -> dict[str, Any]:
+    """The settings that change numbers, as JSON has them."""
+    recipe = json.loads(json.dumps(dataclasses.asdict(settings)))
+    del recipe["folder"], recipe["ppo"]["workers"]
+    return recipe
 
 
 def _episodes(body: Body, actors: Mapping[bool, Actor], settings: MotionSettings, report: Report) -> Iterator[Episode]:
     """Episodes by turns of each expert, with noise between none and `settings.noise`, until there are enough steps."""
-    draw, done = np.random.default_rng([settings.seed, 11]), 0
+    draw, done, short = np.random.default_rng([settings.seed, 11]), 0, 0
     environments = {leap: make_command(body, leap) for leap in actors}
     try:
         while done < settings.motion_steps:
             for leap, env in environments.items():
                 episode = _episode(env, actors[leap], float(draw.uniform(0, settings.noise)), draw)
-                if len(episode) > 60:  # one that falls at once teaches falling
-                    done += len(episode)
-                    report(Progress("motion", min(done, settings.motion_steps), settings.motion_steps, body.name))
-                    yield episode
+                if episode is None:
+                    short += 1
+                    if short > SHORT:
+                        raise DemonstrationError(
+                            f"the experts of {body.name} fell at once in {short} episodes one after another: train "
+                            "them longer (--motion.steps), after moving away what they have learned so far"
+                        )
+                    continue
+                short, done = 0, done + len(episode)
+                report(Progress("motion", min(done, settings.motion_steps), settings.motion_steps, body.name))
+                yield episode
     finally:
         for env in environments.values():
             env.close()
 
 
-def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.random.Generator) -> Episode:
+def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.random.Generator) -> Episode | None:
+    """One episode; None where the body falls at once, which would teach falling."""
     observation, _ = env.reset(seed=int(draw.integers(2**31)))
     inner: Any = env.unwrapped
     memory, over, terminated = actor.start(1), False, False
@@ -210,6 +241,8 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
     rows = np.stack(states)
     if terminated:  # the last moments of a fall are nobody's wish
         rows, actions = rows[:-25], actions[:-25]
+    if len(rows) <= 60:
+        return None
     qpos, qvel = rows[:, : inner.model.nq], rows[:, inner.model.nq :]
     body: Body = inner.body
     features: dict[str, Array] = {STATE: body.state(qpos, qvel), **body.goals(qpos, qvel, inner.dt)}

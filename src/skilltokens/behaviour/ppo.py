@@ -28,7 +28,7 @@ from torch import Tensor
 from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.settings import PpoSettings
 from skilltokens.suites.reward import Make
-from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
+from skilltokens.types import Progress, Report, SkilltokensError, silent
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
@@ -81,9 +81,7 @@ def ppo(
 
     Raises:
         Diverged: a reward, a loss or a parameter is not finite; the last stop's state is the last good one.
-        SettingError: impossible settings.
     """
-    _check(settings)
     torch.set_num_threads(settings.threads)
     with _environments(make, settings) as env:
         algorithm = _Algorithm(agent, env, settings, board)
@@ -103,16 +101,6 @@ def ppo(
                 return _save(part + 1, curve, agent, algorithm, env)
 
             yield Stop(part, algorithm.num_timesteps, curve, save)
-
-
-def _check(settings: PpoSettings) -> None:
-    if min(settings.envs, settings.rollout, settings.batch, settings.epochs) < 1:
-        raise SettingError("ppo.envs, ppo.rollout, ppo.batch and ppo.epochs are numbers of 1 or more")
-    if settings.envs * settings.rollout % settings.batch:
-        raise SettingError(
-            f"ppo.batch {settings.batch} is no divisor of the {settings.envs * settings.rollout} steps of a rollout "
-            "(ppo.envs times ppo.rollout): choose one that is"
-        )
 
 
 class _Algorithm(PPO):

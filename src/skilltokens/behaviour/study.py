@@ -21,6 +21,7 @@ from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.closeness import closeness, speeds, visited
 from skilltokens.behaviour.learners import LEARNERS
+from skilltokens.behaviour.limits import check_study
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
 from skilltokens.behaviour.token import steered
@@ -32,12 +33,13 @@ from skilltokens.settings import StudySettings, flat
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
+from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.reward import of_suite
 from skilltokens.types import Array, Progress, Report, RunError, Suite, Task, part_of, silent
 
 SCHEMA = "skilltokens.reward/1"
 LIBRARY = "model"
-FREE = ("motion.folder", "ppo.workers")
+FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers")
 """Settings that change no number."""
 
 
@@ -60,32 +62,21 @@ def behaviour_library(settings: StudySettings, report: Report = silent) -> tuple
         )
     )
     if not (folder / "library.json").exists():
-        made = distil(
-            folder, store, policy=settings.policy, train=settings.train, encoder=settings.encoder, report=report
-        )
-        _note(made, recipe, store, settings, report)
+        distil(
+            folder, store, policy=settings.policy, train=settings.train, encoder=settings.encoder,
+            notes={"made_with": recipe}, report=report,
+        )  # fmt: skip
     library = SkillLibrary.open(folder)
     if library.notes[0].get("made_with") != recipe:
         raise RunError(
             f"{folder} holds a behaviour model of other settings: move it away, or choose a folder with --motion.folder"
         )
+    if "tracking" not in library.notes[0]:
+        report(Progress("tracking", 0, 1, settings.body))
+        some = range(0, store.episodes, store.episodes // 20 or 1)
+        library.notes[0]["tracking"] = tracking(library.base, library.told(0), body_of(settings.body), store, some)
+        library.write_card()
     return library, store
-
-
-def _note(
-    library: SkillLibrary, recipe: dict[str, Any], store: DemonstrationStore, settings: StudySettings, report: Report
-) -> None:
-    """Writes down how the model was made and how well it follows goals."""
-    report(Progress("tracking", 0, 1, settings.body))
-    rows = tracking(
-        library.base,
-        library.told(0),
-        body_of(settings.body),
-        store,
-        range(0, store.episodes, store.episodes // 20 or 1),
-    )
-    library.notes[0] |= {"made_with": recipe, "tracking": rows}
-    library.write_card()
 
 
 @dataclass(frozen=True)
@@ -123,6 +114,7 @@ def study(
         RunError: the folder belongs to another configuration, or is damaged.
         SkilltokensError: whatever else its user can mend.
     """
+    check_study(settings)
     tasks = _tasks(settings)
     run = open_study(folder, settings, recipe)
     if run["finished"]:
@@ -218,6 +210,8 @@ def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> l
 def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[str, Any]]:
     """Successes, and how fast it went, where a goal asks for a speed on the task's way beside what was learned."""
     cells, body = [], body_of(settings.body)
+    if tasks_of(body)[task.name].own_speed:
+        return []
     for share in settings.prompts:
         suite = _suite(settings, prompt=share)
         speed = speeds(_visited(settings, agent, suite, task), body)

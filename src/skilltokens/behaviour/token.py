@@ -9,6 +9,7 @@ import numpy as np
 
 from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import PolicyAgent
+from skilltokens.behaviour.limits import check
 from skilltokens.settings import AdaptSettings, PpoSettings
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.selection import choose
@@ -45,10 +46,12 @@ def learn_token(
 
     Raises:
         LibraryError: the library is damaged, has such a skill already or lacks the one to steer, or cannot be written.
-        SettingError: the environment is unknown, lacks a success flag, or does not fit the policy.
+        SettingError: an impossible setting; or the environment is unknown, lacks a success flag, or does not fit the
+            policy.
         Diverged: numbers that are not finite; the last good state is kept.
     """
     settings, ppo = settings or AdaptSettings(), ppo or PpoSettings()
+    check(settings, ppo, seed)
     library = SkillLibrary.open(folder)
     task = challenge(env, instruction, settings.horizon)
     name, words = (

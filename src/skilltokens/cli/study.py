@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from skilltokens.behaviour.limits import check_study
 from skilltokens.cli.options import parse
 from skilltokens.cli.plan import Plan, PlannedRun
-from skilltokens.recipes import STUDIES, learner_names
+from skilltokens.recipes import STUDIES, UNTRAINED, learner_names
 from skilltokens.settings import StudySettings
 from skilltokens.types import SettingError
 
@@ -41,7 +42,7 @@ class StudyOptions:
     methods: Annotated[tuple[Learner, ...], tyro.conf.arg(aliases=["--method"])] = ()
     """Ways to learn; empty: those of the recipe."""
     seeds: tuple[int, ...] = ()
-    """Seeds to run, each with every way to learn; empty: the one of --seed."""
+    """Seeds to run, each with every way to learn that has chance in it; empty: the one of --seed."""
     jobs: int = 0
     """Runs at the same time; 0: one for each core."""
     out: Path | None = None
@@ -58,12 +59,15 @@ def make_study_plan(words: Sequence[str]) -> Plan[StudySettings]:
     study = STUDIES[name]
     options = parse(StudyOptions, words[1:], f"skilltokens run {name}", StudyOptions(study.settings("token")))
     runs: list[PlannedRun[StudySettings]] = []
+    if options.settings.learner != "token":
+        raise SettingError("--learner is what each run is told: name ways to learn with --methods")
     for learner in options.methods or study.learners:
         own = _told(words[1:], study.settings(learner))
-        runs += [
-            PlannedRun(learner, seed, dataclasses.replace(own, learner=learner, seed=seed))
-            for seed in options.seeds or (options.settings.seed,)
-        ]
+        seeds = options.seeds or (options.settings.seed,)
+        for seed in seeds[:1] if learner in UNTRAINED else seeds:
+            run = PlannedRun(learner, seed, dataclasses.replace(own, learner=learner, seed=seed))
+            check_study(run.settings)
+            runs.append(run)
     return Plan(name, options.out or Path("runs") / name, options.jobs, tuple(runs))
 
 

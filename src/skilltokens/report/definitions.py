@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,13 @@ class Definition:
     of: Callable[[Run], float | None]
     formula: str
     meaning: str
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Where its values can lie."""
+        if self.kind != "rate":
+            return 0.0, math.inf
+        return (-1.0, 1.0) if self.key == "nbt" else metrics.RATES
 
 
 def _figure(name: str) -> Callable[[Run], float | None]:
@@ -83,7 +91,7 @@ DEFINITIONS = (
         _figure("nbt"),
         "mean over k < K of NBT_k, NBT_k = mean over t > k of (c[k, k] - c[t, k])",
         "Negative backward transfer: how much success each task loses while later ones are learned. 0 is no "
-        "forgetting; below 0, later lessons helped.",
+        "forgetting; below 0, later lessons helped. LIBERO's own code divides by K, which makes (K - 1) / K of it.",
     ),
     Definition(
         "auc",

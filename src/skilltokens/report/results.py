@@ -21,7 +21,8 @@ from skilltokens.report import text
 from skilltokens.report.command import write_or_check
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
-from skilltokens.report.reward import is_reward, markdown, read_reward
+from skilltokens.report.reward import markdown
+from skilltokens.report.reward_runs import is_reward, read_reward
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, Group, chosen, compare, variants, versus
 from skilltokens.types import RunError
@@ -30,8 +31,8 @@ HELD = next(definition for definition in DEFINITIONS if definition.key == "held"
 HEAD = """# Results
 
 Made from the `run.json` files under `{folder}/` by `{command}`: do not edit it, change the runs.
-Each figure is defined in [docs/metrics.md](docs/metrics.md). Square brackets hold 95 % intervals: a bootstrap over
-seeds for means of several seeds (with two or three seeds it is their range), Wilson's interval for counts.
+Each figure is defined in [docs/metrics.md](docs/metrics.md). Square brackets hold 95 % intervals: Student's t
+over seeds for means of several seeds (two or three seeds tell little, and it is wide), Wilson's interval for counts.
 Demonstrations by scripted experts are called that: such figures do not compare with those from human demonstrations.
 """
 

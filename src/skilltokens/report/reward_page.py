@@ -11,20 +11,8 @@ from markupsafe import Markup
 from skilltokens.files import write_bytes
 from skilltokens.recipes import learner_names
 from skilltokens.report import reward, text
-from skilltokens.report.reward import (
-    GOOD,
-    HEADS,
-    RewardRun,
-    Row,
-    cells,
-    physics,
-    prompted,
-    read_reward,
-    rows_of,
-    tasks_in,
-    tracking,
-    unchanged,
-)
+from skilltokens.report.reward import HEADS, cells, physics, prompted, tracking, unchanged
+from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in
 from skilltokens.report.svg import Plot, element, picture, sample, tone
 from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
@@ -44,6 +32,7 @@ def write_report(paths: Sequence[Path], out: Path) -> Path:
 
 def render(runs: Sequence[RewardRun]) -> str:
     """The page as text."""
+    check_alike(runs)
     sections = [(task, rows_of(runs, task)) for task in tasks_in(runs)]
     return fill(
         "reward.html.j2",

@@ -39,7 +39,7 @@ _ORDER = ("t2s", "sequential", "lora", "single_task", "multitask")
 class Figure:
     """A headline figure of a group: the mean over seeds, each seed's value, and an interval.
 
-    `basis` says what the interval is over: seeds (bootstrap), episodes (Wilson, one seed: other seeds may lie
+    `basis` says what the interval is over: seeds (Student's t), episodes (Wilson, one seed: other seeds may lie
     outside), or nothing.
     """
 
@@ -82,13 +82,12 @@ class Group:
         known = [(run, value) for run in self.runs if (value := definition.of(run)) is not None]
         if not known:
             return Figure(None)
-        run, values = known[0][0], [value for _, value in known]
-        interval, basis = metrics.bootstrap(values), "seeds"
-        if interval is None and definition.key == "final":
-            last = run.learned - 1
-            good, tried = (counts[last, : last + 1].sum() for counts in (run.successes, run.episodes))
-            low, high = metrics.wilson(good, tried)
-            interval, basis = metrics.Interval(float(low), float(high)), "episodes"
+        values = [value for _, value in known]
+        interval, basis = metrics.mean_interval(values, bounds=definition.bounds), "seeds"
+        if definition.key == "final":
+            last = [(run.successes[run.learned - 1], run.episodes[run.learned - 1]) for run, _ in known]
+            interval = metrics.rate_interval([good.sum() for good, _ in last], [tried.sum() for _, tried in last])
+            basis = "seeds" if len(known) > 1 else "episodes"
         if definition.kind in ("share", "count", "minutes") and len(set(values)) == 1:
             interval = None
         return Figure(float(np.mean(values)), tuple(values), interval, basis if interval else "none")
@@ -223,14 +222,18 @@ def versus(a: Group, b: Group) -> Versus | None:
 
 
 def chosen(group: Group, held_out: bool) -> tuple[int, int]:
-    """How many wordings (held out, or the others) chose the right skill, of how many, over all seeds."""
-    asked = [
-        run.tasks[e["chosen"]] == run.tasks[e["task"]]
+    """How many wordings (held out, or the others) chose the right skill, of how many.
+
+    The choice hangs on the sentence encoder alone, so that seeds mostly agree: an answer that is given again is counted
+    once.
+    """
+    asked = {
+        (e["task"], e["wording"], e["chosen"]): run.tasks[e["chosen"]] == run.tasks[e["task"]]
         for run in group.runs
         for e in run.content.get("selection") or []
         if e["held_out"] is held_out
-    ]
-    return sum(asked), len(asked)
+    }
+    return sum(asked.values()), len(asked)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class GymnasiumSuite:
         horizon: int | None = None,
         scales: Mapping[str, Scale] | None = None,
         versions: Mapping[str, str] | None = None,
+        reward: bool = True,
     ) -> None:
         """Makes one environment, to read its spaces.
 
@@ -74,6 +75,8 @@ class GymnasiumSuite:
             scales: constants of the robot and its workspace, best given: they must stay the same for all skills of a
                 library. Where left out, statistics of all demonstrations that are in the folder now.
             versions: of the robot and the environments, to be kept with runs and demonstrations.
+            reward: whether the environments' own reward is worth learning from; where not, `skilltokens adapt` learns
+                from success alone.
 
         Raises:
             SuiteError: the spaces do not fit.
@@ -88,7 +91,7 @@ class GymnasiumSuite:
         self._make, self._expert, self._success = make, expert, success
         self._folder = None if demonstrations is None else Path(demonstrations)
         self._pick: dict[str, Pick] = dict(observation or {STATE: slice(None)})
-        self._versions = dict(versions or {})
+        self._versions, self.reward = dict(versions or {}), reward
         environment = make(self.tasks[0].name)
         try:
             self.features: Mapping[str, Feature] = self._features(environment)
@@ -106,9 +109,9 @@ class GymnasiumSuite:
             self.name, task.name, self._make(task.name), self._pick, self.features, self._success, self.horizon
         )
 
-    def raw(self, task: Task) -> gymnasium.Env[Any, Any]:
-        """The environment itself, with its reward, for who learns from that."""
-        return self._make(task.name)
+    def rewarded(self, task: Task) -> gymnasium.Env[Any, Any]:
+        """The environment with its own reward and actions, for who learns from that, and the suite's features."""
+        return _Featured(self._make(task.name), self._pick, self.features, f"{self.name} task {task.name!r}")
 
     def versions(self) -> dict[str, str]:
         """The version of Gymnasium, and what was given."""
@@ -254,16 +257,40 @@ class GymnasiumEnvironment:
         self._environment.close()
 
     def _observation(self) -> dict[str, Array]:
-        observation: dict[str, Array] = {}
-        for name, pick in self._pick.items():
-            part = np.array(self.raw[pick], dtype=self._features[name].dtype)  # a copy: environments reuse arrays
-            if part.shape != self._features[name].shape:
-                raise SuiteError(
-                    f"{self.suite} task {self.task!r} observes {name} of shape {part.shape} where the first "
-                    f"task has {self._features[name].shape}: all tasks of a suite need the same observations"
-                )
-            observation[name] = part
-        return observation
+        return _picked(self.raw, self._pick, self._features, f"{self.suite} task {self.task!r}")
+
+
+class _Featured(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Observes a suite's features."""
+
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], pick: Mapping[str, Pick], features: Mapping[str, Feature], where: str
+    ) -> None:
+        super().__init__(env)
+        self._pick, self._features, self._where = pick, features, where
+        self.observation_space = DictSpace({name: box(features[name].shape, features[name].dtype) for name in pick})
+
+    def observation(self, observation: Any) -> dict[str, Array]:
+        return _picked(observation, self._pick, self._features, self._where)
+
+
+def box(shape: tuple[int, ...], dtype: str) -> Box:
+    """The space of a feature: pictures in uint8, numbers without bounds."""
+    return Box(0, 255, shape, np.uint8) if dtype == "uint8" else Box(-np.inf, np.inf, shape, np.float32)
+
+
+def _picked(raw: Any, pick: Mapping[str, Pick], features: Mapping[str, Feature], where: str) -> dict[str, Array]:
+    """The features of an environment's own observation."""
+    observation: dict[str, Array] = {}
+    for name, part_of in pick.items():
+        part = np.array(raw[part_of], dtype=features[name].dtype)  # a copy: environments reuse arrays
+        if part.shape != features[name].shape:
+            raise SuiteError(
+                f"{where} observes {name} of shape {part.shape} where the first task has {features[name].shape}: all "
+                "tasks of a suite need the same observations"
+            )
+        observation[name] = part
+    return observation
 
 
 def _part(space: gymnasium.Space[Any], pick: Pick, suite: str) -> Box:

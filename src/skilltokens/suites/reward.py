@@ -20,7 +20,7 @@ from gymnasium.spaces import Dict as DictSpace
 from gymnasium.wrappers import RescaleAction, TimeLimit
 
 from skilltokens.suites import load_suite, task_of
-from skilltokens.suites.gymnasium import GymnasiumSuite
+from skilltokens.suites.gymnasium import GymnasiumSuite, box
 from skilltokens.types import ACTION, STATE, Array, SettingError, Suite, Task
 
 STEPS = "steps"
@@ -66,7 +66,7 @@ def of_suite(suite: Suite, task: Task, name: str = "", horizon: int = 0) -> Chal
     steps = horizon or suite.horizon
     if not 1 <= steps <= suite.horizon:
         raise SettingError(f"adapt.horizon {steps} is impossible: {suite.name} allows 1 to {suite.horizon} steps")
-    dense = isinstance(suite, GymnasiumSuite)
+    dense = isinstance(suite, GymnasiumSuite) and suite.reward
     make = functools.partial(_dense if dense else SuiteEnvironment, suite, task, steps)
     return Challenge(name or f"{suite.name}/{task.name}", make, suite, task, steps)
 
@@ -126,13 +126,8 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
 
     def __init__(self, suite: Suite, task: Task, horizon: int) -> None:
         self.suite, self.task, self.horizon = suite, task, horizon
-        self.observation_space = DictSpace(
-            {
-                n: Box(0, 255, f.shape, np.uint8) if f.dtype == "uint8" else Box(-np.inf, np.inf, f.shape, np.float32)
-                for n, f in suite.features.items()
-                if n != ACTION
-            }
-        )
+        features = {name: feature for name, feature in suite.features.items() if name != ACTION}
+        self.observation_space = DictSpace({name: box(each.shape, each.dtype) for name, each in features.items()})
         self.action_space = Box(-1.0, 1.0, suite.features[ACTION].shape, np.float32)
         self._environment = suite.make(task)
         self._steps = 0
@@ -159,12 +154,7 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         self.length = length
         spaces = env.observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
-        stacked = {
-            name: Box(0, 255, (length, *space.shape), np.uint8)
-            if space.dtype == np.uint8
-            else Box(-np.inf, np.inf, (length, *space.shape), np.float32)
-            for name, space in spaces.items()
-        }
+        stacked = {name: box((length, *space.shape), str(space.dtype)) for name, space in spaces.items()}
         self.observation_space = DictSpace({**stacked, STEPS: Box(0, length, (1,), np.float32)})
         self._rows: list[Mapping[str, Array]] = []
 
@@ -196,7 +186,7 @@ class _Named(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 def _dense(suite: GymnasiumSuite, task: Task, horizon: int) -> gymnasium.Env[Any, Any]:
     """A suite's own Gymnasium environment, with its reward; actions in [-1, 1]."""
-    return TimeLimit(RescaleAction(suite.raw(task), np.float32(-1.0), np.float32(1.0)), horizon)
+    return TimeLimit(RescaleAction(suite.rewarded(task), np.float32(-1.0), np.float32(1.0)), horizon)
 
 
 def _of_id(name: str, _: str) -> gymnasium.Env[Any, Any]:

@@ -33,10 +33,10 @@ class ReportOptions:
 
 def main(words: Sequence[str]) -> int:
     options = parse(ReportOptions, words, "skilltokens report")
-    from skilltokens.report import reward
+    from skilltokens.report.reward_runs import is_reward
 
     runs = find_runs(options.runs)
-    kinds = {reward.is_reward(run) for run in runs}
+    kinds = {is_reward(run) for run in runs}
     if len(kinds) > 1:
         raise RunError("runs of learning from demonstrations and from reward are on two pages: name one kind at a time")
     if kinds == {True}:

@@ -23,6 +23,9 @@ class GoalTask:
     planar = True
     """Whether it makes sense for bodies that move in a plane."""
 
+    own_speed = False
+    """Whether the task itself says how fast to go."""
+
     def __init__(self, body: Body) -> None:
         self.body = body
 

@@ -27,6 +27,7 @@ class Direction(GoalTask):
     """Move at a given velocity. Success: its mean over two seconds is within 20 % of what is asked."""
 
     instruction = "move at the speed asked for"
+    own_speed = True
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
         slow, fast = self.body.speeds

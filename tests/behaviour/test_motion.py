@@ -1,0 +1,32 @@
+"""Expert motion: what is refused, and experts that are not good enough to show anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skilltokens.behaviour import motion as module
+from skilltokens.behaviour.motion import motion
+from skilltokens.settings import MotionSettings, PpoSettings
+from skilltokens.suites.bodies import body_of
+from skilltokens.types import DemonstrationError, RunError, SettingError
+
+TINY = MotionSettings(
+    steps=640, motion_steps=20_000, kinds=("runner",), ppo=PpoSettings(envs=4, rollout=16, batch=64, epochs=1)
+)
+
+
+def test_experts_that_fall_at_once_are_given_up_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "SHORT", 6)
+    with pytest.raises(DemonstrationError, match="fell at once in 7 episodes one after another: train them longer"):
+        motion(body_of("walker2d"), replace(TINY, folder=str(tmp_path)))
+    with pytest.raises(RunError, match="an expert that was trained with other settings"):
+        motion(body_of("walker2d"), replace(TINY, folder=str(tmp_path), steps=1280))
+
+
+def test_a_body_without_the_kinds_of_expert_that_are_named_is_told(tmp_path: Path):
+    for body, kinds in (("ant", ("leaper",)), ("halfcheetah", ())):
+        with pytest.raises(SettingError, match="names no expert"):
+            motion(body_of(body), replace(TINY, folder=str(tmp_path), kinds=kinds))
