@@ -150,7 +150,7 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
     return StudySettings(
         learner=learner,
         tasks=("reach",),
-        motion=MotionSettings(steps=400_000, motion_steps=60_000, kinds=("runner",)),
+        motion=MotionSettings(steps=400_000, motion_steps=60_000, kinds=("runner",), folder="demos/short"),
         train=TrainSettings(first_iterations=1500, batch=256, window=1),
         adapt=AdaptSettings(steps=steps, points=points, episodes=20),
         ppo=_ppo(learner),

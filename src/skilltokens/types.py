@@ -126,7 +126,11 @@ class Environment(Protocol):
 
 @runtime_checkable
 class Suite(Protocol):
-    """A set of tasks on one robot. A suite object is small and picklable: workers make their own environments."""
+    """A set of tasks on one robot. A suite object is small and picklable: workers make their own environments.
+
+    One that has not as many different episodes of a split as anybody may ask for says how many by a method
+    `episodes(split) -> int | None`; more are then refused, since they would repeat some.
+    """
 
     @property
     def name(self) -> str: ...
@@ -204,8 +208,8 @@ def nearest(word: str, known: Sequence[str]) -> str:
     """A clause that helps with a mistyped name: `did you mean 'push'?`, or the list of what is known."""
     import difflib
 
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    shown = ", ".join(sorted(known)[:12])
-    return f"known are {shown}{', ...' if len(known) > 12 else ''}"
+    shown = ", ".join(sorted(known)[:30])
+    return f"known are {shown}{', ...' if len(known) > 30 else ''}"

@@ -184,6 +184,19 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
     assert "not the library that this run began with" in capsys.readouterr().err
 
 
+def test_a_library_that_is_not_there_or_of_another_robot_is_told_before_anything_runs(
+    tmp_path: Path, toy_stores, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "task-tokens-metaworld"]) == 2
+    assert "make that of Continual World's ten tasks by `skilltokens run metaworld-cw10" in capsys.readouterr().err
+    policy, train = PolicySettings(width=32, layers=1, history=2), TrainSettings(first_iterations=5)
+    learn_skill("library", toy_stores[0], policy=policy, train=train)
+    assert main(["run", "task-tokens-metaworld", "--library", "library"]) == 2
+    assert "but" in capsys.readouterr().err
+    assert not list(Path("runs").rglob("*.safetensors"))
+
+
 # ---------------------------------------------------------------- without simulator
 
 

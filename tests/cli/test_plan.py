@@ -58,6 +58,7 @@ def test_a_method_setting_goes_to_the_methods_that_have_it():
         (["--seed", "3"], "name a recipe first"),
         (["dmeo"], "recipe 'dmeo' is unknown: did you mean 'demo'?"),
         (["demo", "--method", "t3s"], "method 't3s' is unknown: did you mean 't2s'?"),
+        (["demo", "--methods", "lora", "token"], "'token' learns from reward: use it with task-tokens"),
         (["demo", "--methods=lorra"], "method 'lorra' is unknown: did you mean 'lora'?"),
         (["demo", "--methods", "t2s", "t2s"], "t2s with seed 0 is asked for twice"),
         (["demo", "--train.itrations", "3"], "has no option --train.itrations: did you mean '--train.iterations'?"),

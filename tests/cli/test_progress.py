@@ -66,6 +66,12 @@ def test_lines_come_at_new_stages_and_now_and_then(monkeypatch: pytest.MonkeyPat
     assert lines[-1].startswith("a  done in")
 
 
+def test_a_failure_is_told_at_once_and_not_only_when_all_are_done(capsys: pytest.CaptureFixture[str]):
+    view = Plain(["a", "b"])
+    view.finish("a", "the disk is full: free some")
+    assert capsys.readouterr().err == "a  failed: the disk is full: free some\n"
+
+
 def test_a_terminal_shows_a_row_for_each_run():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=120)
@@ -73,5 +79,5 @@ def test_a_terminal_shows_a_row_for_each_run():
         view.update("t2s-seed0", Progress("train", 1, 2, "push [1/2]", {"left": 65.0}))
         view.finish("lora-seed0", "it broke")
     shown = out.getvalue()
-    for text in ("t2s-seed0", "50 %", "1:05 left", "push [1/2]", "failed", "waiting"):
+    for text in ("t2s-seed0", "50 %", "1:05 left", "push [1/2]", "failed", "waiting", "lora-seed0: it broke"):
         assert text in shown

@@ -35,7 +35,7 @@ from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.reward import of_suite
-from skilltokens.types import Array, Progress, Report, RunError, Suite, Task, part_of, silent
+from skilltokens.types import Array, LibraryError, Progress, Report, RunError, Suite, Task, part_of, silent
 
 SCHEMA = "skilltokens.reward/1"
 LIBRARY = "model"
@@ -97,11 +97,18 @@ def ground_of(settings: StudySettings, report: Report = silent) -> Ground:
     """The library that a study steers, made where it is a behaviour model that is missing.
 
     Raises:
-        LibraryError: the library that is named is damaged or not there.
+        LibraryError: the library that is named is damaged, not there, or of another robot than the suite.
         RunError: there is a behaviour model that was made with other settings.
     """
     if settings.library:
-        return Ground(SkillLibrary.open(settings.library), None)
+        if not Path(settings.library).exists():
+            raise LibraryError(
+                f"there is no library at {settings.library}: name one with --library, or make that of Continual "
+                "World's ten tasks by `skilltokens run metaworld-cw10 --method t2s`"
+            )
+        library, suite = SkillLibrary.open(settings.library), load_suite(settings.suite)
+        library.check_features({n: f for n, f in suite.features.items() if n in library.features}, settings.suite)
+        return Ground(library, None)
     return Ground(*behaviour_library(settings, report))
 
 

@@ -16,7 +16,7 @@ import tyro
 
 from skilltokens.cli.options import known_options, parse_known, unknown_option
 from skilltokens.methods import method_names, method_settings, registration
-from skilltokens.recipes import recipe, recipe_names, study_names
+from skilltokens.recipes import learner_names, recipe, recipe_names, study_names
 from skilltokens.settings import Method, RunSettings
 from skilltokens.types import SettingError, nearest
 
@@ -141,6 +141,8 @@ def _methods_of(words: Sequence[str]) -> tuple[str, ...]:
         elif taking:
             found.append(word)
     for method in found:
+        if method in learner_names() and method not in method_names():
+            raise SettingError(f"{method!r} learns from reward: use it with {' or '.join(study_names())}")
         registration(method)
     return tuple(found)
 

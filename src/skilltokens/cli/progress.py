@@ -103,7 +103,7 @@ class Plain:
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
-        self._say(name, "failed" if failure else f"done in {minutes(clock.gone)}")
+        self._say(name, f"failed: {failure}" if failure else f"done in {minutes(clock.gone)}")
 
     def _say(self, name: str, text: str) -> None:
         print(f"{name:<{self._width}}  {text}", file=sys.stderr, flush=True)
@@ -147,6 +147,8 @@ class Rows:
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
+        if failure:  # above the rows: others may go on for hours
+            self._bars.console.print(f"{name}: {failure}", markup=False)
         now, share = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
         self._bars.update(self._rows[name], completed=share, left="", now=now)
 

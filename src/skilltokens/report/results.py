@@ -247,8 +247,7 @@ def _commands(comparison: Comparison) -> str:
             commands |= dict.fromkeys(run.command for run in group.runs)
     for (recipe, seeds), methods in unrecorded.items():
         commands[f"skilltokens run {recipe} --methods {' '.join(dict.fromkeys(methods))} --seeds {seeds}"] = None
-    note = "\n\nSettings that differ from the recipe's are in each run.json." if unrecorded else ""
-    return "```sh\n" + "\n".join(commands) + "\n```" + note
+    return "```sh\n" + "\n".join(commands) + "\n```"
 
 
 def _machines(comparison: Comparison) -> str:

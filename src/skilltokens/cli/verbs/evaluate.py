@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from skilltokens.checks import check_device, check_episodes
 from skilltokens.cli.options import parse
 from skilltokens.types import SettingError, Suite, Task, part_of
 
@@ -37,6 +38,8 @@ class EvaluateOptions:
     """Episodes a task."""
     split: Literal["validation", "test"] = "test"
     """Initial states: validation states choose settings, test states are reported."""
+    horizon: int = 0
+    """The most steps of an episode; 0: the suite's own limit."""
     group: int = 10
     """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
     workers: int = 0
@@ -49,8 +52,10 @@ class EvaluateOptions:
 
 def main(words: Sequence[str]) -> int:
     options = parse(EvaluateOptions, words, "skilltokens evaluate")
-    if options.episodes < 1:
-        raise SettingError(f"--episodes {options.episodes} is impossible: use 1 or more")
+    for name, least in (("episodes", 1), ("horizon", 0), ("group", 1), ("threads", 1)):
+        if getattr(options, name) < least:
+            raise SettingError(f"--{name} {getattr(options, name)} is impossible: use {least} or more")
+    check_device(options.device)
     import torch
     from rich.box import SIMPLE
     from rich.table import Table
@@ -65,6 +70,7 @@ def main(words: Sequence[str]) -> int:
 
     library, suite = SkillLibrary.open(options.library), load_suite(options.suite)
     library.check_features({n: f for n, f in suite.features.items() if n in library.features}, f"suite {suite.name!r}")
+    check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, [skill.name for skill in library.skills])
     table = Table(
         "task", "instruction", "skill called", "cosine", "success", "95 % interval", box=SIMPLE, pad_edge=False
@@ -82,6 +88,7 @@ def main(words: Sequence[str]) -> int:
                 range(options.episodes),
                 group=options.group,
                 pool=pool,
+                horizon=options.horizon or None,
                 report=part_of(report, number, len(tasks), "evaluate"),
             )
             good = sum(outcome.success for outcome in outcomes)
