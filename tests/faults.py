@@ -1,17 +1,18 @@
-"""The toy suite with one thing wrong, importable by spawned processes."""
+"""The toy suite with one thing wrong or otherwise, importable by spawned processes."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tests.toy import Table, Toy
 
-from skilltokens.types import STATE, Array, Observation, Split, SuiteError, Task
+from skilltokens.types import STATE, Array, Feature, Observation, Split, SuiteError, Task
 
 
 @dataclass
@@ -27,6 +28,39 @@ class Faulty(Toy):
         if self.fault == "not installed":
             raise SuiteError("the simulator is not installed: pip install it")
         return FaultyTable(task, self)
+
+
+@dataclass
+class Few(Toy):
+    """There are four different episodes to be tried on."""
+
+    name: str = "few"
+
+    def episodes(self, split: Split) -> int | None:
+        return None if split == "train" else 4
+
+
+@dataclass
+class Wider(Toy):
+    """The same tasks for a robot with another state."""
+
+    name: str = "wider"
+    features: Mapping[str, Feature] = field(default_factory=lambda: {**Toy().features, STATE: Feature((3,))})
+
+
+@dataclass
+class Easy(Toy):
+    """A task is done after two steps, whatever they are."""
+
+    name: str = "easy"
+
+    def make(self, task: Task) -> Table:
+        return EasyTable(task, self.horizon)
+
+
+class EasyTable(Table):
+    def step(self, action: Array) -> tuple[Observation, bool]:
+        return super().step(action)[0], self.steps == 2
 
 
 class FaultyTable(Table):

@@ -58,6 +58,20 @@ def test_products_of_a_step_are_those_that_torch_counts(tmp_path: Path, kind: st
     assert maps == sum(n for op, n in counted.items() if str(op) in ("aten.mm", "aten.addmm"))
 
 
+def test_experts_are_measured_on_test_states_only_where_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from benchmarks import libero_experts
+
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(libero_experts, "row", lambda *words: asked.append(words) or 0)
+    assert libero_experts.main(["--tasks", "0"]) == 0
+    assert libero_experts.main(["--tasks", "0", "--split", "test"]) == 0
+    assert [words[2:4] for words in asked] == [("validation", 30), ("test", 20)]
+    assert libero_experts.main(["--split", "test", "--episodes", "21"]) == 2
+    assert "20 different episodes of the split 'test'" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from tests.pictured import TOP, pictured_stores
 from tests.toy import TASKS, Toy
 
+from skilltokens import grow
 from skilltokens.demos import DemonstrationStore, workspace_statistics, write_store
 from skilltokens.grow import learn_skill
+from skilltokens.lifelong import lessons_of
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
@@ -22,6 +25,7 @@ from skilltokens.types import (
     Feature,
     LanguageError,
     LibraryError,
+    SettingError,
     Task,
 )
 
@@ -126,6 +130,37 @@ def test_the_same_words_give_the_same_library(stores: list[DemonstrationStore], 
             learn(tmp_path / name, store)
     for path in (tmp_path / "a").rglob("*.safetensors"):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_a_library_stays_where_it_is_when_a_skill_is_learned_elsewhere(
+    stores: list[DemonstrationStore], tmp_path: Path
+):
+    for store in stores[:2]:
+        learn(tmp_path, store)
+    library = SkillLibrary.open(tmp_path)
+    train = replace(TRAIN, device="meta")  # which has room for shapes alone: it cannot be trained on
+    learner = grow._learner(library.base, library, METHOD, train, 0)
+    *_, lesson = lessons_of([store.task for store in stores], stores, library.language(), joint=False)
+    training = learner.begin(lesson)
+    tensors = [*training.policy.parameters(), *training.policy.buffers(), *training.parameters()]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert {tensor.device.type for tensor in library.actor("go", "meta").policy.parameters()} == {"meta"}
+    kept = [*library.base.parameters(), *library.base.buffers(), *library.skills[1].tensors.values()]
+    assert {tensor.device.type for tensor in kept} == {"cpu"}
+
+
+def test_impossible_settings_are_refused_before_anything_is_made(stores: list[DemonstrationStore], tmp_path: Path):
+    for said, train, policy in (
+        ("train.log_every 0", replace(TRAIN, log_every=0), POLICY),
+        ("no device 'gpu'", replace(TRAIN, device="gpu"), POLICY),
+        ("policy.heads 0", TRAIN, replace(POLICY, heads=0)),
+        ("train.window 4 is shorter than policy.history 10", replace(TRAIN, window=4), POLICY),
+    ):
+        with pytest.raises(SettingError, match=said):
+            learn_skill(tmp_path / "library", stores[0], train=train, policy=policy)
+    with pytest.raises(SettingError, match=r"method\.rate 0"):
+        learn_skill(tmp_path / "library", stores[0], method=replace(METHOD, rate=0.0))
+    assert not list(tmp_path.iterdir())
 
 
 def test_mistakes_leave_the_library_as_it_was(stores: list[DemonstrationStore], tmp_path: Path):

@@ -20,6 +20,7 @@ from skilltokens.report.runs import read_run
 from skilltokens.settings import (
     DemonstrationSettings,
     EvaluateSettings,
+    LoraSettings,
     MultitaskSettings,
     PolicySettings,
     RunSettings,
@@ -59,10 +60,11 @@ def whole(place: Path, settings: Settings) -> dict[str, Any]:
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """All of a finished run but the times, and the commit of the checkout that ran it."""
+    """All of a finished run but the times, and the commits of the checkout that ran it."""
     content = json.loads((folder / "run.json").read_text())
     assert content["finished"]
-    return {key: value for key, value in content.items() if key not in ("timing", "started", "finished", "commit")}
+    others = ("timing", "started", "finished", "commit", "resumed")
+    return {key: value for key, value in content.items() if key not in others}
 
 
 def work(moment: Moment, folder: Path, settings: Settings) -> None:
@@ -205,6 +207,15 @@ def test_a_method_that_forgets_is_rolled_out_again(place: Path, settings: Settin
     read_run(place / "sequential")
 
 
+def test_a_task_may_be_taught_again_and_again(place: Path, settings: Settings):
+    again = dataclasses.replace(settings, tasks=("reach-red",) * 3)
+    run = learn(again, place / "again")
+    assert len(run["parameters"]["trained"]) == 3
+    names = [skill.name for skill in SkillLibrary.open(place / "again" / "library").skills]
+    assert names == ["reach-red", "reach-red.1", "reach-red.2"]
+    read_run(place / "again")
+
+
 def test_what_t2s_learned_is_a_library_too(place: Path, whole: dict[str, Any]):
     library = SkillLibrary.open(place / "whole" / "library")
     assert tuple(skill.name for skill in library.skills) == TASKS
@@ -247,6 +258,89 @@ def test_killed_while_it_trains_and_evaluates_it_ends_with_the_same_numbers(
     assert "" not in deaths
     assert dies(work, folder, kinds, None, settings) == ""
     assert figures(folder) == figures(place / "whole")
+
+
+def going_on(settings: Settings, folder: Path) -> list[tuple[str, int]]:
+    """Goes on with a run to its end; for each piece of news its stage and how much was done of it."""
+    told: list[Progress] = []
+    learn(settings, folder, told.append, recipe="small")
+    return [(news.stage, news.done) for news in told]
+
+
+def test_all_tasks_at_once_lose_a_tenth_of_their_training_at_most(place: Path, settings: Settings):
+    joint = dataclasses.replace(settings, method=MultitaskSettings())
+    learn(joint, place / "joint", recipe="small")
+    folder = place / "joint-cut"
+    train = dataclasses.replace(settings.train, log_every=1)
+    assert dies(work, folder, {"train"}, 30, dataclasses.replace(joint, train=train)) == "train"
+    steps = [done for stage, done in going_on(dataclasses.replace(joint, train=train), folder) if stage == "train"]
+    assert 16 <= steps[0] < steps[-1] == 22  # of 22, and the process died at the 19th
+    assert figures(folder)["evaluations"] == figures(place / "joint")["evaluations"]
+
+
+@pytest.mark.parametrize("method", [MultitaskSettings(), SequentialSettings(), T2SSettings(share=0.2)])
+def test_killed_among_the_last_cells_it_repeats_neither_training_nor_cells(
+    method: Any, place: Path, settings: Settings
+):
+    chosen = dataclasses.replace(settings, method=method, evaluate=dataclasses.replace(settings.evaluate, points=1))
+    name = type(method).__name__
+    told: list[Progress] = []
+    whole = learn(chosen, place / name, told.append, recipe="small")
+    cells = [news.done for news in told if news.stage == "evaluate"]
+    last = cells[len(cells) - 1 - cells[::-1].index(0) :]
+    assert dies(work, place / f"{name}-cut", {"evaluate"}, len(cells), chosen) == "evaluate"  # in the very last cell
+    assert going_on(chosen, place / f"{name}-cut") == [
+        ("train", whole["learning"][-1]["iterations"][-1] + 1),  # all of it
+        *[("evaluate", done) for done in last],
+    ]
+    assert figures(place / f"{name}-cut") == figures(place / name)
+
+
+def test_what_another_run_has_left_in_the_folder_is_not_taken_over(place: Path, settings: Settings):
+    folder, other = place / "left", dataclasses.replace(settings, seed=1)
+    assert dies(work, folder, {"train"}, 6, settings) == "train"
+    (folder / "run.json").unlink()
+    (folder / "state-9.safetensors").touch()
+    assert (folder / "progress.safetensors").exists()
+    for each in (folder, place / "seed"):
+        learn(other, each, recipe="small")
+    assert figures(folder) == figures(place / "seed")
+    assert [path.name for path in folder.glob("*.safetensors")] == ["state-3.safetensors"]
+
+
+def test_other_versions_are_written_down_where_a_run_goes_on(
+    half: Path, settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = json.loads((half / "run.json").read_text())
+    content |= {"versions": {**content["versions"], "toy": "0", "gone": "7"}, "commit": "old"}
+    (half / "run.json").write_text(json.dumps(content))
+    monkeypatch.setattr(record, "commit", lambda: "new")
+    told: list[Progress] = []
+
+    def stop_at_the_first_step(news: Progress) -> None:
+        told.append(news)
+        if news.stage == "train":
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            learn(settings, half, stop_at_the_first_step, recipe="small")
+    run = learn(settings, half, recipe="small")
+    (entry,) = run["resumed"]  # once, and at once
+    assert (entry["commit"], entry["versions"]) == ("new", {"gone": None, "toy": "1"})
+    assert entry["at"] >= run["started"]
+    assert (run["commit"], run["versions"]["toy"]) == ("old", "0")
+    (said,) = [news.note for news in told if "other code" in news.note]
+    assert "commit was 'old', is 'new'" in said
+    assert {**figures(half), "versions": 0} == {**figures(place / "whole"), "versions": 0}
+    read_run(half)
+
+
+def test_a_run_that_goes_on_as_it_was_says_nothing_of_versions(
+    half: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(record, "commit", lambda: json.loads((half / "run.json").read_text())["commit"])
+    assert "resumed" not in learn(settings, half, recipe="small")
 
 
 # ------------------------------------------------ refused
@@ -332,13 +426,15 @@ def test_a_damaged_run_is_refused_in_words(name: str, half: Path, settings: Sett
     assert contents(half) == before
 
 
-@pytest.mark.parametrize("key", ["method", "config", "evaluations", "parameters", "timing", "learning", "finished"])
+PARTS = ["method", "config", "versions", "resumed", "evaluations", "parameters", "timing", "learning", "finished"]
+
+
+@pytest.mark.parametrize("key", PARTS)
 def test_a_run_without_one_of_its_parts_is_refused_in_words(key: str, half: Path, settings: Settings):
-    for broken in ({}, {key: 7}):
+    cases: dict[str, list[dict[str, Any]]] = {"finished": [{}], "resumed": [{key: 7}, {key: [7]}, {key: [{}]}]}
+    for broken in cases.get(key, [{}, {key: 7}]):
         content = json.loads((half / "run.json").read_text())
-        content.pop(key)
-        if key == "finished" and broken:
-            continue
+        content.pop(key, None)
         (half / "altered").mkdir(exist_ok=True)
         (half / "altered" / "run.json").write_text(json.dumps(content | broken))
         with pytest.raises(RunError, match="altered"):
@@ -359,6 +455,45 @@ def test_a_damaged_lesson_in_training_starts_again(half: Path, settings: Setting
     _cut(half / "progress.safetensors")
     learn(settings, half)
     assert figures(half) == figures(place / "whole")
+
+
+WRONG: dict[str, tuple[str, Callable[[Settings], Settings]]] = {
+    "an unknown variant": (
+        "there is no suite 'toi'",
+        lambda s: _evaluated(s, variants=("tests.toy:paraphrased", "toi")),
+    ),
+    "a variant without the tasks": ("has no task 'reach-red'", lambda s: _evaluated(s, variants=("libero-goal",))),
+    "a variant of another robot": ("are not those of 'toy'", lambda s: _evaluated(s, variants=("tests.faults:Wider",))),
+    "a horizon beyond the suite's": ("allows 1 to 40", lambda s: _evaluated(s, horizon=41)),
+    "more episodes than there are": (
+        "'few' has 4 different episodes of the split 'test', not 5",
+        lambda s: dataclasses.replace(_evaluated(s, episodes=5), suite="tests.faults:Few"),
+    ),
+    "too few of a variant": ("'few' has 4", lambda s: _evaluated(s, episodes=5, variants=("tests.faults:Few",))),
+    "no rows": ("share 0.001 leaves no row", lambda s: dataclasses.replace(s, method=T2SSettings(share=0.001))),
+    "too many new rows": ("mu 0.01", lambda s: dataclasses.replace(s, method=T2SSettings(mu=0.01))),
+    "no ranks": ("share 0.001 leaves no rank", lambda s: dataclasses.replace(s, method=LoraSettings(share=0.001))),
+    "a number": ("train.threads 0 is impossible", lambda s: dataclasses.replace(s, train=TrainSettings(threads=0))),
+}
+
+
+def _evaluated(settings: Settings, **more: Any) -> Settings:
+    return dataclasses.replace(settings, evaluate=dataclasses.replace(settings.evaluate, **more))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_could_only_fail_later_is_refused_before_anything_is_written(
+    name: str, settings: Settings, tmp_path: Path
+):
+    said, change = WRONG[name]
+    with pytest.raises(SettingError, match=said):
+        learn(change(settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_episodes_as_there_are_may_be_asked_for(settings: Settings, tmp_path: Path):
+    few = dataclasses.replace(_evaluated(settings, variants=("tests.faults:Few",)), suite="tests.faults:Few")
+    assert learn(few, tmp_path / "run")["finished"]
 
 
 def test_unknown_tasks_and_impossible_policies_are_refused(settings: Settings, tmp_path: Path):

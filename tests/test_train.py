@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -19,8 +20,8 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Training
 from skilltokens.methods.t2s import T2S
 from skilltokens.settings import TrainSettings
-from skilltokens.train import Point, fit, rate_factor
-from skilltokens.types import Progress, SkilltokensError
+from skilltokens.train import Point, Source, fit, rate_factor
+from skilltokens.types import ACTION, Progress, SkilltokensError
 
 NOISY = dataclasses.replace(TRAIN, iterations=8, observation_noise=0.1, weight_decay=0.01)
 
@@ -59,7 +60,7 @@ def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: li
         stops.append(point)
     assert [(point.step, point.progress) for point in stops] == [(round(8 * p), p) for p in points]
     after, record = numbers(training.policy), json.loads(json.dumps(vars(stops[-1].record)))
-    for index in range(4):
+    for index in range(5):
         again = second(name, toy_stores)
         before = checkpoint.load_progress(tmp_path / str(index), 1)
         assert before is not None
@@ -67,6 +68,20 @@ def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: li
         assert not changed(after, again.policy)
         assert vars(last.record) == record
         assert last.state()[1] == stops[-1].state()[1]
+
+
+@pytest.mark.parametrize("average", [0.98, 0.0])
+def test_stops_on_the_way_change_no_bit(average: float, toy_stores: list[DemonstrationStore]):
+    settings = dataclasses.replace(NOISY, average=average)
+    straight, stopped = second("t2s gates", toy_stores), second("t2s gates", toy_stores)
+    (last,) = fit(straight, settings, 8, [1.0], seed=3)
+    found: list[Point] = []
+    for point in fit(stopped, settings, 8, [(i + 1) / 8 for i in range(8)], seed=3):
+        assert point.state()[1]["step"] == point.step
+        found.append(point)
+    assert [point.step for point in found] == list(range(1, 9))
+    assert not changed(numbers(straight.policy), stopped.policy)
+    assert vars(last.record) == vars(found[-1].record)
 
 
 def test_points_are_met_in_their_order_and_need_not_begin_at_zero(toy_stores: list[DemonstrationStore]):
@@ -155,12 +170,17 @@ def test_a_penalty_is_part_of_the_loss(toy_stores: list[DemonstrationStore]):
 
 
 def test_several_lessons_have_equal_shares(toy_stores: list[DemonstrationStore]):
-    plan, policy = lessons(toy_stores[:2]), make_policy()
-    losses = []
-    for chosen in (plan[:1], plan):
-        training = Training(policy, [{"params": list(policy.parameters()), "lr": 0.0}], chosen)
-        losses.append(train(training, dataclasses.replace(TRAIN, iterations=1)).loss[0])
-    assert losses[0] != losses[1]
+    plan, policy, rng = lessons(toy_stores[:3]), make_policy(), np.random.default_rng([5, 7])
+    alone = []
+    for lesson in plan:  # the draws of one training step
+        batch, words = Source(lesson, TRAIN).draw(rng)
+        seen = {name: torch.from_numpy(values) for name, values in batch.features.items()}
+        action, mask = seen.pop(ACTION), torch.from_numpy(batch.mask)
+        alone.append(policy.loss(seen, torch.from_numpy(words), action, mask).item())
+    training = Training(policy, [{"params": list(policy.parameters()), "lr": 0.0}], plan)
+    found = train(training, dataclasses.replace(TRAIN, iterations=1), seed=5).loss[0]
+    assert found == pytest.approx(sum(alone) / 3, rel=1e-5)
+    assert all(abs(found - loss) > 1e-3 * found for loss in alone)
 
 
 def test_half_precision_trains_close_to_full_precision(toy_stores: list[DemonstrationStore]):

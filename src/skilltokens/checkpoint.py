@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
@@ -26,9 +27,51 @@ class Before:
     seconds: tuple[float, float]
 
 
+class Work:
+    """A lesson at work: its training at the last stop, its cells and its seconds, as progress.safetensors keeps them.
+
+    Args:
+        folder: the run's.
+        lesson: its number.
+        evaluations: the run's cells so far; those of this lesson that were kept are put behind them.
+    """
+
+    def __init__(self, folder: Path, lesson: int, evaluations: list[dict[str, Any]]) -> None:
+        self._folder, self._lesson = folder, lesson
+        self._evaluations, self._first = evaluations, len(evaluations)
+        before = load_progress(folder, lesson)
+        self.start = None if before is None else before.start
+        """Where training goes on, as `Point.state` gives it."""
+        train, evaluate = before.seconds if before else (0.0, 0.0)
+        self.seconds = {"train": train, "evaluate": evaluate}
+        """Spent on it, over interruptions."""
+        evaluations += before.evaluations if before else []
+        self._last = time.monotonic()
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        """The lesson's own."""
+        return self._evaluations[self._first :]
+
+    def spent(self, kind: Literal["train", "evaluate"]) -> None:
+        """Counts the seconds since this, or `keep`, was called last."""
+        now = time.monotonic()
+        self.seconds[kind] += now - self._last
+        self._last = now
+
+    def keep(self, state: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> None:
+        """Writes down where it stands, with a new stop of the training or that of the last time."""
+        if state is not None and self.start is not None and state[1] == self.start[1]:
+            return  # where an interrupted training had been kept
+        self.start = state or self.start
+        assert self.start is not None
+        save_progress(self._folder, self._lesson, self.start, self.cells, tuple(self.seconds.values()))
+        self._last = time.monotonic()  # writing counts as nothing
+
+
 def save_state(folder: Path, lessons: int, state: Mapping[str, Tensor]) -> None:
     """Keeps a method's state after so many lessons."""
-    write_bytes(_state(folder, lessons), save({n: t.contiguous() for n, t in state.items()}), RunError)
+    write_bytes(_state(folder, lessons), save(_plain(state)), RunError)
 
 
 def load_state(folder: Path, lessons: int) -> dict[str, Tensor]:
@@ -47,7 +90,7 @@ def save_progress(
     lesson: int,
     state: tuple[Mapping[str, Tensor], Mapping[str, Any]],
     evaluations: Sequence[Mapping[str, Any]],
-    seconds: tuple[float, float],
+    seconds: tuple[float, ...],
 ) -> None:
     """Keeps a lesson in training."""
     tensors, plain = state
@@ -66,8 +109,7 @@ def load_progress(folder: Path, lesson: int) -> Before | None:
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
     """Keeps a state of tensors and of what JSON can hold, in one file."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_bytes(path, save(plain, {"about": json.dumps(rest)}), RunError)
+    write_bytes(path, save(_plain(tensors), {"about": json.dumps(rest)}), RunError)
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -83,10 +125,21 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(f"{path} is missing or damaged ({problem}): remove it, and it is made again") from problem
 
 
+def clear(folder: Path) -> None:
+    """Removes all that an earlier run has left: a new one must not go on from it."""
+    for path in (_progress(folder), *folder.glob("state-*.safetensors")):
+        path.unlink(missing_ok=True)
+
+
 def forget(folder: Path, lessons: int) -> None:
     """Removes what a committed lesson has made useless."""
     _progress(folder).unlink(missing_ok=True)
     _state(folder, lessons - 1).unlink(missing_ok=True)
+
+
+def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as a file holds them."""
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
 def _state(folder: Path, lessons: int) -> Path:

@@ -26,21 +26,22 @@ def replacing(path: Path, error: type[SkilltokensError] = SkilltokensError) -> I
         error: one sentence, where the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    holder: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.tmp-", dir=path.parent))
-        fresh = holder / path.name
-        yield fresh
-        _sync(fresh)
-        if path.is_dir():
-            path.rename(holder / "old")
-        fresh.replace(path)
+        fresh, old = holder / path.name, holder / f"{path.name}.old"
+        try:
+            yield fresh
+            _sync(fresh)
+            if path.is_dir():
+                path.rename(old)
+            fresh.replace(path)
+        finally:
+            if old.exists() and not path.exists():  # stopped between the two renames
+                old.rename(path)  # where this fails too, the old folder is left in `holder`
+            shutil.rmtree(holder, ignore_errors=True)
     except OSError as problem:
         raise error(f"{path} could not be written ({problem.strerror or problem}): {_mend(problem)}") from problem
-    finally:
-        if holder is not None:
-            shutil.rmtree(holder, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes, error: type[SkilltokensError] = SkilltokensError) -> None:

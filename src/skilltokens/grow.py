@@ -6,11 +6,13 @@ files, and that the new one goes into a file.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from skilltokens.checks import check_learning, check_numbers
 from skilltokens.demos import DemonstrationStore, workspace_statistics
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods.base import Entry, Lesson, generator
@@ -18,6 +20,7 @@ from skilltokens.methods.t2s import T2S
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.skill import assemble
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.train import fit
 from skilltokens.types import ACTION, Feature, Report, Scale, SettingError, silent
@@ -61,9 +64,11 @@ def learn_skill(
     method, train = method or T2SSettings(), train or TrainSettings()
     name, folder = name or store.task.name, Path(folder)
     words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
+    library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
+    check_numbers(seed=seed, method=method)
+    check_learning(library.base.settings if library else policy or PolicySettings(), train)
     torch.set_num_threads(train.threads)
     store.verify()
-    library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
     check_name(name, library)  # before the training, not after
     if library is None:
         language = load_encoder(encoder)
@@ -73,7 +78,7 @@ def learn_skill(
         # A store may hold more than this library looks at, such as images.
         library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
         language, base, features = library.language(), library.base, library.features
-    learner = _learner(base.to(train.device), library, method, train, seed)
+    learner = _learner(base, library, method, train, seed)
     lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),))
     iterations = train.iterations if lesson.index else train.first_iterations
     training = learner.begin(lesson)
@@ -87,17 +92,17 @@ def learn_skill(
     }
     if library is None:
         return SkillLibrary.create(folder, learner.base.cpu(), learner.skills[0], features, language.name, notes)
-    library.add(learner.skills[-1], notes)
+    library.add(learner.skills[-1].to("cpu"), notes)
     return library
 
 
 def _learner(base: Policy, library: SkillLibrary | None, method: T2SSettings, train: TrainSettings, seed: int) -> T2S:
-    """The method as it stands after the library's skills."""
-    learner = T2S(base, method, train, seed)
+    """The method as it stands after the library's skills, where it is to be trained; the library stays where it is."""
+    learner = T2S(copy.deepcopy(base).to(train.device), method, train, seed)
     for number, skill in enumerate(library.skills if library else ()):
-        assert library is not None
-        learner.skills.append(skill)
-        learner.entries.append(Entry(skill.embeddings, library.policy(number)))
+        learner.skills.append(skill.to(train.device))
+        policy = assemble(learner.base, learner.skills, learner.skills[-1]) if number else learner.base
+        learner.entries.append(Entry(skill.embeddings, policy))
     return learner
 
 

@@ -1,7 +1,7 @@
 """learn(): the only lifelong loop. For each lesson: learn it, evaluate it on the way and all seen tasks at the end.
 
 A run folder holds run.json (the result, written after every lesson), state-<n>.safetensors (what the method needs
-to go on after n lessons) and progress.safetensors (the lesson in training, at its last point of the learning curve).
+to go on after n lessons) and progress.safetensors (the lesson at work: its training at the last stop, and its cells).
 run.json is the commit: whatever moment the process dies at, the same command goes on from what it says and ends with
 the same numbers.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,11 @@ import numpy as np
 import torch
 
 from skilltokens import checkpoint, record
+from skilltokens.checkpoint import Work
+from skilltokens.checks import check
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.memory import STAGE
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Choice, Lesson, Method, SkillMethod, generator
 from skilltokens.methods.t2s import T2S
@@ -33,7 +35,7 @@ from skilltokens.settings import RunSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.demonstrate import demonstrations
-from skilltokens.train import Point, fit
+from skilltokens.train import fit
 from skilltokens.types import Array, Progress, Report, RunError, SettingError, Suite, SuiteError, Task, silent
 
 
@@ -50,15 +52,17 @@ def learn(
 
     Raises:
         RunError: the folder belongs to another configuration, or is damaged.
+        SettingError: a setting is impossible; nothing has been written then.
         SkilltokensError: whatever else its user can mend.
     """
-    torch.set_num_threads(settings.train.threads)
     suite = load_suite(settings.suite)
     names = settings.tasks or tuple(task.name for task in suite.tasks)
     tasks = [task_of(suite, name) for name in names]
     run = record.open_run(folder, settings, recipe, tasks)
     if run["finished"]:
         return run
+    check(settings, suite)
+    torch.set_num_threads(settings.train.threads)
     if command:
         run["command"] = command
     stores = demonstrations(suite, tasks, settings.demonstrations, report)
@@ -92,6 +96,7 @@ class _Run:
         self.goals = encoder([task.instruction for task in tasks])
         self.method = self._method(stores, encoder)
         self.lessons = lessons_of(tasks, stores, encoder, self.method.joint)
+        self.method.check(len(self.lessons))
 
     def _method(self, stores: Sequence[DemonstrationStore], encoder: LanguageEncoder) -> Method:
         kind = load_method(method_of(self.settings.method))
@@ -109,10 +114,10 @@ class _Run:
         done = len(self.run["parameters"]["trained"])
         if done:
             self._restore(done)
-        else:
-            record.write(self.folder, self.run)  # from now on the folder belongs to this configuration
+        self._claim()
         for lesson in self.lessons[done:]:
             self._lesson(lesson)
+        checkpoint.forget(self.folder, len(self.lessons))  # if the run died between the last commit and this
         self.run["selection"] = self._selection()
         self._variants()
         self._library()
@@ -121,6 +126,18 @@ class _Run:
         self.run["finished"] = record.now()
         record.write(self.folder, self.run)
         return self.run
+
+    def _claim(self) -> None:
+        """From here on the folder belongs to this configuration, at work under this code."""
+        if not (self.folder / "run.json").exists():
+            checkpoint.clear(self.folder)  # of a run whose run.json was taken away
+            record.write(self.folder, self.run)
+            return
+        changed = record.note_resumed(self.run, self.suite)
+        if changed:
+            said = f"goes on under other code than it began with, as its run.json says: {changed}"
+            self.report(Progress(STAGE, 0, 1, said))  # this stage is shown once, and never left out
+            record.write(self.folder, self.run)
 
     def _restore(self, done: int) -> None:
         """The method as it was after so many lessons."""
@@ -136,44 +153,35 @@ class _Run:
     # ---------------------------------------------------------------- one lesson
 
     def _lesson(self, lesson: Lesson) -> None:
-        """Trains one lesson with stops for the learning curve, evaluates every task seen, and commits."""
-        run, clock = self.run, _Clock()
-        training = self.method.begin(lesson)
-        before = checkpoint.load_progress(self.folder, lesson.index)
-        if before is not None:
-            run["evaluations"] += before.evaluations
-            clock.train, clock.evaluate = before.seconds
-        start = None if before is None else before.start
+        """Trains one lesson with stops on the way, evaluates every task seen, and commits."""
+        run, training = self.run, self.method.begin(lesson)
         label = "all tasks" if self.method.joint else lesson.names[0]
         told = self._told(f"{label} ({lesson.index + 1}/{len(self.lessons)})")
-        first = len(run["evaluations"]) - (0 if before is None else len(before.evaluations))
-        point: Point | None = None
-        clock.tick()
+        work, point = Work(self.folder, lesson.index, run["evaluations"]), None
         for point in fit(
             training,
             self.settings.train,
             self._iterations(lesson),
-            self._points(),
+            self._stops(lesson),
             self.settings.seed * 1_000_003 + lesson.index,
-            start=start,
+            start=work.start,
             report=told,
         ):
-            clock.train += clock.tick()
-            if point.progress < 1.0:
+            work.spent("train")
+            if point.progress in self._curve() and point.progress < 1.0:
                 self._cell(lesson.index, lesson.index, point.progress, told)
-                clock.evaluate += clock.tick()
-                checkpoint.save_progress(
-                    self.folder, lesson.index, point.state(), run["evaluations"][first:], (clock.train, clock.evaluate)
-                )
-                clock.tick()
+                work.spent("evaluate")
+            work.keep(point.state())
         assert point is not None
         self.method.finish(lesson)
         seen = range(len(self.tasks)) if self.method.joint else range(lesson.index + 1)
-        after = len(self.tasks) - 1 if self.method.joint else lesson.index
-        for task in seen:
-            self._cell(after, task, 1.0, told)
-        clock.evaluate += clock.tick()
-        record.note_lesson(run, self.method, training, point.record, clock.train, clock.evaluate)
+        for task in seen[sum(cell["progress"] == 1.0 for cell in work.cells) :]:
+            self._cell(seen[-1], task, 1.0, told)
+            work.spent("evaluate")
+            if "same_as" not in run["evaluations"][-1]:  # the others cost nothing
+                work.keep()
+        seconds = work.seconds
+        record.note_lesson(run, self.method, training, point.record, seconds["train"], seconds["evaluate"])
         done = lesson.index + 1
         checkpoint.save_state(self.folder, done, self.method.state())
         record.write(self.folder, run)
@@ -185,10 +193,17 @@ class _Run:
             return train.first_iterations + train.iterations * (len(self.tasks) - 1)
         return train.iterations if lesson.index else train.first_iterations
 
-    def _points(self) -> list[float]:
-        """Where the learning curve is evaluated; a joint lesson has no curve of one task."""
+    def _curve(self) -> list[float]:
+        """The points of the learning curve, its end included; a joint lesson has no curve of one task."""
         points = 1 if self.method.joint else self.settings.evaluate.points
         return [1.0] if points == 1 else [i / (points - 1) for i in range(points)]
+
+    def _stops(self, lesson: Lesson) -> list[float]:
+        """Where training is kept: at the points of its curve, or where it has none on the way after every tenth."""
+        if len(self._curve()) > 1:
+            return self._curve()
+        parts = min(10, self._iterations(lesson))
+        return [(i + 1) / parts for i in range(parts)]
 
     def _told(self, label: str) -> Report:
         return lambda news: self.report(dataclasses.replace(news, note=label))
@@ -306,19 +321,6 @@ class _Run:
                 continue
             films[task.name] = path
         return films
-
-
-class _Clock:
-    """Seconds spent training and evaluating in one lesson, over interruptions."""
-
-    def __init__(self) -> None:
-        self.train, self.evaluate, self.last = 0.0, 0.0, time.monotonic()
-
-    def tick(self) -> float:
-        """Seconds since the last tick."""
-        now = time.monotonic()
-        spent, self.last = now - self.last, now
-        return spent
 
 
 def lessons_of(

@@ -20,7 +20,7 @@ from skilltokens.methods.base import Method, Training, count
 from skilltokens.settings import RunSettings, flat
 from skilltokens.suites import load_suite
 from skilltokens.train import Record
-from skilltokens.types import RunError, Task
+from skilltokens.types import RunError, Suite, Task
 
 SCHEMA = "skilltokens.run/1"
 FREE = ("evaluate.workers", "evaluate.films", "demonstrations.folder")
@@ -70,7 +70,7 @@ _PARTS: dict[str, Any] = {
     "method": str, "config": dict, "tasks": list, "demonstrations": dict, "evaluations": list, "parameters": dict,
     "parameters.base": int, "parameters.trained": list, "parameters.total": list, "timing": dict,
     "timing.train_s": list, "timing.evaluate_s": list, "learning": list, "gradients": list, "reuse": list,
-    "finished": str | None,
+    "versions": dict, "finished": str | None,
 }  # fmt: skip
 _CELL = ("task", "split", "policy", "actions", "successes", "episodes", "steps")
 
@@ -88,8 +88,26 @@ def _check_parts(path: Path, run: dict[str, Any]) -> None:
         for index, cell in enumerate(run["evaluations"]):
             if not isinstance(cell, dict) or any(key not in cell for key in _CELL):
                 wrong = f"evaluations[{index}] is no whole cell"
+    resumed = run.get("resumed", [])
+    entries = resumed if isinstance(resumed, list) else [resumed]
+    if not all(isinstance(each, dict) and isinstance(each.get("versions"), dict) for each in entries):
+        wrong = "'resumed' is no list of versions"
     if wrong:
         raise RunError(f"{path} is altered ({wrong}): restore it, or start the run again in a new folder")
+
+
+def note_resumed(run: dict[str, Any], suite: Suite) -> str:
+    """Writes down that a run goes on under another commit or other versions than before, and says which; empty where
+    nothing differs."""
+    was, before = dict(run["versions"]), [run, *run.get("resumed", [])]
+    for each in before[1:]:
+        was |= each["versions"]
+    here, found = commit(), versions() | suite.versions()
+    changed = {name: found.get(name) for name in sorted(was | found) if was.get(name) != found.get(name)}
+    if not changed and before[-1].get("commit") == here:
+        return ""
+    run.setdefault("resumed", []).append({"at": now(), "commit": here, "versions": changed})
+    return differences({**was, "commit": before[-1].get("commit")}, {**was, **changed, "commit": here}, ())
 
 
 def write(folder: Path, run: dict[str, Any]) -> None:

@@ -68,7 +68,9 @@ def fit(
         iterations: optimizer steps.
         points: rising numbers in [0, 1], the shares of training at which to stop.
         seed: of the batches.
-        start: what `Point.state` returned; training goes on behind that point.
+        start: what `Point.state` returned; training goes on behind that point. Behind the last one there is no more
+            training: that point is then yielded again, with what was written down.
+
     Raises:
         SkilltokensError: the loss is not finite.
     """
@@ -87,6 +89,10 @@ def fit(
 
     if start is None and stops and stops[0] == 0:
         yield Point(0, iterations, points[0], record, save)
+    if start is not None and step == iterations and step in stops:
+        report(Progress("train", step, iterations, figures={"loss": record.loss[-1]}))
+        with average.shown():
+            yield Point(step, iterations, points[stops.index(step)], record, save)
     while step < iterations:
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_factor(step, iterations, settings.warmup)

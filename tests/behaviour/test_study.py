@@ -90,7 +90,7 @@ def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch,
     assert "run of another configuration (ppo.tokens was 1, is 2)" in capsys.readouterr().err
     assert main(["run", *SMALL, "--motion.noise", "0.1", "--out", "other"]) == 2
     assert "made with other settings" in capsys.readouterr().err
-    stored = study / "demos/halfcheetah/motion"
+    stored = study / "demos/short/halfcheetah/motion"
     stored.rename(study / "away")
     try:
         assert main(["run", *SMALL, "--motion.steps", "4096", "--out", "other"]) == 2
@@ -102,7 +102,7 @@ def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch,
 @pytest.mark.slow
 def test_a_model_whose_measuring_was_interrupted_is_not_distilled_again(study: Path, tmp_path: Path, monkeypatch):
     copy = Path(shutil.copytree(study, tmp_path / "study"))
-    card = copy / "demos/halfcheetah/model/library.json"
+    card = copy / "demos/short/halfcheetah/model/library.json"
     whole = json.loads(card.read_text())
     rows = whole["skills"][0]["notes"].pop("tracking")
     card.write_text(json.dumps(whole))

@@ -136,7 +136,7 @@ def test_a_killed_parent_leaves_no_children(place: Path, whole: subprocess.Compl
 
 
 def test_a_run_that_fails_is_named_and_the_others_are_reported(place: Path, whole: subprocess.CompletedProcess[str]):
-    # LoRA has room for its adapters in 30 %, tokens in 0.1 % have none: the mistake shows when the second skill begins.
+    # Tokens have no room in 0.1 %, which shows before the first lesson; fine-tuning has no such setting.
     words = command(place, "half", "--methods", "sequential", "t2s")
     words[words.index("--method.share") + 1] = "0.001"
     done = run(words)

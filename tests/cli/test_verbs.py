@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 from tests.toy import TASKS, Toy
 
 from skilltokens.cli import VERBS, main
 from skilltokens.cli.verbs.demos import ACTIONS
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.settings import PolicySettings, TrainSettings
 
 Capture = pytest.CaptureFixture[str]
 
@@ -176,6 +178,47 @@ def test_a_mistake_is_one_sentence_and_status_2(
     assert not list(tmp_path.iterdir()), "nothing was made"
 
 
+# ---------------------------------------------------------------- evaluate
+
+
+@pytest.fixture
+def library(store: DemonstrationStore, tmp_path: Path) -> Path:
+    from skilltokens.grow import learn_skill
+
+    train = TrainSettings(first_iterations=2, batch=2)
+    return learn_skill(tmp_path / "library", store, train=train, policy=PolicySettings(width=16, layers=1)).folder
+
+
+def test_learn_says_whose_words_call_the_new_skill_from_now_on(
+    library: Path, store: DemonstrationStore, capsys: Capture
+):
+    few = ["--train.iterations", "2", "--train.batch", "2", "--method.share", "0.3", "--method.mu", "0.9"]
+    assert main(["learn", str(library), str(store.path), "--name", "again", *few]) == 0
+    assert f"note: {store.task.instruction!r} now calls 'again' instead of" in capsys.readouterr().out
+
+
+def test_evaluate_ends_episodes_at_its_horizon(library: Path, capsys: Capture):
+    words = ["evaluate", str(library), "--suite", "tests.faults:Easy", "--episodes", "3", "--group", "3"]
+    for more, good in (([], "3 of 3"), (["--horizon", "2"], "3 of 3"), (["--horizon", "1"], "0 of 3")):
+        assert main([*words, *more]) == 0
+        assert good in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--horizon", "41"], "allows 1 to 40"),
+        (["--horizon", "-1"], "--horizon -1 is impossible: use 0 or more"),
+        (["--suite", "tests.faults:Few", "--episodes", "5"], "has 4 different episodes of the split 'test', not 5"),
+        (["--threads", "0"], "--threads 0 is impossible: use 1 or more"),
+        (["--device", "gpu"], "there is no device 'gpu'"),
+    ],
+)
+def test_evaluate_refuses_what_it_cannot_do(words: list[str], said: str, library: Path, capsys: Capture):
+    plain = [] if "--suite" in words else ["--suite", "tests.toy:Toy"]
+    assert said in mistake(["evaluate", str(library), *plain, *words], capsys)
+
+
 # ---------------------------------------------------------------- demos
 
 
@@ -206,6 +249,28 @@ def test_demos_go_to_hdf5_and_back(store: DemonstrationStore, tmp_path: Path, ca
         assert (DemonstrationStore.open(again)[name] == store[name]).all()
     mine = DemonstrationStore.open(tmp_path / "mine")
     assert (mine.task.name, mine.task.instruction) == ("red", "be red")
+
+
+def test_an_import_is_kept_only_where_it_would_be_made_the_same(
+    store: DemonstrationStore, tmp_path: Path, capsys: Capture
+):
+    folder, target = tmp_path / "files", tmp_path / "imported"
+    file = folder / "red_demo.hdf5"
+    assert main(["demos", "export", str(store.path), "--file", str(file)]) == 0
+    with h5py.File(file, "a") as content:
+        del content["data"].attrs["skilltokens"]  # as another program writes it
+        content["mask/first"] = [b"demo_0"]
+    words = ["demos", "import", str(folder), str(target)]
+    assert main(words) == 0
+    kept = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    assert main(words) == 0
+    assert "there already" in capsys.readouterr().out
+    for more in (["--subset", "first"], ["--source", "robot"], ["--clip"], ["--suite", "lab"]):
+        assert f"whose {more[0].removeprefix('--')} is" in mistake([*words, *more], capsys)
+    with h5py.File(file, "a") as content:
+        content["data/demo_0/actions"][0, 0] *= 0.5  # pyright: ignore
+    assert "whose sha256 is" in mistake(words, capsys)
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == kept
 
 
 def test_demos_make_makes_what_is_missing(tmp_path: Path, capsys: Capture):

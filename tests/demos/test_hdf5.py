@@ -214,6 +214,30 @@ def every(*changes: Change) -> Change:
     return change
 
 
+def outside(key: str, how: str) -> Change:
+    """The same values of the array at `key`, but kept in a file beside this one."""
+
+    def change(file: Any) -> None:
+        folder, values = Path(file.filename).parent, file[key][()]
+        beside = folder.with_name(f"{folder.name}-beside")
+        del file[key]
+        if how == "external":
+            beside.write_bytes(values.tobytes())
+            file.create_dataset(key, values.shape, values.dtype, external=[(str(beside), 0, values.nbytes)])
+            return
+        with opened(beside, "w") as other:
+            other["values"] = values
+        if how == "virtual":
+            layout = h5py.VirtualLayout(values.shape, values.dtype)
+            layout[...] = h5py.VirtualSource(str(beside), "values", values.shape)
+            file.create_virtual_dataset(key, layout)
+        else:
+            file["way"] = h5py.ExternalLink(str(beside), "/")
+            file[key] = h5py.SoftLink("/way/values")
+
+    return change
+
+
 BAD_FILES: dict[str, tuple[Change, str]] = {
     "no data": (drop("data"), r"no group 'data' \(it has nothing\)"),
     "no demos": (every(drop("data/demo_0"), drop("data/demo_1")), "there are no demonstrations in data"),
@@ -251,6 +275,14 @@ BAD_FILES: dict[str, tuple[Change, str]] = {
         "has 10000 characters: shorten it to at most 1000",
     ),
     "other file": (put("data/demo_1/obs/state", h5py.ExternalLink("/etc/passwd", "/x")), "points to another file"),
+    "other file's bytes": (outside("data/demo_1/obs/state", "external"), "obs/state points to another file"),
+    "other file's array": (outside("data/demo_1/obs/state", "virtual"), "obs/state points to another file"),
+    "other file behind a link": (outside("data/demo_1/obs/state", "soft link"), "obs/state points to another file"),
+    "other file's actions": (outside("data/demo_0/actions", "external"), "actions points to another file"),
+    "other file's subset": (
+        every(put("mask/chosen", [b"demo_0"]), outside("mask/chosen", "soft link")),
+        "mask/chosen points to another file",
+    ),
     "subset of nothing": (put("mask/chosen", [b"demo_7"]), "has no group 'demo_7'"),
 }
 

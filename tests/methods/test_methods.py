@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.small import TRAIN, called, changed, lessons, make_policy, numbers, observations, teach
+import torch
+from tests.small import (
+    SKILL_METHODS,
+    TRAIN,
+    called,
+    changed,
+    lessons,
+    make_method,
+    make_policy,
+    numbers,
+    observations,
+    teach,
+)  # fmt: skip
 
 from skilltokens import methods
 from skilltokens.demos import DemonstrationStore
@@ -15,7 +28,13 @@ from skilltokens.methods.base import Method, count
 from skilltokens.methods.multitask import Multitask
 from skilltokens.methods.sequential import Sequential
 from skilltokens.methods.single_task import SingleTask
-from skilltokens.settings import MultitaskSettings, SequentialSettings, SingleTaskSettings
+from skilltokens.settings import (
+    LoraSettings,
+    MultitaskSettings,
+    SequentialSettings,
+    SingleTaskSettings,
+    T2SSettings,
+)  # fmt: skip
 from skilltokens.types import SettingError
 
 
@@ -95,3 +114,77 @@ def test_state_and_restore_keep_every_bit(kind: Any, settings: Any, toy_stores: 
     again.restore({name: tensor.clone() for name, tensor in method.state().items()}, plan)
     for lesson in plan:
         np.testing.assert_array_equal(called(again, lesson, seen), called(method, lesson, seen))
+
+
+# ------------------------------------------------ budgets
+
+BUDGETS = [
+    *(T2SSettings(share=share, place=place, mu=mu) for share in (0.01, 0.08, 0.5) for mu in (0.02, 0.5)
+      for place in ("all", "feed-forward")),
+    *(T2SSettings(share=share, gates=True, reuse=1.0, base_rows=0.3, mu=0.3) for share in (0.08, 0.3, 0.6)),
+    *(LoraSettings(share=share) for share in (0.01, 0.08, 0.5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", BUDGETS, ids=str)
+def test_a_budget_is_refused_before_the_first_lesson_where_the_second_could_not_begin(
+    settings: T2SSettings | LoraSettings, toy_stores: list[DemonstrationStore]
+):
+    def said(act: Callable[[], object]) -> str:
+        try:
+            act()
+        except SettingError as problem:
+            return str(problem)
+        return ""
+
+    method, (first, second) = make_method(settings), lessons(toy_stores[:2])
+    early = said(lambda: method.check(2))
+    method.check(1)  # a single lesson has no budget
+    method.begin(first)
+    method.finish(first)
+    assert said(lambda: method.begin(second)) == early
+
+
+def test_budgets_of_both_kinds_were_tried():
+    refused = 0
+    for settings in BUDGETS:
+        try:
+            make_method(settings).check(2)
+        except SettingError:
+            refused += 1
+    assert 3 < refused < len(BUDGETS) - 3
+
+
+# ------------------------------------------------ devices
+
+
+def elsewhere(policy: torch.nn.Module, *more: torch.Tensor) -> set[str]:
+    """Numbers of a policy, and others, that are not on the device "meta", which has room for shapes alone."""
+    named = [*policy.named_parameters(), *policy.named_buffers(), *((f"number {i}", t) for i, t in enumerate(more))]
+    return {name for name, tensor in named if tensor.device.type != "meta"}
+
+
+SETTINGS = {
+    **{name: methods.method_settings(name)() for name in methods.METHODS},
+    **{name: chosen for name, chosen in SKILL_METHODS.items() if name not in methods.METHODS},
+}
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter:UserWarning")  # numbers have no room there
+@pytest.mark.parametrize("name", SETTINGS)
+def test_all_that_is_trained_and_acts_is_where_the_base_is(name: str, toy_stores: list[DemonstrationStore]):
+    kind, chosen = methods.load_method(methods.method_of(SETTINGS[name])), SETTINGS[name]
+    plan = lessons(toy_stores[:3], joint=kind.joint)
+    here, there = kind(make_policy(), chosen, TRAIN, 0), kind(make_policy().to("meta"), chosen, TRAIN, 0)
+    for lesson in plan:
+        teach(here, lesson)
+        training = there.begin(lesson)
+        assert not elsewhere(training.policy, *training.parameters())
+        there.finish(lesson)
+        assert not elsewhere(there.choose(lesson.embeddings[0][0]).policy)
+    again = kind(make_policy().to("meta"), chosen, TRAIN, 0)
+    again.restore(here.state(), plan[:-1] if len(plan) > 1 else plan)
+    for lesson in plan:
+        assert not elsewhere(again.choose(lesson.embeddings[0][0]).policy)
+    training = again.begin(plan[-1])
+    assert not elsewhere(training.policy, *training.parameters())

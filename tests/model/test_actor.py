@@ -74,3 +74,16 @@ def test_actions_stay_inside_the_range_of_actions():
         policy.head.map.bias[:] = torch.tensor([9.0, -9.0])
     seen = [{name: np.zeros((2, len(scale.center)), np.float32) for name, scale in toy.scales.items()}]
     np.testing.assert_array_equal(act(policy, np.ones(24, np.float32) / 24**0.5, seen)[0], [[1, -1], [1, -1]])
+
+
+@pytest.mark.parametrize("name", ["t2s gates", "lora"])
+def test_an_actor_is_on_its_device_and_leaves_the_policy_where_it_was(name: str, toy_stores: list[DemonstrationStore]):
+    method = make_method(SKILL_METHODS[name])
+    for lesson in lessons(toy_stores[:2]):
+        teach(method, lesson)
+    entry = method.entries[1]
+    actor = PolicyActor(entry.policy, entry.embeddings[0], "meta")
+    tensors = [*actor.policy.parameters(), *actor.policy.buffers(), actor.embedding]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    assert {tensor.device.type for tensor in (*entry.policy.parameters(), *entry.policy.buffers())} == {"cpu"}
+    assert len(act(entry.policy, entry.embeddings[0], observations(toy_stores[1], 2))) == 2

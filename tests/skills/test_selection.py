@@ -74,3 +74,5 @@ def test_every_wording_calls_its_own_skill(seed: int, skills: int, data: st.Data
 def test_a_skill_taught_again_replaces_the_older_one():
     one = np.array([[1, 0]], np.float32)
     assert choose(one[0], [one, np.array([[0, 1]], np.float32), one]) == (2, 1.0)
+    rounded = one * np.float32(1 - 1e-7)  # the same words in another batch of the sentence encoder
+    assert choose(one[0], [one, rounded])[0] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -133,7 +133,7 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
     if target is None or options.file.is_dir():
         assert task is not None  # a suite always has one, and so does a file of a folder
         target = (target or Path("demos", options.suite)) / task.name
-        there = _there(target, file, options)
+        there = _there(target, file, task, options)
         if there is not None:
             return there, True
     with Single("import") as report:
@@ -187,19 +187,25 @@ def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task | No
     return None
 
 
-def _there(target: Path, file: Path, options: ImportOptions) -> DemonstrationStore | None:
-    """The store at a place that the user did not name, if it was made by the same import."""
+def _there(target: Path, file: Path, task: Task, options: ImportOptions) -> DemonstrationStore | None:
+    """The store at a place that the user did not name, if the same import of the same file made it."""
     from skilltokens.demos import DemonstrationStore
+    from skilltokens.demos.hdf5 import origin
 
     if not target.exists():
         return None
     store = DemonstrationStore.open(target)
-    made = store.settings.get("imported", {})
-    if made.get("file") != file.name or bool(made.get("images")) != options.images or made.get("clip") != options.clip:
-        raise DemonstrationError(
-            f"{target} holds other demonstrations ({store.source}, {store.episodes} episodes): name another folder for "
-            f"those of {file.name}, or remove that store"
-        )
+    asked = origin(
+        file, subset=options.subset or None, source=options.source or None, clip=options.clip, images=options.images
+    )
+    made = {**store.settings.get("imported", {}), **asdict(store.task), "suite": store.suite}
+    for what, wanted in {**asked, **asdict(task), "suite": options.suite or store.suite}.items():
+        if made.get(what) != wanted:
+            raise DemonstrationError(
+                f"{target} holds other demonstrations ({store.source}, {store.episodes} episodes), whose {what} is "
+                f"{made.get(what)!r} and not {wanted!r}: name another folder for those of {file.name}, or remove that "
+                "store"
+            )
     return store
 
 

@@ -30,7 +30,7 @@ from skilltokens.demos.layout import OWN, demo_names, member, opened, own_entry,
 from skilltokens.demos.plans import Keys, own_plan, plan, read_demo
 from skilltokens.demos.rules import OBSERVATION
 from skilltokens.demos.store import DemonstrationStore, same_features, write_store
-from skilltokens.files import replacing
+from skilltokens.files import digest, replacing
 from skilltokens.types import ACTION, Array, DemonstrationError, Episode, Feature, Progress, Report, Task, silent
 
 
@@ -80,7 +80,8 @@ def import_hdf5(
         stored = own.get("stores", {}).get(task.name, {})
         settings = stored.get("settings", {})
         if not stored or keys is not None or clip:
-            settings = {**settings, "imported": {"file": path.name, "clip": clip, "images": images, **made.said}}
+            asked = origin(path, subset=subset, source=source, clip=clip, images=images)
+            settings = {**settings, "imported": {**asked, **made.said}}
 
         def episodes() -> Iterator[Episode]:
             for number, name in enumerate(names):
@@ -99,6 +100,21 @@ def import_hdf5(
             versions=stored.get("versions", {}),
             settings=settings,
         )
+
+
+def origin(path: Path, *, subset: str | None, source: str | None, clip: bool, images: bool) -> dict[str, Any]:
+    """What a store keeps of the file that it was imported from, and of how; the arguments are `import_hdf5`'s.
+
+    Raises:
+        DemonstrationError: the file cannot be read.
+    """
+    try:
+        sha256 = digest(path)
+    except OSError as problem:
+        raise DemonstrationError(f"{path} cannot be read ({problem.strerror}): check the path") from problem
+    return {
+        "file": path.name, "sha256": sha256, "subset": subset, "source": source, "clip": clip, "images": images,
+    }  # fmt: skip
 
 
 def task_in(path: str | Path, subset: str | None = None) -> Task:

@@ -59,10 +59,15 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def get(path: Path, group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset | None:
-    """The member `key` of `group`, or None. Links to other files are not followed: they could be any file."""
-    if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+    """The member `key` of `group`, or None. What lies in other files is not read: they could be any file."""
+    outside = isinstance(group.get(key, getlink=True), h5py.ExternalLink)
+    found = None if outside else group.get(key)
+    if isinstance(found, h5py.Group | h5py.Dataset):
+        outside = found.file.filename != group.file.filename  # by a soft link over an external one
+    if isinstance(found, h5py.Dataset):
+        outside = outside or bool(found.external) or found.is_virtual
+    if outside:
         raise DemonstrationError(f"{path}: {group.name}/{key} points to another file: copy its data into this one")
-    found = group.get(key)
     return found if isinstance(found, h5py.Group | h5py.Dataset) else None
 
 

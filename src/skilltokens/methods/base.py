@@ -83,6 +83,9 @@ class Method(ABC):
     def __init__(self, base: Policy, settings: Any, train: TrainSettings, seed: int) -> None:
         self.base, self.settings, self.train, self.seed = base, settings, train, seed
 
+    def check(self, lessons: int) -> None:
+        """Raises SettingError where one of so many lessons could not begin, as far as the fresh base can tell."""
+
     @abstractmethod
     def begin(self, lesson: Lesson) -> Training:
         """Prepares a lesson. Called again with the same state it must return the same: runs resume here."""

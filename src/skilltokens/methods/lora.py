@@ -49,9 +49,11 @@ class LowRank(nn.Module):
         self.names = matrices(map)
         self.up, self.down = nn.ParameterDict(), nn.ParameterDict()
         for name, rank in zip(self.names, ranks, strict=True):
-            a, b = getattr(map, name).shape
-            self.up[name] = nn.Parameter(torch.zeros(a, rank))
-            self.down[name] = nn.Parameter(torch.randn(rank, b, generator=draw) / math.sqrt(b))
+            matrix: Tensor = getattr(map, name)
+            a, b = matrix.shape
+            self.up[name] = nn.Parameter(matrix.new_zeros(a, rank))
+            # drawn on the CPU, wherever the map is: the same seed gives the same numbers
+            self.down[name] = nn.Parameter((torch.randn(rank, b, generator=draw) / math.sqrt(b)).to(matrix.device))
 
     def matrix(self, name: str) -> Tensor:
         """W + up @ down."""
@@ -72,6 +74,10 @@ class Lora(SkillMethod):
     """A frozen base, and for each further skill a low-rank adapter."""
 
     settings: LoraSettings
+
+    def check(self, lessons: int) -> None:
+        if lessons > 1:
+            self._adapted(1)  # its size depends on the base's alone
 
     def begin(self, lesson: Lesson) -> Training:
         if lesson.index == 0:

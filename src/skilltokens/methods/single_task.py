@@ -22,7 +22,8 @@ class SingleTask(SkillMethod):
         return Training(policy, [{"params": list(policy.parameters()), "lr": self.settings.rate}], [lesson])
 
     def _fresh(self, lesson: Lesson) -> Policy:
-        return Policy(self.base.shape, self.base.settings, generator(self.seed, lesson.index))
+        made = Policy(self.base.shape, self.base.settings, generator(self.seed, lesson.index))
+        return made.to(self.base.device)
 
     def stored(self) -> int:
         return sum(count(entry.policy) for entry in self.entries)

@@ -48,6 +48,14 @@ class T2S(SkillMethod):
         self.skills: list[Skill] = []
         self.started: int | None = None
 
+    def check(self, lessons: int) -> None:
+        if lessons < 2:
+            return
+        counts = self._rows_by_map(sum(tensor.numel() for tensor in self._own_tensors(self.base).values()))
+        for path, new in counts.items():  # the second skill has none but the base's rows to share: the fewest of all
+            rows = int(pool_offsets(self.base, (), path)[-1])
+            self._check_mu(path, min(round(self.settings.base_rows * rows), rows), new)
+
     def begin(self, lesson: Lesson) -> Training:
         del self.skills[lesson.index :]
         if lesson.index == 0:
@@ -89,7 +97,7 @@ class T2S(SkillMethod):
             self._check_mu(path, len(active[path]), new)
             tensors |= self._new_rows(path, new, draw)
             if self.settings.gates:
-                tensors[f"{path}.gate"] = torch.ones(len(active[path]))
+                tensors[f"{path}.gate"] = torch.ones(len(active[path]), device=self.base.device)
         if self.settings.start == "copy":
             old = self.skills[number].tensors
             tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
@@ -150,11 +158,15 @@ class T2S(SkillMethod):
             )
 
     def _new_rows(self, path: str, rows: int, draw: torch.Generator) -> dict[str, Tensor]:
-        """K = 0 and V random: theta(0) = 0 keeps the function, and dL/dK does not vanish, since it goes through V."""
+        """K = 0 and V random: theta(0) = 0 keeps the function, and dL/dK does not vanish, since it goes through V.
+
+        Drawn on the CPU, wherever the base is: the same seed gives the same numbers.
+        """
         map = self.base.maps()[path]
         assert isinstance(map, Pattention)
         value = torch.randn(rows, map.value.shape[1], generator=draw) * self.settings.value_std
-        return {f"{path}.key": torch.zeros(rows, map.key.shape[1]), f"{path}.value": value}
+        key = torch.zeros(rows, map.key.shape[1])
+        return {f"{path}.key": key.to(self.base.device), f"{path}.value": value.to(self.base.device)}
 
     def stored(self) -> int:
         return count(self.base) + sum(skill.parameters for skill in self.skills)
@@ -189,6 +201,7 @@ class T2S(SkillMethod):
             tensors = _under(f"skill.{lesson.index}.", state)
             active = {path: rows.numpy() for path, rows in _under(f"active.{lesson.index}.", state).items()}
             skill = Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
+            skill = skill.to(self.base.device)
             self.skills.append(skill)
             policy = assemble(self.base, self.skills, skill) if lesson.index else self.base
             self.enter(lesson, policy.requires_grad_(False))

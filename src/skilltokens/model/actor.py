@@ -48,10 +48,11 @@ class PolicyActor:
     Args:
         policy: the policy as the skill uses it; its numbers are copied, so later training changes nothing here.
         embedding: unit sentence vector (language,) that the policy is given.
+        device: where to act, wherever the policy is.
     """
 
     def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
-        self.policy = copy.deepcopy(policy.fused()).requires_grad_(False).eval()
+        self.policy = copy.deepcopy(policy.fused()).to(device).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.asarray(embedding, np.float32), device=device)
         self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}

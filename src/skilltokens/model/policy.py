@@ -98,6 +98,11 @@ class Policy(nn.Module):
         self.register_module("prompt", None)
 
     @property
+    def device(self) -> torch.device:
+        """Where all of its numbers are."""
+        return self.stack[0].distance.device
+
+    @property
     def stack(self) -> list[TPSTLayer]:
         """The layers, first to last."""
         return cast("list[TPSTLayer]", list(self.layers))

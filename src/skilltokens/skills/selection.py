@@ -11,6 +11,9 @@ import numpy as np
 
 from skilltokens.types import Array
 
+TIE = 1e-6
+"""Cosines that differ by less are equal: the same words, rounded."""
+
 
 def choose(embedding: Array, skills: Sequence[Array]) -> tuple[int, float]:
     """The skill whose nearest wording has the largest cosine with the instruction; in a tie the one taught last.
@@ -21,9 +24,9 @@ def choose(embedding: Array, skills: Sequence[Array]) -> tuple[int, float]:
     Returns:
         Its number and that cosine.
     """
-    nearness = [float((wordings @ embedding).max()) for wordings in skills]
-    best = len(nearness) - 1 - int(np.argmax(nearness[::-1]))
-    return best, nearness[best]
+    nearness = np.array([float((wordings @ embedding).max()) for wordings in skills])
+    best = int(np.flatnonzero(nearness >= nearness.max() - TIE)[-1])
+    return best, float(nearness[best])
 
 
 def top_rows(embedding: Array, keys: Array, owners: Array, k: int) -> Array:

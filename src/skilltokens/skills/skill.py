@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Prompt:
     """Pictures that the encoder reads besides."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no truth value to compare by: a skill is equal to itself alone
 class Skill:
     """What a library keeps of one skill. The first skill is the base itself: it has no tensors of its own."""
 
@@ -61,6 +61,10 @@ class Skill:
     def parameters(self) -> int:
         """Numbers trained for this skill; what a norm has counted is none."""
         return sum(tensor.numel() for name, tensor in self.tensors.items() if not name.startswith("prompt.norm."))
+
+    def to(self, device: torch.device | str) -> Skill:
+        """The same skill with its tensors on a device."""
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
 
 def pool_offsets(base: Policy, skills: Sequence[Skill], path: str) -> Array:
@@ -90,7 +94,7 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
     """The policy that `skill` acts with: the base's modules, shared, and its own ones, holding its tensors.
 
     Args:
-        base: the base policy.
+        base: the base policy; the skills' tensors are on its device.
         skills: the library in the order learned, the base's skill first; only earlier skills' rows are read.
     """
     if skill.prompt is not None:
@@ -122,7 +126,7 @@ def _prompted(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
     prompt, width = skill.prompt, base.settings.width
     token = TaskToken(prompt.features, width, prompt.tokens, prompt.hidden, None, prompt.pictures)
     token.load_state_dict({n.removeprefix("prompt."): t for n, t in skill.tensors.items() if n.startswith("prompt.")})
-    return policy.derive({"prompt": token.requires_grad_(False)})
+    return policy.derive({"prompt": token.to(base.device).requires_grad_(False)})
 
 
 def standing(skills: Sequence[Skill], skill: Skill) -> Skill:

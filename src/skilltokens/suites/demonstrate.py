@@ -20,6 +20,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
+from skilltokens.checks import check_numbers
 from skilltokens.children import child_conditions, leave_with_parent
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.memory import fitting
@@ -32,7 +33,6 @@ from skilltokens.types import (
     Feature,
     Progress,
     Report,
-    SettingError,
     SkilltokensError,
     Suite,
     SuiteError,
@@ -76,7 +76,7 @@ def demonstrations(
             or the folder cannot be written.
         SuiteError: the simulator is missing or failed, or a process died twice.
     """
-    _check(settings)
+    check_numbers(demonstrations=settings)
     own: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
     found = {task: own(task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
     missing = [task for task, store in found.items() if store is None]
@@ -165,15 +165,6 @@ def _counted(
 def _recipe(settings: DemonstrationSettings) -> dict[str, Any]:
     """The settings that decide what a store holds: all but where it is kept."""
     return {name: value for name, value in asdict(settings).items() if name != "folder"}
-
-
-def _check(settings: DemonstrationSettings) -> None:
-    if settings.episodes < 1:
-        raise SettingError(f"demonstrations.episodes is {settings.episodes}: use 1 or more")
-    if not 0 <= settings.noise < float("inf"):
-        raise SettingError(f"demonstrations.noise is {settings.noise}: use 0 or more")
-    if settings.seed < 0:
-        raise SettingError(f"demonstrations.seed is {settings.seed}: use 0 or more")
 
 
 def _existing(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:

@@ -120,6 +120,11 @@ def test_a_test_episode_starts_in_its_published_state_with_other_fixtures_each(g
     assert len(fixtures) == 3
 
 
+def test_an_episode_that_is_not_published_is_refused(goal: LiberoEnvironment):
+    with pytest.raises(SuiteError, match="episode 20 of the split 'test' does not exist"):
+        goal.reset("test", 20)
+
+
 def test_numpy_random_numbers_of_the_caller_are_left_alone(goal: LiberoEnvironment):
     np.random.seed(7)  # noqa: NPY002
     wanted = np.random.random(3)  # noqa: NPY002

@@ -241,6 +241,16 @@ def test_the_command_makes_a_store_where_runs_look(
     assert (place / "header.json").stat().st_mtime_ns == before
     assert main([*words, "--images"]) == 2
     assert "holds other demonstrations (human, 2 episodes)" in capsys.readouterr().err
+    single = ["demos", "import", str(next(folder.iterdir())), "--suite", "libero-goal"]
+    assert main(single) == 0
+    assert "there already" in capsys.readouterr().out
+    for more, what in (
+        (["--instruction", "put it there"], "instruction is 'put the bowl on the plate' and not 'put it there'"),
+        (["--wordings", "bowl on plate"], "wordings is () and not ('bowl on plate',)"),
+        (["--source", "me"], "source is None and not 'me'"),
+    ):
+        assert main([*single, *more]) == 2
+        assert what in capsys.readouterr().err
     assert main(["demos", "import", str(folder), "elsewhere", "--suite", "libero-goal", "--images"]) == 0
     assert AGENT in DemonstrationStore.open(Path("elsewhere") / BOWL).features
 

@@ -6,10 +6,14 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from skilltokens.checks import check
+from skilltokens.recipes import recipe
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.libero import VARIANTS, Libero, suites
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, SettingError
@@ -54,6 +58,32 @@ def test_tasks_are_the_published_ones_in_the_published_order(name: str):
 def test_every_task_of_every_suite_has_its_scene_in_the_package():
     for name in suites():
         assert {task.name for task in Libero(name).tasks} <= scene_files(name.removesuffix("-images")).keys(), name
+
+
+def test_every_task_has_as_many_episodes_as_published_states():
+    from skilltokens.suites.libero.quiet import import_libero
+
+    import_libero()
+    from libero.libero import get_default_path_dict
+
+    folder = Path(get_default_path_dict()["init_states"])
+    for name in suites():
+        if name.endswith("-images"):
+            continue
+        suite = Libero(name)
+        assert (suite.episodes("test"), suite.episodes("train")) == (20, None)
+        for task in suite.tasks:
+            with np.load(folder / name.replace("-", "_") / f"{task.name}.pruned_init.npz") as file:
+                assert 20 + (suite.episodes("validation") or 0) == len(file[file.files[0]]), task.name
+
+
+def test_a_run_on_more_states_than_there_are_is_refused():
+    settings = recipe("libero-goal-images", "t2s")
+    for split, there in (("test", 20), ("validation", 30)):
+        as_many, more = (replace(settings.evaluate, split=split, episodes=n) for n in (there, there + 1))
+        check(replace(settings, evaluate=as_many), load_suite(settings.suite))
+        with pytest.raises(SettingError, match=f"has {there} different episodes of the split '{split}'"):
+            check(replace(settings, evaluate=more), load_suite(settings.suite))
 
 
 @pytest.mark.parametrize("suite", ["libero-spatial", "libero-object", "libero-goal", "libero-10"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skilltokens.suites.libero.states import TEST, published_row, read_states
-from skilltokens.types import SuiteError
+from skilltokens.types import Split, SuiteError
 
 
 class Trap:
@@ -21,13 +21,20 @@ class Trap:
         return (exec, ("raise SystemExit('unpickled')",))
 
 
+@given(st.integers(TEST + 1, 200))
+def test_every_published_state_begins_one_episode_and_no_other(states: int):
+    rows = [published_row("test", index, states) for index in range(TEST)]
+    rows += [published_row("validation", index, states) for index in range(states - TEST)]
+    assert rows == list(range(states))
+
+
 @given(st.integers(0, 10_000), st.integers(TEST + 1, 200))
-def test_splits_never_share_a_published_state(index: int, states: int):
-    test, validation = published_row("test", index, states), published_row("validation", index, states)
-    assert test is not None
-    assert validation is not None
-    assert 0 <= test < TEST <= validation < states
-    assert published_row("train", index, states) is None
+def test_more_episodes_than_states_are_refused_but_for_drawn_ones(more: int, states: int):
+    assert published_row("train", more, states) is None
+    splits: dict[Split, int] = {"test": TEST, "validation": states - TEST}
+    for split, there in splits.items():
+        with pytest.raises(SuiteError, match=f"episode {there + more} of the split '{split}' does not exist"):
+            published_row(split, there + more, states)
 
 
 def test_the_first_twenty_states_are_reported_on_in_their_order():

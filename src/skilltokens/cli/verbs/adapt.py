@@ -22,7 +22,7 @@ class AdaptOptions:
     same command goes on from the last point of its learning curve.
 
     examples:
-      skilltokens adapt demos/halfcheetah/model --env halfcheetah/reach
+      skilltokens adapt demos/short/halfcheetah/model --env halfcheetah/reach
       skilltokens adapt library --env metaworld/coffee-button --on push --name press-coffee
       skilltokens adapt library --env mymodule:MyRobot-v0 --instruction "wave" --adapt.steps 1000000
     """

@@ -82,8 +82,13 @@ def _wordings(options: LearnOptions, instruction: str, wordings: Sequence[str]) 
 
 
 def _warn_of_twins(library, wordings: Sequence[str]) -> None:
-    """Two skills whose instructions mean the same cannot both be called."""
+    """Two skills whose instructions mean the same cannot both be called: of equal words the newest is."""
+    *older, new = library.skills
     for wording in wordings:
         number, cosine = library.select(wording)
-        if number != len(library.skills) - 1:
+        if number != len(older):
             print(f"note: {wording!r} calls skill {library.skills[number].name!r} (cosine {cosine:.2f}): reword one")
+    for skill in older:
+        for wording in skill.wordings:
+            if library.select(wording)[0] == len(older):
+                print(f"note: {wording!r} now calls {new.name!r} instead of {skill.name!r}")

@@ -20,6 +20,7 @@ import numpy as np
 
 from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
+from skilltokens.suites.libero.states import STATES, TEST
 from skilltokens.types import (
     ACTION,
     SIMULATOR_STATE,
@@ -29,6 +30,7 @@ from skilltokens.types import (
     Feature,
     Scale,
     SettingError,
+    Split,
     SuiteError,
     Task,
     nearest,
@@ -93,6 +95,10 @@ class Libero:
         seen = FEATURES if self.states is None else images.FEATURES
         self.features: Mapping[str, Feature] = {**seen, ACTION: Feature((7,))}
         self.scales: Mapping[str, Scale] = SCALES if self.states is None else {STATE: SCALES[STATE]}
+
+    def episodes(self, split: Split) -> int | None:
+        """How many different episodes there are: as many as published states; no limit where they are drawn."""
+        return {"test": TEST, "validation": STATES - TEST}.get(split)
 
     def make(self, task: Task) -> LiberoEnvironment:
         """One simulator with `task` in it.

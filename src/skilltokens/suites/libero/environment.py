@@ -135,8 +135,13 @@ class LiberoEnvironment:
             self.model.body_quat[scene.fixtures] = self._fixtures[:, 3:]
 
     def reset(self, split: Split, index: int) -> Observation:
-        """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
+        """The first observation of episode `index`: a pure function of (suite, task, split, index).
+
+        Raises:
+            SuiteError: the split has no such episode.
+        """
         scene, data = self._scene, self.data
+        row = published_row(split, index, len(scene.states))
         self.activate()
         # LIBERO's samplers add a fixture's new place to where its regions are now: they must be where they were
         # compiled, at the origin, or things that stand on a fixture would begin in the air from the second reset on.
@@ -146,7 +151,6 @@ class LiberoEnvironment:
             arm = POSTURE * np.random.standard_normal(len(scene.controller.joints))  # noqa: NPY002
         self._fixtures[:, :3] = self.model.body_pos[scene.fixtures]
         self._fixtures[:, 3:] = self.model.body_quat[scene.fixtures]
-        row = published_row(split, index, len(scene.states))
         data.qpos[scene.controller.joints] += arm
         drawn = np.concatenate([[0.0], data.qpos, data.qvel])
         self._place(drawn if row is None else scene.states[row])

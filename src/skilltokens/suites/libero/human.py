@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.demos.hdf5 import import_hdf5
+from skilltokens.demos.hdf5 import import_hdf5, origin
 from skilltokens.demos.layout import (
     dataset,
     demo_names,
@@ -89,10 +89,11 @@ def import_human(
         with reading(path):
             names = demo_names(path, file, subset)
             data = member(path, file, "data")
+            asked = origin(path, subset=subset, source=source, clip=clip, images=images)
             # A plan without keys: what the suite observes comes from the simulator instead, be it pictures.
             images = images and not any(name.startswith(IMAGES) for name in suite.features)
             made = plan(path, data, names[0], {}, images)
-            imported = {"file": path.name, "clip": clip, "images": images, "says": said(path, data), **made.said}
+            imported = {**asked, "says": said(path, data), **made.said}
         environment = suite.make(task)
         state = Feature(environment.state().shape, "float64")
         try:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from skilltokens.types import Split, SuiteError
 
-TEST = 20
-"""Published states that are reported on: the first ones, as in LIBERO's own evaluation."""
+TEST, STATES = 20, 50
+"""Published states that are reported on, the first ones, as in LIBERO's own evaluation; and all of a task's."""
 
 
 def read_states(path: Path, width: int) -> NDArray[np.float64]:
@@ -54,9 +54,16 @@ def read_states(path: Path, width: int) -> NDArray[np.float64]:
 
 
 def published_row(split: Split, index: int, states: int) -> int | None:
-    """Which of the published states an episode starts from; None where it is drawn. Indices beyond them start over."""
-    if split == "test":
-        return index % TEST
-    if split == "validation":
-        return TEST + index % (states - TEST)
-    return None
+    """Which of the published states an episode starts from; None where it is drawn.
+
+    Raises:
+        SuiteError: there are not so many: from the same state the same episode would be counted twice.
+    """
+    if split == "train":
+        return None
+    first, last = (0, TEST) if split == "test" else (TEST, states)
+    if index >= last - first:
+        raise SuiteError(
+            f"episode {index} of the split {split!r} does not exist: LIBERO publishes {last - first} states for it"
+        )
+    return first + index

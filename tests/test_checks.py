@@ -1,0 +1,129 @@
+"""Impossible settings are one sentence that names the option, the value and what is possible."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.faults import Few
+from tests.toy import Toy
+
+from skilltokens.checks import check, check_device, check_episodes
+from skilltokens.methods import METHODS, method_settings
+from skilltokens.recipes import recipe, recipe_names
+from skilltokens.settings import LoraSettings, RunSettings, T2SSettings
+from skilltokens.suites import load_suite
+from skilltokens.types import SettingError
+
+ROOT = Path(__file__).parents[1]
+PLAIN: RunSettings[Any] = RunSettings(method=T2SSettings(), suite="tests.toy:Toy")
+
+
+def changed(settings: Any, names: dict[str, Any]) -> Any:
+    """The settings with some others, named as options are: {"train.rate": 0}."""
+    for name, value in names.items():
+        first, _, rest = name.partition(".")
+        inner = changed(getattr(settings, first), {rest: value}) if rest else value
+        settings = dataclasses.replace(settings, **{first: inner})
+    return settings
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"seed": -1}, "seed -1 is impossible: use 0 or more"),
+    ({"policy.width": 0}, "policy.width 0 is impossible: use 1 or more"),
+    ({"policy.layers": 0}, "policy.layers 0"),
+    ({"policy.heads": 0}, "policy.heads 0"),
+    ({"policy.heads": 5}, "policy.width 96 is no multiple of policy.heads 5"),
+    ({"policy.history": 0}, "policy.history 0"),
+    ({"policy.head": "mixture", "policy.modes": 0}, "policy.modes 0"),
+    ({"train.iterations": -1}, "train.iterations -1"),
+    ({"train.iterations": 0}, "train.iterations 0"),
+    ({"train.first_iterations": 0}, "train.first_iterations 0"),
+    ({"train.rate": 0.0}, "train.rate 0 is impossible: use a number above 0"),
+    ({"train.rate": float("nan")}, "train.rate nan"),
+    ({"train.warmup": -1}, "train.warmup -1"),
+    ({"train.batch": 0}, "train.batch 0"),
+    ({"train.window": 0}, "train.window 0"),
+    ({"train.window": 9}, "train.window 9 is shorter than policy.history 10"),
+    ({"train.weight_decay": -1.0}, "train.weight_decay -1"),
+    ({"train.clip": 0.0}, "train.clip 0"),
+    ({"train.average": 1.0}, "train.average 1 is impossible: use a number below 1"),
+    ({"train.observation_noise": -0.1}, "train.observation_noise -0.1"),
+    ({"train.observation_noise": float("inf")}, "train.observation_noise inf"),
+    ({"train.device": "gpu"}, "there is no device 'gpu': use cpu, cuda or cuda:1"),
+    ({"train.device": "cuda:99"}, "the device 'cuda:99' is not there"),
+    ({"train.threads": 0}, "train.threads 0"),
+    ({"train.log_every": 0}, "train.log_every 0"),
+    ({"evaluate.episodes": 0}, "evaluate.episodes 0"),
+    ({"evaluate.points": 0}, "evaluate.points 0"),
+    ({"evaluate.points": 6, "train.iterations": 4}, "evaluate.points 6 .* use at most 5"),
+    ({"evaluate.horizon": -1}, "evaluate.horizon -1"),
+    ({"evaluate.horizon": 41}, "a horizon of 41 steps is impossible: suite 'toy' allows 1 to 40"),
+    ({"evaluate.group": 0}, "evaluate.group 0"),
+    ({"evaluate.workers": -1}, "evaluate.workers -1"),
+    ({"evaluate.variants": ("nowhere",)}, "no suite 'nowhere'"),
+    ({"demonstrations.episodes": 0}, "demonstrations.episodes 0"),
+    ({"demonstrations.noise": -0.1}, "demonstrations.noise -0.1"),
+    ({"demonstrations.seed": -1}, "demonstrations.seed -1"),
+    ({"method.rate": 0.0}, "method.rate 0"),
+    ({"method.own_rate": -1.0}, "method.own_rate -1"),
+    ({"method.share": 0.0}, "method.share 0"),
+    ({"method.mu": 0.0}, "method.mu 0"),
+    ({"method": LoraSettings(own_rate=0.0)}, "method.own_rate 0"),
+]
+
+
+@pytest.mark.parametrize(("names", "said"), IMPOSSIBLE, ids=[str(names) for names, _ in IMPOSSIBLE])
+def test_an_impossible_setting_is_one_sentence(names: dict[str, Any], said: str):
+    with pytest.raises(SettingError, match=said) as raised:
+        check(changed(PLAIN, names), Toy())
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_recipe_is_possible(method: str):
+    for name in recipe_names():
+        settings = recipe(name, method)
+        check(settings, load_suite(settings.suite))
+
+
+def test_the_edges_are_possible():
+    check(PLAIN, Toy())
+    check(
+        changed(PLAIN, {"policy.history": 20, "evaluate.horizon": 40, "train.average": 0.0, "train.warmup": 0}), Toy()
+    )
+    check(changed(PLAIN, {"evaluate.points": 5, "train.iterations": 4, "train.weight_decay": 0.0}), Toy())
+    check(changed(PLAIN, {"method": method_settings("multitask")()}), Toy())
+
+
+def test_a_suite_may_say_how_many_episodes_it_has():
+    check_episodes(Few(), "test", 4)
+    check_episodes(Few(), "train", 1000)
+    with pytest.raises(SettingError, match=r"'few' has 4 different episodes of the split 'validation', not 5: use 4"):
+        check_episodes(Few(), "validation", 5)
+
+
+def test_a_device_that_torch_sees_is_possible(monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    check_device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_device("cuda")
+    check_device("cuda:1")
+    with pytest.raises(SettingError, match=r"'cuda:2' is not there \(torch \S+ sees 2 GPUs\)"):
+        check_device("cuda:2")
+
+
+def test_settings_are_checked_without_torch():
+    code = (
+        "import sys\nfrom tests.toy import Toy\nfrom skilltokens.checks import check\n"
+        "from skilltokens.settings import RunSettings, T2SSettings\n"
+        "check(RunSettings(method=T2SSettings()), Toy())\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["False"]
