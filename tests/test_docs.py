@@ -36,7 +36,7 @@ RUN_ELSEWHERE = {"adding-a-suite.md": "suites/test_gymnasium.py", "metrics.md": 
 """Pages whose code other tests run, and more strictly."""
 BRIEF = {
     "README.md": {
-        "episodes=20": "episodes=2",
+        "DemonstrationSettings()": "DemonstrationSettings(episodes=2)",
         "first_iterations=500, iterations=300": "first_iterations=3, iterations=3",
         "range(10)": "range(1)",
     },
@@ -44,6 +44,7 @@ BRIEF = {
     "reward.md": {
         "first_iterations=600": "first_iterations=3",
         "steps=80_000": "steps=64",
+        "DemonstrationSettings()": "DemonstrationSettings(episodes=2)",
         "PpoSettings()": "PpoSettings(envs=2, rollout=32, batch=64)",
         "points=5, episodes=20": "points=1, episodes=1",
     },

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skilltokens.files import replacing
+from skilltokens.files import replacing, write_bytes
 from skilltokens.types import SkilltokensError
 
 
@@ -78,3 +78,11 @@ def test_half_a_folder_never_takes_the_name(tmp_path: Path, name: str):
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "precious").write_text("mine")
+    with pytest.raises(SkilltokensError, match="runs is a folder: name a file"):
+        write_bytes(tmp_path / "runs", b"a page")
+    assert contents(tmp_path) == {"runs/precious": "mine"}

@@ -155,12 +155,22 @@ def test_impossible_settings_are_refused_before_anything_is_made(stores: list[De
         ("no device 'gpu'", replace(TRAIN, device="gpu"), POLICY),
         ("policy.heads 0", TRAIN, replace(POLICY, heads=0)),
         ("train.window 4 is shorter than policy.history 10", replace(TRAIN, window=4), POLICY),
+        ("a library grows by policies of pattention maps, not linear", TRAIN, replace(POLICY, maps="linear")),
     ):
         with pytest.raises(SettingError, match=said):
             learn_skill(tmp_path / "library", stores[0], train=train, policy=policy)
     with pytest.raises(SettingError, match=r"method\.rate 0"):
         learn_skill(tmp_path / "library", stores[0], method=replace(METHOD, rate=0.0))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_library_is_not_put_among_other_things(stores: list[DemonstrationStore], tmp_path: Path):
+    before = {path: path.read_bytes() for path in stores[0].path.rglob("*")}
+    (tmp_path / "file").write_text("mine")
+    for folder in (stores[0].path, tmp_path / "file"):
+        with pytest.raises(LibraryError, match="is no library and not empty"):
+            learn(folder, stores[0])
+    assert {path: path.read_bytes() for path in stores[0].path.rglob("*")} == before
 
 
 def test_mistakes_leave_the_library_as_it_was(stores: list[DemonstrationStore], tmp_path: Path):

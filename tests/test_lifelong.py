@@ -29,6 +29,8 @@ from skilltokens.settings import (
     TrainSettings,
 )
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.suites import load_suite, task_of
+from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.types import Progress, RunError, SettingError
 
 TASKS = ("reach-red", "reach-blue", "between")
@@ -398,6 +400,20 @@ def test_other_demonstrations_are_refused(half: Path, settings: Settings, tmp_pa
     (half / "run.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match="demonstrations are others"):
         learn(settings, half)
+
+
+def test_a_finished_run_is_not_shown_for_demonstrations_it_did_not_learn_from(
+    place: Path, settings: Settings, whole: dict[str, Any], tmp_path: Path
+):
+    folder = Path(shutil.copytree(place / "whole", tmp_path / "run"))
+    elsewhere = dataclasses.replace(settings.demonstrations, folder=str(tmp_path / "demos"))
+    settings = dataclasses.replace(settings, demonstrations=elsewhere)
+    assert learn(settings, folder) == whole  # none there: what was found stands in run.json
+    suite = load_suite(settings.suite)
+    task = task_of(suite, whole["tasks"][0]["name"])
+    demonstrations(suite, [task], dataclasses.replace(elsewhere, seed=5), workers=0)
+    with pytest.raises(RunError, match="demonstrations are others"):
+        learn(settings, folder)
 
 
 def _cut(path: Path) -> None:

@@ -45,7 +45,9 @@ def replacing(path: Path, error: type[SkilltokensError] = SkilltokensError) -> I
 
 
 def write_bytes(path: Path, content: bytes, error: type[SkilltokensError] = SkilltokensError) -> None:
-    """Writes one file atomically."""
+    """Writes one file atomically. Raises `error` where there is a folder of that name: nothing of it is lost."""
+    if Path(path).is_dir():
+        raise error(f"{path} is a folder: name a file")
     with replacing(Path(path), error) as fresh:
         fresh.write_bytes(content)
 

@@ -23,7 +23,7 @@ from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.skill import assemble
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.train import fit
-from skilltokens.types import ACTION, Feature, Report, Scale, SettingError, silent
+from skilltokens.types import ACTION, Feature, LibraryError, Report, Scale, SettingError, silent
 
 
 def learn_skill(
@@ -67,6 +67,8 @@ def learn_skill(
     library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
     check_numbers(seed=seed, method=method)
     check_learning(library.base.settings if library else policy or PolicySettings(), train)
+    if library is None:
+        _check_new(folder, policy or PolicySettings())
     torch.set_num_threads(train.threads)
     store.verify()
     check_name(name, library)  # before the training, not after
@@ -87,6 +89,7 @@ def learn_skill(
     learner.finish(lesson)
     notes = {
         "demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest},
+        "suite": store.suite,
         "iterations": iterations,
         "seed": seed,
     }
@@ -94,6 +97,21 @@ def learn_skill(
         return SkillLibrary.create(folder, learner.base.cpu(), learner.skills[0], features, language.name, notes)
     library.add(learner.skills[-1].to("cpu"), notes)
     return library
+
+
+def _check_new(folder: Path, policy: PolicySettings) -> None:
+    """Whether a library can be made there, and grow.
+
+    Raises:
+        LibraryError: there is a file, or a folder with other things in it.
+        SettingError: no skill could be added to such a policy.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LibraryError(f"{folder} is no library and not empty: name a new folder, or one with a library in it")
+    if policy.maps not in T2S.maps:
+        raise SettingError(
+            f"a library grows by policies of {' or '.join(T2S.maps)} maps, not {policy.maps}: set policy.maps"
+        )
 
 
 def _learner(base: Policy, library: SkillLibrary | None, method: T2SSettings, train: TrainSettings, seed: int) -> T2S:

@@ -16,7 +16,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 Rates = NDArray[np.float64]
 
@@ -128,6 +127,8 @@ def mean_interval(
     n = len(numbers)
     if n < 2:
         return None
+    from scipy.special import stdtrit  # only where it is needed: it takes a while to load
+
     middle, spread = float(numbers.mean()), float(numbers.std(ddof=1))
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread / math.sqrt(n)
     return Interval(max(middle - half, min(bounds[0], middle)), min(middle + half, max(bounds[1], middle)))

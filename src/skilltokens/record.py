@@ -19,6 +19,7 @@ from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
 from skilltokens.settings import RunSettings, flat
 from skilltokens.suites import load_suite
+from skilltokens.suites.demonstrate import lying
 from skilltokens.train import Record
 from skilltokens.types import RunError, Suite, Task
 
@@ -41,6 +42,8 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
         _check_parts(path, run)
         was, is_ = {"method": run["method"], **flat(run["config"])}, {"method": name, **flat(config)}
         check_same(folder, was, is_, FREE)
+        if run["finished"]:
+            _check_demonstrations(run, [lying(suite, task, settings.demonstrations) for task in tasks])
         return run
     return {
         "schema": SCHEMA,
@@ -115,6 +118,16 @@ def write(folder: Path, run: dict[str, Any]) -> None:
     write_json(Path(folder) / "run.json", run, RunError)
 
 
+def _check_demonstrations(run: dict[str, Any], stores: Sequence[DemonstrationStore | None]) -> None:
+    """Raises RunError where others lie now than a finished run learned from: its figures are not theirs."""
+    known = run["demonstrations"].get("digest", [])
+    if any(store is not None and store.digest != digest for store, digest in zip(stores, known, strict=False)):
+        raise RunError(OTHERS)
+
+
+OTHERS = "the demonstrations are others than those this run began with: restore them, or choose a new folder with --out"
+
+
 def note_demonstrations(run: dict[str, Any], stores: Sequence[DemonstrationStore]) -> None:
     """Writes down what was learned from; a run that goes on must find the same demonstrations.
 
@@ -127,10 +140,7 @@ def note_demonstrations(run: dict[str, Any], stores: Sequence[DemonstrationStore
         "digest": [store.digest for store in stores],
     }
     if run["demonstrations"] not in ({}, found):
-        raise RunError(
-            "the demonstrations are others than those this run began with: restore them, or choose a new folder with "
-            "--out"
-        )
+        raise RunError(OTHERS)
     run["demonstrations"] = found
 
 

@@ -26,6 +26,7 @@ from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
 from skilltokens.behaviour.token import steered
 from skilltokens.behaviour.tracking import tracking
+from skilltokens.checks import check_episodes
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import read_json, write_json
 from skilltokens.rollout import evaluate, film
@@ -123,6 +124,7 @@ def study(
     """
     check_study(settings)
     tasks = _tasks(settings)
+    check_episodes(_suite(settings), settings.adapt.split, settings.adapt.episodes, settings.adapt.horizon)
     run = open_study(folder, settings, recipe)
     if run["finished"]:
         return run

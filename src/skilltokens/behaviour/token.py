@@ -10,6 +10,7 @@ import numpy as np
 from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import PolicyAgent
 from skilltokens.behaviour.limits import check
+from skilltokens.checks import check_episodes
 from skilltokens.settings import AdaptSettings, PpoSettings
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.selection import choose
@@ -54,6 +55,7 @@ def learn_token(
     check(settings, ppo, seed)
     library = SkillLibrary.open(folder)
     task = challenge(env, instruction, settings.horizon)
+    check_episodes(task.suite, settings.split, settings.episodes)
     name, words = (
         name or task.task.name,
         (instruction or task.task.instruction, *task.task.wordings * (not instruction)),

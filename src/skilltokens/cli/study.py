@@ -78,7 +78,7 @@ def _told(words: Sequence[str], settings: StudySettings) -> StudySettings:
 
 def check_installed() -> None:
     """Raises SettingError where what learning from reward needs is not installed."""
-    for name in ("stable_baselines3", "mujoco", "scipy"):
+    for name in ("stable_baselines3", "mujoco"):
         if find_spec(name) is None:
             raise SettingError(f'learning from reward needs {name}: run `pip install "skilltokens[reward]"`')
 

@@ -167,6 +167,15 @@ def _recipe(settings: DemonstrationSettings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name != "folder"}
 
 
+def lying(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
+    """The store that a run would learn from, if one can be read: the suite's own, or that of the folder."""
+    own: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
+    with contextlib.suppress(DemonstrationError):
+        path = place(suite, task, settings)
+        return own(task) or (DemonstrationStore.open(path) if path.exists() else None)
+    return None
+
+
 def _existing(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
     """The store of `task` if there is one; it must be what would be made now."""
     path = place(suite, task, settings)

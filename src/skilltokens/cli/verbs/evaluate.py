@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from skilltokens.checks import check_device, check_episodes
 from skilltokens.cli.options import parse
 from skilltokens.types import SettingError, Suite, Task, part_of
+
+if TYPE_CHECKING:
+    from skilltokens.skills.library import SkillLibrary
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class EvaluateOptions:
 
     library: tyro.conf.Positional[Path]
     """The library's folder."""
-    suite: str = "metaworld"
-    """The suite; see `skilltokens list suites`."""
+    suite: str = ""
+    """The suite; empty: the one that the skills were learned on. See `skilltokens list suites`."""
     tasks: tuple[str, ...] = ()
     """Tasks by name; empty: those that a skill of the library is named after."""
     instruction: str | None = None
@@ -68,7 +71,8 @@ def main(words: Sequence[str]) -> int:
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.suites import load_suite
 
-    library, suite = SkillLibrary.open(options.library), load_suite(options.suite)
+    library = SkillLibrary.open(options.library)
+    suite = load_suite(options.suite or _suite_of(library))
     library.check_features({n: f for n, f in suite.features.items() if n in library.features}, f"suite {suite.name!r}")
     check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, [skill.name for skill in library.skills])
@@ -98,6 +102,16 @@ def main(words: Sequence[str]) -> int:
             table.add_row(task.name, said, skill, f"{cosine:.2f}", f"{good} of {len(outcomes)}", interval)
     output().print(table)
     return 0
+
+
+def _suite_of(library: SkillLibrary) -> str:
+    """The suite that a library's notes name."""
+    from skilltokens.suites import suite_names
+
+    named = {note["suite"] for note in library.notes if "suite" in note}
+    if len(named) == 1 and named <= set(suite_names()):
+        return named.pop()
+    raise SettingError(f"{library.folder} does not say which suite its skills are of: name it with --suite")
 
 
 def _tasks(options: EvaluateOptions, suite: Suite, skills: Sequence[str]) -> list[Task]:

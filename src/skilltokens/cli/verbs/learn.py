@@ -52,6 +52,13 @@ def main(words: Sequence[str]) -> int:
     store = DemonstrationStore.open(options.store)
     from skilltokens.grow import learn_skill  # torch: only now that the store is there
 
+    if (options.library / "library.json").exists() and (options.policy, options.encoder) != (
+        PolicySettings(),
+        "minilm",
+    ):
+        print(
+            f"note: {options.library} keeps its own policy and sentence encoder: --policy and --encoder do nothing here"
+        )
     with Single("learning") as report:
         library = learn_skill(
             options.library,

@@ -48,8 +48,10 @@ def _run(plan: Plan[RunSettings[Any]], words: Sequence[str]) -> int:
 def _unfinished(plan: Plan[RunSettings[Any]]) -> list[PlannedRun[RunSettings[Any]]]:
     """The runs that are not done yet.
 
-    Whatever can be known to fail is found here, before anything is made: tasks, and folders of other configurations.
+    Whatever can be known to fail is found here, before anything is made: tasks, impossible settings, and folders of
+    other configurations.
     """
+    from skilltokens.checks import check
     from skilltokens.suites import load_suite, task_of
 
     left = []
@@ -62,6 +64,7 @@ def _unfinished(plan: Plan[RunSettings[Any]]) -> list[PlannedRun[RunSettings[Any
 
             finished = open_run(plan.folder(run), run.settings, plan.recipe, tasks)["finished"]
         if not finished:
+            check(run.settings, suite)
             left.append(run)
     return left
 
