@@ -215,6 +215,11 @@ def test_evaluate_ends_episodes_at_its_horizon(library: Path, capsys: Capture):
         (["--device", "gpu"], "there is no device 'gpu'"),
     ],
 )
+def test_evaluate_refuses_what_it_cannot_do(words: list[str], said: str, library: Path, capsys: Capture):
+    plain = [] if "--suite" in words else ["--suite", "tests.toy:Toy"]
+    assert said in mistake(["evaluate", str(library), *plain, *words], capsys)
+
+
 def test_evaluate_takes_the_suite_that_the_skills_were_learned_on(
     library: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ):
@@ -224,11 +229,6 @@ def test_evaluate_takes_the_suite_that_the_skills_were_learned_on(
     monkeypatch.setitem(suites._SUITES, "toy", (Toy, "a toy"))
     assert main(["evaluate", str(library), "--episodes", "1", "--group", "1"]) == 0
     assert "reach-red" in capsys.readouterr().out
-
-
-def test_evaluate_refuses_what_it_cannot_do(words: list[str], said: str, library: Path, capsys: Capture):
-    plain = [] if "--suite" in words else ["--suite", "tests.toy:Toy"]
-    assert said in mistake(["evaluate", str(library), *plain, *words], capsys)
 
 
 # ---------------------------------------------------------------- demos
