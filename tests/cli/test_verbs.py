@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from tests.toy import TASKS, Toy
 
@@ -283,6 +284,33 @@ def test_an_import_is_kept_only_where_it_would_be_made_the_same(
         content["data/demo_0/actions"][0, 0] *= 0.5  # pyright: ignore
     assert "whose sha256 is" in mistake(words, capsys)
     assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == kept
+
+
+def test_an_import_says_what_it_took_and_takes_what_it_is_told(
+    store: DemonstrationStore, tmp_path: Path, capsys: Capture
+):
+    file = tmp_path / "low_dim_v141.hdf5"
+    assert main(["demos", "export", str(store.path), "--file", str(file)]) == 0
+    with h5py.File(file, "a") as content:
+        del content["data"].attrs["skilltokens"]  # as another program writes it
+        data = content["data"]
+        assert isinstance(data, h5py.Group)
+        for demo in data.values():
+            demo.attrs["ep_meta"] = json.dumps({"lang": "go to the red marker"})
+            demo["obs/top"] = np.zeros((len(demo["actions"]), 32, 32, 3), np.uint8)
+    words = ["demos", "import", str(file), str(tmp_path / "own" / "lift")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "observation.state <- environment_state, state" in said
+    assert "not taken: top (--keys, and --images for pictures)" in said
+    assert DemonstrationStore.open(words[-1]).task.name == "lift"
+    assert main([*words, "--keys", "observation.state=state", "observation.images.top=top"]) == 0
+    taken = DemonstrationStore.open(words[-1])
+    assert {name: feature.shape for name, feature in taken.features.items()} == {
+        "action": (2,), "observation.state": (2,), "observation.images.top": (32, 32, 3),
+    }  # fmt: skip
+    assert (taken["observation.state"] == store["observation.state"]).all()
+    assert "is no FEATURE=KEY,KEY" in mistake([*words, "--keys", "state"], capsys)
 
 
 def test_demos_make_makes_what_is_missing(tmp_path: Path, capsys: Capture):

@@ -31,6 +31,7 @@ class ImportOptions:
     examples:
       skilltokens demos import lift.hdf5 demos/own/lift --instruction "lift the red cube"
       skilltokens demos import lift.hdf5 demos/own/lift --task lift --instruction "lift it" --subset train --clip
+      skilltokens demos import own.hdf5 demos/own/lift --keys observation.state=eef,grip observation.images.top=camera
       skilltokens demos import demos/published/libero_goal --suite libero-goal
     """
 
@@ -43,11 +44,13 @@ class ImportOptions:
     wordings: tuple[str, ...] = ()
     """Other ways to say it, to train with."""
     task: str = ""
-    """The task's name; empty: what the file says, or the name of the store's folder."""
+    """The task's name; empty: what the file says, or the store's folder (of a folder of files: the file) is called."""
     subset: str = ""
     """A list under mask/ in the file; empty: all demonstrations."""
     images: bool = False
     """Take the pictures too, as observation.images.CAMERA."""
+    keys: tuple[str, ...] = ()
+    """Which arrays under obs/ make which feature, as FEATURE=KEY,KEY; empty: those that robomimic or LIBERO use."""
     suite: str = ""
     """A LIBERO suite, or any name to write into the store; empty: what the file says, or "own"."""
     source: str = ""
@@ -120,7 +123,17 @@ def import_(words: Sequence[str]) -> int:
         else:
             told = f"{store.episodes} episodes, {store.steps} steps, instruction {store.task.instruction!r}"
             print(f"{store.path}: {told}")
+            _say_what_was_taken(store)
     return 0
+
+
+def _say_what_was_taken(store: DemonstrationStore) -> None:
+    """Which arrays made which feature, and which were left."""
+    made = store.settings.get("imported", {})
+    for feature, keys in made.get("keys", {}).items():
+        print(f"  {feature} <- {', '.join(keys)}")
+    if made.get("left"):
+        print(f"  not taken: {', '.join(made['left'])} (--keys, and --images for pictures)")
 
 
 def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple[DemonstrationStore, bool]:
@@ -128,12 +141,11 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
     from skilltokens.cli.progress import Single
     from skilltokens.demos.hdf5 import import_hdf5
 
-    task = _task(options, file, suite)
+    task, keys = _task(options, file, suite), _keys(options, suite)
     target = options.store
     if target is None or options.file.is_dir():
-        assert task is not None  # a suite always has one, and so does a file of a folder
         target = (target or Path("demos", options.suite)) / task.name
-        there = _there(target, file, task, options)
+        there = _there(target, file, task, keys, options)
         if there is not None:
             return there, True
     with Single("import") as report:
@@ -156,6 +168,7 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
                 file,
                 target,
                 task=task,
+                keys=keys,
                 images=options.images,
                 subset=options.subset or None,
                 suite=options.suite or None,
@@ -166,8 +179,8 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
     return store, False
 
 
-def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task | None:
-    """The task as the user names it, where the file or the suite alone do not decide it."""
+def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task:
+    """The task as the user names it, or else as the file or the suite does."""
     from skilltokens.demos.hdf5 import task_in
     from skilltokens.suites import task_of
 
@@ -181,13 +194,29 @@ def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task | No
     if options.instruction:
         assert options.store is not None
         return Task(options.task or options.store.name, options.instruction, options.wordings)
-    if options.task or options.wordings or options.file.is_dir():
-        said = task_in(file, options.subset or None)
-        return Task(options.task or said.name, said.instruction, options.wordings or said.wordings, said.held_out)
-    return None
+    folder = "" if options.file.is_dir() or options.store is None else options.store.name
+    said = task_in(file, options.subset or None, folder)
+    return Task(options.task or said.name, said.instruction, options.wordings or said.wordings, said.held_out)
 
 
-def _there(target: Path, file: Path, task: Task, options: ImportOptions) -> DemonstrationStore | None:
+def _keys(options: ImportOptions, suite: Libero | None) -> dict[str, list[str]] | None:
+    """Feature -> keys, as the user names them; None where it is left to the file."""
+    if options.keys and suite is not None:
+        raise SettingError("--keys is not for a LIBERO suite, whose observations come out of the simulator")
+    made: dict[str, list[str]] = {}
+    for word in options.keys:
+        feature, _, keys = word.partition("=")
+        if not feature.startswith("observation.") or not all(keys.split(",")):
+            raise SettingError(
+                f"--keys {word!r} is no FEATURE=KEY,KEY: write it like observation.state=eef_pos,gripper"
+            )
+        made[feature] = keys.split(",")
+    return made or None
+
+
+def _there(
+    target: Path, file: Path, task: Task, keys: dict[str, list[str]] | None, options: ImportOptions
+) -> DemonstrationStore | None:
     """The store at a place that the user did not name, if the same import of the same file made it."""
     from skilltokens.demos import DemonstrationStore
     from skilltokens.demos.hdf5 import origin
@@ -199,6 +228,7 @@ def _there(target: Path, file: Path, task: Task, options: ImportOptions) -> Demo
         file, subset=options.subset or None, source=options.source or None, clip=options.clip, images=options.images
     )
     made = {**store.settings.get("imported", {}), **asdict(store.task), "suite": store.suite}
+    asked |= {"keys": keys} if keys else {}
     for what, wanted in {**asked, **asdict(task), "suite": options.suite or store.suite}.items():
         if made.get(what) != wanted:
             raise DemonstrationError(

@@ -117,15 +117,18 @@ def origin(path: Path, *, subset: str | None, source: str | None, clip: bool, im
     }  # fmt: skip
 
 
-def task_in(path: str | Path, subset: str | None = None) -> Task:
+def task_in(path: str | Path, subset: str | None = None, name: str = "") -> Task:
     """The task that an HDF5 file says it shows: an export's own, `ep_meta`'s "lang", or LIBERO's `problem_info`.
+
+    Args:
+        name: for a task that has none in the file; empty: the file's name.
 
     Raises:
         DemonstrationError: the file cannot be read, names no instruction, or names several.
     """
     path = Path(path)
     with opened(path) as file, reading(path):
-        return shown_task(path, file, demo_names(path, file, subset))
+        return shown_task(path, file, demo_names(path, file, subset), name)
 
 
 class Convention(Protocol):

@@ -111,8 +111,8 @@ def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
     return own
 
 
-def shown_task(path: Path, file: h5py.File, names: Sequence[str]) -> Task:
-    """The one task that the demos `names` show, as the file says it."""
+def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = "") -> Task:
+    """The one task that the demos `names` show, as the file says it; one without a name gets `name`, or the file's."""
     data = member(path, file, "data")
     metas = [json_in(path, member(path, data, name), "ep_meta") for name in names]
     tasks = {str(meta["task"]) for meta in metas if "task" in meta}
@@ -120,15 +120,15 @@ def shown_task(path: Path, file: h5py.File, names: Sequence[str]) -> Task:
     if len(tasks) > 1 or len(texts) > 1:
         raise DemonstrationError(
             f"{path} shows {max(len(tasks), len(texts))} tasks ({listed(sorted(tasks or texts))}): "
-            "choose one by its subset, or give the task yourself"
+            "choose one by its subset (--subset), or give the task yourself"
         )
     stored = own_entry(path, file).get("stores", {}).get(next(iter(tasks), None))
     if stored is not None:
         return task_from(stored["task"])
     instruction = next(iter(texts), None) or libero_instruction(path, data)
     if instruction is None:
-        raise DemonstrationError(f"{path} does not say what it shows: give an instruction")
-    return Task(re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem.removesuffix("_demo")), instruction)
+        raise DemonstrationError(f"{path} does not say what it shows: give an instruction (--instruction)")
+    return Task(name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem.removesuffix("_demo")), instruction)
 
 
 def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:

@@ -46,6 +46,7 @@ class Plan:
         private: features that lie beside `actions`, under their own names.
         turned: pictures whose rows are stored bottom up; an episode has them the right way up.
         late: the observation of a row was taken after its action, so it belongs to the action of the next row.
+        left: keys under obs/ that no feature is made of.
     """
 
     keys: Keys
@@ -53,11 +54,12 @@ class Plan:
     private: Sequence[str] = ()
     turned: Sequence[str] = ()
     late: bool = False
+    left: Sequence[str] = ()
 
     @property
     def said(self) -> dict[str, Any]:
         """What a store keeps of it in its settings."""
-        seldom = {"turned": list(self.turned), "late": self.late}
+        seldom = {"turned": list(self.turned), "late": self.late, "left": list(self.left)}
         return {"keys": {name: list(group) for name, group in self.keys.items()}} | {
             name: value for name, value in seldom.items() if value
         }
@@ -96,6 +98,7 @@ def plan(path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bo
         {**features, ACTION: Feature(tuple(actions.shape[1:]))},
         turned=turned if text_of(data.attrs.get("macros_image_convention")) == "opengl" else (),
         late=bool(made) and _taken_late(path, demo, observed),
+        left=sorted(set(map(str, observed)) - {key for group in made.values() for key in group}),
     )
 
 

@@ -118,7 +118,7 @@ def wrong_value(name: str, array: Array) -> tuple[int, str] | None:
         if bad.any():
             step = int(bad.argmax())
             value = flat[step][np.abs(flat[step]) > 1][0]
-            return step, f"holds {value:.6g}, outside [-1, 1]: scale or clip the actions"
+            return step, f"holds {value:.6g}, outside [-1, 1]: scale the actions, or clip them (--clip)"
     return None
 
 
