@@ -19,7 +19,7 @@ from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
 from skilltokens.settings import RunSettings, flat
 from skilltokens.suites import load_suite
-from skilltokens.suites.demonstrate import lying
+from skilltokens.suites.demonstrate import store_of
 from skilltokens.train import Record
 from skilltokens.types import RunError, Suite, Task
 
@@ -43,7 +43,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
         was, is_ = {"method": run["method"], **flat(run["config"])}, {"method": name, **flat(config)}
         check_same(folder, was, is_, FREE)
         if run["finished"]:
-            _check_demonstrations(run, [lying(suite, task, settings.demonstrations) for task in tasks])
+            _check_demonstrations(run, [store_of(suite, task, settings.demonstrations) for task in tasks])
         return run
     return {
         "schema": SCHEMA,

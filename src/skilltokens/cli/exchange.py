@@ -123,7 +123,8 @@ def import_(words: Sequence[str]) -> int:
         else:
             told = f"{store.episodes} episodes, {store.steps} steps, instruction {store.task.instruction!r}"
             print(f"{store.path}: {told}")
-            _say_what_was_taken(store)
+            if suite is None:
+                _say_what_was_taken(store)
     return 0
 
 

@@ -167,7 +167,7 @@ def _recipe(settings: DemonstrationSettings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name != "folder"}
 
 
-def lying(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
+def store_of(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
     """The store that a run would learn from, if one can be read: the suite's own, or that of the folder."""
     own: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
     with contextlib.suppress(DemonstrationError):
