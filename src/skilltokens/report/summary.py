@@ -88,8 +88,8 @@ class Group:
             last = [(run.successes[run.learned - 1], run.episodes[run.learned - 1]) for run, _ in known]
             interval = metrics.rate_interval([good.sum() for good, _ in last], [tried.sum() for _, tried in last])
             basis = "seeds" if len(known) > 1 else "episodes"
-        if definition.kind in ("share", "count", "minutes") and len(set(values)) == 1:
-            interval = None
+        if definition.kind == "minutes" or (definition.kind in ("share", "count") and len(set(values)) == 1):
+            interval = None  # how busy a machine was is no chance that a run repeats
         return Figure(float(np.mean(values)), tuple(values), interval, basis if interval else "none")
 
     @cached_property
