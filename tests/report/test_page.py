@@ -139,6 +139,20 @@ def test_a_gradient_on_a_shared_row_is_called_out(build: Build, tmp_path: Path):
     assert "exactly 0 in all" not in outline.words
 
 
+def test_a_run_that_went_on_under_other_code_says_so(build: Build, tmp_path: Path):
+    def went_on(content: dict[str, Any]) -> None:
+        content["resumed"] = [{"at": "2026-01-01T00:00:00+00:00", "commit": "4567def", "versions": {"torch": "9"}}]
+
+    _, outline = _page([build(tmp_path, change=went_on)], tmp_path)
+    assert "0123abc, then 4567def" in outline.words
+
+    def spoilt(content: dict[str, Any]) -> None:
+        content["resumed"] = [{"commit": 5}]
+
+    with pytest.raises(RunError, match=r"resumed\[0\].commit is missing or of the wrong kind"):
+        _page([build(tmp_path / "b", change=spoilt)], tmp_path)
+
+
 def test_wordings_and_who_chose_the_skill_are_told(full: tuple[str, Outline]):
     words = full[1].words
     assert "9 of 10 (0.900)" in words

@@ -53,6 +53,7 @@ def render(runs: Sequence[Run]) -> str:
         rate=text.rate,
         plural=text.plural,
         duration=text.duration,
+        commits=text.commits,
         shown=shown,
     )
 

@@ -253,7 +253,7 @@ def _commands(comparison: Comparison) -> str:
 def _machines(comparison: Comparison) -> str:
     runs = [run for group in comparison.groups for run in group.runs]
     machines = dict.fromkeys(machine(run) for run in runs)
-    commits = dict.fromkeys(str(run.content.get("commit") or "unknown")[:12] for run in runs)
+    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.content))
     return f"On {'; '.join(machines)}. Commit {', '.join(commits)}."
 
 

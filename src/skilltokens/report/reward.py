@@ -122,7 +122,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
     blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
     machines = dict.fromkeys(_machine(run) for run in runs)
-    commits = dict.fromkeys(str(run.content.get("commit") or "unknown")[:12] for run in runs)
+    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.content))
     blocks.append(f"On {'; '.join(machines)}. Commit {', '.join(commits)}.")
     return "\n\n".join(blocks) + "\n"
 

@@ -218,6 +218,8 @@ class _Check:
             self.get(content, key, dict)
         for key in ("commit", "finished", "recipe", "encoder"):
             self.get(content, key, str, optional=True)
+        for i, each in enumerate(self.get(content, "resumed", list, optional=True) or []):
+            self.get(each, "commit", str, f"resumed[{i}].", optional=True)
         tasks = self.get(content, "tasks", list)
         # A name may come twice: metaworld-cw20 goes over ten tasks two times.
         names = [self.get(task, "name", str, f"tasks[{i}].") for i, task in enumerate(tasks)]

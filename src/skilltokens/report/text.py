@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from skilltokens.metrics import Interval
 from skilltokens.report.definitions import Kind
@@ -55,6 +56,12 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def commits(content: Mapping[str, Any]) -> list[str]:
+    """The commits of a run: the one it began under, and those under which it went on later."""
+    found = [content.get("commit"), *(each.get("commit") for each in content.get("resumed") or [])]
+    return list(dict.fromkeys(str(commit or "unknown")[:12] for commit in found))
 
 
 def listed(words: list[str]) -> str:
