@@ -13,16 +13,22 @@ from skilltokens.types import SettingError, Split, Suite
 
 _FROM_0 = (
     "seed", "train.warmup", "train.weight_decay", "train.observation_noise", "train.average", "evaluate.horizon",
-    "evaluate.workers", "demonstrations.noise", "demonstrations.seed",
+    "evaluate.workers", "demonstrations.noise", "demonstrations.seed", "adapt.horizon", "adapt.window", "motion.seed",
+    "motion.noise",
 )  # fmt: skip
 _FROM_1 = (
     "policy.width", "policy.layers", "policy.heads", "policy.history", "policy.modes", "train.iterations",
     "train.first_iterations", "train.batch", "train.window", "train.threads", "train.log_every", "evaluate.episodes",
-    "evaluate.points", "evaluate.group", "demonstrations.episodes",
+    "evaluate.points", "evaluate.group", "demonstrations.episodes", "adapt.steps", "adapt.points", "adapt.episodes",
+    "ppo.envs", "ppo.rollout", "ppo.batch", "ppo.epochs", "ppo.tokens", "ppo.threads", "motion.steps",
+    "motion.motion_steps",
 )  # fmt: skip
 LEAST = {**dict.fromkeys(_FROM_0, 0), **dict.fromkeys(_FROM_1, 1)}
 """The least that a number may be."""
-POSITIVE = ("train.rate", "train.clip", "method.rate", "method.own_rate", "method.share", "method.mu")
+POSITIVE = (
+    "train.rate", "train.clip", "method.rate", "method.own_rate", "method.share", "method.mu", "ppo.rate",
+    "ppo.policy_rate", "ppo.critic_rate", "ppo.gradient", "ppo.clip",
+)  # fmt: skip
 """Numbers that must be above 0; those of a method where it has them."""
 
 

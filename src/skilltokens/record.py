@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import json
 import os
 import platform
 import subprocess
@@ -17,7 +15,7 @@ from skilltokens.demos.store import DemonstrationStore
 from skilltokens.files import read_json, write_json
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
-from skilltokens.settings import RunSettings, flat
+from skilltokens.settings import RunSettings, flat, plain
 from skilltokens.suites import load_suite
 from skilltokens.suites.demonstrate import store_of
 from skilltokens.train import Record
@@ -35,7 +33,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
         RunError: run.json is damaged, or of another configuration.
     """
     path = Path(folder) / "run.json"
-    config = json.loads(json.dumps(dataclasses.asdict(settings)))
+    config = plain(settings)
     name, suite = method_of(settings.method), load_suite(settings.suite)
     if path.exists():
         run = read_json(path, SCHEMA, RunError)

@@ -6,6 +6,8 @@ returns a complete `RunSettings`; the command line overrides single fields; func
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -334,6 +336,11 @@ class RunSettings(Generic[Method]):
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A dataclass of settings as JSON has it: what is kept in files, and compared with them."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from skilltokens.model.policy import Policy
 from skilltokens.pool import Pool
 from skilltokens.record import differences
 from skilltokens.rollout import evaluate
-from skilltokens.settings import AdaptSettings, PpoSettings, flat
+from skilltokens.settings import AdaptSettings, PpoSettings, flat, plain
 from skilltokens.suites.reward import Challenge, Make, Stacked
 from skilltokens.types import Array, Progress, Report, RunError, silent
 
@@ -112,7 +110,7 @@ def _made_with(
         "learner": learner,
         "seed": seed,
         "steered": policy.fingerprint(),
-        **flat(json.loads(json.dumps({"adapt": dataclasses.asdict(settings), "ppo": dataclasses.asdict(ppo)}))),
+        **flat({"adapt": plain(settings), "ppo": plain(ppo)}),
     }
 
 

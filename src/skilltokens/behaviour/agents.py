@@ -153,7 +153,7 @@ class PolicyAgent(Agent):
             self.policy.prompt.norm.update(self.policy.prompt.inputs(latest(observation)))
 
     def actor(self) -> Actor:
-        return PolicyActor(on_cpu(self.policy), self.embedding.cpu().numpy())
+        return PolicyActor(self.policy, self.embedding.cpu().numpy())
 
 
 class MlpActor:
@@ -169,11 +169,6 @@ class MlpActor:
     def act(self, observation: Observation, memory: None) -> Array:
         seen = {name: torch.as_tensor(observation[name], dtype=torch.float32) for name in self.agent.features}
         return self.agent.mean(seen).clamp(-1.0, 1.0).numpy()
-
-
-def on_cpu(policy: Policy) -> Policy:
-    """The policy, or a copy where it is elsewhere: environments are evaluated on the CPU."""
-    return policy if all(each.device.type == "cpu" for each in policy.parameters()) else copy.deepcopy(policy).cpu()
 
 
 def latest(observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from skilltokens.checks import check_numbers
 from skilltokens.settings import AdaptSettings, PpoSettings, StudySettings
 from skilltokens.types import SettingError
 
 
 def check(adapt: AdaptSettings, ppo: PpoSettings, seed: int) -> None:
     """Raises SettingError, one sentence, where a setting is impossible."""
-    _least(0, seed=seed)
-    _least(0, **_named("adapt", adapt, "horizon", "window"))
-    _least(1, **_named("adapt", adapt, "steps", "points", "episodes"))
-    _least(1, **_named("ppo", ppo, "envs", "rollout", "batch", "epochs", "tokens", "threads"))
-    for name in ("rate", "policy_rate", "critic_rate", "gradient", "clip"):
-        if not getattr(ppo, name) > 0:
-            raise SettingError(f"ppo.{name} {getattr(ppo, name):g} is impossible: use a number above 0")
+    check_numbers(seed=seed, adapt=adapt, ppo=ppo)
     if min((*ppo.hidden, *ppo.critic_hidden), default=1) < 1:
         raise SettingError("ppo.hidden and ppo.critic_hidden are widths of layers: use numbers of 1 or more")
     if ppo.envs * ppo.rollout % ppo.batch:
@@ -29,8 +24,7 @@ def check(adapt: AdaptSettings, ppo: PpoSettings, seed: int) -> None:
 def check_study(settings: StudySettings) -> None:
     """The same of a study, which steers a body's model or a library: settings of the other one are refused."""
     check(settings.adapt, settings.ppo, settings.seed)
-    _least(1, **_named("motion", settings.motion, "steps", "motion_steps"))
-    _least(0, **_named("motion", settings.motion, "seed", "noise"))
+    check_numbers(motion=settings.motion)
     if settings.library and not settings.suite:
         raise SettingError("--library needs --suite, the suite whose tasks are to be learned")
     usual = StudySettings()
@@ -46,13 +40,3 @@ def check_study(settings: StudySettings) -> None:
 
 def _differs(settings: StudySettings, usual: StudySettings, name: str) -> bool:
     return getattr(settings, name) not in (getattr(usual, name), ())
-
-
-def _named(prefix: str, settings: object, *names: str) -> dict[str, float]:
-    return {f"{prefix}.{name}": getattr(settings, name) for name in names}
-
-
-def _least(least: int, **values: float) -> None:
-    for name, value in values.items():
-        if value < least:
-            raise SettingError(f"{name} {value:g} is impossible: use {least} or more")

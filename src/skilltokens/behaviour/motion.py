@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from skilltokens.behaviour.agents import MlpAgent
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.checkpoint import read_state, write_state
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.settings import MotionSettings
+from skilltokens.settings import MotionSettings, plain
 from skilltokens.suites.bodies.body import Body
 from skilltokens.suites.bodies.environment import BodyEnvironment
 from skilltokens.suites.bodies.goal import Flight, GoalTask
@@ -196,7 +195,7 @@ def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
 
 def _recipe(settings: MotionSettings) -> dict[str, Any]:
     """The settings that change numbers, as JSON has them."""
-    recipe = json.loads(json.dumps(dataclasses.asdict(settings)))
+    recipe = plain(settings)
     del recipe["folder"], recipe["ppo"]["workers"]
     return recipe
 

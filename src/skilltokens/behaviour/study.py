@@ -8,8 +8,6 @@ learning curve.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from skilltokens.checks import check_episodes
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import read_json, write_json
 from skilltokens.rollout import evaluate, film
-from skilltokens.settings import StudySettings, flat
+from skilltokens.settings import StudySettings, flat, plain
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
@@ -52,16 +50,12 @@ def behaviour_library(settings: StudySettings, report: Report = silent) -> tuple
     """
     store = motion(body_of(settings.body), settings.motion, report)
     folder = Path(settings.motion.folder).expanduser() / settings.body / LIBRARY
-    recipe = json.loads(
-        json.dumps(
-            {
-                "motion": store.digest,
-                "policy": dataclasses.asdict(settings.policy),
-                "train": dataclasses.asdict(settings.train),
-                "encoder": settings.encoder,
-            }
-        )
-    )
+    recipe = {
+        "motion": store.digest,
+        "policy": plain(settings.policy),
+        "train": plain(settings.train),
+        "encoder": settings.encoder,
+    }
     if not (folder / "library.json").exists():
         distil(
             folder, store, policy=settings.policy, train=settings.train, encoder=settings.encoder,
@@ -123,8 +117,9 @@ def study(
         SkilltokensError: whatever else its user can mend.
     """
     check_study(settings)
-    tasks = _tasks(settings)
-    check_episodes(_suite(settings), settings.adapt.split, settings.adapt.episodes, settings.adapt.horizon)
+    suite = _suite(settings)
+    tasks = _tasks(settings, suite)
+    check_episodes(suite, settings.adapt.split, settings.adapt.episodes, settings.adapt.horizon)
     run = open_study(folder, settings, recipe)
     if run["finished"]:
         return run
@@ -241,8 +236,7 @@ def _visited(settings: StudySettings, agent: Agent, suite: Suite, task: Task) ->
     return visited(agent.actor(), suite, task, adapt.split, min(10, adapt.episodes), horizon=adapt.horizon or None)
 
 
-def _tasks(settings: StudySettings) -> list[Task]:
-    suite = _suite(settings)
+def _tasks(settings: StudySettings, suite: Suite) -> list[Task]:
     return [task_of(suite, name) for name in settings.tasks] or list(suite.tasks)
 
 
@@ -253,7 +247,7 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
         RunError: run.json is damaged, or of another configuration.
     """
     path = Path(folder) / "run.json"
-    config = json.loads(json.dumps(dataclasses.asdict(settings)))
+    config = plain(settings)
     if path.exists():
         run = read_json(path, SCHEMA, RunError)
         if not isinstance(run.get("results"), list) or "config" not in run:
@@ -267,7 +261,7 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
         "learner": settings.learner,
         "suite": settings.suite if settings.library else settings.body,
         "seed": settings.seed,
-        "tasks": [{"name": task.name, "instruction": task.instruction} for task in _tasks(settings)],
+        "tasks": [{"name": task.name, "instruction": task.instruction} for task in _tasks(settings, _suite(settings))],
         "model": {},
         "results": [],
         "config": config,

@@ -83,13 +83,14 @@ class Group:
         if not known:
             return Figure(None)
         values = [value for _, value in known]
-        interval, basis = metrics.mean_interval(values, bounds=definition.bounds), "seeds"
+        interval, basis = None, "seeds"
         if definition.key == "final":
             last = [(run.successes[run.learned - 1], run.episodes[run.learned - 1]) for run, _ in known]
             interval = metrics.rate_interval([good.sum() for good, _ in last], [tried.sum() for _, tried in last])
             basis = "seeds" if len(known) > 1 else "episodes"
-        if definition.kind == "minutes" or (definition.kind in ("share", "count") and len(set(values)) == 1):
-            interval = None  # how busy a machine was is no chance that a run repeats
+        elif definition.kind == "rate" or (definition.kind in ("share", "count") and len(set(values)) > 1):
+            # None of minutes: how busy a machine was is no chance that a run repeats.
+            interval = metrics.mean_interval(values, bounds=definition.bounds)
         return Figure(float(np.mean(values)), tuple(values), interval, basis if interval else "none")
 
     @cached_property

@@ -77,8 +77,7 @@ def demonstrations(
         SuiteError: the simulator is missing or failed, or a process died twice.
     """
     check_numbers(demonstrations=settings)
-    own: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
-    found = {task: own(task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
+    found = {task: _own(suite, task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
     missing = [task for task, store in found.items() if store is None]
     if missing:
         states = states_of(suite)
@@ -169,11 +168,16 @@ def _recipe(settings: DemonstrationSettings) -> dict[str, Any]:
 
 def store_of(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
     """The store that a run would learn from, if one can be read: the suite's own, or that of the folder."""
-    own: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
     with contextlib.suppress(DemonstrationError):
         path = place(suite, task, settings)
-        return own(task) or (DemonstrationStore.open(path) if path.exists() else None)
+        return _own(suite, task) or (DemonstrationStore.open(path) if path.exists() else None)
     return None
+
+
+def _own(suite: Suite, task: Task) -> DemonstrationStore | None:
+    """What a suite brings of its own."""
+    ask: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
+    return ask(task)
 
 
 def _existing(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
