@@ -205,8 +205,8 @@ class _Run:
         parts = min(10, self._iterations(lesson))
         return [(i + 1) / parts for i in range(parts)]
 
-    def _told(self, label: str) -> Report:
-        return lambda news: self.report(dataclasses.replace(news, note=label))
+    def _told(self, label: str, stage: str = "") -> Report:
+        return lambda news: self.report(dataclasses.replace(news, stage=stage or news.stage, note=label))
 
     # ---------------------------------------------------------------- evaluation
 
@@ -273,7 +273,8 @@ class _Run:
         outcomes = evaluate(
             PolicyActor(choice.policy, choice.embedding, self.settings.train.device),
             suite, task, wanted.split, range(wanted.episodes),
-            group=wanted.group, pool=pool, horizon=wanted.horizon or None, report=self._told(f"{suite.name}"),
+            group=wanted.group, pool=pool, horizon=wanted.horizon or None,
+            report=self._told(f"{suite.name}/{task.name}", "variant"),
         )  # fmt: skip
         found = {"suite": suite.name, "task": index, "instruction": task.instruction, "split": wanted.split}
         if choice.skill is not None:

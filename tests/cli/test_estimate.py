@@ -105,3 +105,22 @@ def test_films_at_the_end_do_not_set_the_share_back():
     Estimate([Lesson(10, 1, 1)], said.append)(Progress("film", 1, 4, "push"))
     assert said[0].figures["overall"] > 0.97
     assert said[0].figures["left"] > 0
+
+
+def test_variants_are_part_of_the_whole():
+    settings = recipe("libero-goal", "t2s")
+    plan = lessons(settings, 2, joint=False, keeps=True)
+    assert plan[-1] == Lesson(0, 0, 2)
+    said: list[Progress] = []
+    times = iter(range(1000))
+    estimate = Estimate(plan, said.append, lambda: float(next(times)))
+    steps = settings.train.iterations
+    estimate(Progress("train", steps, steps, "b (2/2)"))
+    for cell in range(2):
+        for done in (0, 10, 20):
+            estimate(Progress("variant", done, 20, f"libero-goal-lan/{cell}"))
+    shares = [news.figures["overall"] for news in said]
+    assert shares[1] > 0.8
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+    assert said[-1].figures["left"] == pytest.approx(0.0)

@@ -28,17 +28,18 @@ class Lesson:
 
 
 def lessons(settings: RunSettings[Any], tasks: int, *, joint: bool, keeps: bool) -> list[Lesson]:
-    """The lessons of a run over `tasks` tasks.
+    """The lessons of a run over `tasks` tasks, and behind them its variants, as a lesson without training.
 
     Args:
         joint: all tasks are one lesson.
         keeps: the method changes no earlier skill, so that only the new one is rolled out after a lesson.
     """
-    train, points = settings.train, settings.evaluate.points
+    train, points, variants = settings.train, settings.evaluate.points, len(settings.evaluate.variants)
+    last = [Lesson(0, 0, variants * tasks)] if variants else []
     if joint:
-        return [Lesson(train.first_iterations + train.iterations * (tasks - 1), 0, tasks)]
+        return [Lesson(train.first_iterations + train.iterations * (tasks - 1), 0, tasks), *last]
     steps = [train.first_iterations] + [train.iterations] * (tasks - 1)
-    return [Lesson(n, points - 1, 1 if keeps else index + 1) for index, n in enumerate(steps)]
+    return [Lesson(n, points - 1, 1 if keeps else index + 1) for index, n in enumerate(steps)] + last
 
 
 @dataclass
@@ -77,19 +78,27 @@ class Estimate:
             figures = {**news.figures, "overall": overall, "left": _FILM * ahead}
             self._report(dataclasses.replace(news, figures=figures))
             return
-        found = _LESSON.search(news.note)
-        if not found or news.stage not in ("train", "evaluate") or int(found[1]) > len(self._plan):
+        number = self._number(news)
+        if number is None:
             self._last = None
             self._report(news)
             return
-        if int(found[1]) - 1 != self._lesson:
-            self._lesson, self._trained, self._tested, self._part = int(found[1]) - 1, 0, 0, 0.0
+        if number != self._lesson:
+            self._lesson, self._trained, self._tested, self._part = number, 0, 0, 0.0
         self._measure(news)
         self._place(news)
         left = self.left()
         whole = sum(self._cost(lesson.steps, lesson.points + lesson.final) for lesson in self._plan)
         figures = {**news.figures, "overall": max(0.0, 1 - left / whole), "left": left}
         self._report(dataclasses.replace(news, figures=figures))
+
+    def _number(self, news: Progress) -> int | None:
+        """The lesson that is spoken of, if one is."""
+        if news.stage == "variant":
+            return len(self._plan) - 1
+        found = _LESSON.search(news.note)
+        known = found and news.stage in ("train", "evaluate") and int(found[1]) <= len(self._plan)
+        return int(found[1]) - 1 if found and known else None
 
     def left(self) -> float:
         """Seconds from here to the end of the run."""
@@ -107,9 +116,9 @@ class Estimate:
 
     def _measure(self, news: Progress) -> None:
         """Two pieces of news of the same stage tell its pace."""
-        now, units = self._clock(), news.done / max(news.total, 1) if news.stage == "evaluate" else float(news.done)
+        now, units = self._clock(), float(news.done) if news.stage == "train" else news.done / max(news.total, 1)
         if self._last is not None and self._last[0] == news.stage and units > self._last[2]:
-            pace = self._cell if news.stage == "evaluate" else self._step
+            pace = self._step if news.stage == "train" else self._cell
             pace.saw(now - self._last[1], units - self._last[2])
         self._last = news.stage, now, units
 
