@@ -20,7 +20,7 @@ _FROM_1 = (
     "policy.width", "policy.layers", "policy.heads", "policy.history", "policy.modes", "train.iterations",
     "train.first_iterations", "train.batch", "train.window", "train.threads", "train.log_every", "evaluate.episodes",
     "evaluate.points", "evaluate.group", "demonstrations.episodes", "adapt.steps", "adapt.points", "adapt.episodes",
-    "ppo.envs", "ppo.rollout", "ppo.batch", "ppo.epochs", "ppo.tokens", "ppo.threads", "motion.steps",
+    "adapt.group", "ppo.envs", "ppo.rollout", "ppo.batch", "ppo.epochs", "ppo.tokens", "ppo.threads", "motion.steps",
     "motion.motion_steps",
 )  # fmt: skip
 LEAST = {**dict.fromkeys(_FROM_0, 0), **dict.fromkeys(_FROM_1, 1)}

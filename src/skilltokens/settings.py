@@ -266,6 +266,8 @@ class AdaptSettings:
     """Points of the learning curve, evenly spaced up to the end of training; the untrained one comes besides."""
     episodes: int = 50
     """Episodes that measure each point."""
+    group: int = 25
+    """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
     split: Literal["validation", "test"] = "test"
     """Initial states to use: validation states choose settings, test states are reported."""
     horizon: int = 0

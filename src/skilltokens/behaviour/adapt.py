@@ -85,6 +85,7 @@ def adapt(
                 challenge.task,
                 settings.split,
                 range(settings.episodes),
+                group=settings.group,
                 horizon=challenge.horizon,
                 pool=pool,
             )

@@ -226,7 +226,9 @@ def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[st
 def _counted(settings: StudySettings, agent: Agent, suite: Suite, task: Task) -> dict[str, int]:
     """How often it succeeds in a suite that was changed."""
     adapt = settings.adapt
-    outcomes = evaluate(agent.actor(), suite, task, adapt.split, range(adapt.episodes), horizon=adapt.horizon or None)
+    outcomes = evaluate(
+        agent.actor(), suite, task, adapt.split, range(adapt.episodes), group=adapt.group, horizon=adapt.horizon or None
+    )
     return {"successes": sum(outcome.success for outcome in outcomes), "episodes": len(outcomes)}
 
 
