@@ -141,7 +141,8 @@ def task_tokens(learner: str) -> StudySettings:
     """
     steps, points = (600_000, 60) if learner in SCRATCH else (120_000, 12)
     adapt = AdaptSettings(steps=steps, points=points)
-    return StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
+    prompts = (0.3, 0.6, 0.9) if learner == "token" else ()
+    return StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner), prompts=prompts)
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
