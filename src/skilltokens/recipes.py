@@ -141,8 +141,8 @@ def task_tokens(learner: str) -> StudySettings:
     """
     steps, points = (600_000, 60) if learner in SCRATCH else (120_000, 12)
     adapt = AdaptSettings(steps=steps, points=points)
-    prompts = (0.3, 0.6, 0.9) if learner == "token" else ()
-    return StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner), prompts=prompts)
+    settings = StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
+    return settings if learner == "token" else replace(settings, prompts=())
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
@@ -157,6 +157,7 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
         ppo=_ppo(learner),
         gravity=(),
         friction=(),
+        prompts=(),
     )
 
 

@@ -311,7 +311,7 @@ class StudySettings:
     """Factors on gravity under which what was learned is measured besides."""
     friction: tuple[float, ...] = (0.7, 0.4)
     """Factors on friction under which what was learned is measured besides."""
-    prompts: tuple[float, ...] = ()
+    prompts: tuple[float, ...] = (0.3, 0.6, 0.9)
     """Shares of the body's speed that are asked for by a goal beside what was learned, to measure both together."""
     films: bool = True
     """Record one short film of each task at the end."""

@@ -67,7 +67,7 @@ def test_the_share_done_grows_to_one():
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["train", "evaluate", "film", "odd"]),
+            st.sampled_from(["train", "evaluate", "variant", "film", "odd"]),
             st.integers(0, 50),
             st.integers(0, 50),
             st.sampled_from(["a (1/2)", "b (2/2)", "c (3/2)", "(0/2)", "nothing", ""]),
