@@ -9,9 +9,7 @@ from typing import Any
 from tests.killing import Moment
 
 from skilltokens.lifelong import learn
-from skilltokens.settings import (
-    RunSettings,
-)
+from skilltokens.settings import RunSettings
 
 TASKS = ("reach-red", "reach-blue", "between")
 Settings = RunSettings[Any]
