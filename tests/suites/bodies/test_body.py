@@ -53,6 +53,17 @@ def test_state_and_goals_are_the_same_anywhere(name: str, x: float, y: float, an
         np.testing.assert_allclose(first[goal], second[goal], atol=1e-4, err_msg=goal)
 
 
+@given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1))
+def test_a_free_bodys_facing_and_uprightness_are_those_of_its_rotation(quaternion: list[float]):
+    body = body_of("ant")
+    turn = Rotation.from_quat(quaternion, scalar_first=True)
+    qpos = np.concatenate([[1.0, 2.0, 0.5], quaternion])[None]
+    forward = turn.apply([1.0, 0.0, 0.0])
+    np.testing.assert_allclose(body.up(qpos)[0], turn.inv().apply([0.0, 0.0, 1.0]), atol=1e-12)
+    np.testing.assert_allclose(np.hypot(*forward[:2]) * np.cos(body.heading(qpos)), forward[:1], atol=1e-9)
+    np.testing.assert_allclose(np.hypot(*forward[:2]) * np.sin(body.heading(qpos)), forward[1:2], atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["halfcheetah", "ant"])
 def test_a_goal_is_where_the_body_was_later(name: str):
     body, (qpos, qvel) = body_of(name), walk(body_of(name))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from skilltokens.types import GOAL, STATE, Array, SettingError, nearest
 
@@ -71,14 +70,15 @@ class Body:
         """
         if self.planar:
             return np.concatenate([np.sin(qpos[:, 2:3]), np.cos(qpos[:, 2:3])], 1)
-        return _rotation(qpos).inv().apply([0.0, 0.0, 1.0])
+        w, x, y, z = _quaternion(qpos)
+        return np.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], 1)
 
     def heading(self, qpos: Array) -> Array:
         """The angle (N,) that the body faces, seen from above; 0 in the plane."""
         if self.planar:
             return np.zeros(len(qpos))
-        forward = _rotation(qpos).apply([1.0, 0.0, 0.0])
-        return np.arctan2(forward[:, 1], forward[:, 0])
+        w, x, y, z = _quaternion(qpos)
+        return np.arctan2(2 * (x * y + w * z), 1 - 2 * (y * y + z * z))
 
     def turned(self, vectors: Array, heading: Array) -> Array:
         """Vectors on the ground (N, 1 or 2), seen from a body that faces `heading` (N,)."""
@@ -173,8 +173,10 @@ def _given(there: Array, values: Array) -> Array:
     return np.concatenate([there, values * there], 1).astype(np.float32)
 
 
-def _rotation(qpos: Array) -> Rotation:
-    return Rotation.from_quat(qpos[:, 3:7], scalar_first=True)
+def _quaternion(qpos: Array) -> Array:
+    """The free joint's orientation (4, N) as w, x, y, z; a row at a time, SciPy's Rotation takes six times as long."""
+    rows = qpos[:, 3:7]
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
 
 
 BODIES = {

@@ -85,19 +85,22 @@ class GoalTask:
 class Window:
     """The mean of a vector over the latest steps."""
 
-    def __init__(self, length: int) -> None:
-        self.length, self.rows = length, []
+    def __init__(self, length: int, width: int) -> None:
+        self._rows, self._count = np.zeros((length, width)), 0
 
     def add(self, row: Array) -> None:
-        self.rows = [*self.rows[1 - self.length :], np.array(row)] if self.length > 1 else [np.array(row)]
+        self._rows[:-1] = self._rows[1:]
+        self._rows[-1] = row
+        self._count += 1
 
     @property
     def full(self) -> bool:
-        return len(self.rows) == self.length
+        return self._count >= len(self._rows)
 
     @property
     def mean(self) -> Array:
-        return np.mean(self.rows, 0)
+        """Only of a window that is full."""
+        return self._rows.mean(0)
 
 
 class Flight:

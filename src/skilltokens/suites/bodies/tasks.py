@@ -37,7 +37,7 @@ class Direction(GoalTask):
             self.wanted = np.array([speed])
         else:
             self.wanted = self.draw_direction(draw) * draw.uniform(0.25, 0.85) * fast
-        self.recent = Window(round(2.0 / env.dt))
+        self.recent = Window(round(2.0 / env.dt), self.wanted.size)
 
     def after(self, env: BodyEnvironment) -> None:
         self.recent.add(self.velocity(env))
@@ -75,7 +75,7 @@ class Steering(Direction):
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
         super().begin(env, draw)
         self.facing = self.draw_direction(draw)
-        self.faced = Window(round(2.0 / env.dt))
+        self.faced = Window(round(2.0 / env.dt), 1)
 
     def after(self, env: BodyEnvironment) -> None:
         super().after(env)
