@@ -16,6 +16,7 @@ from skilltokens.settings import (
     PpoSettings,
     RunSettings,
     StudySettings,
+    T2SSettings,
     TrainSettings,
 )
 from skilltokens.suites import sequence
@@ -77,8 +78,11 @@ def libero_goal_images(method: str) -> RunSettings[Any]:
 
 def _libero(method: str, suite: str, horizon: int = 300) -> RunSettings[Any]:
     """Episodes end after 300 steps (long tasks: 520), where LIBERO's own evaluation waits for 600."""
+    chosen = method_settings(method)()
+    if isinstance(chosen, T2SSettings):  # by success on validation states of LIBERO-Goal
+        chosen = replace(chosen, own_rate=5e-3)
     return RunSettings(
-        method=method_settings(method)(),
+        method=chosen,
         suite=suite,
         policy=PolicySettings(),
         # Noise on what is seen makes a policy steer by offsets, which stand out of it, and not by where things usually
