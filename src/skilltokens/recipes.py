@@ -149,6 +149,23 @@ def task_tokens(learner: str) -> StudySettings:
     return settings if learner == "token" else replace(settings, prompts=())
 
 
+def task_tokens_walker2d(learner: str) -> StudySettings:
+    """The same for a body that can fall."""
+    return _falling(learner, "walker2d")
+
+
+def task_tokens_ant(learner: str) -> StudySettings:
+    """The same for a body that turns."""
+    return _falling(learner, "ant")
+
+
+def _falling(learner: str, body: str) -> StudySettings:
+    """Experts of a body that can fall take longer, look further ahead and try more."""
+    settings = task_tokens(learner)
+    ppo = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
+    return replace(settings, body=body, motion=replace(settings.motion, steps=4_000_000, ppo=ppo))
+
+
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
     """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
     steps, points = (400_000, 40) if learner in SCRATCH else (80_000, 8)
@@ -185,12 +202,16 @@ def _ppo(learner: str) -> PpoSettings:
     return PpoSettings()
 
 
+ALL = ("token", "token-goal", "goal", "finetune", "finetune-goal", "lora", "transformer", "mlp")
+
 STUDIES = {
     "task-tokens": Study(
-        "Every task of a body from reward, by a task token and its rivals: hours; --body, --tasks, --seeds",
-        ("token", "token-goal", "goal", "finetune", "finetune-goal", "lora", "transformer", "mlp"),
+        "Every task of HalfCheetah from reward, by a task token and its rivals: hours; --tasks, --seeds",
+        ALL,
         task_tokens,
     ),
+    "task-tokens-walker2d": Study("The same with Walker2d, which can fall", ALL, task_tokens_walker2d),
+    "task-tokens-ant": Study("The same with Ant, which turns; steering besides", ALL, task_tokens_ant),
     "task-tokens-halfcheetah": Study(
         "One task from reward by a task token and by PPO from scratch, in ten minutes",
         ("token", "mlp"),

@@ -34,7 +34,7 @@ class StudyOptions:
 
     examples:
       skilltokens run task-tokens-halfcheetah
-      skilltokens run task-tokens --body walker2d --methods token mlp finetune --seeds 0 1 2
+      skilltokens run task-tokens-walker2d --methods token mlp finetune --seeds 0 1 2
       skilltokens run task-tokens --methods token --tasks reach --ppo.tokens 4 --out runs/four-tokens
     """
 
