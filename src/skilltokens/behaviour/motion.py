@@ -51,7 +51,7 @@ EPISODE = 12.0
 SECONDS = 3.0
 """How long a command holds."""
 ALIVE = 0.5
-"""Reward of a step without a fall: of 1, Walker2d's experts stood still whatever was asked; of 0.3, they dived."""
+"""Reward of a step without a fall; of 1, Walker2d's experts stood still where a slow or backward walk was asked."""
 SHORT = 500
 """Episodes one after another that may end in a fall at once before the experts are given up."""
 

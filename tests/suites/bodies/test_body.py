@@ -53,6 +53,7 @@ def test_state_and_goals_are_the_same_anywhere(name: str, x: float, y: float, an
         np.testing.assert_allclose(first[goal], second[goal], atol=1e-4, err_msg=goal)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1))
 def test_a_free_bodys_facing_and_uprightness_are_those_of_its_rotation(quaternion: list[float]):
     body = body_of("ant")
