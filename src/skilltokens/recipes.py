@@ -202,16 +202,18 @@ def _ppo(learner: str) -> PpoSettings:
     return PpoSettings()
 
 
-ALL = ("token", "token-goal", "goal", "finetune", "finetune-goal", "lora", "transformer", "mlp")
-
 STUDIES = {
     "task-tokens": Study(
         "Every task of HalfCheetah from reward, by a task token and its rivals: hours; --tasks, --seeds",
-        ALL,
+        tuple(learner_names()),
         task_tokens,
     ),
-    "task-tokens-walker2d": Study("The same with Walker2d, which can fall", ALL, task_tokens_walker2d),
-    "task-tokens-ant": Study("The same with Ant, which turns; steering besides", ALL, task_tokens_ant),
+    "task-tokens-walker2d": Study(
+        "The same with Walker2d, which can fall", tuple(learner_names()), task_tokens_walker2d
+    ),
+    "task-tokens-ant": Study(
+        "The same with Ant, which turns; steering besides", tuple(learner_names()), task_tokens_ant
+    ),
     "task-tokens-halfcheetah": Study(
         "One task from reward by a task token and by PPO from scratch, in ten minutes",
         ("token", "mlp"),
