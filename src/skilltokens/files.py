@@ -14,6 +14,11 @@ from typing import Any
 
 from skilltokens.types import SkilltokensError
 
+RUN_SCHEMA = "skilltokens.run/1"
+"""What run.json of a lifelong run begins with; here, since those who read it do without torch."""
+REWARD_SCHEMA = "skilltokens.reward/1"
+"""The same of a run that learns from reward."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path, error: type[SkilltokensError] = SkilltokensError) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.demos.store import DemonstrationStore
-from skilltokens.files import read_json, write_json
+from skilltokens.files import RUN_SCHEMA, read_json, write_json
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
 from skilltokens.settings import RunSettings, flat, plain
@@ -21,7 +21,6 @@ from skilltokens.suites.demonstrate import store_of
 from skilltokens.train import Record
 from skilltokens.types import RunError, Suite, Task
 
-SCHEMA = "skilltokens.run/1"
 FREE = ("evaluate.workers", "evaluate.films", "demonstrations.folder")
 """Settings that change no number of a run: they may differ when a run goes on."""
 
@@ -36,7 +35,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
     config = plain(settings)
     name, suite = method_of(settings.method), load_suite(settings.suite)
     if path.exists():
-        run = read_json(path, SCHEMA, RunError)
+        run = read_json(path, RUN_SCHEMA, RunError)
         _check_parts(path, run)
         was, is_ = {"method": run["method"], **flat(run["config"])}, {"method": name, **flat(config)}
         check_same(folder, was, is_, FREE)
@@ -44,7 +43,7 @@ def open_run(folder: Path, settings: RunSettings[Any], recipe: str, tasks: Seque
             _check_demonstrations(run, [store_of(suite, task, settings.demonstrations) for task in tasks])
         return run
     return {
-        "schema": SCHEMA,
+        "schema": RUN_SCHEMA,
         "recipe": recipe,
         "method": name,
         "suite": settings.suite,

@@ -26,7 +26,7 @@ from skilltokens.behaviour.token import steered
 from skilltokens.behaviour.tracking import tracking
 from skilltokens.checks import check_episodes
 from skilltokens.demos import DemonstrationStore
-from skilltokens.files import read_json, write_json
+from skilltokens.files import REWARD_SCHEMA, read_json, write_json
 from skilltokens.rollout import evaluate, film
 from skilltokens.settings import StudySettings, flat, plain
 from skilltokens.skills.library import SkillLibrary
@@ -36,7 +36,6 @@ from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.reward import of_suite
 from skilltokens.types import Array, LibraryError, Progress, Report, RunError, Suite, Task, part_of, silent
 
-SCHEMA = "skilltokens.reward/1"
 LIBRARY = "model"
 FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers")
 """Settings that change no number."""
@@ -251,14 +250,14 @@ def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, 
     path = Path(folder) / "run.json"
     config = plain(settings)
     if path.exists():
-        run = read_json(path, SCHEMA, RunError)
+        run = read_json(path, REWARD_SCHEMA, RunError)
         if not isinstance(run.get("results"), list) or "config" not in run:
             raise RunError(f"{path} is altered (it has no results): restore it, or start again in a new folder")
         record.check_same(folder, flat(run["config"]), flat(config), FREE)
         return run
     torch.set_num_threads(settings.ppo.threads)
     return {
-        "schema": SCHEMA,
+        "schema": REWARD_SCHEMA,
         "recipe": recipe,
         "learner": settings.learner,
         "suite": settings.suite if settings.library else settings.body,

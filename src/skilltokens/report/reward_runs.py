@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skilltokens.files import read_json
+from skilltokens.files import REWARD_SCHEMA, read_json
 from skilltokens.recipes import learner_names
 from skilltokens.report import text
 from skilltokens.types import RunError
 
-SCHEMA = "skilltokens.reward/1"
 GOOD = 0.8
 """The success that counts as learned: how many environment steps did it take?"""
 
@@ -117,7 +116,7 @@ def read_reward(path: Path) -> RewardRun:
         RunError: it is missing, damaged or of another kind.
     """
     path = Path(path) / "run.json" if Path(path).is_dir() else Path(path)
-    content = read_json(path, SCHEMA, RunError)
+    content = read_json(path, REWARD_SCHEMA, RunError)
     try:
         for found in content["results"]:
             _ = found["task"], found["steps"][-1], found["successes"][-1], found["episodes"], found["trained"]
@@ -163,7 +162,7 @@ def _experiment(run: RewardRun) -> tuple[Any, ...]:
 def is_reward(path: Path) -> bool:
     """Whether a run.json is of learning from reward."""
     try:
-        return f'"{SCHEMA}"' in Path(path).read_text(encoding="utf-8")[:400]
+        return f'"{REWARD_SCHEMA}"' in Path(path).read_text(encoding="utf-8")[:400]
     except OSError:
         return False
 

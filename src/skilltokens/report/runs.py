@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens import metrics
-from skilltokens.files import read_json
+from skilltokens.files import RUN_SCHEMA, read_json
 from skilltokens.types import RunError
 
-SCHEMA = "skilltokens.run/1"
 SPLITS = ("test", "validation")
 CHOOSERS = ("instruction", "task_id")
 
@@ -131,7 +130,7 @@ def read_run(path: Path) -> Run:
     """
     path = Path(path)
     path = path / "run.json" if path.is_dir() else path
-    content = read_json(path, SCHEMA, RunError)
+    content = read_json(path, RUN_SCHEMA, RunError)
     check = _Check(path)
     check.content(content)
     evaluations, tasks = content["evaluations"], len(content["tasks"])
