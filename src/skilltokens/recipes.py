@@ -155,8 +155,9 @@ def task_tokens_walker2d(learner: str) -> StudySettings:
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
-    """The same for a body that turns."""
-    return _falling(learner, "ant")
+    """The same for a body that turns; where its experts choose how much they try, they soon stand still."""
+    settings = _falling(learner, "ant")
+    return replace(settings, motion=replace(settings.motion, ppo=replace(settings.motion.ppo, learn_std=False)))
 
 
 def _falling(learner: str, body: str) -> StudySettings:

@@ -79,7 +79,10 @@ class Command(GoalTask):
             if self.leap:
                 self.wanted = np.array([self.draw.uniform(0.3, 1.0) * fast])
         else:
-            angle, speed = self.draw.uniform(-math.pi, math.pi), self.draw.uniform(slow, fast)
+            half = math.pi / (
+                self.body.sides.count if self.body.sides else 1
+            )  # motion to other sides is this one, turned
+            angle, speed = self.draw.uniform(-half, half), self.draw.uniform(slow, fast)
             self.wanted = speed * np.array([math.cos(angle), math.sin(angle)])
             self.turn = self.draw.uniform(-1.0, 1.0)
         if self.draw.random() < 0.15:
@@ -244,8 +247,10 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
         rows, actions = rows[:-25], actions[:-25]
     if len(rows) <= 60:
         return None
-    qpos, qvel = rows[:, : inner.model.nq], rows[:, inner.model.nq :]
+    qpos, qvel, moves = rows[:, : inner.model.nq], rows[:, inner.model.nq :], np.reshape(actions, (len(rows), -1))
     body: Body = inner.body
+    if body.sides:
+        qpos, qvel, moves = body.sides.turned(qpos, qvel, moves, int(draw.integers(body.sides.count)))
     features: dict[str, Array] = {STATE: body.state(qpos, qvel), **body.goals(qpos, qvel, inner.dt)}
-    features |= {ACTION: np.reshape(actions, (len(rows), -1)).astype(np.float32)}
-    return Episode({**features, SIMULATOR_STATE: rows.astype(np.float32)})
+    features |= {ACTION: moves.astype(np.float32), SIMULATOR_STATE: np.hstack([qpos, qvel]).astype(np.float32)}
+    return Episode(features)

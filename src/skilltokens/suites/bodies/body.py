@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skilltokens.suites.bodies.sides import Sides
 from skilltokens.types import GOAL, STATE, Array, SettingError, nearest
 
 HORIZONS = (5, 20, 50)
@@ -34,6 +35,8 @@ class Body:
         speeds: the slowest and fastest speed it is asked for, along x (planar), or any direction (the fastest counts).
         jump: metres of one flight that count as a long jump.
         reach: metres between start and goal of a way to go.
+        strength: share of the motors' range that actions span; all of it throws a light body over.
+        sides: how a body that looks the same from several sides is turned.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Body:
     noise: float = 0.05
     jump: float = 2.0
     reach: tuple[float, float] = (2.0, 6.0)
+    strength: float = 1.0
+    sides: Sides | None = None
 
     # ---------------------------------------------------------------- parts of a simulator state
 
@@ -196,7 +201,22 @@ BODIES = {
             jump=1.2,
             reach=(1.0, 4.0),
         ),
-        Body("ant", "ant.xml", 5, 0.05, False, (0.0, 3.0), 0.3, 0.0, jump=1.0, reach=(2.0, 5.0)),
+        Body(
+            "ant",
+            "ant.xml",
+            5,
+            0.05,
+            False,
+            (0.0, 3.0),
+            0.2,
+            0.0,
+            jump=1.0,
+            reach=(2.0, 5.0),
+            strength=0.3,
+            sides=Sides(
+                4, (2, 3, 4, 5, 6, 7, 0, 1), (1, -1, 1, 1) * 2, (2, 3, 4, 5, 6, 7, 0, 1), (1, 1, 1, -1) * 2
+            ),  # joints by leg: 1, 2, 3, 4; motors: 4, 1, 2, 3; each the hip, then the ankle
+        ),
         Body("humanoid", "humanoid.xml", 5, 0.015, False, (0.0, 3.0), 1.0, 0.5, noise=0.01, jump=1.0, reach=(2.0, 5.0)),
     )
 }

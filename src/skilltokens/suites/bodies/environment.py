@@ -72,7 +72,7 @@ class BodyEnvironment(MujocoEnv):
         super().__init__(body.asset, body.skip, None, render_mode=render_mode, width=320, height=240)
         motors: Any = self.action_space  # the model's own range, such as -0.4 to 0.4
         assert (motors.low == -motors.high).all()
-        self._strength = motors.high.astype(np.float64)
+        self._strength = motors.high.astype(np.float64) * body.strength
         self.action_space = Box(-1.0, 1.0, motors.shape, np.float32)
         self.widths = body.widths(self.body_qpos().size - body.root[0])
         shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
@@ -146,7 +146,7 @@ class BodyEnvironment(MujocoEnv):
         return self.observation()
 
     def step(self, action: Array) -> Any:
-        """One control step; actions (A,) in [-1, 1] are the motors' whole range."""
+        """One control step; actions (A,) in [-1, 1] are what the body has of its motors' range."""
         action = self.move(action)
         self.steps += 1
         self.task.after(self)
