@@ -10,7 +10,7 @@ import pytest
 from skilltokens.suites.libero import Libero, demonstrate
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.experts import expert, script
-from skilltokens.suites.libero.grasps import Grasp, across_narrowest, crowding, hand_axes, on_rim
+from skilltokens.suites.libero.grasps import Grasp, across_flats, across_narrowest, crowding, hand_axes, on_rim
 from skilltokens.suites.libero.motions import DOWN, Hand, angle_between, rotation_vector
 from skilltokens.suites.libero.scene import UP, Scene
 from skilltokens.types import ACTION, SIMULATOR_STATE, STATE, Split, SuiteError
@@ -192,6 +192,17 @@ def test_the_grip_avoids_what_stands_beside_the_thing(bowl_to_plate: LiberoEnvir
     joint.qpos[:2] = free[:2] + np.array([0.0, 0.045])  # where the outer finger would go
     forward(environment)
     assert np.linalg.norm(on_rim(scene, BOWL).at(scene)[0] - free) > 0.01
+
+
+def test_a_pot_that_has_fallen_over_can_still_be_taken():
+    environment = LiberoEnvironment("libero-10", "KITCHEN_SCENE8_put_both_moka_pots_on_the_stove")
+    environment.reset("validation", 0)
+    scene, joint = Scene(environment), environment.data.joint("moka_pot_1_joint0")
+    joint.qpos[3:] = [np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0]
+    forward(environment)
+    grip = across_flats(scene, "moka_pot_1").at(scene)[0]
+    assert np.linalg.norm(grip[:2] - scene.position("moka_pot_1")[:2]) < 0.05
+    environment.close()
 
 
 def test_crowding_is_zero_in_the_open_and_grows_with_intrusion():

@@ -113,12 +113,12 @@ def across_flats(scene: Scene, thing: str) -> Grasp:
         line = np.array([np.cos(angle), np.sin(angle), 0.0])
         strip = points[np.abs((points - middle) @ np.cross(UP, line)) < 0.014]
         reach = (strip[np.abs(strip[:, 2] - level) < 0.025] - middle) @ line
-        if np.ptp(reach) < 0.075:
+        if len(reach) and np.ptp(reach) < 0.075:
             point = middle + (reach.max() + reach.min()) / 2 * line
             point[2] = level
             cost = 100 * float(np.ptp(reach)) + 0.3 * _wrist(line) + 3 * crowding(point, line, cloud)
             found.append((cost + _reach(scene, point), point, line))
-    return _best(scene, thing, found)
+    return _best(scene, thing, found) if found else across_narrowest(scene, thing)  # it may lie on its side
 
 
 def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006, side: Vector = START_FINGERS) -> Grasp:
