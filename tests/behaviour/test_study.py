@@ -14,7 +14,7 @@ from skilltokens.cli.study import make_study_plan
 from skilltokens.grow import learn_skill
 from skilltokens.recipes import STUDIES, learner_names
 from skilltokens.report import results
-from skilltokens.report.reward import markdown, needed
+from skilltokens.report.reward import markdown, needed, physics, prompted
 from skilltokens.report.reward_page import render
 from skilltokens.report.reward_runs import check_alike, read_reward, rows_of
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
@@ -242,6 +242,17 @@ def test_success_that_is_lost_at_the_next_point_is_not_reached(tmp_path: Path):
     ]
     (row,) = rows_of(runs, "reach")
     assert row.needed == [3000, None, 4000]
+
+
+def test_what_was_measured_beside_is_pooled_over_the_seeds(tmp_path: Path):
+    runs = [read_reward(path) for path in made_up(tmp_path, "token", [[0, 9], [0, 8]])]
+    for run, (moved, good) in zip(runs, ((1.0, 3), (2.0, 8)), strict=True):
+        beside = run.content["results"][0]
+        beside["prompted"] = [{"asked": 1.1, "speed": moved, "successes": good, "episodes": 10}]
+        beside["changed"] = [{"what": "gravity", "factor": 1.5, "successes": good, "episodes": 10}]
+    rows = rows_of(runs, "reach")
+    assert prompted(rows)[1] == [["token", "1.1", "1.5", "0.55"]]
+    assert physics(rows)[1] == [["token", "0.85", "0.55"]]
 
 
 @pytest.mark.parametrize(
