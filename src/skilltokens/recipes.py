@@ -120,6 +120,8 @@ class Study:
 
 SCRATCH = ("transformer", "mlp")
 """Learners that begin from nothing; they get more steps."""
+TOLD = ("token", "token-goal", "goal")
+"""Learners that leave the policy as it is, so that it still knows what a speed is when it is asked for one."""
 UNTRAINED = ("goal",)
 """Learners without training, and so without chance: every seed would be the same run."""
 
@@ -146,7 +148,7 @@ def task_tokens(learner: str) -> StudySettings:
     steps, points = (600_000, 60) if learner in SCRATCH else (120_000, 12)
     adapt = AdaptSettings(steps=steps, points=points)
     settings = StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
-    return settings if learner == "token" else replace(settings, prompts=())
+    return settings if learner in TOLD else replace(settings, prompts=())
 
 
 def task_tokens_walker2d(learner: str) -> StudySettings:
