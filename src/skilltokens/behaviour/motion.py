@@ -104,7 +104,7 @@ class Command(GoalTask):
         error = float(np.linalg.norm(self.moving(env) - self.wanted))
         kept = 2 * (float(np.linalg.norm(self.wanted)) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
         if not self.body.planar:
-            kept += 0.3 * (abs(self.turn) - abs(env.body_qvel()[5] - self.turn))
+            kept += 0.6 * (abs(self.turn) - abs(env.body_qvel()[5] - self.turn))
         upright = float(self.body.up(env.body_qpos()[None])[0, -1])
         flight = 2.0 * min(self.flight.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
         alive = ALIVE * (self.body.fallen is not None)

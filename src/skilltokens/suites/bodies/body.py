@@ -207,12 +207,12 @@ BODIES = {
             5,
             0.05,
             False,
-            (0.0, 2.0),
+            (0.0, 1.2),
             0.2,
             0.0,
             jump=1.0,
             reach=(2.0, 5.0),
-            strength=0.45,
+            strength=0.3,
             sides=Sides(
                 4, (2, 3, 4, 5, 6, 7, 0, 1), (1, -1, 1, 1) * 2, (2, 3, 4, 5, 6, 7, 0, 1), (1, 1, 1, -1) * 2
             ),  # joints by leg: 1, 2, 3, 4; motors: 4, 1, 2, 3; each the hip, then the ankle
