@@ -184,42 +184,28 @@ def _quaternion(qpos: Array) -> Array:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
 
 
-BODIES = {
-    body.name: body
-    for body in (
-        Body("halfcheetah", "half_cheetah.xml", 5, 0.05, True, (-3.0, 3.5), jump=2.0, reach=(2.0, 6.0)),
-        Body(
-            "walker2d",
-            "walker2d_v5.xml",
-            10,
-            0.02,
-            True,
-            (-1.0, 2.5),
-            0.8,
-            0.5,
-            noise=0.005,
-            jump=1.2,
-            reach=(1.0, 4.0),
-        ),
-        Body(
-            "ant",
-            "ant.xml",
-            5,
-            0.05,
-            False,
-            (0.0, 1.2),
-            0.2,
-            0.0,
-            jump=1.0,
-            reach=(2.0, 5.0),
-            strength=0.3,
-            sides=Sides(
-                4, (2, 3, 4, 5, 6, 7, 0, 1), (1, -1, 1, 1) * 2, (2, 3, 4, 5, 6, 7, 0, 1), (1, 1, 1, -1) * 2
-            ),  # joints by leg: 1, 2, 3, 4; motors: 4, 1, 2, 3; each the hip, then the ankle
-        ),
-        Body("humanoid", "humanoid.xml", 5, 0.015, False, (0.0, 3.0), 1.0, 0.5, noise=0.01, jump=1.0, reach=(2.0, 5.0)),
-    )
-}
+# Ant's joints are ordered by leg: 1, 2, 3, 4; its motors 4, 1, 2, 3; each leg has its hip, then its ankle.
+_FOUR_LEGS = Sides(
+    4,
+    joints=(2, 3, 4, 5, 6, 7, 0, 1),
+    signs=(1, -1, 1, 1) * 2,
+    motors=(2, 3, 4, 5, 6, 7, 0, 1),
+    motor_signs=(1, 1, 1, -1) * 2,
+)
+_WALKER = Body(
+    "walker2d", "walker2d_v5.xml", skip=10, step=0.02, planar=True, speeds=(-1.0, 2.5), fallen=0.8, lean=0.5,
+    noise=0.005, jump=1.2, reach=(1.0, 4.0),
+)  # fmt: skip
+_ANT = Body(
+    "ant", "ant.xml", skip=5, step=0.05, planar=False, speeds=(0.0, 1.2), fallen=0.2, lean=0.0,
+    jump=1.0, reach=(2.0, 5.0), strength=0.3, sides=_FOUR_LEGS,
+)  # fmt: skip
+_HUMANOID = Body(
+    "humanoid", "humanoid.xml", skip=5, step=0.015, planar=False, speeds=(0.0, 3.0), fallen=1.0, lean=0.5,
+    noise=0.01, jump=1.0, reach=(2.0, 5.0),
+)  # fmt: skip
+_CHEETAH = Body("halfcheetah", "half_cheetah.xml", skip=5, step=0.05, planar=True, speeds=(-3.0, 3.5))
+BODIES = {body.name: body for body in (_CHEETAH, _WALKER, _ANT, _HUMANOID)}
 """Every body by name."""
 
 
