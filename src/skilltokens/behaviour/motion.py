@@ -79,9 +79,8 @@ class Command(GoalTask):
             if self.leap:
                 self.wanted = np.array([self.draw.uniform(0.3, 1.0) * fast])
         else:
-            half = math.pi / (
-                self.body.sides.count if self.body.sides else 1
-            )  # motion to other sides is this one, turned
+            sides = self.body.sides.count if self.body.sides else 1  # motion to the others is this one, turned
+            half = math.pi / sides
             angle, speed = self.draw.uniform(-half, half), self.draw.uniform(slow, fast)
             self.wanted = speed * np.array([math.cos(angle), math.sin(angle)])
             self.turn = self.draw.uniform(-1.0, 1.0)
