@@ -163,10 +163,11 @@ def task_tokens_ant(learner: str) -> StudySettings:
 
 
 def _falling(learner: str, body: str) -> StudySettings:
-    """Experts of a body that can fall take longer, look further ahead and try more."""
+    """Experts of a body that can fall take longer, look further ahead and try more; what is learned tries more, too."""
     settings = task_tokens(learner)
-    ppo = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
-    return replace(settings, body=body, motion=replace(settings.motion, steps=4_000_000, ppo=ppo))
+    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.2)
+    expert = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
+    return replace(settings, body=body, ppo=ppo, motion=replace(settings.motion, steps=4_000_000, ppo=expert))
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
@@ -201,7 +202,7 @@ def task_tokens_metaworld(learner: str) -> StudySettings:
 def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with on bodies, by success on validation states.
 
-    What begins from a frozen model tries less around it: it moves already.
+    What begins from a frozen model tries less around it, where the body cannot fall: it moves already.
     """
     if learner in SCRATCH:
         return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
