@@ -72,7 +72,7 @@ class Command(GoalTask):
         if env.steps < self.until:
             return
         self.until = env.steps + round(self.draw.uniform(0.5, 1.5) * SECONDS / env.dt)
-        slow, fast = self.body.speeds
+        slow, fast = self.body.asked or self.body.speeds
         self.turn = 0.0
         if self.body.planar:
             self.wanted = np.array([self.draw.uniform(slow, fast)])
@@ -99,7 +99,7 @@ class Command(GoalTask):
 
         A body that can fall gets ALIVE for every step that it did not.
         """
-        fast = self.body.speeds[1]
+        fast = (self.body.asked or self.body.speeds)[1]
         error = float(np.linalg.norm(self.moving(env) - self.wanted))
         kept = 2 * (float(np.linalg.norm(self.wanted)) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
         if not self.body.planar:

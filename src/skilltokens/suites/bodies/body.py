@@ -33,6 +33,7 @@ class Body:
             `lean`; None: it never falls.
         noise: deviation of the initial joint angles and velocities.
         speeds: the slowest and fastest speed it is asked for, along x (planar), or any direction (the fastest counts).
+        asked: the same for its experts, where more than they can makes them learn to be fast; None: `speeds`.
         jump: metres of one flight that count as a long jump.
         reach: metres between start and goal of a way to go.
         strength: share of the motors' range that actions span; all of it throws a light body over.
@@ -48,6 +49,7 @@ class Body:
     fallen: float | None = None
     lean: float = -2.0
     noise: float = 0.05
+    asked: tuple[float, float] | None = None
     jump: float = 2.0
     reach: tuple[float, float] = (2.0, 6.0)
     strength: float = 1.0
@@ -197,8 +199,8 @@ _WALKER = Body(
     noise=0.005, jump=1.2, reach=(1.0, 4.0),
 )  # fmt: skip
 _ANT = Body(
-    "ant", "ant.xml", skip=5, step=0.05, planar=False, speeds=(0.0, 1.2), fallen=0.2, lean=0.0,
-    jump=1.0, reach=(2.0, 5.0), strength=0.3, sides=_FOUR_LEGS,
+    "ant", "ant.xml", skip=5, step=0.05, planar=False, speeds=(0.0, 1.0), fallen=0.2, lean=0.0,
+    asked=(0.0, 3.0), jump=1.0, reach=(2.0, 5.0), strength=0.3, sides=_FOUR_LEGS,
 )  # fmt: skip
 _HUMANOID = Body(
     "humanoid", "humanoid.xml", skip=5, step=0.015, planar=False, speeds=(0.0, 3.0), fallen=1.0, lean=0.5,
