@@ -153,20 +153,21 @@ def task_tokens(learner: str) -> StudySettings:
 
 def task_tokens_walker2d(learner: str) -> StudySettings:
     """The same for a body that can fall."""
-    return _falling(learner, "walker2d")
+    return _falling(learner, "walker2d", learn_std=True)
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
     """The same for a body that turns; where its experts choose how much they try, they soon stand still."""
-    settings = _falling(learner, "ant")
-    return replace(settings, motion=replace(settings.motion, ppo=replace(settings.motion.ppo, learn_std=False)))
+    return _falling(learner, "ant", learn_std=False)
 
 
-def _falling(learner: str, body: str) -> StudySettings:
+def _falling(learner: str, body: str, learn_std: bool) -> StudySettings:
     """Experts of a body that can fall take longer, look further ahead and try more; what is learned tries more, too."""
     settings = task_tokens(learner)
     ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.2)
-    expert = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
+    expert = replace(
+        settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7, learn_std=learn_std
+    )
     return replace(settings, body=body, ppo=ppo, motion=replace(settings.motion, steps=4_000_000, ppo=expert))
 
 

@@ -62,6 +62,7 @@ class Command(GoalTask):
     def __init__(self, body: Body, leap: bool) -> None:
         super().__init__(body)
         self.leap = leap
+        self.speeds = body.asked or body.speeds
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
         self.draw, self.until, self.flight = draw, 0, Flight(self.place(env))
@@ -72,7 +73,7 @@ class Command(GoalTask):
         if env.steps < self.until:
             return
         self.until = env.steps + round(self.draw.uniform(0.5, 1.5) * SECONDS / env.dt)
-        slow, fast = self.body.asked or self.body.speeds
+        slow, fast = self.speeds
         self.turn = 0.0
         if self.body.planar:
             self.wanted = np.array([self.draw.uniform(slow, fast)])
@@ -99,7 +100,7 @@ class Command(GoalTask):
 
         A body that can fall gets ALIVE for every step that it did not.
         """
-        fast = (self.body.asked or self.body.speeds)[1]
+        fast = self.speeds[1]
         error = float(np.linalg.norm(self.moving(env) - self.wanted))
         kept = 2 * (float(np.linalg.norm(self.wanted)) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
         if not self.body.planar:

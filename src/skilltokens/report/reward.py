@@ -141,16 +141,11 @@ def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def prompted(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The table of goals given beside what was learned: heads and rows, one for each speed asked for, of all seeds."""
-    body = []
-    for row in rows:
-        asked: dict[float, list[dict[str, Any]]] = {}
-        for found in row.found:
-            for cell in found.get("prompted", []):
-                asked.setdefault(cell["asked"], []).append(cell)
-        for speed, there in asked.items():
-            good, tried = (sum(cell[name] for cell in there) for name in ("successes", "episodes"))
-            moved = sum(cell["speed"] for cell in there) / len(there)
-            body.append([row.label, f"{speed:.1f}", f"{moved:.1f}", f"{good / tried:.2f}"])
+    body = [
+        [row.label, f"{asked:.1f}", f"{speed:.1f}", _share(cell)]
+        for row in rows
+        for asked, (speed, cell) in row.prompted().items()
+    ]
     return ["with a goal beside", "speed asked for (m/s)", "speed while it moved (m/s)", "success"], body
 
 

@@ -89,12 +89,29 @@ class Row:
 
     def changed(self) -> dict[tuple[str, float], tuple[int, int]]:
         """Successes and episodes under other physics, all seeds together."""
-        cells: dict[tuple[str, float], tuple[int, int]] = {}
+        cells = self._cells("changed", "what", "factor")
+        return {(what, factor): _counted(there) for (what, factor), there in cells.items()}
+
+    def prompted(self) -> dict[float, tuple[float, tuple[int, int]]]:
+        """For each speed asked for: how fast it went, and successes and episodes, all seeds together."""
+        cells = self._cells("prompted", "asked")
+        return {
+            asked: (statistics.fmean(cell["speed"] for cell in there), _counted(there))
+            for (asked,), there in cells.items()
+        }
+
+    def _cells(self, name: str, *keys: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+        """What was measured besides, of all seeds, by what it was measured under."""
+        cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for each in self.found:
-            for cell in each.get("changed", []):
-                good, tried = cells.get((cell["what"], cell["factor"]), (0, 0))
-                cells[cell["what"], cell["factor"]] = (good + cell["successes"], tried + cell["episodes"])
+            for cell in each.get(name, []):
+                cells.setdefault(tuple(cell[key] for key in keys), []).append(cell)
         return cells
+
+
+def _counted(cells: list[dict[str, Any]]) -> tuple[int, int]:
+    """Successes and episodes."""
+    return sum(cell["successes"] for cell in cells), sum(cell["episodes"] for cell in cells)
 
 
 def reached(found: dict[str, Any]) -> int | None:

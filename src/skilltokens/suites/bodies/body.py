@@ -187,13 +187,7 @@ def _quaternion(qpos: Array) -> Array:
 
 
 # Ant's joints are ordered by leg: 1, 2, 3, 4; its motors 4, 1, 2, 3; each leg has its hip, then its ankle.
-_FOUR_LEGS = Sides(
-    4,
-    joints=(2, 3, 4, 5, 6, 7, 0, 1),
-    signs=(1, -1, 1, 1) * 2,
-    motors=(2, 3, 4, 5, 6, 7, 0, 1),
-    motor_signs=(1, 1, 1, -1) * 2,
-)
+_FOUR_LEGS = Sides(4, joints=(1, -1, 1, 1) * 2, motors=(1, 1, 1, -1) * 2)
 _WALKER = Body(
     "walker2d", "walker2d_v5.xml", skip=10, step=0.02, planar=True, speeds=(-1.0, 2.5), fallen=0.8, lean=0.5,
     noise=0.005, jump=1.2, reach=(1.0, 4.0),
