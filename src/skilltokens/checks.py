@@ -21,6 +21,7 @@ _FROM_1 = (
     "train.first_iterations", "train.batch", "train.window", "train.threads", "train.log_every", "evaluate.episodes",
     "evaluate.points", "evaluate.group", "demonstrations.episodes", "adapt.steps", "adapt.points", "adapt.episodes",
     "adapt.group", "ppo.envs", "ppo.rollout", "ppo.batch", "ppo.epochs", "ppo.tokens", "ppo.threads", "motion.steps",
+    "motion.part",
     "motion.motion_steps",
 )  # fmt: skip
 LEAST = {**dict.fromkeys(_FROM_0, 0), **dict.fromkeys(_FROM_1, 1)}

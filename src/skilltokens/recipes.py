@@ -153,22 +153,22 @@ def task_tokens(learner: str) -> StudySettings:
 
 def task_tokens_walker2d(learner: str) -> StudySettings:
     """The same for a body that can fall."""
-    return _falling(learner, "walker2d", learn_std=True)
+    return _falling(learner, "walker2d", 4_000_000, learn_std=True)
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
     """The same for a body that turns; where its experts choose how much they try, they soon stand still."""
-    return _falling(learner, "ant", learn_std=False)
+    return _falling(learner, "ant", 2_000_000, learn_std=False)
 
 
-def _falling(learner: str, body: str, learn_std: bool) -> StudySettings:
+def _falling(learner: str, body: str, steps: int, learn_std: bool) -> StudySettings:
     """Experts of a body that can fall take longer, look further ahead and try more; what is learned tries more, too."""
     settings = task_tokens(learner)
     ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.2)
     expert = replace(
         settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7, learn_std=learn_std
     )
-    return replace(settings, body=body, ppo=ppo, motion=replace(settings.motion, steps=4_000_000, ppo=expert))
+    return replace(settings, body=body, ppo=ppo, motion=replace(settings.motion, steps=steps, part=400_000, ppo=expert))
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
@@ -177,7 +177,9 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
     return StudySettings(
         learner=learner,
         tasks=("reach",),
-        motion=MotionSettings(steps=400_000, motion_steps=60_000, kinds=("runner",), folder="demos/short"),
+        motion=MotionSettings(
+            steps=400_000, part=100_000, motion_steps=60_000, kinds=("runner",), folder="demos/short"
+        ),
         train=TrainSettings(first_iterations=1500, batch=256, window=1),
         adapt=AdaptSettings(steps=steps, points=points, episodes=20),
         ppo=_ppo(learner),

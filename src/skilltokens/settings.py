@@ -238,7 +238,9 @@ class MotionSettings:
     """Expert motion, from which a behaviour model is distilled."""
 
     steps: int = 1_500_000
-    """Environment steps to train each expert."""
+    """Environment steps to train each expert, rounded up to whole parts. Raise it, and the training goes on."""
+    part: int = 150_000
+    """Steps between two saved states of an expert; each part begins with fresh episodes."""
     motion_steps: int = 160_000
     """Steps of motion to store."""
     kinds: tuple[Literal["runner", "leaper"], ...] = ("runner", "leaper")

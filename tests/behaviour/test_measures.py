@@ -47,7 +47,7 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> DemonstrationStore:
             actor = Shaking()
             memory, states, actions = actor.start(1), [], []
             for _ in range(150):
-                states.append(np.concatenate([env.body_qpos(), env.body_qvel()]))
+                states.append(np.concatenate([env.now.qpos, env.now.qvel]))
                 actions.append(actor.act({STATE: np.zeros((1, 18))}, memory)[0])
                 env.step(actions[-1])
             rows = np.stack(states)
@@ -72,12 +72,12 @@ def test_who_moves_like_the_motion_is_close_to_it_and_who_does_not_is_far(motion
 def test_speeds_are_those_of_the_body():
     env = make_body("halfcheetah", "direction")
     env.reset(seed=0)
-    qpos, qvel = env.body_qpos()[None], env.body_qvel()[None]
+    qpos, qvel = env.now.qpos[None], env.now.qvel[None]
     qvel[:, 0] = 2.5
     assert speeds(CHEETAH.state(qpos, qvel), CHEETAH) == pytest.approx(2.5)
     ant = make_body("ant", "direction")
     ant.reset(seed=0)
-    qpos, qvel = ant.body_qpos()[None], ant.body_qvel()[None]
+    qpos, qvel = ant.now.qpos[None], ant.now.qvel[None]
     qvel[:, :2] = [3.0, 4.0]
     assert speeds(body_of("ant").state(qpos, qvel), body_of("ant")) == pytest.approx(5.0, abs=1e-3)
 
@@ -134,5 +134,5 @@ def test_a_picture_shows_the_mark_where_it_is():
     green = picture[..., 1] - picture[..., [0, 2]].max(-1) > 25
     columns = np.flatnonzero(green.any(0))
     assert len(columns)
-    way = env.task.goal[0] - env.body_qpos()[0]  # pyright: ignore[reportAttributeAccessIssue]
+    way = env.task.goal[0] - env.now.qpos[0]  # pyright: ignore[reportAttributeAccessIssue]
     assert (columns.mean() - 47.5) * 14 / 96 == pytest.approx(way, abs=0.5)

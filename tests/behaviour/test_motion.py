@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from skilltokens.behaviour import motion as module
-from skilltokens.behaviour.motion import motion
+from skilltokens.behaviour.motion import expert, motion
 from skilltokens.settings import MotionSettings, PpoSettings
 from skilltokens.suites.bodies import body_of
 from skilltokens.types import DemonstrationError, RunError, SettingError
 
 TINY = MotionSettings(
-    steps=640, motion_steps=20_000, kinds=("runner",), ppo=PpoSettings(envs=4, rollout=16, batch=64, epochs=1)
+    steps=640,
+    part=320,
+    motion_steps=20_000,
+    kinds=("runner",),
+    ppo=PpoSettings(envs=4, rollout=16, batch=64, epochs=1),
 )
 
 
@@ -22,8 +26,28 @@ def test_experts_that_fall_at_once_are_given_up_with_a_sentence(tmp_path: Path, 
     monkeypatch.setattr(module, "SHORT", 6)
     with pytest.raises(DemonstrationError, match="fell at once in 7 episodes one after another: train them longer"):
         motion(body_of("walker2d"), replace(TINY, folder=str(tmp_path)))
-    with pytest.raises(RunError, match="an expert that was trained with other settings"):
-        motion(body_of("walker2d"), replace(TINY, folder=str(tmp_path), steps=1280))
+    for changed in (replace(TINY, steps=320), replace(TINY, part=640), replace(TINY, seed=1)):
+        with pytest.raises(RunError, match="an expert that was trained longer, or with other settings"):
+            motion(body_of("walker2d"), replace(changed, folder=str(tmp_path)))
+
+
+def test_an_expert_of_a_body_with_other_numbers_is_refused(tmp_path: Path):
+    walker = body_of("walker2d")
+    expert(walker, False, TINY, tmp_path)
+    with pytest.raises(RunError, match="other settings"):
+        expert(replace(walker, strength=0.5), False, TINY, tmp_path)
+
+
+def test_an_expert_that_is_trained_longer_goes_on_where_it_was(tmp_path: Path):
+    walker = body_of("walker2d")
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    for folder in (once, twice):
+        folder.mkdir()
+    expert(walker, False, TINY, once)
+    expert(walker, False, replace(TINY, steps=320), twice)
+    expert(walker, False, TINY, twice)
+    (one,), (other,) = once.iterdir(), twice.iterdir()
+    assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_body_without_the_kinds_of_expert_that_are_named_is_told(tmp_path: Path):

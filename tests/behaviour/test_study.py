@@ -94,7 +94,7 @@ def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch,
     stored.rename(study / "away")
     try:
         assert main(["run", *SMALL, "--motion.steps", "4096", "--out", "other"]) == 2
-        assert "an expert that was trained with other settings" in capsys.readouterr().err
+        assert "trained longer, or with other settings" in capsys.readouterr().err
     finally:
         (study / "away").rename(stored)
 

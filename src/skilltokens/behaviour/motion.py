@@ -26,7 +26,7 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import MotionSettings, plain
 from skilltokens.suites.bodies.body import Body
 from skilltokens.suites.bodies.environment import BodyEnvironment
-from skilltokens.suites.bodies.goal import Flight, GoalTask
+from skilltokens.suites.bodies.goal import Flight, GoalTask, length
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,
@@ -65,11 +65,11 @@ class Command(GoalTask):
         self.speeds = body.asked or body.speeds
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.draw, self.until, self.flight = draw, 0, Flight(self.place(env))
+        self.draw, self.until, self.flight = draw, 0, Flight(env.now.place)
         self.after(env)
 
     def after(self, env: BodyEnvironment) -> None:
-        self.flight.follow(self.place(env), env.airborne)
+        self.flight.follow(env.now.place, env.airborne)
         if env.steps < self.until:
             return
         self.until = env.steps + round(self.draw.uniform(0.5, 1.5) * SECONDS / env.dt)
@@ -90,7 +90,7 @@ class Command(GoalTask):
 
     def moving(self, env: BodyEnvironment) -> Array:
         """The velocity on the ground, as the body sees it; commands of free bodies turn with it."""
-        return self.seen(env, self.velocity(env))
+        return env.now.seen(env.now.velocity)
 
     def observe(self, env: BodyEnvironment) -> Array:
         return np.concatenate([self.wanted, self.moving(env) - self.wanted, [self.turn, float(self.flight.length > 0)]])
@@ -101,11 +101,11 @@ class Command(GoalTask):
         A body that can fall gets ALIVE for every step that it did not.
         """
         fast = self.speeds[1]
-        error = float(np.linalg.norm(self.moving(env) - self.wanted))
-        kept = 2 * (float(np.linalg.norm(self.wanted)) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
+        error = length(self.moving(env) - self.wanted)
+        kept = 2 * (length(self.wanted) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
         if not self.body.planar:
-            kept += 0.6 * (abs(self.turn) - abs(env.body_qvel()[5] - self.turn))
-        upright = float(self.body.up(env.body_qpos()[None])[0, -1])
+            kept += 0.6 * (abs(self.turn) - abs(env.now.qvel[5] - self.turn))
+        upright = env.now.upright
         flight = 2.0 * min(self.flight.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
         alive = ALIVE * (self.body.fallen is not None)
         return alive + (0.3 if self.leap else 1.0) * kept + flight - 0.5 * (1 - upright)
@@ -134,14 +134,15 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
     agent = MlpAgent(widths, actions, settings.ppo, draw)
     kind = "leaper" if leap else "runner"
     path = folder / f"{body.name}-{kind}.safetensors"
-    made_with = _recipe(dataclasses.replace(settings, motion_steps=0, kinds=(), noise=0.0))
+    parts = math.ceil(settings.steps / settings.part)
+    made_with = _recipe(body, dataclasses.replace(settings, steps=0, motion_steps=0, kinds=(), noise=0.0))
     start = read_state(path) if path.exists() else None
-    if start is not None and start[1].get("made_with") != made_with:
+    if start is not None and (start[1].get("made_with") != made_with or start[1]["part"] > parts):
         raise RunError(
-            f"{path} holds an expert that was trained with other settings: move it away, or choose another "
+            f"{path} holds an expert that was trained longer, or with other settings: move it away, or choose another "
             "--motion.folder"
         )
-    stops = [round(settings.steps * part / 10) for part in range(1, 11)]
+    stops = [settings.part * part for part in range(1, parts + 1)]
 
     def tell(news: Progress) -> None:
         report(Progress("expert", news.done, stops[-1], f"{body.name} {kind}", news.figures))
@@ -163,7 +164,7 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
     """
     folder = Path(settings.folder).expanduser() / body.name
     path = folder / "motion"
-    recipe = _recipe(settings)
+    recipe = _recipe(body, settings)
     if path.exists():
         store = DemonstrationStore.open(path)
         if store.settings == recipe:
@@ -198,9 +199,9 @@ def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
     return found
 
 
-def _recipe(settings: MotionSettings) -> dict[str, Any]:
-    """The settings that change numbers, as JSON has them."""
-    recipe = plain(settings)
+def _recipe(body: Body, settings: MotionSettings) -> dict[str, Any]:
+    """The body, and the settings that change numbers, as JSON has them."""
+    recipe = {"body": plain(body), **plain(settings)}
     del recipe["folder"], recipe["ppo"]["workers"]
     return recipe
 
@@ -237,7 +238,7 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
     states, actions = [], []
     while not over:
         action = actor.act({name: value[None] for name, value in observation.items()}, memory)[0]
-        states.append(np.concatenate([inner.body_qpos(), inner.body_qvel()]))
+        states.append(np.concatenate([inner.now.qpos, inner.now.qvel]))
         actions.append(action)
         loud = action + noise * draw.standard_normal(action.shape)  # clipped where it is executed
         observation, _, terminated, truncated, _ = env.step(loud)

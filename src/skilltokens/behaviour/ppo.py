@@ -192,12 +192,19 @@ class _Watcher(BaseCallback):
         self.tell(Progress("train", self.num_timesteps, self.total, figures={"return": mean}))
 
 
+class _Returns(VecNormalize):
+    """Scales rewards only; observations pass through, where Stable-Baselines3 copies them deeply at every step."""
+
+    def normalize_obs(self, obs: Any) -> Any:
+        return obs
+
+
 @contextmanager
 def _environments(make: Make, settings: PpoSettings) -> Iterator[VecNormalize]:
     """The vectorised environments, closed at the end."""
     makes = [make] * settings.envs
     env = SubprocVecEnv(makes) if settings.workers else DummyVecEnv(makes)
-    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=settings.gamma)
+    env = _Returns(VecMonitor(env), norm_obs=False, gamma=settings.gamma)
     try:
         yield env
     finally:

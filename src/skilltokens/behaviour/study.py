@@ -50,7 +50,7 @@ def behaviour_library(settings: StudySettings, report: Report = silent) -> tuple
     store = motion(body_of(settings.body), settings.motion, report)
     folder = Path(settings.motion.folder).expanduser() / settings.body / LIBRARY
     recipe = {
-        "motion": store.digest,
+        "motion": dict(store.settings),
         "policy": plain(settings.policy),
         "train": plain(settings.train),
         "encoder": settings.encoder,

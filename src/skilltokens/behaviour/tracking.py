@@ -70,7 +70,7 @@ def _follow(env: Any, actor: PolicyActor, body: Body, clip: Array, goals: Sequen
         observation = {STATE: env.observation()[STATE]}
         observation |= {name: value for name, value in _asked(env, body, clip, t).items() if name in goals}
         env.move(actor.act({n: v[None] for n, v in observation.items()}, memory)[0])
-    now, then, first = env.body_qpos()[None], clip[steps : steps + 1, :n_q], clip[:1, :n_q]
+    now, then, first = env.now.qpos[None], clip[steps : steps + 1, :n_q], clip[:1, :n_q]
     way = float(np.linalg.norm(body.place(now) - body.place(then)))
     joints = float(np.sqrt(np.square(now[:, body.root[0] :] - then[:, body.root[0] :]).mean()))
     return way, joints, float(np.linalg.norm(body.place(then) - body.place(first)))
@@ -79,7 +79,7 @@ def _follow(env: Any, actor: PolicyActor, body: Body, clip: Array, goals: Sequen
 def _asked(env: Any, body: Body, clip: Array, t: int) -> dict[str, Array]:
     """The goals that the recording gives a body that stands where this one does."""
     n_q = env.model.nq
-    now = env.body_qpos()[None]
+    now = env.now.qpos[None]
     found = {}
     for horizon in HORIZONS:
         later, speed = clip[t + horizon : t + horizon + 1, :n_q], clip[t + horizon : t + horizon + 1, n_q:]

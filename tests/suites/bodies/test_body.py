@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from skilltokens.behaviour.motion import make_command
 from skilltokens.suites.bodies.body import AHEAD, COMMAND, HORIZONS, Body, body_of
 from skilltokens.suites.bodies.environment import BodyEnvironment
+from skilltokens.suites.bodies.moment import Moment
 from skilltokens.types import GOAL, Array, SettingError
 
 STEP = 0.05
@@ -68,6 +69,20 @@ def test_a_free_bodys_facing_and_uprightness_are_those_of_its_rotation(quaternio
 
 
 @pytest.mark.parametrize("name", ["halfcheetah", "ant"])
+@given(row=st.integers(0, 79), seed=st.integers(0, 99), x=st.floats(-9, 9), y=st.floats(-9, 9))
+def test_a_body_at_one_moment_has_the_bits_of_its_motion(name: str, row: int, seed: int, x: float, y: float):
+    body, (qpos, qvel) = body_of(name), walk(body_of(name), seed=seed)
+    qvel = qvel * 20  # some beyond what is clipped
+    now = Moment(body, qpos[row], qvel[row])
+    vector = np.array([x, y])[: len(now.place)]
+    turned = body.turned(np.repeat(vector[None], len(qpos), 0), body.heading(qpos))
+    np.testing.assert_array_equal(now.seen(vector), turned[row])
+    np.testing.assert_array_equal(now.state(), body.state(qpos, qvel)[row])
+    np.testing.assert_array_equal(now.place, body.place(qpos)[row])
+    np.testing.assert_array_equal(now.up, body.up(qpos)[row])
+
+
+@pytest.mark.parametrize("name", ["halfcheetah", "ant"])
 def test_a_goal_is_where_the_body_was_later(name: str):
     body, (qpos, qvel) = body_of(name), walk(body_of(name))
     goals = body.goals(qpos, qvel, STEP)
@@ -120,15 +135,15 @@ def test_a_turned_body_moves_as_it_did_before_it_was_turned(turns: int):
     env.reset(seed=turns)
     draw = np.random.default_rng(turns)
     for _ in range(30):
-        qpos, qvel = env.body_qpos()[None], env.body_qvel()[None]
+        qpos, qvel = env.now.qpos[None], env.now.qvel[None]
         action = draw.uniform(-1, 1, (1, 8))
         other_qpos, other_qvel, other_action = sides.turned(qpos, qvel, action, turns)
         env.set_state(other_qpos[0], other_qvel[0])
         env.move(other_action[0])
-        reached = env.body_qpos()[None], env.body_qvel()[None]
+        reached = env.now.qpos[None], env.now.qvel[None]
         env.set_state(qpos[0], qvel[0])
         env.move(action[0])
-        wanted = sides.turned(env.body_qpos()[None], env.body_qvel()[None], action, turns)
+        wanted = sides.turned(env.now.qpos[None], env.now.qvel[None], action, turns)
         np.testing.assert_allclose(reached[0], wanted[0], atol=1e-6)
         np.testing.assert_allclose(reached[1], wanted[1], atol=1e-5)
     env.close()

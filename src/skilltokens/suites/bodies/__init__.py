@@ -1,6 +1,7 @@
 """Bodies that move, as suites: one for each body, with the tasks that Task Tokens (arXiv 2503.22886) learns by reward.
 
     body.py          the bodies, and what their motion looks like as numbers
+    moment.py        a body at one moment
     environment.py   a body with a task in it, as a Gymnasium environment
     goal.py          what a task is made of
     tasks.py         the tasks: what is observed, rewarded and called a success

@@ -99,14 +99,20 @@ class Body:
 
     def state(self, qpos: Array, qvel: Array) -> Array:
         """The body's own state (N, S): height, up, joints, velocities in its heading's frame. No place, no heading."""
-        n_q, n_v = self.root
+        ground = qvel[:, : 1 if self.planar else 2]
+        return self.assembled(qpos, qvel, self.up(qpos), self.turned(ground, self.heading(qpos)))
+
+    def assembled(self, qpos: Array, qvel: Array, up: Array, along: Array) -> Array:
+        """The same, where `up` and the velocity `along` the ground as the body sees it are known."""
+        (n_q, n_v), ground = self.root, along.shape[1]
         return np.concatenate(
             [
                 self.height(qpos),
-                self.up(qpos),
+                up,
                 qpos[:, n_q:],
-                self.velocity(qpos, qpos, qvel),
-                np.clip(qvel[:, n_v:], -30, 30) / 10,
+                along,
+                qvel[:, ground:n_v],
+                np.minimum(np.maximum(qvel[:, n_v:], -30), 30) / 10,
             ],
             1,
         ).astype(np.float32)
@@ -163,12 +169,9 @@ class Body:
             STATE: self.state(qpos, np.zeros((1, n_v))).shape[1]
         }
 
-    def has_fallen(self, qpos: Array) -> bool:
-        """Whether it lies on the ground, qpos (nq,)."""
-        if self.fallen is None:
-            return False
-        row = qpos[None]
-        return bool(self.height(row)[0, 0] < self.fallen or self.up(row)[0, -1] < self.lean)
+    def has_fallen(self, height: float, upright: float) -> bool:
+        """Whether it lies on the ground, by its root's height and the cosine of how far it leans."""
+        return self.fallen is not None and (height < self.fallen or upright < self.lean)
 
 
 def given(values: Array) -> Array:

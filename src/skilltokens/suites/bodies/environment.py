@@ -16,6 +16,7 @@ from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.suites.bodies.body import COMMAND, Body
+from skilltokens.suites.bodies.moment import Moment
 from skilltokens.suites.rendering import Pictures, choose_backend
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError
 
@@ -66,6 +67,7 @@ class BodyEnvironment(MujocoEnv):
         self._gravity, self._friction = gravity, friction
         self.steps = 0
         self._pictures: Pictures | None = None
+        self._now: Moment | None = None
         mujoco: Any = importlib.import_module("mujoco")
         self._mujoco = mujoco
         self.metadata = {**BodyEnvironment.metadata, "render_fps": round(1 / body.step)}
@@ -74,7 +76,7 @@ class BodyEnvironment(MujocoEnv):
         assert (motors.low == -motors.high).all()
         self._strength = motors.high.astype(np.float64) * body.strength
         self.action_space = Box(-1.0, 1.0, motors.shape, np.float32)
-        self.widths = body.widths(self.body_qpos().size - body.root[0])
+        self.widths = body.widths(self._sizes[0] - body.root[0])
         shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
         if prompt is not False:
             asked = prompt if isinstance(prompt, Mapping) else (COMMAND,)  # which is what every task asks for
@@ -114,22 +116,29 @@ class BodyEnvironment(MujocoEnv):
         self._own = {g for g in range(model.ngeom) if 0 < model.geom_bodyid[g] < alone.nbody}
         return model, data
 
-    def body_qpos(self) -> Array:
-        """The body's part of qpos."""
-        return np.array(self.data.qpos[: self._sizes[0]])
+    @property
+    def now(self) -> Moment:
+        """The body as it is."""
+        if self._now is None:
+            n_q, n_v = self._sizes
+            self._now = Moment(self.body, self.data.qpos[:n_q].copy(), self.data.qvel[:n_v].copy())
+        return self._now
 
-    def body_qvel(self) -> Array:
-        """The body's part of qvel."""
-        return np.array(self.data.qvel[: self._sizes[1]])
+    def set_state(self, qpos: Array, qvel: Array) -> None:
+        """Puts the simulator into a state (nq,) and (nv,)."""
+        super().set_state(qpos, qvel)
+        self._now = None
 
     @property
     def airborne(self) -> bool:
         """Whether no part of the body touches the ground."""
+        if not self.data.ncon:
+            return True
         contact = self.data.contact
-        for a, b in zip(contact.geom1, contact.geom2, strict=True):
-            if (a == self._floor and b in self._own) or (b == self._floor and a in self._own):
-                return False
-        return True
+        return not any(
+            (a == self._floor and b in self._own) or (b == self._floor and a in self._own)
+            for a, b in zip(contact.geom1.tolist(), contact.geom2.tolist(), strict=True)
+        )
 
     # ---------------------------------------------------------------- Gymnasium
 
@@ -150,7 +159,7 @@ class BodyEnvironment(MujocoEnv):
         action = self.move(action)
         self.steps += 1
         self.task.after(self)
-        fallen = self.body.has_fallen(self.body_qpos())
+        fallen = self.now.fallen
         success = bool(self.task.success(self)) and not fallen
         reward = 0.0 if fallen else float(self.task.reward(self))
         cost = 0.02 * float(np.square(action).mean())
@@ -158,8 +167,11 @@ class BodyEnvironment(MujocoEnv):
 
     def move(self, action: Array) -> Array:
         """Only the simulator's part of a step; returns the action, clipped to what there is."""
-        action = np.clip(np.asarray(action, np.float64), -1.0, 1.0)
-        self.do_simulation(action * self._strength, self.frame_skip)
+        action = np.minimum(np.maximum(np.asarray(action, np.float64), -1.0), 1.0)
+        self.data.ctrl[:] = action * self._strength
+        # Without Gymnasium's mj_rnePostConstraint behind it: nothing here looks at forces.
+        self._mujoco.mj_step(self.model, self.data, self.frame_skip)
+        self._now = None
         return action
 
     def render(self) -> Any:
@@ -181,11 +193,10 @@ class BodyEnvironment(MujocoEnv):
 
     def observation(self) -> dict[str, Array]:
         """What a policy sees now."""
-        qpos, qvel = self.body_qpos(), self.body_qvel()
         seen = np.zeros(WIDTH, np.float32)
         task = np.asarray(self.task.observe(self), np.float32)
         seen[: len(task)] = task
-        found = {STATE: self.body.state(qpos[None], qvel[None])[0], ENVIRONMENT_STATE: seen}
+        found = {STATE: self.now.state(), ENVIRONMENT_STATE: seen}
         if self.picture:
             found[PICTURE] = self._drawn("side", *PIXELS)
         if self.prompt is False:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GoalTask:
-    """What a task is made of. `place` and `velocity` are the body's on the ground, (1,) in the plane, (2,) in space."""
+    """What a task is made of. Vectors on the ground are (1,) in the plane, (2,) in space."""
 
     instruction = ""
     free = True
@@ -58,20 +58,9 @@ class GoalTask:
 
     # ---------------------------------------------------------------- shared
 
-    def place(self, env: BodyEnvironment) -> Array:
-        return self.body.place(env.body_qpos()[None])[0]
-
-    def velocity(self, env: BodyEnvironment) -> Array:
-        """Velocity on the ground in the world's frame."""
-        return env.body_qvel()[: 1 if self.body.planar else 2]
-
-    def seen(self, env: BodyEnvironment, vector: Array) -> Array:
-        """A vector on the ground as the body sees it."""
-        return self.body.turned(vector[None], self.body.heading(env.body_qpos()[None]))[0]
-
     def asked(self, env: BodyEnvironment, velocity: Array, turn: float = 0.0) -> dict[str, Array]:
         """The command to move at a velocity (world frame)."""
-        along = self.seen(env, velocity)
+        along = env.now.seen(velocity)
         return {COMMAND: given(along if self.body.planar else np.append(along, turn))}
 
     def draw_direction(self, draw: np.random.Generator) -> Array:
@@ -80,6 +69,11 @@ class GoalTask:
             return np.array([1.0 if draw.random() < 0.5 else -1.0])
         angle = draw.uniform(-math.pi, math.pi)
         return np.array([math.cos(angle), math.sin(angle)])
+
+
+def length(vector: Array) -> float:
+    """The length of a vector (n,); NumPy's norm does the same more slowly."""
+    return math.sqrt(vector @ vector)
 
 
 class Window:
@@ -115,4 +109,4 @@ class Flight:
         """Takes in where the body is after a step."""
         if not airborne:
             self._start = place
-        self.length = float(np.linalg.norm(place - self._start))
+        self.length = length(place - self._start)

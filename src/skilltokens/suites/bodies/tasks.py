@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skilltokens.suites.bodies.body import Body
-from skilltokens.suites.bodies.goal import Flight, GoalTask, Window
+from skilltokens.suites.bodies.goal import Flight, GoalTask, Window, length
 from skilltokens.types import Array, SettingError, nearest
 
 if TYPE_CHECKING:
@@ -40,27 +40,27 @@ class Direction(GoalTask):
         self.recent = Window(round(2.0 / env.dt), self.wanted.size)
 
     def after(self, env: BodyEnvironment) -> None:
-        self.recent.add(self.velocity(env))
+        self.recent.add(env.now.velocity)
 
     def observe(self, env: BodyEnvironment) -> Array:
-        return np.concatenate([self.seen(env, self.wanted), self.seen(env, self.wanted - self.velocity(env))])
+        return np.concatenate([env.now.seen(self.wanted), env.now.seen(self.wanted - env.now.velocity)])
 
     def errors(self, env: BodyEnvironment, velocity: Array) -> tuple[float, float]:
         """The relative error along what is asked, and the speed across it."""
-        speed = float(np.linalg.norm(self.wanted))
+        speed = length(self.wanted)
         along = float(velocity @ self.wanted) / speed
         across = math.sqrt(max(float(velocity @ velocity) - along**2, 0.0))
         return (along - speed) / speed, across
 
     def reward(self, env: BodyEnvironment) -> float:
-        relative, across = self.errors(env, self.velocity(env))
+        relative, across = self.errors(env, env.now.velocity)
         return math.exp(-(10 * relative**2 + 0.1 * across**2))
 
     def success(self, env: BodyEnvironment) -> bool:
         if not self.recent.full:
             return False
         relative, across = self.errors(env, self.recent.mean)
-        return math.hypot(relative, across / float(np.linalg.norm(self.wanted))) <= 0.2
+        return math.hypot(relative, across / length(self.wanted)) <= 0.2
 
     def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         return self.asked(env, self.wanted)
@@ -82,10 +82,10 @@ class Steering(Direction):
         self.faced.add(np.array([self.cosine(env)]))
 
     def cosine(self, env: BodyEnvironment) -> float:
-        return float(self.seen(env, self.facing)[0])
+        return float(env.now.seen(self.facing)[0])
 
     def observe(self, env: BodyEnvironment) -> Array:
-        return np.concatenate([super().observe(env), self.seen(env, self.facing)])
+        return np.concatenate([super().observe(env), env.now.seen(self.facing)])
 
     def reward(self, env: BodyEnvironment) -> float:
         return 0.7 * super().reward(env) + 0.3 * (1 + self.cosine(env)) / 2
@@ -94,8 +94,8 @@ class Steering(Direction):
         return super().success(env) and float(self.faced.mean[0]) >= math.cos(math.pi / 4)
 
     def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
-        x, y = self.seen(env, self.facing)
-        return self.asked(env, self.wanted, float(np.clip(math.atan2(y, x), -1, 1)))
+        x, y = env.now.seen(self.facing)
+        return self.asked(env, self.wanted, min(max(math.atan2(y, x), -1.0), 1.0))
 
 
 class Reach(GoalTask):
@@ -116,20 +116,20 @@ class Reach(GoalTask):
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
         near, far = self.body.reach
-        self.goal = self.place(env) + self.draw_direction(draw) * draw.uniform(near, far)
+        self.goal = env.now.place + self.draw_direction(draw) * draw.uniform(near, far)
         env.data.mocap_pos[0] = [self.goal[0], 0.0 if self.body.planar else self.goal[1], 0.25]
         self.within, self.needed = 0, round(1.0 / env.dt)
         self.radius = 0.2 if self.body.planar else 0.3
 
     def way(self, env: BodyEnvironment) -> Array:
-        return self.goal - self.place(env)
+        return self.goal - env.now.place
 
     def after(self, env: BodyEnvironment) -> None:
-        self.within = self.within + 1 if np.linalg.norm(self.way(env)) <= self.radius else 0
+        self.within = self.within + 1 if length(self.way(env)) <= self.radius else 0
 
     def observe(self, env: BodyEnvironment) -> Array:
-        way = self.seen(env, self.way(env))
-        return np.concatenate([way / 3.0, np.clip(way, -0.5, 0.5) * 2.0])
+        way = env.now.seen(self.way(env))
+        return np.concatenate([way / 3.0, np.minimum(np.maximum(way, -0.5), 0.5) * 2.0])
 
     def reward(self, env: BodyEnvironment) -> float:
         return math.exp(-4 * float(np.square(self.way(env)).sum()))
@@ -141,8 +141,8 @@ class Reach(GoalTask):
         slow, fast = self.body.speeds
         way = self.way(env)
         if self.body.planar:
-            return self.asked(env, np.clip(way, max(slow, -fast) * share, fast * share))
-        return self.asked(env, way * min(1.0, fast * share / max(float(np.linalg.norm(way)), 1e-6)))
+            return self.asked(env, np.minimum(np.maximum(way, max(slow, -fast) * share), fast * share))
+        return self.asked(env, way * min(1.0, fast * share / max(length(way), 1e-6)))
 
 
 class Jump(GoalTask):
@@ -151,21 +151,21 @@ class Jump(GoalTask):
     instruction = "take a long jump"
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.flight = Flight(self.place(env))
+        self.flight = Flight(env.now.place)
 
     def after(self, env: BodyEnvironment) -> None:
-        self.flight.follow(self.place(env), env.airborne)
+        self.flight.follow(env.now.place, env.airborne)
 
     def observe(self, env: BodyEnvironment) -> Array:
         return np.array([self.flight.length / self.body.jump, float(self.flight.length > 0), env.steps / 100])
 
     def upright(self, env: BodyEnvironment) -> bool:
-        return float(self.body.up(env.body_qpos()[None])[0, -1]) > 0.3
+        return env.now.upright > 0.3
 
     def reward(self, env: BodyEnvironment) -> float:
         if not self.upright(env):
             return 0.0
-        speed = float(np.linalg.norm(self.velocity(env)))
+        speed = length(env.now.velocity)
         return 0.2 * min(speed / self.body.speeds[1], 1.0) + min(self.flight.length / self.body.jump, 1.5)
 
     def success(self, env: BodyEnvironment) -> bool:
@@ -212,8 +212,8 @@ class Strike(GoalTask):
         )
 
     def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.start = self.place(env)
-        place = self.start + self.draw_direction(draw) * draw.uniform(1.5, 4.0)
+        self.post = env.model.body("post").id
+        place = env.now.place + self.draw_direction(draw) * draw.uniform(1.5, 4.0)
         if self.body.planar:
             env.model.body("post").pos[0] = place[0]
             env.data.joint("post_tilt").qpos[0] = 0.0
@@ -222,23 +222,23 @@ class Strike(GoalTask):
 
     def tilt(self, env: BodyEnvironment) -> float:
         """The up-component of the post's own axis."""
-        return float(env.data.body("post").xmat[8])
+        return float(env.data.xmat[self.post, 8])
 
     def way(self, env: BodyEnvironment) -> Array:
-        return np.array(env.data.body("post").xpos[: 1 if self.body.planar else 2]) - self.place(env)
+        return env.data.xpos[self.post, : 1 if self.body.planar else 2] - env.now.place
 
     def observe(self, env: BodyEnvironment) -> Array:
-        axis = np.array(env.data.body("post").xmat).reshape(3, 3)[:, 2]
-        lean = self.seen(env, axis[: 1 if self.body.planar else 2])
-        return np.concatenate([self.seen(env, self.way(env)) / 2.0, lean, axis[2:3]])
+        axis = env.data.xmat[self.post, 2::3]
+        lean = env.now.seen(axis[: 1 if self.body.planar else 2])
+        return np.concatenate([env.now.seen(self.way(env)) / 2.0, lean, axis[2:3]])
 
     def reward(self, env: BodyEnvironment) -> float:
         up = self.tilt(env)
         if up < 0.2:
             return 1.0
         way = self.way(env)
-        towards = float(self.velocity(env) @ way) / max(float(np.linalg.norm(way)), 1e-6)
-        return 0.6 * (1 - up) + 0.4 * float(np.clip(towards / self.body.speeds[1], 0, 1))
+        towards = float(env.now.velocity @ way) / max(length(way), 1e-6)
+        return 0.6 * (1 - up) + 0.4 * min(max(towards / self.body.speeds[1], 0.0), 1.0)
 
     def success(self, env: BodyEnvironment) -> bool:
         return self.tilt(env) < 0.2
@@ -246,7 +246,7 @@ class Strike(GoalTask):
     def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         way = self.way(env)
         speed = self.body.speeds[1] * share
-        return self.asked(env, way / max(float(np.linalg.norm(way)), 1e-6) * speed)
+        return self.asked(env, way / max(length(way), 1e-6) * speed)
 
 
 TASKS: dict[str, type[GoalTask]] = {
