@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import acting, libero, loader, opening, pictures, rolling, startup, training
+from benchmarks import acting, bodies, libero, loader, opening, pictures, rolling, startup, training
 from benchmarks.setting import Bench
 from benchmarks.timing import QUICK, Effort, Row
 from skilltokens.files import write_json
@@ -27,6 +27,7 @@ BENCHMARKS = {
     "loader": loader.run,
     "rollout": rolling.run,
     "libero": libero.run,
+    "bodies": bodies.run,
     "pictures": pictures.run,
     "acting": acting.run,
     "opening": opening.run,
