@@ -50,6 +50,16 @@ def test_a_resumed_run_is_judged_by_what_it_does_now(monkeypatch: pytest.MonkeyP
     assert clock.left == pytest.approx(10)
 
 
+def test_a_new_stage_is_judged_by_its_own_pace(monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    clock = Clock()
+    for seconds, news in ((0, ("slow", 0)), (1000, ("slow", 100)), (1, ("quick", 1)), (1, ("quick", 2))):
+        now[0] += seconds
+        clock.note(Progress(news[0], news[1], 100))
+    assert clock.left == pytest.approx(98)
+
+
 def test_lines_come_at_new_stages_and_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

@@ -27,13 +27,14 @@ class Clock:
 
     began: float = field(default_factory=time.monotonic)
     first: tuple[float, float] | None = None
-    """(time, share done) of the first news: a resumed run begins with some of it done."""
+    """(time, share done) of the first news of a stage: a resumed run begins with some of it done."""
     done: float = 0.0
     told: float | None = None
 
     def note(self, news: Progress) -> None:
-        self.done = share(news)
-        self.first = self.first or (time.monotonic(), self.done)
+        before, self.done = self.done, share(news)
+        if self.first is None or self.done < before:  # a new stage, whose pace is another
+            self.first = time.monotonic(), self.done
         self.told = news.figures.get("left")
 
     @property
