@@ -99,11 +99,36 @@ def test_the_reward_of_a_direction_is_best_at_the_speed_asked_for():
 
     def reward(speed: float) -> float:
         env.set_state(env.data.qpos, np.append(speed, env.data.qvel[1:]))
+        env.task.after(env)
         return env.task.reward(env)
 
     assert reward(wanted) == pytest.approx(1.0)
     assert reward(wanted * 0.8) < reward(wanted * 0.9) < reward(wanted)
     assert reward(-wanted) < 0.01
+
+
+def test_a_free_body_goes_at_a_velocity_on_the_average_of_its_strides_and_nearly_along_the_way():
+    env = make_body("ant", "direction")
+    env.reset(seed=3)
+    task: Any = env.task
+    across = np.array([-task.wanted[1], task.wanted[0]])
+
+    def after(seconds: float, *velocities: np.ndarray) -> tuple[float, bool]:
+        for step in range(round(seconds / env.dt)):
+            qvel = env.data.qvel.copy()
+            qvel[:2] = velocities[step % len(velocities)]
+            env.set_state(env.data.qpos, qvel)
+            task.after(env)
+        return task.reward(env), task.success(env)
+
+    assert after(2.0, task.wanted) == (pytest.approx(1.0), True)
+    assert after(2.0, 2 * task.wanted, 0 * task.wanted) == (pytest.approx(1.0), True)  # swinging about what is asked
+    good, success = after(2.0, task.wanted + 0.4 * across)
+    bad, failure = after(2.0, task.wanted + 0.6 * across)
+    assert success
+    assert not failure
+    assert bad < good < 0.9
+    assert not after(2.0, 0.75 * task.wanted)[1]
 
 
 def test_gravity_and_friction_are_factors():

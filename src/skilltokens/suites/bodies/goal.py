@@ -93,8 +93,8 @@ class Window:
 
     @property
     def mean(self) -> Array:
-        """Only of a window that is full."""
-        return self._rows.mean(0)
+        """Of those rows that there are; zero before the first."""
+        return self._rows[-self._count :].mean(0) if 0 < self._count < len(self._rows) else self._rows.mean(0)
 
 
 class Flight:
