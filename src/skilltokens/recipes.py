@@ -157,8 +157,10 @@ def task_tokens_walker2d(learner: str) -> StudySettings:
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
-    """The same for a body that turns; where its experts choose how much they try, they soon stand still."""
-    return _falling(learner, "ant", 2_000_000, learn_std=False)
+    """The same for a body that turns, with twice the steps and as many points; where its experts choose how much they
+    try, they soon stand still."""
+    settings = _falling(learner, "ant", 2_000_000, learn_std=False)
+    return replace(settings, adapt=replace(settings.adapt, steps=2 * settings.adapt.steps))
 
 
 def _falling(learner: str, body: str, steps: int, learn_std: bool) -> StudySettings:
