@@ -225,7 +225,8 @@ class SkillLibrary:
             for skill, notes in zip(self.skills, self.notes, strict=True)
         )
         return (
-            f"# A skill library\n\n{len(self.skills)} skills on one frozen base of {parameters:,} parameters "
+            f"# A skill library\n\n{len(self.skills)} skill{'s' * (len(self.skills) != 1)} on one frozen base of "
+            f"{parameters:,} parameters "
             f"({self.base.settings.layers} layers, width {self.base.settings.width}), made with skilltokens.\n"
             f"Instructions are read by the sentence encoder `{self.encoder}`.\n\n"
             "| skill | instruction | parameters of its own | success |\n|---|---|---|---|\n"
