@@ -238,7 +238,7 @@ class MotionSettings:
     """Expert motion, from which a behaviour model is distilled."""
 
     steps: int = 1_500_000
-    """Environment steps to train each expert, rounded up to whole parts. Raise it, and the training goes on."""
+    """Environment steps to train each expert; above one part rounded up to whole ones, and raised, they go on."""
     part: int = 150_000
     """Steps between two saved states of an expert; each part begins with fresh episodes."""
     motion_steps: int = 160_000

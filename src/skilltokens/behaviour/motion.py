@@ -134,15 +134,16 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
     agent = MlpAgent(widths, actions, settings.ppo, draw)
     kind = "leaper" if leap else "runner"
     path = folder / f"{body.name}-{kind}.safetensors"
-    parts = math.ceil(settings.steps / settings.part)
-    made_with = _recipe(body, dataclasses.replace(settings, steps=0, motion_steps=0, kinds=(), noise=0.0))
+    part = min(settings.part, settings.steps)
+    parts = math.ceil(settings.steps / part)
+    made_with = _recipe(body, dataclasses.replace(settings, steps=0, part=part, motion_steps=0, kinds=(), noise=0.0))
     start = read_state(path) if path.exists() else None
     if start is not None and (start[1].get("made_with") != made_with or start[1]["part"] > parts):
         raise RunError(
             f"{path} holds an expert that was trained longer, or with other settings: move it away, or choose another "
             "--motion.folder"
         )
-    stops = [settings.part * part for part in range(1, parts + 1)]
+    stops = [part * number for number in range(1, parts + 1)]
 
     def tell(news: Progress) -> None:
         report(Progress("expert", news.done, stops[-1], f"{body.name} {kind}", news.figures))
