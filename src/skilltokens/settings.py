@@ -225,6 +225,8 @@ class PpoSettings:
     """Hidden layers of the critic."""
     tokens: int = 1
     """Task tokens."""
+    presence: float = -3.0
+    """Logarithm of a task token's weight in attention at the start: from low ones it grows into the policy; 0: all."""
     workers: bool = False
     """Step each environment in a process of its own."""
     device: str = "cpu"

@@ -70,7 +70,7 @@ def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(librar
     assert skill.prompt is not None
     assert skill.prompt.on == "reach-blue"
     assert skill.prompt.features == {ENVIRONMENT_STATE: 4, STATE: 2}
-    assert skill.parameters == found["trained"] == 6 * 16 + 16 + 16 * 32 + 32
+    assert skill.parameters == found["trained"] == 6 * 16 + 16 + 16 * 32 + 32 + 1
     assert found["steps"] == [0, 128, 256]
     assert not (library / "adapting").exists()
     assert "between" in (library / "README.md").read_text()
@@ -307,11 +307,14 @@ def test_lora_and_the_token_begin_as_the_frozen_policy_with_a_token():
     assert torch.allclose(actions[0], actions[2], atol=1e-6)
 
 
-@pytest.mark.parametrize("tokens", [1, 3])
+@pytest.mark.parametrize(("tokens", "presence"), [(1, 0.0), (3, -0.5)])
 @pytest.mark.parametrize("step", ["joint", "separate"])
-def test_acting_with_a_cache_is_exact_with_task_tokens(tokens: int, step, toy_stores: list[DemonstrationStore]):
+def test_acting_with_a_cache_is_exact_with_task_tokens(
+    tokens: int, presence: float, step, toy_stores: list[DemonstrationStore]
+):
     policy = make_policy(PolicySettings(width=32, layers=1, history=4, step=step))
-    token = TaskToken({ENVIRONMENT_STATE: 4, STATE: 2}, 32, tokens, (16,), torch.Generator().manual_seed(1))
+    draw = torch.Generator().manual_seed(1)
+    token = TaskToken({ENVIRONMENT_STATE: 4, STATE: 2}, 32, tokens, (16,), draw, presence=presence)
     prompted = policy.derive({"prompt": token})
     language = np.full(policy.shape.language, 0.1, np.float32)
     seen = observations(toy_stores[0], 9)
@@ -325,6 +328,26 @@ def test_acting_with_a_cache_is_exact_with_task_tokens(tokens: int, step, toy_st
         plain = policy.head(policy(window, words)).clamp(-1, 1).numpy()
     np.testing.assert_allclose(cached, whole.swapaxes(0, 1), rtol=0, atol=2e-5)
     assert np.abs(whole - plain).max() > 1e-3
+
+
+def test_a_token_of_low_presence_begins_nearly_as_no_token_and_learns(toy_stores: list[DemonstrationStore]):
+    policy = make_policy(PolicySettings(width=32, layers=2, history=1, step="separate"))
+    seen = {name: torch.as_tensor(value)[:, None] for name, value in observations(toy_stores[0], 1)[0].items()}
+    words = torch.full((len(seen[STATE]), policy.shape.language), 0.1)
+
+    def act(presence: float) -> tuple[torch.Tensor, TaskToken]:
+        draw = torch.Generator().manual_seed(1)
+        token = TaskToken({ENVIRONMENT_STATE: 4, STATE: 2}, 32, 2, (16,), draw, presence=presence)
+        prompted = policy.derive({"prompt": token})
+        return prompted.head(prompted(seen, words)), token
+
+    plain = policy.head(policy(seen, words))
+    loud, quiet = (float((act(presence)[0] - plain).abs().max().detach()) for presence in (0.0, -5.0))
+    assert 0 < quiet < loud / 20
+    assert torch.equal(act(float("-inf"))[0], plain)
+    moved, token = act(-5.0)
+    moved.square().sum().backward()
+    assert all(value.grad is not None and bool(value.grad.abs().max() > 0) for value in token.parameters())
 
 
 def test_a_token_reads_a_picture_in_place_of_numbers():

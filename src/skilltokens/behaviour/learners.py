@@ -82,7 +82,8 @@ def make_agent(
         hidden = ({STATE} if not body else set()) | ({ENVIRONMENT_STATE} if picture else set())
         shown = {each: width for each, width in widths.items() if each not in hidden}
         seen = pictures(space) if picture else ()
-        token = TaskToken(shown, policy.settings.width, settings.tokens, settings.hidden, draw, seen)
+        width = policy.settings.width
+        token = TaskToken(shown, width, settings.tokens, settings.hidden, draw, seen, settings.presence)
         made = made.derive({"prompt": token})
     return PolicyAgent(made, embedding, widths, settings, draw)
 

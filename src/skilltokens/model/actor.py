@@ -25,8 +25,8 @@ class Memory:
     """The instruction's token (B, 1, width)."""
     age: int = 0
     """Steps taken so far."""
-    hidden: Tensor | None = None
-    """Minus infinity for goals that were not given (B, 1, 1, 1 + history * n); None as long as there were none."""
+    weights: Tensor | None = None
+    """Logarithms of all keys' weights (B, 1, 1, 1 + history * n), see `Policy.weights`; None where all are 0."""
 
     def make_room(self, tokens: int) -> None:
         """For so many tokens behind the instruction's: nothing has been seen yet."""
@@ -34,12 +34,12 @@ class Memory:
             for i, x in enumerate(kept):
                 kept[i] = torch.cat([x, x.new_zeros(*x.shape[:2], tokens, x.shape[3])], 2)
 
-    def hide(self, given: Tensor) -> None:
-        """Takes in which of the newest step's tokens are given (B, n)."""
-        if self.hidden is None:
-            self.hidden = torch.zeros(len(given), 1, 1, self.keys[0].shape[2], device=given.device)
-        new = torch.zeros(given.shape, device=given.device).masked_fill_(~given, float("-inf"))[:, None, None]
-        self.hidden = torch.cat([self.hidden[..., :1], self.hidden[..., 1 + new.shape[3] :], new], 3)
+    def weigh(self, newest: Tensor) -> None:
+        """Takes in the weights of the newest step's tokens (B, n)."""
+        if self.weights is None:
+            self.weights = newest.new_zeros(len(newest), 1, 1, self.keys[0].shape[2])
+        new = newest[:, None, None]
+        self.weights = torch.cat([self.weights[..., :1], self.weights[..., 1 + new.shape[3] :], new], 3)
 
 
 class PolicyActor:
@@ -93,13 +93,13 @@ class PolicyActor:
             if name in observation or not name.startswith(GOAL)
         }
         x = policy.tokens(found, memory.instruction)[:, 0]
-        n, given = x.shape[1], policy.given(found)
+        n, weights = x.shape[1], policy.weights(found)
         if memory.age == 0:
             memory.make_room(policy.settings.history * n)
         memory.age += 1
         unseen = max(policy.settings.history - memory.age, 0) * n
-        if given is not None:
-            memory.hide(given[:, 0])
+        if weights is not None:
+            memory.weigh(weights[:, 0])
         for i, layer in enumerate(policy.stack):
             h = norm(x)
             keys, values = layer.keys(h)
@@ -109,8 +109,8 @@ class PolicyActor:
             if unseen:
                 bias = bias.clone()
                 bias[..., 1 : 1 + unseen] = float("-inf")
-            if memory.hidden is not None:
-                bias = bias + memory.hidden
+            if memory.weights is not None:
+                bias = bias + memory.weights
             if i == len(policy.stack) - 1:  # only the last token becomes the action
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)

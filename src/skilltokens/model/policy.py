@@ -133,16 +133,19 @@ class Policy(nn.Module):
             stacked = stacked.sum(2, keepdim=True)
         return stacked if self.prompt is None else torch.cat([self.prompt(observation), stacked], 2)
 
-    def given(self, observation: Mapping[str, Tensor]) -> Tensor | None:
-        """Which of the step's tokens there are (B, T, n); None where all are, as without goals."""
+    def weights(self, observation: Mapping[str, Tensor]) -> Tensor | None:
+        """The logarithm of each of the step's tokens' weight in attention (B, T, n): a task token's own, minus infinity
+        for a goal that is not given, and 0 for others; None where there are only others."""
         names = self._looked_at(observation)
         goals = {n: e for n in names if isinstance(e := self.encoders[n.replace(".", "/")], GoalEncoder)}
-        if not goals:
+        if not goals and self.prompt is None:
             return None
-        first = observation[names[0]]
-        there = first.new_ones(first.shape[:2], dtype=torch.bool)
-        columns = [goals[name].given(observation[name]) if name in goals else there for name in names]
-        own = [] if self.prompt is None else [there] * self.prompt.tokens
+        usual = torch.zeros(observation[names[0]].shape[:2], device=self.device)
+        columns = [
+            usual.masked_fill(~goals[name].given(observation[name]), float("-inf")) if name in goals else usual
+            for name in (names if self.settings.step == "separate" else names[:1])
+        ]
+        own = [] if self.prompt is None else [usual + presence for presence in self.prompt.presence]
         return torch.stack([*own, *columns], 2)
 
     def _looked_at(self, observation: Mapping[str, Tensor]) -> list[str]:
@@ -172,13 +175,13 @@ class Policy(nn.Module):
         steps = self.tokens(observation, instruction, noise)
         batch, length, n, width = steps.shape
         x = torch.cat([instruction, steps.reshape(batch, length * n, width)], 1)
-        hidden = self._hidden(mask, self.given(observation), n)
+        weights = self._masked(mask, self.weights(observation), n)
         for layer in self.stack[:-1]:
             h = norm(x)
-            x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, hidden))
+            x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, weights))
         last, h = self.stack[-1], norm(x)
         # after the last layer only the tokens that become actions are read
-        bias = self._bias(last, length, n, hidden)[..., n::n, :]
+        bias = self._bias(last, length, n, weights)[..., n::n, :]
         x = last.attend(x[:, n::n], h[:, n::n], *last.keys(h), bias)
         return norm(x)
 
@@ -194,19 +197,17 @@ class Policy(nn.Module):
         found = self.head.loss(self(observation, embedding, mask, noise), action)
         return (found * mask).sum() / mask.sum()
 
-    def _hidden(self, mask: Tensor | None, given: Tensor | None, n: int) -> Tensor | None:
-        """0 for a key to look at, minus infinity for padding and for goals that are not given, (B, 1, 1, S); the
-        instruction is never hidden."""
-        if mask is None and given is None:
+    def _masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
+        """The weights' logarithms for all keys of a window, (B, 1, 1, S), minus infinity for padding; the instruction's
+        is 0."""
+        if mask is not None:
+            there = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))[:, :, None]
+            weights = there.expand(-1, -1, n) if weights is None else weights + there
+        if weights is None:
             return None
-        seen = given if mask is None else mask[:, :, None].expand(-1, -1, n)
-        assert seen is not None
-        if mask is not None and given is not None:
-            seen = seen & given
-        seen = torch.cat([seen.new_ones(len(seen), 1), seen.flatten(1)], 1)
-        return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None, None]
+        return torch.cat([weights.new_zeros(len(weights), 1), weights.flatten(1)], 1)[:, None, None]
 
-    def _bias(self, layer: TPSTLayer, length: int, n: int, hidden: Tensor | None) -> Tensor:
+    def _bias(self, layer: TPSTLayer, length: int, n: int, weights: Tensor | None) -> Tensor:
         """The attention bias (B or 1, heads, S, S) of a window of `length` steps of `n` tokens."""
         index, outside = self._band(length)
         steps = layer.distance[:, index].masked_fill(outside, float("-inf"))
@@ -215,7 +216,7 @@ class Policy(nn.Module):
         first = torch.full((len(steps), 1, rows.shape[2]), float("-inf"), device=rows.device)
         first[:, :, 0] = 0.0
         bias = torch.cat([first, rows], 1)[None]
-        return bias if hidden is None else bias + hidden
+        return bias if weights is None else bias + weights
 
     def _band(self, length: int) -> tuple[Tensor, Tensor]:
         """Distance in steps between query and key, kept inside the table, and where the key is out of the band."""

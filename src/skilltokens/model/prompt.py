@@ -59,6 +59,9 @@ class TaskToken(nn.Module):
         width: of the policy's tokens.
         tokens: how many it makes at a step.
         hidden: widths of the MLP's hidden layers.
+        presence: the logarithm of a token's weight in attention beside another token's, at the start. The norm in front
+            of attention makes small tokens as loud as large ones; a low presence lets one begin nearly as no token at
+            all, as zero-initialised attention does (arXiv 2303.16199).
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class TaskToken(nn.Module):
         hidden: Sequence[int] = (128, 128),
         generator: torch.Generator | None = None,
         pictures: Sequence[str] = (),
+        presence: float = 0.0,
     ) -> None:
         super().__init__()
         self.features, self.width, self.tokens, self.hidden = dict(features), width, tokens, tuple(hidden)
@@ -77,6 +81,7 @@ class TaskToken(nn.Module):
         self.eyes = nn.ModuleList(Eye(generator) for _ in pictures)
         seen = sum(features.values()) + len(self.pictures) * Eye.OUT
         self.net = mlp((seen, *hidden, tokens * width), generator)
+        self.presence = nn.Parameter(torch.full((tokens,), presence))
 
     @property
     def kinds(self) -> dict[str, str]:

@@ -125,7 +125,9 @@ def _prompted(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
     policy = assemble(base, skills, below) if below.tensors else base
     prompt, width = skill.prompt, base.settings.width
     token = TaskToken(prompt.features, width, prompt.tokens, prompt.hidden, None, prompt.pictures)
-    token.load_state_dict({n.removeprefix("prompt."): t for n, t in skill.tensors.items() if n.startswith("prompt.")})
+    tensors = {n.removeprefix("prompt."): t for n, t in skill.tensors.items() if n.startswith("prompt.")}
+    tensors.setdefault("presence", torch.zeros(prompt.tokens))  # tokens of before 2026-11-28 have none
+    token.load_state_dict(tensors)
     return policy.derive({"prompt": token.to(base.device).requires_grad_(False)})
 
 
