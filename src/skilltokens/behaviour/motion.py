@@ -203,7 +203,7 @@ def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
 def _recipe(body: Body, settings: MotionSettings) -> dict[str, Any]:
     """The body, and the settings that change numbers, as JSON has them."""
     recipe = {"body": plain(body), **plain(settings)}
-    del recipe["folder"], recipe["ppo"]["workers"]
+    del recipe["folder"], recipe["ppo"]["workers"], recipe["ppo"]["presence"]  # an expert has no token
     return recipe
 
 
