@@ -164,9 +164,10 @@ def task_tokens_ant(learner: str) -> StudySettings:
 
 
 def _falling(learner: str, body: str, steps: int, learn_std: bool) -> StudySettings:
-    """Experts of a body that can fall take longer, look further ahead and try more; what is learned tries more, too."""
+    """Experts of a body that can fall take longer, look further ahead and try more; what is learned on their model sees
+    more of an episode before it changes."""
     settings = task_tokens(learner)
-    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.2)
+    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, rollout=128)
     expert = replace(
         settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7, learn_std=learn_std
     )
