@@ -213,7 +213,7 @@ def made_up(tmp_path: Path, name: str, successes: list[list[int]], **changes: An
             "schema": "skilltokens.reward/1", "learner": name, "suite": "halfcheetah", "seed": seed,
             "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [found],
             "config": {
-                "ppo": {"tokens": 1, "hidden": [128, 128]},
+                "ppo": {"tokens": 1, "presence": -3.0, "hidden": [128, 128]},
                 "adapt": {"body": True, "split": "test", "episodes": 10},
             },
             **changes,
@@ -262,7 +262,7 @@ def test_what_was_measured_beside_is_pooled_over_the_seeds(tmp_path: Path):
         {"model": {"fingerprints": ["ab"]}},
         {
             "config": {
-                "ppo": {"tokens": 1, "hidden": [128, 128]},
+                "ppo": {"tokens": 1, "presence": -3.0, "hidden": [128, 128]},
                 "adapt": {"body": True, "split": "validation", "episodes": 10},
             }
         },
@@ -283,6 +283,18 @@ def test_seeds_on_different_grids_are_not_put_into_one_row(tmp_path: Path):
 def test_learners_come_in_their_own_order(tmp_path: Path):
     paths = made_up(tmp_path, "mlp", [[0, 1]]) + made_up(tmp_path, "token", [[0, 9]])
     assert [row.label for row in rows_of([read_reward(path) for path in paths], "reach")] == ["token", "mlp"]
+
+
+def test_a_row_says_what_its_settings_are_where_they_are_not_the_usual_ones(tmp_path: Path):
+    """Runs of before there was a presence began with loud tokens."""
+    adapt = {"body": False, "split": "test", "episodes": 10}
+    config = {"config": {"ppo": {"tokens": 4, "hidden": [64]}, "adapt": adapt}}
+    paths = made_up(tmp_path, "token", [[0, 9]], **config) + made_up(tmp_path, "mlp", [[0, 1]], **config)
+    labels = [row.label for row in rows_of([read_reward(path) for path in paths], "reach")]
+    assert labels == [
+        "token (4 tokens, presence 0, without body state, hidden 64)",
+        "mlp (4 tokens, without body state, hidden 64)",
+    ]
 
 
 @pytest.mark.parametrize("name", list(STUDIES))

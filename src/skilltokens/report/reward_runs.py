@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.files import REWARD_SCHEMA, read_json
-from skilltokens.recipes import learner_names
+from skilltokens.recipes import UNTRAINED, learner_names
 from skilltokens.report import text
+from skilltokens.settings import PpoSettings
 from skilltokens.types import RunError
 
 GOOD = 0.8
@@ -33,11 +34,15 @@ class RewardRun:
 
     @property
     def variant(self) -> str:
-        """What tells this run's settings from those of others of its learner: tokens, encoder, inputs."""
+        """What tells this run's settings from those of others of its learner: tokens, how loud they begin, encoder,
+        inputs."""
         config = self.content["config"]
         parts = []
         if config["ppo"]["tokens"] != 1:
             parts.append(f"{config['ppo']['tokens']} tokens")
+        presence = config["ppo"].get("presence", 0.0)  # before there was such a setting, tokens began as loud as others
+        if self.learner not in (*UNTRAINED, "mlp") and presence != PpoSettings().presence:
+            parts.append(f"presence {presence:g}")
         if not config["adapt"]["body"]:
             parts.append("without body state")
         if config["adapt"].get("picture"):
