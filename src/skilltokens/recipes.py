@@ -157,10 +157,11 @@ def task_tokens_walker2d(learner: str) -> StudySettings:
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
-    """The same for a body that turns, with twice the steps and as many points; where its experts choose how much they
-    try, they soon stand still."""
+    """The same for a body that turns, with twice the steps and as many points, and more noise, which it bears on
+    its four legs; where its experts choose how much they try, they soon stand still."""
     settings = _falling(learner, "ant", 2_000_000, learn_std=False)
-    return replace(settings, adapt=replace(settings.adapt, steps=2 * settings.adapt.steps))
+    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.2)
+    return replace(settings, ppo=ppo, adapt=replace(settings.adapt, steps=2 * settings.adapt.steps))
 
 
 def _falling(learner: str, body: str, steps: int, learn_std: bool) -> StudySettings:
@@ -188,6 +189,7 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
         ppo=_ppo(learner),
         gravity=(),
         friction=(),
+        noise=(),
         prompts=(),
     )
 

@@ -14,7 +14,7 @@ from skilltokens.cli.study import make_study_plan
 from skilltokens.grow import learn_skill
 from skilltokens.recipes import STUDIES, learner_names
 from skilltokens.report import results
-from skilltokens.report.reward import markdown, needed, physics, prompted
+from skilltokens.report.reward import markdown, needed, physics, prompted, shaken
 from skilltokens.report.reward_page import render
 from skilltokens.report.reward_runs import check_alike, read_reward, rows_of
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
@@ -24,6 +24,7 @@ SMALL = [
     *("task-tokens-halfcheetah", "--methods", "token", "goal", "--jobs", "1", "--no-films"),
     *("--motion.steps", "2048", "--motion.motion-steps", "1500", "--train.first-iterations", "20"),
     *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5", "--prompts", "0.5"),
+    *("--noise", "-1", "1"),
 ]
 
 
@@ -58,6 +59,8 @@ def test_a_run_says_what_was_found_and_that_the_model_kept_its_bits(study: Path)
     goal = content(study, "goal-seed0")["results"][0]
     assert goal["steps"] == [0]
     assert goal["trained"] == 0
+    assert [(each["log_std"], each["episodes"]) for each in goal["shaken"]] == [(-1, 2), (1, 2)]
+    assert found["shaken"] == []
 
 
 @pytest.mark.slow
@@ -250,9 +253,11 @@ def test_what_was_measured_beside_is_pooled_over_the_seeds(tmp_path: Path):
         beside = run.content["results"][0]
         beside["prompted"] = [{"asked": 1.1, "speed": moved, "successes": good, "episodes": 10}]
         beside["changed"] = [{"what": "gravity", "factor": 1.5, "successes": good, "episodes": 10}]
+        beside["shaken"] = [{"log_std": -1.2, "successes": good - 1, "episodes": 10}]
     rows = rows_of(runs, "reach")
     assert prompted(rows)[1] == [["token", "1.1", "1.5", "0.55"]]
     assert physics(rows)[1] == [["token", "0.85", "0.55"]]
+    assert shaken(rows) == (["success under noise of log_std", "none", "-1.2"], [["token", "0.85", "0.45"]])
 
 
 @pytest.mark.parametrize(

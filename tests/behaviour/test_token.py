@@ -17,6 +17,7 @@ from tests.small import make_policy, observations
 from tests.toy import TASKS, Toy
 
 from skilltokens.behaviour.adapt import environment_for
+from skilltokens.behaviour.agents import Shaken
 from skilltokens.behaviour.learners import LEARNERS, make_agent
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.token import learn_token
@@ -29,7 +30,7 @@ from skilltokens.rollout import evaluate
 from skilltokens.settings import AdaptSettings, PolicySettings, PpoSettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites.reward import SuiteEnvironment, challenge, of_suite
-from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, RunError, SettingError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor, LibraryError, RunError, SettingError
 
 POLICY = PolicySettings(width=32, layers=2, history=2)
 TRAIN = TrainSettings(iterations=40, first_iterations=150, batch=16, window=6, rate=3e-3)
@@ -348,6 +349,24 @@ def test_a_token_of_low_presence_begins_nearly_as_no_token_and_learns(toy_stores
     moved, token = act(-5.0)
     moved.square().sum().backward()
     assert all(value.grad is not None and bool(value.grad.abs().max() > 0) for value in token.parameters())
+
+
+def test_a_shaken_actor_adds_the_same_noise_to_the_same_episodes(toy_stores: list[DemonstrationStore]):
+    policy = make_policy(PolicySettings(width=32, layers=1, history=4))
+    language = np.full(policy.shape.language, 0.1, np.float32)
+    seen = observations(toy_stores[0], 30)
+
+    def act(actor: Actor) -> np.ndarray:
+        memory = actor.start(len(seen[0][STATE]))
+        return np.stack([actor.act(observation, memory) for observation in seen])
+
+    still = act(PolicyActor(policy, language))
+    shaken = Shaken(PolicyActor(policy, language), -3.0)
+    first, second = act(shaken), act(shaken)
+    np.testing.assert_array_equal(first, second)
+    assert first.dtype == still.dtype
+    inside = np.abs(still) < 0.8
+    assert 0.03 < (first - still)[inside].std() < 0.07
 
 
 def test_a_token_reads_a_picture_in_place_of_numbers():

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -169,6 +170,26 @@ class MlpActor:
     def act(self, observation: Observation, memory: None) -> Array:
         seen = {name: torch.as_tensor(observation[name], dtype=torch.float32) for name in self.agent.features}
         return self.agent.mean(seen).clamp(-1.0, 1.0).numpy()
+
+
+class Shaken:
+    """Another actor with normal noise on its actions, as PPO has while it learns; implements `types.Actor`.
+
+    Args:
+        log_std: the logarithm of the noise's deviation.
+    """
+
+    def __init__(self, actor: Actor, log_std: float) -> None:
+        self.inner, self.deviation = actor, math.exp(log_std)
+
+    def start(self, batch: int) -> tuple[Any, np.random.Generator]:
+        """The other one's memory, and noise from its beginning, so that episodes are the same each time."""
+        return self.inner.start(batch), np.random.default_rng(0)
+
+    def act(self, observation: Observation, memory: tuple[Any, np.random.Generator]) -> Array:
+        inner, draw = memory
+        actions = self.inner.act(observation, inner)
+        return np.clip(actions + self.deviation * draw.standard_normal(actions.shape), -1.0, 1.0).astype(np.float32)
 
 
 def latest(observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -29,7 +29,9 @@ def check_study(settings: StudySettings) -> None:
         raise SettingError("--library needs --suite, the suite whose tasks are to be learned")
     usual = StudySettings()
     if settings.library:
-        strange = [name for name in ("body", "gravity", "friction", "prompts") if _differs(settings, usual, name)]
+        strange = [
+            name for name in ("body", "gravity", "friction", "noise", "prompts") if _differs(settings, usual, name)
+        ]
         why = "is for bodies, not for a library"
     else:
         strange = [name for name in ("suite", "on") if _differs(settings, usual, name)]

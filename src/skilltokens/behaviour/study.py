@@ -16,7 +16,7 @@ import torch
 
 from skilltokens import record
 from skilltokens.behaviour.adapt import adapt
-from skilltokens.behaviour.agents import Agent
+from skilltokens.behaviour.agents import Agent, Shaken
 from skilltokens.behaviour.closeness import closeness, speeds, visited
 from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.behaviour.limits import check_study
@@ -34,7 +34,7 @@ from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.reward import of_suite
-from skilltokens.types import Array, LibraryError, Progress, Report, RunError, Suite, Task, part_of, silent
+from skilltokens.types import Actor, Array, LibraryError, Progress, Report, RunError, Suite, Task, part_of, silent
 
 LIBRARY = "model"
 FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers")
@@ -182,6 +182,7 @@ def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, repo
         found["closeness"] = closeness(_visited(settings, agent, suite, task), ground.store)
         found["changed"] = _changed(settings, agent, task, goal)
         found["prompted"] = _prompted(settings, agent, task)
+        found["shaken"] = [] if agent.learned() else _shaken(settings, agent, task, goal)
     if settings.films:
         found["film"] = f"films/{task.name}.webp"
         horizon = settings.adapt.horizon or None
@@ -204,7 +205,7 @@ def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> l
         {
             "what": name,
             "factor": factor,
-            **_counted(settings, agent, _suite(settings, prompt=goal, **{name: factor}), task),
+            **_counted(settings, agent.actor(), _suite(settings, prompt=goal, **{name: factor}), task),
         }
         for name, factor in wanted
     ]
@@ -218,15 +219,24 @@ def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[st
     for share in settings.prompts:
         suite = _suite(settings, prompt=share)
         speed = speeds(_visited(settings, agent, suite, task), body)
-        cells.append({"asked": share * body.speeds[1], "speed": speed, **_counted(settings, agent, suite, task)})
+        counts = _counted(settings, agent.actor(), suite, task)
+        cells.append({"asked": share * body.speeds[1], "speed": speed, **counts})
     return cells
 
 
-def _counted(settings: StudySettings, agent: Agent, suite: Suite, task: Task) -> dict[str, int]:
+def _shaken(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
+    """Successes under noise on the actions."""
+    suite, actor = _suite(settings, prompt=goal), agent.actor()
+    return [
+        {"log_std": log_std, **_counted(settings, Shaken(actor, log_std), suite, task)} for log_std in settings.noise
+    ]
+
+
+def _counted(settings: StudySettings, actor: Actor, suite: Suite, task: Task) -> dict[str, int]:
     """How often it succeeds in a suite that was changed."""
     adapt = settings.adapt
     outcomes = evaluate(
-        agent.actor(), suite, task, adapt.split, range(adapt.episodes), group=adapt.group, horizon=adapt.horizon or None
+        actor, suite, task, adapt.split, range(adapt.episodes), group=adapt.group, horizon=adapt.horizon or None
     )
     return {"successes": sum(outcome.success for outcome in outcomes), "episodes": len(outcomes)}
 

@@ -112,7 +112,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
         rows = rows_of(runs, task)
         if rows:
             blocks += [f"**{task}**", text.table(HEADS, [cells(row) for row in rows])]
-            blocks += [text.table(*each) for each in (physics(rows), prompted(rows)) if each[1]]
+            blocks += [text.table(*each) for each in (physics(rows), prompted(rows), shaken(rows)) if each[1]]
     if "tracking" in model:
         said = "How the model follows goals, 40 steps along recorded motion:"
         blocks += [said, text.table(*tracking(model["tracking"]))]
@@ -137,6 +137,17 @@ def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
     head = ["success with", "as it is", *(f"{what} x {factor:g}" for what, factor in columns)]
     return head, body if columns else []
+
+
+def shaken(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """The table of success of untrained models under noise on the actions, as PPO has: its heads and rows."""
+    columns = list(dict.fromkeys(key for row in rows for key in row.shaken()))
+    body = []
+    for row in rows:
+        there, (good, tried) = row.shaken(), row.final
+        if there:
+            body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
+    return ["success under noise of log_std", "none", *(f"{column:g}" for column in columns)], body
 
 
 def prompted(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

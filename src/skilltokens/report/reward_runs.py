@@ -97,6 +97,11 @@ class Row:
         cells = self._cells("changed", "what", "factor")
         return {(what, factor): _counted(there) for (what, factor), there in cells.items()}
 
+    def shaken(self) -> dict[float, tuple[int, int]]:
+        """Successes and episodes under noise on the actions, by the logarithm of its deviation, all seeds together."""
+        cells = self._cells("shaken", "log_std")
+        return {log_std: _counted(there) for (log_std,), there in cells.items()}
+
     def prompted(self) -> dict[float, tuple[float, tuple[int, int]]]:
         """For each speed asked for: how fast it went, and successes and episodes, all seeds together."""
         cells = self._cells("prompted", "asked")
