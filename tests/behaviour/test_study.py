@@ -14,9 +14,10 @@ from skilltokens.cli.study import make_study_plan
 from skilltokens.grow import learn_skill
 from skilltokens.recipes import STUDIES, learner_names
 from skilltokens.report import results
-from skilltokens.report.reward import markdown, needed, physics, prompted, shaken
+from skilltokens.report.reward import headline, markdown, needed, physics, prompted, shaken
 from skilltokens.report.reward_page import render
 from skilltokens.report.reward_runs import check_alike, read_reward, rows_of
+from skilltokens.report.text import DASH
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.types import RunError, SettingError
 
@@ -288,6 +289,18 @@ def test_seeds_on_different_grids_are_not_put_into_one_row(tmp_path: Path):
 def test_learners_come_in_their_own_order(tmp_path: Path):
     paths = made_up(tmp_path, "mlp", [[0, 1]]) + made_up(tmp_path, "token", [[0, 9]])
     assert [row.label for row in rows_of([read_reward(path) for path in paths], "reach")] == ["token", "mlp"]
+
+
+def test_the_headline_has_every_way_to_learn_and_every_task(tmp_path: Path):
+    tasks = {
+        "tasks": [{"name": "reach", "instruction": "go"}, {"name": "jump", "instruction": "leap"}],
+        "finished": None,
+    }
+    paths = made_up(tmp_path, "mlp", [[0, 1, 9]], **tasks) + made_up(tmp_path, "token", [[0, 9], [0, 8]], **tasks)
+    head, rows = headline([read_reward(path) for path in paths])
+    assert head == ["steps to 80%", "seeds", "steps trained", "trained parameters", "reach", "jump"]
+    assert rows == [["token", "2", "1,000", "7", "1,000", DASH], ["mlp", "1", "2,000", "7", "2,000", DASH]]
+    assert "Steps to 80%, task by task" not in render([read_reward(path) for path in paths])  # one task has figures
 
 
 def test_a_row_says_what_its_settings_are_where_they_are_not_the_usual_ones(tmp_path: Path):

@@ -44,6 +44,33 @@ def test_the_main_comparisons_headline_table_is_shown_alone():
     assert "hammer" not in shown
 
 
+def test_learning_from_reward_is_shown_behind_by_its_steps_alone():
+    reward = """
+About it.
+
+| success, % | paper |
+|---|---:|
+| token | 94 |
+
+Learning from reward with walker2d: a model. Success on test states. *Distance to motion* is something.
+
+| steps to 80% | seeds | reach |
+|---|---:|---:|
+| token | 1 | 40,960 |
+
+**reach**
+"""
+    shown = block(f"{RESULTS}\n\n## task-tokens-walker2d\n{reward}")
+    assert shown.index("| t2s |") < shown.index(
+        "Learning from reward with walker2d: a model. Success on test states.\n"
+    )
+    assert "| token | 1 | 40,960 |" in shown
+    assert "docs/reward.md" in shown
+    assert "94" not in shown
+    assert "Distance" not in shown
+    assert "docs/reward.md" not in block(RESULTS)
+
+
 def test_the_first_comparison_stands_in_for_a_missing_main_one():
     assert "| other |" in block(RESULTS.split("\n## metaworld-cw10")[0])
 

@@ -14,11 +14,20 @@ from pathlib import Path
 
 from skilltokens.files import write_bytes
 from skilltokens.report.command import write_or_check
+from skilltokens.report.reward import HEADLINE
 from skilltokens.types import RunError
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MAIN = ("libero-spatial", "libero-object", "libero-goal", "metaworld-cw10")
 """The experiments to show, in this order; the first one of RESULTS.md where there is none of these names."""
+REWARD = ("task-tokens", "task-tokens-walker2d", "task-tokens-metaworld")
+"""Those of learning from reward to show behind them, where they are there."""
+END_OF_SAID = r" Tasks in order:| \*Distance to motion\*"
+"""What follows in that line is for those who read on."""
+STEPS = (
+    "Steps are the environment's, until 80 % of the test episodes succeed at two points of the curve in a row; "
+    "[docs/reward.md](docs/reward.md#who-is-compared) says who is who."
+)
 COMMAND = "python -m skilltokens.report.readme"
 
 
@@ -57,20 +66,22 @@ def block(results: str) -> str:
     if not sections:
         raise RunError("RESULTS.md has no section: make it with `python -m skilltokens.report.results`")
     shown = [sections[name] for name in MAIN if name in sections] or list(sections.values())[:1]
-    return "\n\n".join(_headline(section) for section in shown) + (
+    headlines = [_headline(section, r"\d+ tasks? of .*, protocol ") for section in shown]
+    rewards = [_headline(sections[name], "Learning from reward with", HEADLINE) for name in REWARD if name in sections]
+    return "\n\n".join([*headlines, *rewards, *[STEPS] * bool(rewards)]) + (
         "\n\nSquare brackets hold 95 % intervals. [RESULTS.md](RESULTS.md) has every task, the comparisons in pairs, "
         "the commands and the machine; [docs/metrics.md](docs/metrics.md) says what each figure means."
     )
 
 
-def _headline(section: str) -> str:
-    """What a comparison is, and its first table."""
+def _headline(section: str, what: str, head: str = "") -> str:
+    """The line that says what a comparison is, and the first table whose head begins so."""
     lines = section.splitlines()
-    table = list(takewhile(_in_table, dropwhile(lambda line: not _in_table(line), lines)))
-    what = next((line for line in lines[1:] if re.match(r"\d+ tasks? of .*, protocol ", line)), "")
-    if not table or not what:
+    table = list(takewhile(_in_table, dropwhile(lambda line: not line.startswith(f"| {head}".rstrip()), lines)))
+    said = next((line for line in lines[1:] if re.match(what, line)), "")
+    if not table or not said:
         raise RunError("RESULTS.md has no headline table: make it again with `python -m skilltokens.report.results`")
-    return f"{what.partition(' Tasks in order:')[0]}\n\n" + "\n".join(table)
+    return f"{re.split(END_OF_SAID, said)[0]}\n\n" + "\n".join(table)
 
 
 def _in_table(line: str) -> bool:

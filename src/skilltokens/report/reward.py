@@ -73,6 +73,9 @@ def print_table(paths: Sequence[Path]) -> None:
         output().print(table)
 
 
+HEADLINE = "steps to"
+"""How the head of the headline table begins."""
+
 CLOSENESS = (
     "*Distance to motion* is the mean distance to the nearest state of the experts' motion, that of held-out motion "
     "being 1; *told from motion* is the accuracy of a discriminator, .5 being none."
@@ -107,7 +110,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     """The section of RESULTS.md."""
     check_alike(runs)
     model = runs[0].content["model"]
-    blocks = [f"{about(runs)} {CLOSENESS}" if "motion" in model else about(runs)]
+    blocks = [f"{about(runs)} {CLOSENESS}" if "motion" in model else about(runs), text.table(*headline(runs))]
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
@@ -125,6 +128,19 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.content))
     blocks.append(f"On {'; '.join(machines)}. Commit {', '.join(commits)}.")
     return "\n\n".join(blocks) + "\n"
+
+
+def headline(runs: Sequence[RewardRun]) -> tuple[list[str], list[list[str]]]:
+    """Every way to learn in one table: the steps until GOOD success held, task by task."""
+    tasks = tasks_in(runs)
+    rows = {(row.label, task): row for task in tasks for row in rows_of(runs, task)}
+    body = []
+    for label in dict.fromkeys(label for label, _ in rows):
+        mine = [rows.get((label, task)) for task in tasks]
+        some = next(row for row in mine if row is not None)
+        cells = [text.DASH if row is None else needed(row) for row in mine]
+        body.append([label, str(len(some.seeds)), f"{some.steps:,}", f"{some.trained:,}", *cells])
+    return [f"{HEADLINE} {GOOD:.0%}", "seeds", "steps trained", "trained parameters", *tasks], body
 
 
 def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from skilltokens.files import write_bytes
 from skilltokens.recipes import learner_names
 from skilltokens.report import reward, text
-from skilltokens.report.reward import HEADS, cells, physics, prompted, shaken, tracking, unchanged
+from skilltokens.report.reward import HEADS, cells, headline, physics, prompted, shaken, tracking, unchanged
 from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in
 from skilltokens.report.svg import Plot, element, picture, sample, tone
 from skilltokens.report.template import embedded, fill
@@ -33,7 +33,7 @@ def write_report(paths: Sequence[Path], out: Path) -> Path:
 def render(runs: Sequence[RewardRun]) -> str:
     """The page as text."""
     check_alike(runs)
-    sections = [(task, rows_of(runs, task)) for task in tasks_in(runs)]
+    sections = [(task, rows) for task in tasks_in(runs) if (rows := rows_of(runs, task))]
     return fill(
         "reward.html.j2",
         first=runs[0],
@@ -50,8 +50,9 @@ def render(runs: Sequence[RewardRun]) -> str:
                 "films": _films(runs, task),
             }
             for task, rows in sections
-            if rows
         ],
+        headline=headline(runs) if len(sections) > 1 else ([], []),
+        good=f"{GOOD:.0%}",
         tracking=tracking(runs[0].content["model"].get("tracking", [])),
         about=learner_names(),
         unchanged=unchanged(runs),
