@@ -65,8 +65,8 @@ def evaluate(
     """Rolls out episodes and says how each ended, in the order of `indices`.
 
     An episode is a pure function of (actor, suite, task, split, index, group, horizon). It ends at the simulator's
-    first success flag or after `horizon` steps (the suite's own, unless a shorter one is given), and is never
-    stepped past either.
+    first success flag, where the simulator says that it is over (a fall), or after `horizon` steps (the suite's own,
+    unless a shorter one is given), and is never stepped past that.
 
     Args:
         actor: acts on batches of `group` rows; called in this process only.
@@ -242,7 +242,7 @@ class _Group:
         for name, values in reply.observation.items():
             self._batch[name][self._slots[rows]] = values
         self._steps += 1
-        ended = reply.success if self._steps < self._horizon else np.ones(len(rows), bool)
+        ended = reply.success | reply.over if self._steps < self._horizon else np.ones(len(rows), bool)
         self.live[rows[ended]] = False
         return {
             self._reset.indices[row]: Ending(Outcome(bool(success), self._steps), self._observation(row))

@@ -41,10 +41,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Reply:
-    """What n episodes look like now: arrays (n, *shape), and success flags (n,), all False after a reset."""
+    """What n episodes look like now: arrays (n, *shape), success flags (n,), and which have ended by themselves (n,).
+
+    Both flags are False after a reset.
+    """
 
     observation: dict[str, Array]
     success: NDArray[np.bool_]
+    over: NDArray[np.bool_]
 
 
 class Simulators:
@@ -77,17 +81,19 @@ class Simulators:
                 if row == len(self._made):
                     self._made.append(self.suite.make(request.task))
                 observations.append(self._checked(self._made[row].reset(request.split, index)))
-        return self._reply(observations, [False] * len(observations))
+        never = [False] * len(observations)
+        return self._reply(observations, never, never)
 
     def step(self, request: Step) -> Reply:
         assert self._reset is not None, "a step before any reset"
-        observations, successes = [], []
+        observations, successes, over = [], [], []
         for row, action in zip(request.rows, request.actions, strict=True):
             with self.blaming(self._reset.indices[row]):
                 observation, success = self._made[row].step(action)
                 observations.append(self._checked(observation))
                 successes.append(bool(success))
-        return self._reply(observations, successes)
+                over.append(bool(getattr(self._made[row], "over", False)))
+        return self._reply(observations, successes, over)
 
     def picture(self) -> NDArray[np.uint8]:
         """The scene of the first episode now, (height, width, 3)."""
@@ -123,9 +129,9 @@ class Simulators:
                 raise SuiteError(f"{name!r} is not finite: the simulation has diverged")
         return observation
 
-    def _reply(self, observations: Sequence[Observation], successes: Sequence[bool]) -> Reply:
+    def _reply(self, observations: Sequence[Observation], successes: Sequence[bool], over: Sequence[bool]) -> Reply:
         stacked = {
             name: np.stack([np.asarray(one[name], feature.dtype) for one in observations])
             for name, feature in self._features.items()
         }
-        return Reply(stacked, np.array(successes, bool))
+        return Reply(stacked, np.array(successes, bool), np.array(over, bool))

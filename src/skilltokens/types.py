@@ -107,7 +107,11 @@ class Outcome:
 
 
 class Environment(Protocol):
-    """One simulator with one task in it. It is made, stepped and closed inside a single process."""
+    """One simulator with one task in it. It is made, stepped and closed inside a single process.
+
+    One whose episodes may end by themselves without success (a fall) says so by a property `over -> bool`; they count
+    as failures then, and are not stepped on.
+    """
 
     def reset(self, split: Split, index: int) -> Observation:
         """The first observation of episode `index`: a pure function of (suite, task, split, index)."""

@@ -15,6 +15,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 from gymnasium.spaces import Dict as DictSpace
+from tests.toy import Still
 
 from skilltokens.demos import write_store
 from skilltokens.rollout import evaluate
@@ -24,7 +25,17 @@ from skilltokens.suites.check import check
 from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.reward import of_suite
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, DemonstrationError, Suite, SuiteError, Task
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    STATE,
+    Array,
+    DemonstrationError,
+    Outcome,
+    Suite,
+    SuiteError,
+    Task,
+)
 
 GUIDE = Path(__file__).parents[2] / "docs" / "adding-a-suite.md"
 IMAGE = "observation.images.top"
@@ -221,6 +232,14 @@ def test_an_environment_that_ended_by_itself_has_failed() -> None:
     seen = [environment.step(np.ones(1)) for _ in range(6)]
     assert not any(success for _, success in seen)
     np.testing.assert_array_equal(seen[-1][0][STATE], seen[0][0][STATE])
+
+
+def test_an_episode_that_ended_by_itself_is_not_stepped_on() -> None:
+    suite = faulty("falls")
+    outcomes = evaluate(Still(1.0, width=1), suite, suite.tasks[0], "test", range(3))
+    assert outcomes == [Outcome(False, 1)] * 3  # one step of 0.3 m is beyond the edge
+    standing = evaluate(Still(-0.5, width=1), suite, suite.tasks[0], "test", range(1))
+    assert standing == [Outcome(False, suite.horizon)]
 
 
 def test_the_limit_is_kept() -> None:

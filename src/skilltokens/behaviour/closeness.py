@@ -49,14 +49,8 @@ def visited(
             recorder.states.clear()
             endings = play(recorder, pool, task, split, indices, group=group, horizon=horizon)
             steps = np.stack(recorder.states[-1])
-            found += [_moving(steps[: endings[index].outcome.steps, index % group]) for index in indices]
+            found += [steps[: endings[index].outcome.steps, index % group] for index in indices]
     return np.concatenate(found)
-
-
-def _moving(states: Array) -> Array:
-    """An episode's states (T, S) without the last one's repetitions, which an environment that has ended gives."""
-    new = np.flatnonzero((states[1:] != states[:-1]).any(1))
-    return states[: new[-1] + 2] if len(new) else states[:1]
 
 
 def speeds(states: Array, body: Body) -> float:

@@ -206,14 +206,15 @@ class GymnasiumEnvironment:
         assert isinstance(space, Box)
         self._low, self._high = space.low.astype(np.float64), space.high.astype(np.float64)
         self._dtype = space.dtype
-        self._over = True
+        self.over = True
+        """Whether the episode has ended by itself."""
         self._steps = horizon
 
     def reset(self, split: Split, index: int) -> Observation:
         """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
         seed = episode_seed(self.suite, self.task, split, index) % 2**31  # what every generator takes
         self.raw, _ = self._environment.reset(seed=seed)
-        self._over, self._steps = False, 0
+        self.over, self._steps = False, 0
         return self._observation()
 
     def step(self, action: Array) -> tuple[Observation, bool]:
@@ -227,7 +228,7 @@ class GymnasiumEnvironment:
                 f"{self.suite} task {self.task!r} was stepped past its limit of {self.horizon} steps: reset it first"
             )
         self._steps += 1
-        if self._over:
+        if self.over:
             return self._observation(), False
         share = (np.clip(np.asarray(action, dtype=np.float64), -1, 1) + 1) / 2
         wanted = (self._low + share * (self._high - self._low)).astype(self._dtype)
@@ -237,7 +238,7 @@ class GymnasiumEnvironment:
                 f"{self.suite} task {self.task!r} has no {self._success!r} in its info: "
                 f"{nearest(self._success, list(info)) if info else 'info is empty; add the flag at every step'}"
             )
-        self._over = bool(terminated or truncated)
+        self.over = bool(terminated or truncated)
         return self._observation(), bool(info[self._success])
 
     def render(self) -> NDArray[np.uint8]:
