@@ -21,8 +21,7 @@ _FROM_1 = (
     "train.first_iterations", "train.batch", "train.window", "train.threads", "train.log_every", "evaluate.episodes",
     "evaluate.points", "evaluate.group", "demonstrations.episodes", "adapt.steps", "adapt.points", "adapt.episodes",
     "adapt.group", "ppo.envs", "ppo.rollout", "ppo.batch", "ppo.epochs", "ppo.tokens", "ppo.threads", "motion.steps",
-    "motion.part",
-    "motion.motion_steps",
+    "motion.part", "motion.motion_steps",
 )  # fmt: skip
 LEAST = {**dict.fromkeys(_FROM_0, 0), **dict.fromkeys(_FROM_1, 1)}
 """The least that a number may be."""
@@ -30,7 +29,7 @@ POSITIVE = (
     "train.rate", "train.clip", "method.rate", "method.own_rate", "method.share", "method.mu", "ppo.rate",
     "ppo.policy_rate", "ppo.critic_rate", "ppo.gradient", "ppo.clip",
 )  # fmt: skip
-"""Numbers that must be above 0; those of a method where it has them."""
+"""Numbers that must be above 0, and may be infinite; those of a method where it has them."""
 
 
 def check(settings: RunSettings[Any], suite: Suite) -> None:
@@ -85,19 +84,25 @@ def check_learning(policy: PolicySettings, train: TrainSettings) -> None:
 
 
 def check_numbers(**parts: Any) -> None:
-    """Checks numbers by themselves. A part is a number, or a dataclass with some: check_numbers(train=TrainSettings()).
+    """Checks numbers by themselves. A part is a number, some, or a dataclass with some:
+    check_numbers(train=TrainSettings()).
 
     Raises:
         SettingError: one is out of its range.
     """
-    named = {n: part if isinstance(part, int | float) else dataclasses.asdict(part) for n, part in parts.items()}
-    for name, value in flat(named).items():
+    named = {
+        n: part if isinstance(part, int | float | tuple) else dataclasses.asdict(part) for n, part in parts.items()
+    }
+    several = ((name, found if isinstance(found, tuple) else (found,)) for name, found in flat(named).items())
+    for name, value in ((name, value) for name, found in several for value in found):
         if not isinstance(value, int | float):
             continue
         if name in LEAST and not LEAST[name] <= value < math.inf:
             raise SettingError(f"{name} {value:g} is impossible: use {LEAST[name]} or more")
         if name in POSITIVE and not value > 0:
             raise SettingError(f"{name} {value:g} is impossible: use a number above 0")
+        if name not in POSITIVE and not math.isfinite(value):
+            raise SettingError(f"{name} {value:g} is impossible: use a finite number")
 
 
 def check_device(name: str) -> None:

@@ -316,8 +316,7 @@ class StudySettings:
     friction: tuple[float, ...] = (0.7, 0.4)
     """Factors on friction under which what was learned is measured besides."""
     noise: tuple[float, ...] = (-2.3, -1.7, -1.2, -0.7)
-    """Logarithms of the deviation of noise on actions (`ppo.log_std`) under which a model is measured that is not
-    trained: what it does not bear, nothing can be learned from."""
+    """Logarithms of the deviation of noise on actions (`ppo.log_std`) under which an untrained model is measured."""
     prompts: tuple[float, ...] = (0.3, 0.6, 0.9)
     """Shares of the body's speed that are asked for by a goal beside what was learned, to measure both together."""
     films: bool = True

@@ -335,6 +335,8 @@ def test_a_study_plans_every_learner_and_seed(name: str):
         (["--learner", "mlp"], "name ways to learn with --methods"),
         (["--seeds", "-1"], "seed -1 is impossible"),
         (["--adapt.points", "0"], "use 1 or more"),
+        (["--ppo.presence", "nan"], "ppo.presence nan is impossible: use a finite number"),
+        (["--noise", "-1", "inf"], "noise inf is impossible: use a finite number"),
         (["--suite", "metaworld"], "name one with --library"),
     ],
 )

@@ -24,7 +24,8 @@ def check(adapt: AdaptSettings, ppo: PpoSettings, seed: int) -> None:
 def check_study(settings: StudySettings) -> None:
     """The same of a study, which steers a body's model or a library: settings of the other one are refused."""
     check(settings.adapt, settings.ppo, settings.seed)
-    check_numbers(motion=settings.motion)
+    beside = {name: getattr(settings, name) for name in ("gravity", "friction", "noise", "prompts")}
+    check_numbers(motion=settings.motion, **beside)
     if settings.library and not settings.suite:
         raise SettingError("--library needs --suite, the suite whose tasks are to be learned")
     usual = StudySettings()
