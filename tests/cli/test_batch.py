@@ -81,8 +81,8 @@ def test_a_failed_job_is_told_and_the_others_go_on(tmp_path: Path):
 
 def test_an_interruption_stops_the_children_cleanly(tmp_path: Path):
     code = f"""
-print(encode(Progress("train", os.getpid(), 1)), flush=True)
 try:
+    print(encode(Progress("train", os.getpid(), 1)), flush=True)  # it is interrupted from here on
     time.sleep(600)
 except KeyboardInterrupt:
     open({str(tmp_path)!r} + "/clean", "w").close()
