@@ -203,7 +203,8 @@ def task_tokens_metaworld(learner: str) -> StudySettings:
         suite="metaworld",
         tasks=("button-press", "coffee-button"),
         adapt=AdaptSettings(steps=steps, points=points, horizon=200, window=4),
-        ppo=_ppo(learner) if learner in SCRATCH else PpoSettings(rollout=64, epochs=5, normalize=False),
+        # where the skill never succeeds by itself, a loud first token is what finds the first successes
+        ppo=_ppo(learner) if learner in SCRATCH else PpoSettings(rollout=64, epochs=5, normalize=False, presence=0.0),
     )
 
 
