@@ -93,16 +93,19 @@ def check_numbers(**parts: Any) -> None:
     named = {
         n: part if isinstance(part, int | float | tuple) else dataclasses.asdict(part) for n, part in parts.items()
     }
-    several = ((name, found if isinstance(found, tuple) else (found,)) for name, found in flat(named).items())
-    for name, value in ((name, value) for name, found in several for value in found):
-        if not isinstance(value, int | float):
-            continue
-        if name in LEAST and not LEAST[name] <= value < math.inf:
-            raise SettingError(f"{name} {value:g} is impossible: use {LEAST[name]} or more")
-        if name in POSITIVE and not value > 0:
-            raise SettingError(f"{name} {value:g} is impossible: use a number above 0")
-        if name not in POSITIVE and not math.isfinite(value):
-            raise SettingError(f"{name} {value:g} is impossible: use a finite number")
+    for name, found in flat(named).items():
+        for value in found if isinstance(found, tuple) else (found,):
+            if isinstance(value, int | float):
+                _check_number(name, value)
+
+
+def _check_number(name: str, value: float) -> None:
+    if name in LEAST and not LEAST[name] <= value < math.inf:
+        raise SettingError(f"{name} {value:g} is impossible: use {LEAST[name]} or more")
+    if name in POSITIVE and not value > 0:
+        raise SettingError(f"{name} {value:g} is impossible: use a number above 0")
+    if name not in POSITIVE and not math.isfinite(value):
+        raise SettingError(f"{name} {value:g} is impossible: use a finite number")
 
 
 def check_device(name: str) -> None:

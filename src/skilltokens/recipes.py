@@ -159,16 +159,15 @@ def task_tokens_walker2d(learner: str) -> StudySettings:
 def task_tokens_ant(learner: str) -> StudySettings:
     """The same for a body that turns, with twice the steps and as many points, and more noise, which it bears on
     its four legs; where its experts choose how much they try, they soon stand still."""
-    settings = _falling(learner, "ant", 2_000_000, learn_std=False)
-    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.2)
-    return replace(settings, ppo=ppo, adapt=replace(settings.adapt, steps=2 * settings.adapt.steps))
+    settings = _falling(learner, "ant", 2_000_000, learn_std=False, log_std=-1.2)
+    return replace(settings, adapt=replace(settings.adapt, steps=2 * settings.adapt.steps))
 
 
-def _falling(learner: str, body: str, steps: int, learn_std: bool) -> StudySettings:
+def _falling(learner: str, body: str, steps: int, learn_std: bool, log_std: float = -1.7) -> StudySettings:
     """Experts of a body that can fall take longer, look further ahead and try more; what is learned on their model sees
     more of an episode before it changes."""
     settings = task_tokens(learner)
-    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, rollout=128)
+    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, rollout=128, log_std=log_std)
     expert = replace(
         settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7, learn_std=learn_std
     )

@@ -6,6 +6,9 @@ from skilltokens.checks import check_numbers
 from skilltokens.settings import AdaptSettings, PpoSettings, StudySettings
 from skilltokens.types import SettingError
 
+BESIDE = ("gravity", "friction", "noise", "prompts")
+"""What a body's task is measured under besides."""
+
 
 def check(adapt: AdaptSettings, ppo: PpoSettings, seed: int) -> None:
     """Raises SettingError, one sentence, where a setting is impossible."""
@@ -24,15 +27,12 @@ def check(adapt: AdaptSettings, ppo: PpoSettings, seed: int) -> None:
 def check_study(settings: StudySettings) -> None:
     """The same of a study, which steers a body's model or a library: settings of the other one are refused."""
     check(settings.adapt, settings.ppo, settings.seed)
-    beside = {name: getattr(settings, name) for name in ("gravity", "friction", "noise", "prompts")}
-    check_numbers(motion=settings.motion, **beside)
+    check_numbers(motion=settings.motion, **{name: getattr(settings, name) for name in BESIDE})
     if settings.library and not settings.suite:
         raise SettingError("--library needs --suite, the suite whose tasks are to be learned")
     usual = StudySettings()
     if settings.library:
-        strange = [
-            name for name in ("body", "gravity", "friction", "noise", "prompts") if _differs(settings, usual, name)
-        ]
+        strange = [name for name in ("body", *BESIDE) if _differs(settings, usual, name)]
         why = "is for bodies, not for a library"
     else:
         strange = [name for name in ("suite", "on") if _differs(settings, usual, name)]

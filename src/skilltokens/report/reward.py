@@ -115,7 +115,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
         rows = rows_of(runs, task)
         if rows:
             blocks += [f"**{task}**", text.table(HEADS, [cells(row) for row in rows])]
-            blocks += [text.table(*each) for each in (physics(rows), prompted(rows), shaken(rows)) if each[1]]
+            blocks += [text.table(*each) for each in beside(rows)]
     if "tracking" in model:
         said = "How the model follows goals, 40 steps along recorded motion:"
         blocks += [said, text.table(*tracking(model["tracking"]))]
@@ -141,6 +141,11 @@ def headline(runs: Sequence[RewardRun]) -> tuple[list[str], list[list[str]]]:
         cells = [text.DASH if row is None else needed(row) for row in mine]
         body.append([label, str(len(some.seeds)), f"{some.steps:,}", f"{some.trained:,}", *cells])
     return [f"{HEADLINE} {GOOD:.0%}", "seeds", "steps trained", "trained parameters", *tasks], body
+
+
+def beside(rows: Sequence[Row]) -> list[tuple[list[str], list[list[str]]]]:
+    """The tables of what was measured besides: their heads and rows, of those that have any."""
+    return [each for each in (physics(rows), prompted(rows), shaken(rows)) if each[1]]
 
 
 def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

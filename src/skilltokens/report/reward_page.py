@@ -11,7 +11,7 @@ from markupsafe import Markup
 from skilltokens.files import write_bytes
 from skilltokens.recipes import learner_names
 from skilltokens.report import reward, text
-from skilltokens.report.reward import HEADS, cells, headline, physics, prompted, shaken, tracking, unchanged
+from skilltokens.report.reward import HEADS, beside, cells, headline, tracking, unchanged
 from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in
 from skilltokens.report.svg import Plot, element, picture, sample, tone
 from skilltokens.report.template import embedded, fill
@@ -46,7 +46,7 @@ def render(runs: Sequence[RewardRun]) -> str:
                 "rows": [(tone(i), cells(row)) for i, row in enumerate(rows)],
                 "chart": curves(rows),
                 "legend": [(tone(i), row.label, sample(i)) for i, row in enumerate(rows)],
-                "tables": [each for each in (physics(rows), prompted(rows), shaken(rows)) if each[1]],
+                "tables": beside(rows),
                 "films": _films(runs, task),
             }
             for task, rows in sections

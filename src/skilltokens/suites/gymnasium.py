@@ -318,7 +318,7 @@ def _attempt(environment: GymnasiumEnvironment, expert: Expert, index: int, nois
     generator = np.random.default_rng([seed, 1])
     observation, success = environment.reset("train", index), False
     steps: list[Mapping[str, Array]] = []
-    while not success and len(steps) < environment.horizon:
+    while not success and not environment.over and len(steps) < environment.horizon:
         action = np.clip(np.asarray(expert(environment.raw), dtype=np.float32), -1, 1)
         steps.append({**observation, ACTION: action})
         observation, success = environment.step(action + noise * generator.standard_normal(action.shape))
