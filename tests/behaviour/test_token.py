@@ -29,6 +29,7 @@ from skilltokens.recipes import learner_names
 from skilltokens.rollout import evaluate
 from skilltokens.settings import AdaptSettings, PolicySettings, PpoSettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.suites.bodies import body_suite
 from skilltokens.suites.reward import SuiteEnvironment, challenge, of_suite
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor, LibraryError, RunError, SettingError
 
@@ -228,6 +229,18 @@ def test_an_episode_is_as_long_as_the_horizon_says(name: str):
     env.close()
     with pytest.raises(SettingError, match=r"adapt\.horizon 9999 is impossible: .* allows 1 to"):
         challenge(name, horizon=9999)
+
+
+def test_an_attempt_ends_where_the_body_falls_and_is_no_success():
+    suite = body_suite("walker2d")
+    env = SuiteEnvironment(suite, suite.tasks[0], suite.horizon)
+    env.reset(seed=0)
+    for _ in range(suite.horizon):  # with limp motors it soon lies
+        _, reward, ended, late, info = env.step(np.zeros(6, np.float32))
+        if ended:
+            break
+    assert (ended, late, reward, info) == (True, False, 0.0, {"is_success": False})
+    env.close()
 
 
 @pytest.mark.parametrize("window", [1, 2])

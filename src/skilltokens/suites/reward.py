@@ -121,7 +121,8 @@ def made(name: str) -> gymnasium.Env[Any, Any]:
 class SuiteEnvironment(gymnasium.Env[Any, Any]):
     """A suite's task as a Gymnasium environment with a sparse reward: 1 at success, which ends it, and 0 before.
 
-    Episodes start from the split "train": nothing is learned on states that anything is measured on.
+    Episodes start from the split "train": nothing is learned on states that anything is measured on. They end where the
+    suite's own environment says that they are over (a fall), as in measuring.
     """
 
     def __init__(self, suite: Suite, task: Task, horizon: int) -> None:
@@ -140,8 +141,9 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, success = self._environment.step(action)
         self._steps += 1
-        over = self._steps >= self.horizon and not success
-        return dict(observation), float(success), bool(success), over, {"is_success": bool(success)}
+        ended = bool(success) or bool(getattr(self._environment, "over", False))
+        late = self._steps >= self.horizon and not ended
+        return dict(observation), float(success), ended, late, {"is_success": bool(success)}
 
     def close(self) -> None:
         self._environment.close()
