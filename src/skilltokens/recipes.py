@@ -176,14 +176,14 @@ def _falling(learner: str, body: str, steps: int, learn_std: bool, log_std: floa
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
     """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
-    steps, points = (400_000, 40) if learner in SCRATCH else (80_000, 8)
+    steps, points = (250_000, 25) if learner in SCRATCH else (80_000, 8)
     return StudySettings(
         learner=learner,
         tasks=("reach",),
         motion=MotionSettings(
-            steps=400_000, part=100_000, motion_steps=60_000, kinds=("runner",), folder="demos/short"
+            steps=300_000, part=100_000, motion_steps=60_000, kinds=("runner",), folder="demos/short"
         ),
-        train=TrainSettings(first_iterations=1500, batch=256, window=1),
+        train=TrainSettings(first_iterations=1000, batch=256, window=1),
         adapt=AdaptSettings(steps=steps, points=points, episodes=20),
         ppo=_ppo(learner),
         gravity=(),
