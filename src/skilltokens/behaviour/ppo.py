@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
@@ -77,14 +77,14 @@ def ppo(
         stops: rising numbers of environment steps; 0 is before the training.
         seed: of episodes, actions and the order of batches.
         start: what `Stop.state` returned.
-        board: a folder for TensorBoard.
+        board: a folder for TensorBoard; one file of events for each call.
 
     Raises:
         Diverged: a reward, a loss or a parameter is not finite; the last stop's state is the last good one.
     """
     torch.set_num_threads(settings.threads)
-    with _environments(make, settings) as env:
-        algorithm = _Algorithm(agent, env, settings, board)
+    with _environments(make, settings) as env, _logger(board) as logger:
+        algorithm = _Algorithm(agent, env, settings, logger)
         done, curve = 0, Curve()
         if start is not None:
             done, curve = _load(start, agent, algorithm, env)
@@ -95,7 +95,8 @@ def ppo(
             left = steps - algorithm.num_timesteps
             if left > 0:
                 watcher = _Watcher(curve, steps, report)
-                algorithm.learn(left, callback=watcher, reset_num_timesteps=False, tb_log_name="ppo")
+                algorithm.learn(left, callback=watcher, reset_num_timesteps=False)
+                logger.dump(algorithm.num_timesteps)  # of the last update, which would wait for the next part
 
             def save(part: int = part) -> State:
                 return _save(part + 1, curve, agent, algorithm, env)
@@ -106,7 +107,7 @@ def ppo(
 class _Algorithm(PPO):
     """Stable-Baselines3's PPO with rates of the agent's own."""
 
-    def __init__(self, agent: Agent, env: VecNormalize, settings: PpoSettings, board: Path | None) -> None:
+    def __init__(self, agent: Agent, env: VecNormalize, settings: PpoSettings, logger: Logger) -> None:
         self.agent = agent
         super().__init__(
             _Policy,
@@ -123,11 +124,9 @@ class _Algorithm(PPO):
             normalize_advantage=settings.normalize,
             target_kl=settings.target_kl or None,
             policy_kwargs={"agent": agent},
-            tensorboard_log=None if board is None else str(board),
             device=settings.device,
         )
-        if board is None:
-            self.set_logger(Logger(None, []))  # else an empty folder would be left among the temporary files
+        self.set_logger(logger)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         """Leaves each group its own rate."""
@@ -209,6 +208,16 @@ def _environments(make: Make, settings: PpoSettings) -> Iterator[VecNormalize]:
         yield env
     finally:
         env.close()
+
+
+@contextmanager
+def _logger(board: Path | None) -> Iterator[Logger]:
+    """For all parts of a training: Stable-Baselines3 by itself would open one more at each, and close none."""
+    logger = Logger(None, [] if board is None else [TensorBoardOutputFormat(str(board))])
+    try:
+        yield logger
+    finally:
+        logger.close()
 
 
 def _seed(env: VecNormalize, algorithm: PPO, seed: int, part: int) -> None:

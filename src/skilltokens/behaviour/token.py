@@ -30,6 +30,7 @@ def learn_token(
     ppo: PpoSettings | None = None,
     seed: int = 0,
     report: Report = silent,
+    board: Path | None = None,
 ) -> tuple[SkillLibrary, dict[str, Any]]:
     """Trains a task token that steers a frozen skill of the library, and adds it as a skill.
 
@@ -41,6 +42,7 @@ def learn_token(
         env: SUITE/TASK or a Gymnasium id; see suites/reward.py.
         on: the skill to steer; empty: the one that the instruction means, of those learned from demonstrations.
         name, instruction: of the new skill; empty: the task's.
+        board: a folder for TensorBoard.
 
     Returns:
         The library, and what was measured on the way (behaviour/adapt.py).
@@ -74,6 +76,7 @@ def learn_token(
         ppo=ppo,
         seed=seed,
         report=report,
+        board=board,
     )
     assert isinstance(agent, PolicyAgent)
     token = agent.policy.prompt

@@ -39,6 +39,8 @@ class AdaptOptions:
     """What calls the new skill; empty: the task's own."""
     seed: int = 0
     """Seed of first weights, episodes and actions."""
+    board: Path | None = None
+    """A folder for TensorBoard: returns and losses of each update."""
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     ppo: PpoSettings = field(default_factory=PpoSettings)
 
@@ -63,6 +65,7 @@ def main(words: Sequence[str]) -> int:
             ppo=options.ppo,
             seed=options.seed,
             report=report,
+            board=options.board,
         )
     skill = library.skills[-1]
     assert skill.prompt is not None
