@@ -28,6 +28,14 @@ def test_a_published_model_has_the_bits_of_its_runs(model: Path):
         assert run["model"]["fingerprints"] == [library.policy(0).fingerprint()]
 
 
+def test_the_published_questions_were_asked_on_the_model_that_is_kept():
+    fingerprint = SkillLibrary.open(RESULTS / "task-tokens/made/model").policy(0).fingerprint()
+    runs = list(RESULTS.glob("task-tokens-questions/*/run.json"))
+    assert runs
+    for run in runs:
+        assert json.loads(run.read_text(encoding="utf-8"))["model"]["fingerprints"] == [fingerprint]
+
+
 @pytest.mark.parametrize("kept", EXPERTS, ids=[path.stem for path in EXPERTS])
 def test_a_published_expert_is_used_by_its_recipe_as_it_is(kept: Path, tmp_path: Path):
     settings = STUDIES[kept.parents[1].name].settings("token")

@@ -291,6 +291,19 @@ def test_learners_come_in_their_own_order(tmp_path: Path):
     assert [row.label for row in rows_of([read_reward(path) for path in paths], "reach")] == ["token", "mlp"]
 
 
+def test_variants_of_a_learner_come_by_their_number(tmp_path: Path):
+    paths = []
+    for tokens in (16, 4, 1):
+        (tmp_path / str(tokens)).mkdir()
+        config = {
+            "ppo": {"tokens": tokens, "presence": -3.0, "hidden": [128, 128]},
+            "adapt": {"body": True, "split": "test", "episodes": 10},
+        }
+        paths += made_up(tmp_path / str(tokens), "token", [[0, 9]], config=config)
+    labels = [row.label for row in rows_of([read_reward(path) for path in paths], "reach")]
+    assert labels == ["token", "token (4 tokens)", "token (16 tokens)"]
+
+
 def test_the_headline_has_every_way_to_learn_and_every_task(tmp_path: Path):
     tasks = {
         "tasks": [{"name": "reach", "instruction": "go"}, {"name": "jump", "instruction": "leap"}],

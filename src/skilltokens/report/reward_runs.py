@@ -5,6 +5,7 @@ A row is one way to learn on one task, over its seeds. Nothing is stored that ca
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -199,11 +200,16 @@ def tasks_in(runs: Sequence[RewardRun]) -> list[str]:
     return list(dict.fromkeys(task["name"] for run in runs for task in run.content["tasks"]))
 
 
+def _counting(words: str) -> list[str | int]:
+    """A key that sorts 4 tokens before 16."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", words)]
+
+
 def rows_of(runs: Sequence[RewardRun], task: str) -> list[Row]:
     """The rows of one task: learners in their own order, then variants."""
     order = list(learner_names())
-    labels = dict.fromkeys(
-        sorted({(run.learner, run.variant) for run in runs}, key=lambda pair: (order.index(pair[0]), pair[1]))
+    labels = sorted(
+        {(run.learner, run.variant) for run in runs}, key=lambda pair: (order.index(pair[0]), _counting(pair[1]))
     )
     rows = []
     for learner, variant in labels:
