@@ -90,6 +90,14 @@ def test_returns_and_losses_are_written_for_tensorboard_in_one_file(library: Pat
     assert [event.step for event in events.Scalars("train/loss")][-1] == 512
 
 
+def test_a_board_that_cannot_be_written_is_told_before_anything_is_learned(library: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SettingError, match="cannot be written for TensorBoard"):
+        learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO, board=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (library / "adapting").exists()
+
+
 def test_the_stored_token_acts_as_it_was_trained(library: Path, toy_stores: list[DemonstrationStore]):
     grown, found = learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
     stored = SkillLibrary.open(library).actor("stop halfway between both markers")

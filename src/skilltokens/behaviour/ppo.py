@@ -28,7 +28,7 @@ from torch import Tensor
 from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.settings import PpoSettings
 from skilltokens.suites.reward import Make
-from skilltokens.types import Progress, Report, SkilltokensError, silent
+from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
@@ -81,6 +81,7 @@ def ppo(
 
     Raises:
         Diverged: a reward, a loss or a parameter is not finite; the last stop's state is the last good one.
+        SettingError: `board` cannot be written.
     """
     torch.set_num_threads(settings.threads)
     with _environments(make, settings) as env, _logger(board) as logger:
@@ -213,7 +214,10 @@ def _environments(make: Make, settings: PpoSettings) -> Iterator[VecNormalize]:
 @contextmanager
 def _logger(board: Path | None) -> Iterator[Logger]:
     """For all parts of a training: Stable-Baselines3 by itself would open one more at each, and close none."""
-    logger = Logger(None, [] if board is None else [TensorBoardOutputFormat(str(board))])
+    try:
+        logger = Logger(None, [] if board is None else [TensorBoardOutputFormat(str(board))])
+    except OSError as problem:
+        raise SettingError(f"{board} cannot be written for TensorBoard ({problem}): name another folder") from problem
     try:
         yield logger
     finally:
