@@ -19,6 +19,7 @@ from skilltokens.types import (
     Suite,
     SuiteError,
     Task,
+    is_over,
 )
 
 
@@ -92,7 +93,7 @@ class Simulators:
                 observation, success = self._made[row].step(action)
                 observations.append(self._checked(observation))
                 successes.append(bool(success))
-                over.append(bool(getattr(self._made[row], "over", False)))
+                over.append(is_over(self._made[row]))
         return self._reply(observations, successes, over)
 
     def picture(self) -> NDArray[np.uint8]:

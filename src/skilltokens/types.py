@@ -5,6 +5,7 @@ This module imports nothing of the project. Feature names follow LeRobot.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -206,6 +207,16 @@ def part_of(report: Report, number: int, parts: int, stage: str) -> Report:
         report(replace(news, figures={**news.figures, "overall": (number + share) / parts}))
 
     return tell
+
+
+def natural(words: str) -> list[str | int]:
+    """A key that sorts by the numbers in names: demo_4 before demo_16."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", words)]
+
+
+def is_over(environment: Environment) -> bool:
+    """Whether its episode has ended by itself; never, where it does not say."""
+    return bool(getattr(environment, "over", False))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from skilltokens.types import (
     DemonstrationError,
     SkilltokensError,
     Task,
+    natural,
     nearest,
 )
 
@@ -93,7 +94,7 @@ def demo_names(path: Path, file: h5py.File, subset: str | None) -> list[str]:
         names = [name.decode() if isinstance(name, bytes) else str(name) for name in np.atleast_1d(chosen[()])]
     if not names:
         raise DemonstrationError(f"{path}: there are no demonstrations in {'data' if subset is None else subset}")
-    return sorted(names, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+    return sorted(names, key=natural)
 
 
 def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:

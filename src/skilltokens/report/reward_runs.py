@@ -5,7 +5,6 @@ A row is one way to learn on one task, over its seeds. Nothing is stored that ca
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from skilltokens.files import REWARD_SCHEMA, read_json
 from skilltokens.recipes import UNTRAINED, learner_names
 from skilltokens.report import text
 from skilltokens.settings import PpoSettings
-from skilltokens.types import RunError
+from skilltokens.types import RunError, natural
 
 GOOD = 0.8
 """The success that counts as learned: how many environment steps did it take?"""
@@ -200,16 +199,11 @@ def tasks_in(runs: Sequence[RewardRun]) -> list[str]:
     return list(dict.fromkeys(task["name"] for run in runs for task in run.content["tasks"]))
 
 
-def _counting(words: str) -> list[str | int]:
-    """A key that sorts 4 tokens before 16."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", words)]
-
-
 def rows_of(runs: Sequence[RewardRun], task: str) -> list[Row]:
     """The rows of one task: learners in their own order, then variants."""
     order = list(learner_names())
     labels = sorted(
-        {(run.learner, run.variant) for run in runs}, key=lambda pair: (order.index(pair[0]), _counting(pair[1]))
+        {(run.learner, run.variant) for run in runs}, key=lambda pair: (order.index(pair[0]), natural(pair[1]))
     )
     rows = []
     for learner, variant in labels:

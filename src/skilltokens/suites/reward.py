@@ -21,7 +21,7 @@ from gymnasium.wrappers import RescaleAction, TimeLimit
 
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.gymnasium import GymnasiumSuite, box
-from skilltokens.types import ACTION, STATE, Array, SettingError, Suite, Task
+from skilltokens.types import ACTION, STATE, Array, SettingError, Suite, Task, is_over
 
 STEPS = "steps"
 """The key under which an environment that stacks its latest observations says how many of them there are yet."""
@@ -141,7 +141,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, success = self._environment.step(action)
         self._steps += 1
-        ended = bool(success) or bool(getattr(self._environment, "over", False))
+        ended = bool(success) or is_over(self._environment)
         late = self._steps >= self.horizon and not ended
         return dict(observation), float(success), ended, late, {"is_success": bool(success)}
 

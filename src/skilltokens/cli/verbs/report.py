@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import tyro
 
 from skilltokens.cli.options import parse
 from skilltokens.methods import method_names
-from skilltokens.types import RunError
+from skilltokens.types import RunError, natural
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _rank(run: Path) -> tuple[int, list[int | str]]:
+def _rank(run: Path) -> tuple[int, list[str | int]]:
     """The order of runs that are found in a folder: methods as `skilltokens list` has them, then seeds by number."""
     names = method_names()
     method = run.parent.name.partition("-seed")[0]
-    natural: list[int | str] = [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(run))]
-    return names.index(method) if method in names else len(names), natural
+    return names.index(method) if method in names else len(names), natural(str(run))
