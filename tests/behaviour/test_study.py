@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ def made_up(tmp_path: Path, name: str, successes: list[list[int]], **changes: An
         }  # fmt: skip
         run = {
             "schema": "skilltokens.reward/1", "learner": name, "suite": "halfcheetah", "seed": seed,
-            "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [found],
+            "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [found], "finished": None,
             "config": {
                 "ppo": {"tokens": 1, "presence": -3.0, "hidden": [128, 128]},
                 "adapt": {"body": True, "split": "test", "episodes": 10},
@@ -362,3 +363,22 @@ def test_scratch_gets_five_times_the_steps():
     runs = {run.settings.learner: run.settings for run in make_study_plan(["task-tokens"]).runs}
     assert runs["mlp"].adapt.steps == runs["transformer"].adapt.steps == 5 * runs["token"].adapt.steps
     assert runs["token"].adapt.steps == runs["finetune"].adapt.steps == runs["lora"].adapt.steps
+
+
+def test_a_page_of_several_tasks_shows_all_curves_at_a_glance_each_learner_in_one_colour(tmp_path: Path):
+    paths = made_up(tmp_path, "mlp", [[0, 2, 3], [0, 4, 9]]) + made_up(tmp_path, "token", [[0, 9, 9]])
+    for path in paths:
+        run = json.loads(path.read_text())
+        run["tasks"].append({"name": "jump", "instruction": "leap"})
+        run["results"].append({**run["results"][0], "task": "jump"})
+        if run["learner"] == "token":  # its first task is not there
+            run["results"] = run["results"][1:]
+        path.write_text(json.dumps(run))
+    page = render([read_reward(path) for path in paths])
+    glance = page[page.index('id="all"') : page.index('<section id="reach"')]
+    assert glance.count("<svg") == 2 + 2  # a picture a task, a sample of line a learner
+    assert glance.count('class="band"') == 2
+    tones = dict(re.findall(r'<li class="(m\d)"[^>]*><svg.*?</svg>(\w+)</li>', glance))
+    assert sorted(tones.values()) == ["mlp", "token"]
+    for row in re.findall(r'<tr class="(m\d)"><th scope="row">(\w+)<', page):
+        assert tones[row[0]] == row[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from skilltokens.recipes import learner_names
 from skilltokens.report import reward, text
 from skilltokens.report.reward import HEADS, beside, cells, headline, tracking, unchanged
 from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in
-from skilltokens.report.svg import Plot, element, picture, sample, tone
+from skilltokens.report.svg import Plot, dash, element, path, picture, sample, tone
 from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
 
@@ -34,6 +34,8 @@ def render(runs: Sequence[RewardRun]) -> str:
     """The page as text."""
     check_alike(runs)
     sections = [(task, rows) for task in tasks_in(runs) if (rows := rows_of(runs, task))]
+    labels = dict.fromkeys(row.label for _, rows in sections for row in rows)
+    places = {label: index for index, label in enumerate(labels)}  # one colour in all tasks
     return fill(
         "reward.html.j2",
         first=runs[0],
@@ -43,14 +45,16 @@ def render(runs: Sequence[RewardRun]) -> str:
             {
                 "task": task,
                 "said": _said(runs, task),
-                "rows": [(tone(i), cells(row)) for i, row in enumerate(rows)],
-                "chart": curves(rows),
-                "legend": [(tone(i), row.label, sample(i)) for i, row in enumerate(rows)],
+                "rows": [(tone(places[row.label]), cells(row)) for row in rows],
+                "chart": curves(rows, places),
+                "glance": glance(rows, places),
+                "legend": _legend([row.label for row in rows], places),
                 "tables": beside(rows),
                 "films": _films(runs, task),
             }
             for task, rows in sections
         ],
+        legend=_legend(list(places), places),
         headline=headline(runs) if len(sections) > 1 else ([], []),
         good=f"{GOOD:.0%}",
         tracking=tracking(runs[0].content["model"].get("tracking", [])),
@@ -58,6 +62,10 @@ def render(runs: Sequence[RewardRun]) -> str:
         unchanged=unchanged(runs),
         said=reward.about(runs),
     )
+
+
+def _legend(labels: Sequence[str], places: Mapping[str, int]) -> list[tuple[str, str, Markup]]:
+    return [(tone(places[label]), label, sample(places[label])) for label in labels]
 
 
 def _films(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
@@ -75,23 +83,46 @@ def _said(runs: Sequence[RewardRun], task: str) -> str:
     return next(each["instruction"] for run in runs for each in run.content["tasks"] if each["name"] == task)
 
 
-def curves(rows: Sequence[Row]) -> Markup:
-    """Success against environment steps: one line a learner, the mean over seeds, their range as a band."""
+def curves(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
+    """Success against environment steps: one line a learner, the mean over seeds, their range as a band.
+
+    Args:
+        places: of each row's label, which says its colour.
+    """
     last = max(row.steps for row in rows) or 1
     plot = Plot(30, 10, 348, 186, low=(0, 0), high=(last, 1))
     parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (GOOD, ".8"), (1.0, "1")))]
     feet = [(last * share, f"{last * share / 1000:,.0f}k") for share in (0, 0.25, 0.5, 0.75, 1)]
     parts.append(plot.feet(feet, "environment steps"))
     said = []
-    for index, row in enumerate(rows):
-        xs = [float(n) for n in row.found[0]["steps"]]
-        table = np.array([each["successes"] for each in row.found]) / row.found[0]["episodes"]
-        means = table.mean(0)
-        if len(xs) == 1:  # nothing is trained: a line across
-            xs, means = [0.0, float(last)], np.repeat(means, 2)
-        elif len(table) > 1:
-            parts.append(element("g", plot.band(xs, table.min(0).tolist(), table.max(0).tolist()), class_=tone(index)))
-        titles = [f"{row.label}: {text.rate(float(y))} after {x:,.0f} steps" for x, y in zip(xs, means, strict=True)]
-        parts.append(plot.series(index, xs, means.tolist(), titles, size=2.8))
-        said.append(f"{row.label} ends at {text.rate(float(means[-1]))}")
+    for row in rows:
+        index, (xs, means, low, high) = places[row.label], _curve(row, last)
+        if len(row.found) > 1 and row.steps:
+            parts.append(element("g", plot.band(xs, low, high), class_=tone(index)))
+        titles = [f"{row.label}: {text.rate(y)} after {x:,.0f} steps" for x, y in zip(xs, means, strict=True)]
+        parts.append(plot.series(index, xs, means, titles, size=2.8))
+        said.append(f"{row.label} ends at {text.rate(means[-1])}")
     return picture(360, 220, f"Success against environment steps: {'; '.join(said)}.", *parts)
+
+
+def glance(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
+    """The same small, to see all tasks at once: lines and bands without marks."""
+    last = max(row.steps for row in rows) or 1
+    plot = Plot(20, 6, 166, 100, low=(0, 0), high=(last, 1))
+    parts = [plot.rules(((0.0, "0"), (GOOD, ".8"), (1.0, ""))), plot.feet([(0.0, "0"), (last, f"{last / 1000:,.0f}k")])]
+    for row in rows:
+        index, (xs, means, low, high) = places[row.label], _curve(row, last)
+        if len(row.found) > 1 and row.steps:
+            parts.append(element("g", plot.band(xs, low, high), class_=tone(index)))
+        line = element("path", class_="line", d=path(plot.points(xs, means)), stroke_dasharray=dash(index))
+        parts.append(element("g", element("title", row.label), line, class_=tone(index)))
+    return picture(180, 118, f"Success against environment steps of {', '.join(row.label for row in rows)}.", *parts)
+
+
+def _curve(row: Row, last: int) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Environment steps and, over seeds, the mean, the least and the most success at each."""
+    xs = [float(n) for n in row.found[0]["steps"]]
+    table = np.array([each["successes"] for each in row.found]) / row.found[0]["episodes"]
+    if len(xs) == 1:  # nothing is trained: a line across
+        xs, table = [0.0, float(last)], np.repeat(table, 2, axis=1)
+    return xs, table.mean(0).tolist(), table.min(0).tolist(), table.max(0).tolist()
