@@ -96,9 +96,9 @@ def curves(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
     parts.append(plot.feet(feet, "environment steps"))
     said = []
     for row in rows:
-        index, (xs, means, low, high) = places[row.label], _curve(row, last)
-        if len(row.found) > 1 and row.steps:
-            parts.append(element("g", plot.band(xs, low, high), class_=tone(index)))
+        index = places[row.label]
+        xs, means, band = _curve(plot, row, index)
+        parts.append(band)
         titles = [f"{row.label}: {text.rate(y)} after {x:,.0f} steps" for x, y in zip(xs, means, strict=True)]
         parts.append(plot.series(index, xs, means, titles, size=2.8))
         said.append(f"{row.label} ends at {text.rate(means[-1])}")
@@ -111,18 +111,21 @@ def glance(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
     plot = Plot(20, 6, 166, 100, low=(0, 0), high=(last, 1))
     parts = [plot.rules(((0.0, "0"), (GOOD, ".8"), (1.0, ""))), plot.feet([(0.0, "0"), (last, f"{last / 1000:,.0f}k")])]
     for row in rows:
-        index, (xs, means, low, high) = places[row.label], _curve(row, last)
-        if len(row.found) > 1 and row.steps:
-            parts.append(element("g", plot.band(xs, low, high), class_=tone(index)))
+        index = places[row.label]
+        xs, means, band = _curve(plot, row, index)
+        parts.append(band)
         line = element("path", class_="line", d=path(plot.points(xs, means)), stroke_dasharray=dash(index))
         parts.append(element("g", element("title", row.label), line, class_=tone(index)))
     return picture(180, 118, f"Success against environment steps of {', '.join(row.label for row in rows)}.", *parts)
 
 
-def _curve(row: Row, last: int) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Environment steps and, over seeds, the mean, the least and the most success at each."""
+def _curve(plot: Plot, row: Row, index: int) -> tuple[list[float], list[float], Markup]:
+    """Environment steps, the mean over seeds at each, and the band that spans the seeds, if there are several."""
     xs = [float(n) for n in row.found[0]["steps"]]
     table = np.array([each["successes"] for each in row.found]) / row.found[0]["episodes"]
     if len(xs) == 1:  # nothing is trained: a line across
-        xs, table = [0.0, float(last)], np.repeat(table, 2, axis=1)
-    return xs, table.mean(0).tolist(), table.min(0).tolist(), table.max(0).tolist()
+        return [0.0, plot.high[0]], table.mean(0).tolist() * 2, Markup("")
+    if len(table) == 1:
+        return xs, table[0].tolist(), Markup("")
+    band = plot.band(xs, table.min(0).tolist(), table.max(0).tolist())
+    return xs, table.mean(0).tolist(), element("g", band, class_=tone(index))
