@@ -227,6 +227,8 @@ class PpoSettings:
     """Task tokens."""
     presence: float = -3.0
     """Logarithm of a task token's weight in attention at the start: from low ones it grows into the policy; 0: all."""
+    stagger: bool = False
+    """Cut first episodes to different lengths, so that an update sees all phases of a task and not one at a time."""
     workers: bool = False
     """Step each environment in a process of its own."""
     device: str = "cpu"

@@ -44,7 +44,7 @@ def agent(settings: PpoSettings = SETTINGS) -> MlpAgent:
 
 def train(stops: list[int], start=None, make=Near, settings: PpoSettings = SETTINGS) -> tuple[MlpAgent, list[Stop]]:
     learner = agent(settings)
-    return learner, list(ppo(learner, make, settings, stops, 3, start=start))
+    return learner, list(ppo(learner, make, settings, stops, 3, horizon=40, start=start))
 
 
 def numbers(learner: MlpAgent) -> list[np.ndarray]:
@@ -59,19 +59,47 @@ def test_the_return_rises():
     assert stops[-1].steps >= 12_000
 
 
-def test_going_on_from_a_saved_state_ends_with_the_same_bits():
-    whole, _ = train([256, 512, 768])
+@pytest.mark.parametrize("stagger", [False, True])
+def test_going_on_from_a_saved_state_ends_with_the_same_bits(stagger: bool):
+    settings = replace(SETTINGS, stagger=stagger)
+    whole, _ = train([256, 512, 768], settings=settings)
     state = None
-    for stop in ppo(agent(), Near, SETTINGS, [256, 512, 768], 3):
+    for stop in ppo(agent(), Near, settings, [256, 512, 768], 3, horizon=40):
         if stop.part == 1:
             tensors, rest = stop.state()
             state = {name: value.clone() for name, value in tensors.items()}, dict(rest)
             break
-    resumed, stops = train([256, 512, 768], state)
+    resumed, stops = train([256, 512, 768], state, settings=settings)
     assert [stop.part for stop in stops] == [2]
     assert stops[-1].curve.steps == [256, 512, 768]
     for one, other in zip(numbers(whole), numbers(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_staggered_environments_begin_each_part_with_episodes_of_different_lengths():
+    made = []
+
+    class Counted(Near):
+        """Gives 1 at each step, and keeps the lengths of its episodes."""
+
+        def __init__(self):
+            super().__init__()
+            self.lengths, self.at = [], 0
+            made.append(self)
+
+        def reset(self, **words):
+            self.lengths, self.at = [*self.lengths, self.at], 0
+            return super().reset(**words)
+
+        def step(self, action):
+            observation, _, done, over, info = super().step(action)
+            self.at += 1
+            return observation, 1.0, done, over, info
+
+    _, stops = train([512, 1024], make=Counted, settings=replace(SETTINGS, stagger=True))
+    part = [[10, 40, 40, 38], [20, 40, 40, 28], [30, 40, 40, 18], [40, 40, 40, 8]]  # 128 steps each, then a new reset
+    assert [one.lengths for one in made] == [[0, *lengths, *lengths[:3]] for lengths in part]
+    assert set(stops[-1].curve.reward) == {40.0}  # what was cut is not told as a return
 
 
 def test_another_seed_is_another_training():

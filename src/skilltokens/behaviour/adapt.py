@@ -77,7 +77,9 @@ def adapt(
 
     clock = time.perf_counter()
     with Pool(challenge.suite) as pool:
-        for stop in run_ppo(agent, make, ppo, points, seed, start=start, report=tell, board=board):
+        for stop in run_ppo(
+            agent, make, ppo, points, seed, horizon=challenge.horizon, start=start, report=tell, board=board
+        ):
             found["seconds"] = round(found["seconds"] + time.perf_counter() - clock, 1)
             outcomes = evaluate(
                 agent.actor(),

@@ -203,7 +203,9 @@ def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
 def _recipe(body: Body, settings: MotionSettings) -> dict[str, Any]:
     """The body, and the settings that change numbers, as JSON has them."""
     recipe = {"body": plain(body), **plain(settings)}
-    del recipe["folder"], recipe["ppo"]["workers"], recipe["ppo"]["presence"]  # an expert has no token
+    for unused in ("workers", "presence", "stagger"):  # experts have no token, nor are they staggered
+        del recipe["ppo"][unused]
+    del recipe["folder"]
     return recipe
 
 

@@ -7,6 +7,7 @@ simulator.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.settings import PpoSettings
-from skilltokens.suites.reward import Make
+from skilltokens.suites.reward import Make, Staggered
 from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
@@ -66,6 +67,7 @@ def ppo(
     stops: Sequence[int],
     seed: int,
     *,
+    horizon: int = 0,
     start: State | None = None,
     report: Report = silent,
     board: Path | None = None,
@@ -76,6 +78,7 @@ def ppo(
         make: a new environment with a dictionary of observations; called once for each parallel one.
         stops: rising numbers of environment steps; 0 is before the training.
         seed: of episodes, actions and the order of batches.
+        horizon: steps of an episode at most, over which first episodes are staggered (`ppo.stagger`); 0: they are not.
         start: what `Stop.state` returned.
         board: a folder for TensorBoard; one file of events for each call.
 
@@ -84,7 +87,7 @@ def ppo(
         SettingError: `board` cannot be written.
     """
     torch.set_num_threads(settings.threads)
-    with _environments(make, settings) as env, _logger(board) as logger:
+    with _environments(make, settings, horizon) as env, _logger(board) as logger:
         algorithm = _Algorithm(agent, env, settings, logger)
         done, curve = 0, Curve()
         if start is not None:
@@ -128,6 +131,10 @@ class _Algorithm(PPO):
             device=settings.device,
         )
         self.set_logger(logger)
+
+    def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
+        """The returns of episodes that were cut short are not told."""
+        super()._update_info_buffer([{} if Staggered.CUT in info else info for info in infos], dones)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         """Leaves each group its own rate."""
@@ -200,15 +207,22 @@ class _Returns(VecNormalize):
 
 
 @contextmanager
-def _environments(make: Make, settings: PpoSettings) -> Iterator[VecNormalize]:
+def _environments(make: Make, settings: PpoSettings, horizon: int) -> Iterator[VecNormalize]:
     """The vectorised environments, closed at the end."""
-    makes = [make] * settings.envs
+    makes: list[Make] = [make] * settings.envs
+    if settings.stagger and horizon:
+        firsts = [math.ceil(horizon * (number + 1) / settings.envs) for number in range(settings.envs)]
+        makes = [functools.partial(_staggered, make, first) for first in firsts]
     env = SubprocVecEnv(makes) if settings.workers else DummyVecEnv(makes)
     env = _Returns(VecMonitor(env), norm_obs=False, gamma=settings.gamma)
     try:
         yield env
     finally:
         env.close()
+
+
+def _staggered(make: Make, first: int) -> Staggered:
+    return Staggered(make(), first)
 
 
 @contextmanager

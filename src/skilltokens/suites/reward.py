@@ -175,6 +175,32 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
         return {**found, STEPS: np.array([len(self._rows)], np.float32)}
 
 
+class Staggered(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Cuts the first episode after each seeded reset short, after `first` steps, and says so in `info`.
+
+    Environments that are stepped side by side and never end early would all be at the same step of their episodes, and
+    each update of PPO would see one phase of the task only; with first episodes of different lengths it sees all.
+    """
+
+    CUT = "staggered"
+    """Where `info` says that an episode was cut."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], first: int) -> None:
+        super().__init__(env)
+        self.first, self._left = first, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._left = self.first if seed is not None else 0
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Array) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, ended, late, info = self.env.step(action)
+        self._left -= 1
+        if self._left == 0 and not (ended or late):
+            return observation, reward, ended, True, {**info, self.CUT: True}
+        return observation, reward, ended, late, info
+
+
 class _Named(gymnasium.ObservationWrapper[Any, Any, Any]):
     """Calls a plain vector `observation.state`."""
 
