@@ -211,7 +211,7 @@ def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with on bodies, by success on validation states.
 
     What begins from a frozen model tries less around it, where the body cannot fall: it moves already. Staggered first
-    episodes make it learn reach in half the steps, and PPO from scratch no sooner.
+    episodes make it learn reach sooner, and not lose it again; PPO from scratch does as well without.
     """
     if learner in SCRATCH:
         return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
