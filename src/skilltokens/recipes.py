@@ -122,6 +122,8 @@ SCRATCH = ("transformer", "mlp")
 """Learners that begin from nothing; they get more steps."""
 TOLD = ("token", "token-goal", "goal")
 """Learners that leave the policy as it is, so that it still knows what a speed is when it is asked for one."""
+POLICY_RATES = {"finetune": 5e-5, "finetune-goal": 5e-5, "lora": 1e-3}
+"""Learning rates of the model itself, or of its adapters; four times as high or as low was worse, on validation."""
 UNTRAINED = ("goal",)
 """Learners without training, and so without chance: every seed would be the same run."""
 
@@ -215,7 +217,8 @@ def _ppo(learner: str) -> PpoSettings:
     """
     if learner in SCRATCH:
         return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
-    return PpoSettings(rollout=64, stagger=True, log_std=-1.7)
+    settings = PpoSettings(rollout=64, stagger=True, log_std=-1.7)
+    return replace(settings, policy_rate=POLICY_RATES[learner]) if learner in POLICY_RATES else settings
 
 
 STUDIES = {
