@@ -122,6 +122,8 @@ SCRATCH = ("transformer", "mlp")
 """Learners that begin from nothing; they get more steps."""
 TOLD = ("token", "token-goal", "goal")
 """Learners that leave the policy as it is, so that it still knows what a speed is when it is asked for one."""
+COMMANDED = ("token-goal", "goal", "finetune-goal")
+"""Learners whose policy is given each task's obvious command."""
 POLICY_RATES = {"finetune": 5e-5, "finetune-goal": 5e-5, "lora": 1e-3}
 """Learning rates of the model itself, or of its adapters; four times as high or as low was worse, on validation."""
 UNTRAINED = ("goal",)
@@ -212,12 +214,13 @@ def task_tokens_metaworld(learner: str) -> StudySettings:
 def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with on bodies, by success on validation states.
 
-    What begins from a frozen model tries less around it, where the body cannot fall: it moves already. Staggered first
-    episodes make it learn reach sooner, and not lose it again; PPO from scratch does as well without.
+    What begins from a frozen model that is told where to go tries less around it; without a command it has to find the
+    way, and finds none with so little noise. Staggered first episodes make it learn reach sooner, and not lose it again;
+    PPO from scratch does as well without.
     """
     if learner in SCRATCH:
         return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
-    settings = PpoSettings(rollout=64, stagger=True, log_std=-1.7)
+    settings = PpoSettings(rollout=64, stagger=True, log_std=-1.7 if learner in COMMANDED else -1.2)
     return replace(settings, policy_rate=POLICY_RATES[learner]) if learner in POLICY_RATES else settings
 
 
