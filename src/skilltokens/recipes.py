@@ -215,8 +215,8 @@ def _ppo(learner: str) -> PpoSettings:
     """What each way to learn does best with on bodies, by success on validation states.
 
     What begins from a frozen model that is told where to go tries less around it; without a command it has to find the
-    way, and finds none with so little noise. Staggered first episodes make it learn reach sooner, and not lose it again;
-    PPO from scratch does as well without.
+    way, and finds none with so little noise. Staggered first episodes make it learn reach sooner, and not lose it
+    again; PPO from scratch does as well without.
     """
     if learner in SCRATCH:
         return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
