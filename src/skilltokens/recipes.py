@@ -8,6 +8,7 @@ from typing import Any
 
 from skilltokens.methods import method_settings
 from skilltokens.settings import (
+    COMMANDED,
     AdaptSettings,
     DemonstrationSettings,
     EvaluateSettings,
@@ -122,10 +123,8 @@ SCRATCH = ("transformer", "mlp")
 """Learners that begin from nothing; they get more steps."""
 TOLD = ("token", "token-goal", "goal")
 """Learners that leave the policy as it is, so that it still knows what a speed is when it is asked for one."""
-COMMANDED = ("token-goal", "goal", "finetune-goal")
-"""Learners whose policy is given each task's obvious command."""
 POLICY_RATES = {"finetune": 5e-5, "finetune-goal": 5e-5, "lora": 1e-3}
-"""Learning rates of the model itself, or of its adapters; four times as high or as low was worse, on validation."""
+"""Learning rates of the model itself, or of its adapters; chosen by success on validation states."""
 UNTRAINED = ("goal",)
 """Learners without training, and so without chance: every seed would be the same run."""
 

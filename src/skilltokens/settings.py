@@ -286,6 +286,10 @@ class AdaptSettings:
     """Show the encoder the environment's pictures instead of the task's numbers (`observation.environment_state`)."""
 
 
+COMMANDED = ("token-goal", "goal", "finetune-goal")
+"""Learners whose policy is given each task's obvious command (StudySettings.learner)."""
+
+
 @dataclass(frozen=True)
 class StudySettings:
     """A comparison of ways to learn from reward: expert motion, a behaviour model, then task after task."""

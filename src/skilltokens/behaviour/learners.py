@@ -29,16 +29,14 @@ class Learner:
 
     policy: Literal["frozen", "tuned", "lora", "fresh", "none"]
     token: bool = True
-    goal: bool = False
-    """Whether the environment gives the policy its task's goal."""
 
 
 LEARNERS = {
     "token": Learner("frozen"),
-    "token-goal": Learner("frozen", goal=True),
-    "goal": Learner("frozen", token=False, goal=True),
+    "token-goal": Learner("frozen"),
+    "goal": Learner("frozen", token=False),
     "finetune": Learner("tuned"),
-    "finetune-goal": Learner("tuned", goal=True),
+    "finetune-goal": Learner("tuned"),
     "lora": Learner("lora"),
     "transformer": Learner("fresh"),
     "mlp": Learner("none"),

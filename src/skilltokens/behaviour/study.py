@@ -18,7 +18,6 @@ from skilltokens import record
 from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import Agent, Shaken
 from skilltokens.behaviour.closeness import closeness, speeds, visited
-from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.behaviour.limits import check_study
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
@@ -28,7 +27,7 @@ from skilltokens.checks import check_episodes
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import REWARD_SCHEMA, read_json, write_json
 from skilltokens.rollout import evaluate, film
-from skilltokens.settings import StudySettings, flat, plain
+from skilltokens.settings import COMMANDED, StudySettings, flat, plain
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
@@ -161,7 +160,7 @@ def _note_ground(run: dict[str, Any], ground: Ground) -> None:
 
 def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, report: Report) -> dict[str, Any]:
     """Learns one task and measures it."""
-    goal = LEARNERS[settings.learner].goal
+    goal = settings.learner in COMMANDED
     suite = _suite(settings, prompt=goal)
     library = ground.library
     number = steered(library, settings.on, library.language()([task.instruction])[0])
