@@ -155,26 +155,30 @@ def task_tokens(learner: str) -> StudySettings:
 
 
 def task_tokens_walker2d(learner: str) -> StudySettings:
-    """The same for a body that can fall."""
-    return _falling(learner, "walker2d", 4_000_000, learn_std=True)
+    """The same for a body that can fall; its experts take longer, look further ahead and try more."""
+    settings = _falling(learner, "walker2d")
+    expert = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
+    return replace(settings, motion=replace(settings.motion, steps=4_000_000, part=400_000, ppo=expert))
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
     """The same for a body that turns, with twice the steps and as many points, and more noise, which it bears on
-    its four legs; where its experts choose how much they try, they soon stand still."""
-    settings = _falling(learner, "ant", 2_000_000, learn_std=False, log_std=-1.2)
-    return replace(settings, adapt=replace(settings.adapt, steps=2 * settings.adapt.steps))
-
-
-def _falling(learner: str, body: str, steps: int, learn_std: bool, log_std: float = -1.7) -> StudySettings:
-    """Experts of a body that can fall take longer, look further ahead and try more; what is learned on their model sees
-    more of an episode before it changes."""
-    settings = task_tokens(learner)
-    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, rollout=128, stagger=False, log_std=log_std)
-    expert = replace(
-        settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7, learn_std=learn_std
+    its four legs; its expert learns as PPO from scratch does, and its model, of more motion, for longer."""
+    settings = _falling(learner, "ant", log_std=-1.2)
+    return replace(
+        settings,
+        motion=replace(settings.motion, steps=3_200_000, part=200_000, motion_steps=320_000, ppo=_ppo("mlp")),
+        train=replace(settings.train, first_iterations=8000),
+        adapt=replace(settings.adapt, steps=2 * settings.adapt.steps),
     )
-    return replace(settings, body=body, ppo=ppo, motion=replace(settings.motion, steps=steps, part=400_000, ppo=expert))
+
+
+def _falling(learner: str, body: str, log_std: float = -1.7) -> StudySettings:
+    """What is learned on the model of a body that can fall sees more of an episode before it changes."""
+    settings = task_tokens(learner)
+    if learner in SCRATCH:
+        return replace(settings, body=body)
+    return replace(settings, body=body, ppo=replace(settings.ppo, rollout=128, stagger=False, log_std=log_std))
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:

@@ -17,16 +17,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.wrappers import TimeLimit
 
 from skilltokens.behaviour.agents import MlpAgent
+from skilltokens.behaviour.command import make_command
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.checkpoint import read_state, write_state
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import MotionSettings, plain
 from skilltokens.suites.bodies.body import Body
-from skilltokens.suites.bodies.environment import BodyEnvironment
-from skilltokens.suites.bodies.goal import Flight, GoalTask, length
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,
@@ -46,78 +44,8 @@ from skilltokens.types import (
 )
 
 INSTRUCTION = "move as the goals say"
-EPISODE = 12.0
-"""Seconds of an episode of motion."""
-SECONDS = 3.0
-"""How long a command holds."""
-ALIVE = 0.5
-"""Reward of a step without a fall; of 1, Walker2d's experts stood still where a slow or backward walk was asked."""
 SHORT = 500
 """Episodes one after another that may end in a fall at once before the experts are given up."""
-
-
-class Command(GoalTask):
-    """Follow a velocity that changes every few seconds; as a leaper, by flights as long as possible."""
-
-    def __init__(self, body: Body, leap: bool) -> None:
-        super().__init__(body)
-        self.leap = leap
-        self.speeds = body.asked or body.speeds
-
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.draw, self.until, self.flight = draw, 0, Flight(env.now.place)
-        self.after(env)
-
-    def after(self, env: BodyEnvironment) -> None:
-        self.flight.follow(env.now.place, env.airborne)
-        if env.steps < self.until:
-            return
-        self.until = env.steps + round(self.draw.uniform(0.5, 1.5) * SECONDS / env.dt)
-        slow, fast = self.speeds
-        self.turn = 0.0
-        if self.body.planar:
-            self.wanted = np.array([self.draw.uniform(slow, fast)])
-            if self.leap:
-                self.wanted = np.array([self.draw.uniform(0.3, 1.0) * fast])
-        else:
-            sides = self.body.sides.count if self.body.sides else 1  # motion to the others is this one, turned
-            half = math.pi / sides
-            angle, speed = self.draw.uniform(-half, half), self.draw.uniform(slow, fast)
-            self.wanted = speed * np.array([math.cos(angle), math.sin(angle)])
-            self.turn = self.draw.uniform(-1.0, 1.0)
-        if self.draw.random() < 0.15:
-            self.wanted, self.turn = self.wanted * 0, 0.0
-
-    def moving(self, env: BodyEnvironment) -> Array:
-        """The velocity on the ground, as the body sees it; commands of free bodies turn with it."""
-        return env.now.seen(env.now.velocity)
-
-    def observe(self, env: BodyEnvironment) -> Array:
-        return np.concatenate([self.wanted, self.moving(env) - self.wanted, [self.turn, float(self.flight.length > 0)]])
-
-    def reward(self, env: BodyEnvironment) -> float:
-        """The same for standing still whatever is asked, so that the command makes no return better or worse.
-
-        A body that can fall gets ALIVE for every step that it did not.
-        """
-        fast = self.speeds[1]
-        error = length(self.moving(env) - self.wanted)
-        kept = 2 * (length(self.wanted) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
-        if not self.body.planar:
-            kept += 0.6 * (abs(self.turn) - abs(env.now.qvel[5] - self.turn))
-        upright = env.now.upright
-        flight = 2.0 * min(self.flight.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
-        alive = ALIVE * (self.body.fallen is not None)
-        return alive + (0.3 if self.leap else 1.0) * kept + flight - 0.5 * (1 - upright)
-
-    def success(self, env: BodyEnvironment) -> bool:
-        return False
-
-
-def make_command(body: Body, leap: bool) -> gymnasium.Env[Any, Any]:
-    """The environment that an expert is trained in."""
-    env = BodyEnvironment(body, Command(body, leap))
-    return TimeLimit(env, round(EPISODE / env.dt))
 
 
 def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, report: Report = silent) -> Actor:
@@ -253,8 +181,6 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
         return None
     qpos, qvel, moves = rows[:, : inner.model.nq], rows[:, inner.model.nq :], np.reshape(actions, (len(rows), -1))
     body: Body = inner.body
-    if body.sides:
-        qpos, qvel, moves = body.sides.turned(qpos, qvel, moves, int(draw.integers(body.sides.count)))
     features: dict[str, Array] = {STATE: body.state(qpos, qvel), **body.goals(qpos, qvel, inner.dt)}
     features |= {ACTION: moves.astype(np.float32), SIMULATOR_STATE: np.hstack([qpos, qvel]).astype(np.float32)}
     return Episode(features)

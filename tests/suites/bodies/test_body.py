@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from skilltokens.behaviour.motion import make_command
 from skilltokens.suites.bodies.body import AHEAD, COMMAND, HORIZONS, Body, body_of
-from skilltokens.suites.bodies.environment import BodyEnvironment
 from skilltokens.suites.bodies.moment import Moment
 from skilltokens.types import GOAL, Array, SettingError
 
@@ -110,41 +108,3 @@ def test_a_body_that_stands_still_is_asked_to_move_nowhere():
 def test_an_unknown_body_is_told():
     with pytest.raises(SettingError, match="did you mean 'walker2d'"):
         body_of("walker")
-
-
-@given(turns=st.integers(0, 9), seed=st.integers(0, 2**31))
-def test_as_many_turns_as_there_are_sides_change_nothing(turns: int, seed: int):
-    draw, sides = np.random.default_rng(seed), body_of("ant").sides
-    assert sides is not None
-    state = draw.standard_normal((3, 15)), draw.standard_normal((3, 14)), draw.standard_normal((3, 8))
-    state[0][:, 3:7] /= np.linalg.norm(state[0][:, 3:7], axis=1, keepdims=True)
-    once, later = sides.turned(*state, turns), sides.turned(*state, turns + sides.count)
-    back = sides.turned(*once, -turns)
-    for one, other in ((once, later), (state, back)):
-        np.testing.assert_allclose(np.abs(one[0][:, 3:7]), np.abs(other[0][:, 3:7]), atol=1e-9)  # -q turns as q does
-        np.testing.assert_allclose(one[0][:, 7:], other[0][:, 7:])
-        np.testing.assert_allclose(one[1], other[1], atol=1e-9)
-        np.testing.assert_allclose(one[2], other[2])
-
-
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_a_turned_body_moves_as_it_did_before_it_was_turned(turns: int):
-    body = body_of("ant")
-    sides, env = body.sides, make_command(body, leap=False).unwrapped
-    assert sides is not None
-    assert isinstance(env, BodyEnvironment)
-    env.reset(seed=turns)
-    draw = np.random.default_rng(turns)
-    for _ in range(30):
-        qpos, qvel = env.now.qpos[None], env.now.qvel[None]
-        action = draw.uniform(-1, 1, (1, 8))
-        other_qpos, other_qvel, other_action = sides.turned(qpos, qvel, action, turns)
-        env.set_state(other_qpos[0], other_qvel[0])
-        env.move(other_action[0])
-        reached = env.now.qpos[None], env.now.qvel[None]
-        env.set_state(qpos[0], qvel[0])
-        env.move(action[0])
-        wanted = sides.turned(env.now.qpos[None], env.now.qvel[None], action, turns)
-        np.testing.assert_allclose(reached[0], wanted[0], atol=1e-6)
-        np.testing.assert_allclose(reached[1], wanted[1], atol=1e-5)
-    env.close()

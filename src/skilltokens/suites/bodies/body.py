@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skilltokens.suites.bodies.sides import Sides
 from skilltokens.types import GOAL, STATE, Array, SettingError, nearest
 
 HORIZONS = (5, 20, 50)
@@ -33,11 +32,9 @@ class Body:
             `lean`; None: it never falls.
         noise: deviation of the initial joint angles and velocities.
         speeds: the slowest and fastest speed it is asked for, along x (planar), or any direction (the fastest counts).
-        asked: the same for its experts, where more than they can makes them learn to be fast; None: `speeds`.
         jump: metres of one flight that count as a long jump.
         reach: metres between start and goal of a way to go.
         strength: share of the motors' range that actions span; all of it throws a light body over.
-        sides: how a body that looks the same from several sides is turned.
     """
 
     name: str
@@ -49,11 +46,9 @@ class Body:
     fallen: float | None = None
     lean: float = -2.0
     noise: float = 0.05
-    asked: tuple[float, float] | None = None
     jump: float = 2.0
     reach: tuple[float, float] = (2.0, 6.0)
     strength: float = 1.0
-    sides: Sides | None = None
 
     # ---------------------------------------------------------------- parts of a simulator state
 
@@ -189,15 +184,13 @@ def _quaternion(qpos: Array) -> Array:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).T
 
 
-# Ant's joints are ordered by leg: 1, 2, 3, 4; its motors 4, 1, 2, 3; each leg has its hip, then its ankle.
-_FOUR_LEGS = Sides(4, joints=(1, -1, 1, 1) * 2, motors=(1, 1, 1, -1) * 2)
 _WALKER = Body(
     "walker2d", "walker2d_v5.xml", skip=10, step=0.02, planar=True, speeds=(-1.0, 2.5), fallen=0.8, lean=0.5,
     noise=0.005, jump=1.2, reach=(1.0, 4.0),
 )  # fmt: skip
 _ANT = Body(
     "ant", "ant.xml", skip=5, step=0.05, planar=False, speeds=(0.0, 1.0), fallen=0.2, lean=0.0,
-    asked=(0.0, 3.0), jump=1.0, reach=(2.0, 5.0), strength=0.3, sides=_FOUR_LEGS,
+    jump=1.0, reach=(2.0, 5.0), strength=0.3,
 )  # fmt: skip
 _HUMANOID = Body(
     "humanoid", "humanoid.xml", skip=5, step=0.015, planar=False, speeds=(0.0, 3.0), fallen=1.0, lean=0.5,
