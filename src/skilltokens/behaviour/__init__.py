@@ -1,5 +1,6 @@
 """Skills from reward: Task Tokens (arXiv 2503.22886) on a frozen policy.
 
+command.py    what experts are told: commands that change, and the reward for following them
 motion.py     expert motion of a body by PPO on commands, stored as demonstrations
 model.py      the behaviour model: a policy that follows masked goals, distilled from that motion
 agents.py     what PPO trains: actors and critics
