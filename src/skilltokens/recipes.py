@@ -155,16 +155,18 @@ def task_tokens(learner: str) -> StudySettings:
 
 
 def task_tokens_walker2d(learner: str) -> StudySettings:
-    """The same for a body that can fall; its experts take longer, look further ahead and try more."""
+    """The same for a body that can fall, and soon does when it tries more; its experts take longer, look further ahead
+    and try more."""
     settings = _falling(learner, "walker2d")
+    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.7)
     expert = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
-    return replace(settings, motion=replace(settings.motion, steps=4_000_000, part=400_000, ppo=expert))
+    return replace(settings, ppo=ppo, motion=replace(settings.motion, steps=4_000_000, part=400_000, ppo=expert))
 
 
 def task_tokens_ant(learner: str) -> StudySettings:
-    """The same for a body that turns, with twice the steps and as many points, and more noise, which it bears on
-    its four legs; its expert learns as PPO from scratch does, and its model, of more motion, for longer."""
-    settings = _falling(learner, "ant", log_std=-1.2)
+    """The same for a body that turns, with twice the steps and as many points; its expert learns as PPO from scratch
+    does, and its model of more motion, for longer."""
+    settings = _falling(learner, "ant")
     return replace(
         settings,
         motion=replace(settings.motion, steps=3_200_000, part=200_000, motion_steps=320_000, ppo=_ppo("mlp")),
@@ -173,12 +175,12 @@ def task_tokens_ant(learner: str) -> StudySettings:
     )
 
 
-def _falling(learner: str, body: str, log_std: float = -1.7) -> StudySettings:
+def _falling(learner: str, body: str) -> StudySettings:
     """What is learned on the model of a body that can fall sees more of an episode before it changes."""
-    settings = task_tokens(learner)
+    settings = replace(task_tokens(learner), body=body)
     if learner in SCRATCH:
-        return replace(settings, body=body)
-    return replace(settings, body=body, ppo=replace(settings.ppo, rollout=128, stagger=False, log_std=log_std))
+        return settings
+    return replace(settings, ppo=replace(settings.ppo, rollout=128, stagger=False))
 
 
 def task_tokens_halfcheetah(learner: str) -> StudySettings:
