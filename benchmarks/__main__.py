@@ -18,8 +18,8 @@ from rich.table import Table
 from benchmarks import acting, bodies, libero, loader, opening, pictures, rolling, startup, training
 from benchmarks.setting import Bench
 from benchmarks.timing import QUICK, Effort, Row
+from skilltokens.experiments.record import commit, machine, now, versions
 from skilltokens.files import write_json
-from skilltokens.record import commit, machine, now, versions
 from skilltokens.types import SkilltokensError
 
 BENCHMARKS = {

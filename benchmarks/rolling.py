@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.setting import Bench, embedding, make_policy
 from benchmarks.timing import Row, row, take_turns
 from skilltokens.model.actor import PolicyActor
-from skilltokens.pool import Pool
-from skilltokens.rollout import evaluate
+from skilltokens.simulation.pool import Pool
+from skilltokens.simulation.rollout import evaluate
 from skilltokens.suites import task_of
 from skilltokens.suites.metaworld import MetaWorld
 from skilltokens.types import Actor, Array, Environment, Observation, Outcome

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["skilltokens.lifelong", "skilltokens.skills.library", "skilltokens.methods.t2s"])
+CONTEXT.set_forkserver_preload(
+    ["skilltokens.experiments.lifelong", "skilltokens.skills.library", "skilltokens.methods.t2s"]
+)
 KILLED = -signal.SIGKILL
 Moment = Callable[[str], None]
 

@@ -11,7 +11,7 @@ from tests.small import ENCODER, LANGUAGE, make_stores
 from tests.toy import TASKS, Table, Toy
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.lifelong import lessons_of
+from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.methods.base import Lesson, generator
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings

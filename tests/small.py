@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tests.toy import TASKS, Toy
 
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.language import load_encoder
-from skilltokens.lifelong import lessons_of
 from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator
 from skilltokens.methods.lora import Lora
 from skilltokens.methods.t2s import T2S

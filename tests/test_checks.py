@@ -13,8 +13,8 @@ from tests.faults import Few
 from tests.toy import Toy
 
 from skilltokens.checks import check, check_device, check_episodes
+from skilltokens.experiments.recipes import recipe, recipe_names
 from skilltokens.methods import METHODS, method_settings
-from skilltokens.recipes import recipe, recipe_names
 from skilltokens.settings import LoraSettings, RunSettings, T2SSettings
 from skilltokens.suites import load_suite
 from skilltokens.types import SettingError

@@ -25,7 +25,7 @@ from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.study import make_study_plan
 from skilltokens.cli.verbs import demos
-from skilltokens.recipes import STUDIES
+from skilltokens.experiments.recipes import STUDIES
 from skilltokens.report.readme import check_readme
 from skilltokens.report.results import check_results
 from skilltokens.settings import AdaptSettings, PpoSettings, RunSettings, T2SSettings

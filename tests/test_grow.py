@@ -12,8 +12,8 @@ from tests.toy import TASKS, Toy
 
 from skilltokens import grow
 from skilltokens.demos import DemonstrationStore, workspace_statistics, write_store
+from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.grow import learn_skill
-from skilltokens.lifelong import lessons_of
 from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite

@@ -29,7 +29,7 @@ from tests.small import (
 )  # fmt: skip
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.lifelong import learn
+from skilltokens.experiments.lifelong import learn
 from skilltokens.methods import load_method, method_names
 from skilltokens.methods.base import Lesson, SkillMethod, count
 from skilltokens.methods.t2s import T2S

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.small import SKILL_METHODS, TRAIN, changed, lessons, make_method, make_policy, numbers, teach, train
 
-from skilltokens import checkpoint
 from skilltokens.demos import DemonstrationStore
+from skilltokens.experiments import checkpoint
 from skilltokens.methods.base import Training
 from skilltokens.methods.t2s import T2S
 from skilltokens.settings import TrainSettings

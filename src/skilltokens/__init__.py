@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore, write_store
+    from skilltokens.experiments.lifelong import learn
+    from skilltokens.experiments.recipes import recipe
     from skilltokens.grow import learn_skill
     from skilltokens.language import load_encoder
-    from skilltokens.lifelong import learn
-    from skilltokens.recipes import recipe
     from skilltokens.report.page import write_report
-    from skilltokens.rollout import evaluate
     from skilltokens.settings import RunSettings
+    from skilltokens.simulation.rollout import evaluate
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.suites import load_suite
     from skilltokens.types import Episode, Feature, Scale, SkilltokensError, Suite, Task
@@ -54,12 +54,12 @@ _HOMES = {
     "SkilltokensError": "types",
     "Suite": "types",
     "Task": "types",
-    "evaluate": "rollout",
-    "learn": "lifelong",
+    "evaluate": "simulation.rollout",
+    "learn": "experiments.lifelong",
     "learn_skill": "grow",
     "load_encoder": "language",
     "load_suite": "suites",
-    "recipe": "recipes",
+    "recipe": "experiments.recipes",
     "write_report": "report.page",
     "write_store": "demos",
 }

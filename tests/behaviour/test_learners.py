@@ -11,13 +11,13 @@ import torch
 from tests.small import make_policy, observations
 
 from skilltokens.behaviour.agents import Shaken
+from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.learners import LEARNERS, make_agent
 from skilltokens.demos import DemonstrationStore
+from skilltokens.experiments.recipes import learner_names
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.prompt import TaskToken
-from skilltokens.recipes import learner_names
 from skilltokens.settings import PolicySettings, PpoSettings
-from skilltokens.suites.reward import challenge
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor
 
 PPO = PpoSettings(envs=4, rollout=32, batch=64, epochs=2, hidden=(16,), critic_hidden=(16,))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from skilltokens.behaviour.limits import check, check_study
-from skilltokens.recipes import STUDIES
+from skilltokens.experiments.recipes import STUDIES
 from skilltokens.settings import AdaptSettings, PpoSettings, StudySettings
 from skilltokens.types import SettingError
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from skilltokens.behaviour.closeness import closeness, speeds, visited
+from skilltokens.behaviour.environments import of_suite
 from skilltokens.behaviour.tracking import masks, tracking
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import PolicySettings
 from skilltokens.suites.bodies import body_of, body_suite, make_body
-from skilltokens.suites.reward import of_suite
 from skilltokens.types import ACTION, GOAL, SIMULATOR, STATE, Array, Episode, Feature, Observation, Scale, Task
 
 CHEETAH = body_of("halfcheetah")

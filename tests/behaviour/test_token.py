@@ -16,16 +16,16 @@ from tests.small import observations
 from tests.toy import TASKS, Toy
 
 from skilltokens.behaviour.adapt import environment_for
+from skilltokens.behaviour.environments import SuiteEnvironment, challenge, of_suite
 from skilltokens.behaviour.learners import make_agent
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.token import learn_token
 from skilltokens.demos import DemonstrationStore
 from skilltokens.grow import learn_skill
-from skilltokens.rollout import evaluate
 from skilltokens.settings import AdaptSettings, PolicySettings, PpoSettings, T2SSettings, TrainSettings
+from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites.bodies import body_suite
-from skilltokens.suites.reward import SuiteEnvironment, challenge, of_suite
 from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, RunError, SettingError
 
 POLICY = PolicySettings(width=32, layers=2, history=2)

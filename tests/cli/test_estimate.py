@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skilltokens.cli.estimate import Estimate, Lesson, lessons
-from skilltokens.recipes import recipe
+from skilltokens.experiments.recipes import recipe
 from skilltokens.types import Progress
 
 

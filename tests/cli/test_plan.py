@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from skilltokens.cli.plan import make_plan
+from skilltokens.experiments.recipes import recipe, recipe_names
 from skilltokens.methods import method_names, method_settings
-from skilltokens.recipes import recipe, recipe_names
 from skilltokens.types import SettingError
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.demos.making import make_store
 
 from skilltokens.demos import DemonstrationStore, check, stores_in
-from skilltokens.demos.hdf5 import export_hdf5
+from skilltokens.exchange.hdf5 import export_hdf5
 from skilltokens.types import DemonstrationError
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ except DemonstrationError as problem:
 LIMITED_EXPORT = """
 import resource, sys
 from skilltokens.demos import DemonstrationStore
-from skilltokens.demos.hdf5 import export_hdf5
+from skilltokens.exchange.hdf5 import export_hdf5
 from skilltokens.types import DemonstrationError
 store, target, limit = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))

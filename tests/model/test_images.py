@@ -11,8 +11,8 @@ import torch
 from tests.pictured import TOP, Pictured, pictured_lessons, pictured_policy, pictured_stores
 from tests.small import LANGUAGE, act, called, changed, numbers, teach, train
 
-from skilltokens import checkpoint
 from skilltokens.demos import DemonstrationStore
+from skilltokens.experiments import checkpoint
 from skilltokens.methods.base import SkillMethod, Training, count
 from skilltokens.methods.lora import Lora
 from skilltokens.methods.sequential import Sequential

@@ -20,8 +20,8 @@ from tests.toy import TASKS
 
 from skilltokens import files
 from skilltokens.demos import DemonstrationStore
+from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.language import load_encoder
-from skilltokens.lifelong import lessons_of
 from skilltokens.methods.t2s import T2S
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.skills.library import SkillLibrary

@@ -17,14 +17,14 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.spaces import Dict as DictSpace
 from tests.toy import Still
 
+from skilltokens.behaviour.environments import of_suite
 from skilltokens.demos import write_store
-from skilltokens.rollout import evaluate
 from skilltokens.settings import DemonstrationSettings
+from skilltokens.simulation.demonstrate import demonstrations
+from skilltokens.simulation.rollout import evaluate
 from skilltokens.suites import load_suite
 from skilltokens.suites.check import check
-from skilltokens.suites.demonstrate import demonstrations
 from skilltokens.suites.gymnasium import GymnasiumSuite
-from skilltokens.suites.reward import of_suite
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,

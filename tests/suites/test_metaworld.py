@@ -16,7 +16,7 @@ import pytest
 from skilltokens.suites import load_suite, sequence, task_of
 from skilltokens.suites.check import check
 from skilltokens.suites.metaworld import AFTER_SUCCESS, CW10, MetaWorld
-from skilltokens.suites.metaworld_environment import MetaWorldEnvironment, expert
+from skilltokens.suites.metaworld.environment import MetaWorldEnvironment, expert
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import (
     ACTION,

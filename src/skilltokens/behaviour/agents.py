@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from skilltokens.behaviour.environments import STEPS
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import RunningNorm, joined, mlp
 from skilltokens.settings import PpoSettings
-from skilltokens.suites.reward import STEPS
 from skilltokens.types import Actor, Array, Observation
 
 

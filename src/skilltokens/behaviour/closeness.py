@@ -14,8 +14,8 @@ from scipy.spatial import KDTree
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.model.prompt import mlp
-from skilltokens.pool import Pool
-from skilltokens.rollout import play
+from skilltokens.simulation.pool import Pool
+from skilltokens.simulation.rollout import play
 from skilltokens.suites.bodies import Body
 from skilltokens.types import STATE, Actor, Array, Observation, Split, Suite, Task
 

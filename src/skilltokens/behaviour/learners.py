@@ -14,12 +14,12 @@ import numpy as np
 from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
+from skilltokens.behaviour.environments import STEPS
 from skilltokens.methods.base import generator
 from skilltokens.methods.lora import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import TaskToken
 from skilltokens.settings import PpoSettings
-from skilltokens.suites.reward import STEPS
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError, nearest
 
 

@@ -27,8 +27,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMoni
 from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent, normal_log_prob
+from skilltokens.behaviour.environments import Make, Staggered
 from skilltokens.settings import PpoSettings
-from skilltokens.suites.reward import Make, Staggered
 from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]

@@ -9,13 +9,13 @@ import numpy as np
 
 from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import PolicyAgent
+from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.limits import check
 from skilltokens.checks import check_episodes
 from skilltokens.settings import AdaptSettings, PpoSettings
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Prompt, Skill
-from skilltokens.suites.reward import challenge
 from skilltokens.types import LibraryError, Report, nearest, silent
 
 

@@ -14,7 +14,7 @@ from skilltokens.types import DemonstrationError, SettingError, Task
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
-    from skilltokens.demos.hdf5 import Convention
+    from skilltokens.exchange.hdf5 import Convention
     from skilltokens.suites.libero import Libero
 
 PROG = "skilltokens demos"
@@ -140,7 +140,7 @@ def _say_what_was_taken(store: DemonstrationStore) -> None:
 def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple[DemonstrationStore, bool]:
     """The store made of one file, and whether it was there already."""
     from skilltokens.cli.progress import Single
-    from skilltokens.demos.hdf5 import import_hdf5
+    from skilltokens.exchange.hdf5 import import_hdf5
 
     task, keys = _task(options, file, suite), _keys(options, suite)
     target = options.store
@@ -182,7 +182,7 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
 
 def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task:
     """The task as the user names it, or else as the file or the suite does."""
-    from skilltokens.demos.hdf5 import task_in
+    from skilltokens.exchange.hdf5 import task_in
     from skilltokens.suites import task_of
 
     if suite is not None:
@@ -220,7 +220,7 @@ def _there(
 ) -> DemonstrationStore | None:
     """The store at a place that the user did not name, if the same import of the same file made it."""
     from skilltokens.demos import DemonstrationStore
-    from skilltokens.demos.hdf5 import origin
+    from skilltokens.exchange.hdf5 import origin
 
     if not target.exists():
         return None
@@ -265,7 +265,7 @@ def export(words: Sequence[str]) -> int:
     options = parse(ExportOptions, words, f"{PROG} export")
     from skilltokens.cli.progress import Single
     from skilltokens.demos import stores_in
-    from skilltokens.demos.hdf5 import export_hdf5
+    from skilltokens.exchange.hdf5 import export_hdf5
 
     if not options.stores:
         raise DemonstrationError("no store was named: give its folder, such as demos/metaworld/push, or one of stores")
@@ -305,8 +305,8 @@ def _convention(stores: Sequence[DemonstrationStore], layout: str) -> Convention
 def download(words: Sequence[str]) -> int:
     options = parse(DownloadOptions, words, f"{PROG} download")
     from skilltokens.cli.progress import Single
-    from skilltokens.demos.download import download as fetch
-    from skilltokens.demos.hub import REPOSITORY, SUITES, Hub
+    from skilltokens.exchange.download import download as fetch
+    from skilltokens.exchange.hub import REPOSITORY, SUITES, Hub
     from skilltokens.types import nearest
 
     if options.suite and options.suite not in SUITES:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from skilltokens.cli.options import known_options, parse_known, unknown_option
+from skilltokens.experiments.recipes import learner_names, recipe, recipe_names, study_names
 from skilltokens.methods import method_names, method_settings, registration
-from skilltokens.recipes import learner_names, recipe, recipe_names, study_names
 from skilltokens.settings import Method, RunSettings
 from skilltokens.types import SettingError, nearest
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from skilltokens.memory import STAGE as MEMORY
+from skilltokens.simulation.memory import STAGE as MEMORY
 from skilltokens.types import Progress
 
 QUIET, BRIEF = 20.0, 3.0

@@ -14,7 +14,7 @@ import tyro
 from skilltokens.behaviour.limits import check_study
 from skilltokens.cli.options import parse
 from skilltokens.cli.plan import Plan, PlannedRun
-from skilltokens.recipes import STUDIES, UNTRAINED, learner_names
+from skilltokens.experiments.recipes import STUDIES, UNTRAINED, learner_names
 from skilltokens.settings import StudySettings
 from skilltokens.types import SettingError
 
@@ -86,9 +86,9 @@ def check_installed() -> None:
 def main(words: Sequence[str]) -> int:
     check_installed()
     plan = make_study_plan(words)
-    from skilltokens.behaviour.study import ground_of, open_study
     from skilltokens.cli.execute import carry_out, conclude
     from skilltokens.cli.progress import Single
+    from skilltokens.experiments.reward import ground_of, open_study
     from skilltokens.report.reward import print_table
     from skilltokens.report.reward_page import write_report
 

@@ -16,7 +16,7 @@ from skilltokens.cli.batch import encode, encode_failure
 from skilltokens.cli.estimate import Estimate, Lesson, lessons
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.study import make_study_plan
-from skilltokens.recipes import STUDIES
+from skilltokens.experiments.recipes import STUDIES
 from skilltokens.settings import RunSettings
 from skilltokens.types import Progress, SkilltokensError
 
@@ -50,7 +50,7 @@ def _learn(name: str, words: Sequence[str], report: Any) -> None:
     plan = make_plan(words)
     run = plan.run(name)
     report(Progress("start", 0, 1))
-    from skilltokens.lifelong import learn
+    from skilltokens.experiments.lifelong import learn
 
     command = shlex.join(["skilltokens", "run", *words])
     learn(run.settings, plan.folder(run), Estimate(_costs(run.method, run.settings), report), plan.recipe, command)
@@ -60,7 +60,7 @@ def _study(name: str, words: Sequence[str], report: Any) -> None:
     plan = make_study_plan(words)
     run = plan.run(name)
     report(Progress("start", 0, 1))
-    from skilltokens.behaviour.study import study
+    from skilltokens.experiments.reward import study
 
     study(run.settings, plan.folder(run), report, plan.recipe, shlex.join(["skilltokens", "run", *words]))
 

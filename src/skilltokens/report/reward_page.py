@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from skilltokens.experiments.recipes import learner_names
 from skilltokens.files import write_bytes
-from skilltokens.recipes import learner_names
 from skilltokens.report import reward, text
 from skilltokens.report.reward import HEADS, beside, cells, headline, tracking, unchanged
 from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skilltokens.experiments.recipes import UNTRAINED, learner_names
 from skilltokens.files import REWARD_SCHEMA, read_json
-from skilltokens.recipes import UNTRAINED, learner_names
 from skilltokens.report import text
 from skilltokens.settings import PpoSettings
 from skilltokens.types import RunError, natural

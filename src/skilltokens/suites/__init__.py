@@ -70,7 +70,7 @@ def load_suite(name: str) -> Suite:
     if name in _SUITES:
         return _SUITES[name][0]()
     if name.startswith(GYM):
-        from skilltokens.suites.reward import suite_of_id
+        from skilltokens.behaviour.environments import suite_of_id
 
         return suite_of_id(name.removeprefix(GYM))
     if ":" in name:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import skilltokens.suites.bodies as bodies
+from skilltokens.behaviour.environments import challenge
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import BODIES, body_suite, make_body
 from skilltokens.suites.bodies.body import COMMAND
 from skilltokens.suites.bodies.tasks import Jump, Reach, Strike, tasks_of
 from skilltokens.suites.check import check
-from skilltokens.suites.reward import challenge
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, SettingError
 
 EVERY = [(body.name, task) for body in BODIES.values() for task in tasks_of(body)]

@@ -8,7 +8,7 @@ import numpy as np
 
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import DemonstrationSettings
-from skilltokens.suites.demonstrate import place
+from skilltokens.simulation.demonstrate import place
 from skilltokens.types import ACTION, SIMULATOR_STATE, Episode, Feature, Suite, Task
 
 

@@ -12,12 +12,12 @@ import h5py
 import numpy as np
 import pytest
 from tests.demos.making import make_store
-from tests.demos.robomimic import make_environment, sequences
+from tests.exchange.robomimic import make_environment, sequences
 from tests.suites.libero.published import Recording, publish, record
 
 from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.demos.hdf5 import import_hdf5
+from skilltokens.exchange.hdf5 import import_hdf5
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.human import import_human
@@ -208,7 +208,7 @@ def test_a_folder_gets_one_file_a_store(store: DemonstrationStore, tmp_path: Pat
 def test_another_scene_compiled_meanwhile_is_noticed(store: DemonstrationStore, tmp_path: Path) -> None:
     import mujoco
 
-    from skilltokens.demos.hdf5 import export_hdf5
+    from skilltokens.exchange.hdf5 import export_hdf5
     from skilltokens.suites.libero.export import LiberoFile
 
     convention = LiberoFile(GOAL, store.task)

@@ -14,9 +14,9 @@ from tests.suites.libero.published import Recording, publish, record
 
 from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore, check, write_store
-from skilltokens.demos.hdf5 import export_hdf5
+from skilltokens.exchange.hdf5 import export_hdf5
 from skilltokens.settings import DemonstrationSettings
-from skilltokens.suites.demonstrate import demonstrations
+from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
 from skilltokens.suites.libero.human import fixture_poses, import_human, task_shown

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tests.suites.libero.making import moves_store, settings_for
 
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.simulation.demonstrate import demonstrations, place
 from skilltokens.suites import load_suite, suite_names, task_of
-from skilltokens.suites.demonstrate import demonstrations, place
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment, mujoco
 from skilltokens.suites.libero.images import CAMERAS, shrink_textures

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from skilltokens.checks import check
-from skilltokens.recipes import recipe
+from skilltokens.experiments.recipes import recipe
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.libero import VARIANTS, Libero, suites
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, SettingError

@@ -51,7 +51,7 @@ def _everything() -> Any:
     from skilltokens.cli.verbs.learn import LearnOptions
     from skilltokens.cli.verbs.list import ListOptions
     from skilltokens.cli.verbs.report import ReportOptions
-    from skilltokens.recipes import recipe_names, study_names
+    from skilltokens.experiments.recipes import recipe_names, study_names
     from skilltokens.settings import T2SSettings
 
     kinds: dict[str, Any] = {

@@ -66,8 +66,8 @@ class CheckOptions:
 def make(words: Sequence[str]) -> int:
     options = parse(MakeOptions, words, f"{PROG} make")
     from skilltokens.cli.progress import Single
+    from skilltokens.simulation.demonstrate import demonstrations
     from skilltokens.suites import load_suite, task_of
-    from skilltokens.suites.demonstrate import demonstrations
 
     suite = load_suite(options.suite)
     tasks = [task_of(suite, name) for name in options.tasks] or suite.tasks

@@ -23,6 +23,6 @@ class DoctorOptions:
 
 def main(words: Sequence[str]) -> int:
     parse(DoctorOptions, words, "skilltokens doctor")
-    from skilltokens.doctor import examine, healthy, show
+    from skilltokens.cli.doctor import examine, healthy, show
 
     return 0 if healthy(show(examine())) else 1

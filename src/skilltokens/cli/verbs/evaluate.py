@@ -66,8 +66,8 @@ def main(words: Sequence[str]) -> int:
     from skilltokens import metrics
     from skilltokens.cli.progress import Single
     from skilltokens.cli.table import output
-    from skilltokens.pool import Pool
-    from skilltokens.rollout import evaluate
+    from skilltokens.simulation.pool import Pool
+    from skilltokens.simulation.rollout import evaluate
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.suites import load_suite
 

@@ -29,7 +29,7 @@ class ListOptions:
 def main(words: Sequence[str]) -> int:
     options = parse(ListOptions, words, "skilltokens list")
     if options.what in ("all", "recipes"):
-        from skilltokens.recipes import recipe_names, study_names
+        from skilltokens.experiments.recipes import recipe_names, study_names
 
         _print("recipes", {**recipe_names(), **study_names()})
     if options.what in ("all", "methods"):
@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> int:
 
         _print("methods", {name: entry.summary for name, entry in methods().items()})
     if options.what in ("all", "learners"):
-        from skilltokens.recipes import learner_names
+        from skilltokens.experiments.recipes import learner_names
 
         _print("learners, from reward", learner_names())
     if options.what in ("all", "suites"):

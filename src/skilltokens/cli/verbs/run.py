@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from skilltokens.cli.plan import Plan, PlannedRun, make_plan
-from skilltokens.recipes import STUDIES
+from skilltokens.experiments.recipes import STUDIES
 from skilltokens.settings import RunSettings
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def _run(plan: Plan[RunSettings[Any]], words: Sequence[str]) -> int:
         _demonstrate(plan)
     from skilltokens.cli.execute import carry_out, conclude
     from skilltokens.cli.table import print_table
-    from skilltokens.memory import fitting
     from skilltokens.report.page import write_report
+    from skilltokens.simulation.memory import fitting
     from skilltokens.suites import load_suite
 
     def room(at_once: int, view: View) -> int:
@@ -60,7 +60,7 @@ def _unfinished(plan: Plan[RunSettings[Any]]) -> list[PlannedRun[RunSettings[Any
         tasks = [task_of(suite, name) for name in run.settings.tasks] or suite.tasks
         finished = False
         if (plan.folder(run) / "run.json").exists():
-            from skilltokens.record import open_run  # torch: only where there is a run to compare with
+            from skilltokens.experiments.record import open_run  # torch: only where there is a run to compare with
 
             finished = open_run(plan.folder(run), run.settings, plan.recipe, tasks)["finished"]
         if not finished:
@@ -72,8 +72,8 @@ def _unfinished(plan: Plan[RunSettings[Any]]) -> list[PlannedRun[RunSettings[Any
 def _demonstrate(plan: Plan[RunSettings[Any]]) -> None:
     """Makes the demonstrations that are missing, once for all runs."""
     from skilltokens.cli.progress import Single
+    from skilltokens.simulation.demonstrate import demonstrations
     from skilltokens.suites import load_suite, task_of
-    from skilltokens.suites.demonstrate import demonstrations
 
     settings = plan.runs[0].settings  # the plan overrides these for all runs alike
     suite = load_suite(settings.suite)

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.demos.hdf5 import import_hdf5, origin
-from skilltokens.demos.layout import (
+from skilltokens.exchange.conversion import IMAGES, Plan, plan, read_demo
+from skilltokens.exchange.hdf5 import import_hdf5, origin
+from skilltokens.exchange.layout import (
     dataset,
     demo_names,
     get,
@@ -34,7 +35,6 @@ from skilltokens.demos.layout import (
     reading,
     text_of,
 )
-from skilltokens.demos.plans import IMAGES, Plan, plan, read_demo
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.types import (

@@ -1,0 +1,125 @@
+"""Writes docs/gallery.md: one film of one demonstration of each task, from the simulator's states in its store.
+
+    python -m skilltokens.report.gallery libero-spatial libero-object libero-goal --folder demos
+
+Every task needs a store at FOLDER/SUITE/TASK (`skilltokens demos make SUITE`) that keeps those states, and its suite an
+environment that can be put back into them (`restore`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skilltokens.demos import DemonstrationStore
+from skilltokens.files import write_bytes
+from skilltokens.settings import DemonstrationSettings
+from skilltokens.simulation.demonstrate import place
+from skilltokens.simulation.video import write_film
+from skilltokens.suites import load_suite
+from skilltokens.types import SIMULATOR_STATE, DemonstrationError, SkilltokensError, Suite, Task
+
+EVERY, FPS = 3, 15
+"""Steps between two frames, and frames a second: at 20 steps a second, 2.25 times as fast as it was."""
+LIMIT = 180_000
+"""Bytes of a film: thirty of them stay below 6 MB."""
+COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """One demonstration on film. `path` is relative to the page."""
+
+    task: Task
+    path: str
+    steps: int
+
+
+def film_demonstration(suite: Suite, task: Task, store: DemonstrationStore, index: int, path: Path) -> int:
+    """Films demonstration `index` of a store; returns its number of steps.
+
+    Raises:
+        DemonstrationError: the store keeps no states of the simulator.
+        SuiteError: the states are of another scene, or this machine cannot render.
+    """
+    if SIMULATOR_STATE not in store.private:
+        raise DemonstrationError(
+            f"{store.path} does not keep {SIMULATOR_STATE}, which a film is drawn from: make it again"
+        )
+    states = store[SIMULATOR_STATE][int(store.offsets[index]) : int(store.offsets[index + 1])]
+    environment: Any = suite.make(task)
+    frames = []
+    for state in [*states[:-1:EVERY], states[-1]]:
+        environment.restore(np.asarray(state))
+        frames.append(environment.render())
+    environment.close()
+    write_film(path, frames, True, FPS, LIMIT)
+    return len(states)
+
+
+def write_gallery(suites: Sequence[str], demos: Path, out: Path) -> Path:
+    """Films the first demonstration of every task of these suites into OUT/gallery, and writes OUT/gallery.md.
+
+    Raises:
+        SkilltokensError: a suite or one of its stores is missing, or a film cannot be made or written.
+    """
+    sections = []
+    for name in suites:
+        suite, filmed = load_suite(name), []
+        for task in suite.tasks:
+            store = DemonstrationStore.open(place(suite, task, DemonstrationSettings(folder=str(demos))))
+            path = f"gallery/{name}/{task.name}.webp"
+            steps = film_demonstration(suite, task, store, 0, out / path)
+            filmed.append(Filmed(task, path, steps))
+            print(f"{path}: {(out / path).stat().st_size / 1000:.0f} kB", file=sys.stderr)
+        sections.append(_section(name, filmed))
+    page = out / "gallery.md"
+    write_bytes(page, (_head(suites) + "\n".join(sections)).encode())
+    return page
+
+
+def _head(suites: Sequence[str]) -> str:
+    return f"""# Gallery
+
+One demonstration of every task by its scripted expert, {EVERY * FPS / 20:g} times as fast as it was; the last picture
+is held. The expert's actions are disturbed on the way, as in all demonstrations that are learned from, and it recovers.
+`python -m skilltokens.report.gallery {" ".join(suites)}` makes this page.
+
+"""
+
+
+def _section(name: str, filmed: Sequence[Filmed]) -> str:
+    """A suite's table, three films side by side."""
+    lines = [f"## {name}\n", "| " * COLUMNS + "|", "|:---:" * COLUMNS + "|"]
+    for start in range(0, len(filmed), COLUMNS):
+        row = filmed[start : start + COLUMNS]
+        cells = [f"![{each.task.name}]({each.path})<br>{each.task.instruction}<br>{each.steps} steps" for each in row]
+        lines.append("| " + " | ".join(cells + [""] * (COLUMNS - len(row))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m skilltokens.report.gallery", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("suites", nargs="+", help="suites by name")
+    parser.add_argument("--folder", type=Path, default=Path("demos"), help="where the demonstrations are")
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="where gallery.md and gallery/ go")
+    given = parser.parse_args(words)
+    try:
+        print(write_gallery(given.suites, given.folder, given.out))
+    except SkilltokensError as problem:
+        print(f"gallery: {problem}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

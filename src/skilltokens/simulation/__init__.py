@@ -1,0 +1,1 @@
+"""Everything that steps an environment: processes, simulators, rollouts, video, demonstrations."""

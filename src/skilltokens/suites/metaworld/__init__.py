@@ -1,0 +1,162 @@
+"""Meta-World v3: 50 manipulation tasks of a Sawyer arm, with scripted experts.
+
+This file describes the suite and needs no simulator; metaworld_environment.py holds the simulator and is imported
+when an environment is made. Source: Meta-World (arXiv 1910.10897), package metaworld 3; the task order of CW10 and
+CW20 is Continual World's (arXiv 2105.10919).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from skilltokens.suites.metaworld.wordings import TASKS
+from skilltokens.suites.seeding import episode_seed
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Episode, Feature, Scale, SuiteError, Task
+
+if TYPE_CHECKING:
+    from skilltokens.suites.metaworld.environment import MetaWorldEnvironment
+
+CW10 = (
+    "hammer",
+    "push-wall",
+    "faucet-close",
+    "push-back",
+    "stick-pull",
+    "handle-press-side",
+    "push",
+    "shelf-place",
+    "window-close",
+    "peg-unplug-side",
+)
+"""Continual World's ten tasks in its order."""
+CW20 = CW10 * 2
+"""Continual World's longer sequence: the same ten tasks twice."""
+
+AFTER_SUCCESS = 10
+"""Steps that a demonstration goes on after success, so that a policy learns to stay there."""
+
+EXPERTS = "1"
+"""Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
+
+_WORKSPACE = (0.0, 0.65, 0.12)
+"""The middle of where hands and objects move, in metres: Meta-World's table, the same for every task."""
+_REACH = 0.06
+"""Metres that make one unit of a scaled position."""
+_POSITION = tuple(zip(_WORKSPACE, (_REACH,) * 3, strict=True))
+_AS_IT_IS = ((0.0, 1.0),)
+
+
+def _scale(*entries: tuple[tuple[float, float], ...]) -> Scale:
+    pairs = [pair for entry in entries for pair in entry]
+    return Scale(tuple(center for center, _ in pairs), tuple(unit for _, unit in pairs))
+
+
+class MetaWorld:
+    """The suite `metaworld`: low-dimensional observations, the goal visible, 500 steps at most.
+
+    `observation.state` is (hand x, y, z in metres, gripper opening 0 to 1); `observation.environment_state` is two
+    objects of (x, y, z in metres, quaternion), zeros where a task has one object, and the goal's (x, y, z). An
+    action is (dx, dy, dz in centimetres, gripper: -1 opens, 1 closes).
+    """
+
+    name: str = "metaworld"
+    tasks: tuple[Task, ...] = TASKS
+    horizon: int = 500
+
+    def __init__(self) -> None:
+        self.features: Mapping[str, Feature] = {
+            STATE: Feature((4,)),
+            ENVIRONMENT_STATE: Feature((17,)),
+            ACTION: Feature((4,)),
+        }
+        self.scales: Mapping[str, Scale] = {
+            STATE: _scale(_POSITION, _AS_IT_IS),
+            ENVIRONMENT_STATE: _scale(_POSITION, _AS_IT_IS * 4, _POSITION, _AS_IT_IS * 4, _POSITION),
+        }
+
+    def make(self, task: Task) -> MetaWorldEnvironment:
+        """One simulator with `task` in it.
+
+        Raises:
+            SuiteError: Meta-World is not installed.
+        """
+        return _simulator().MetaWorldEnvironment(task.name)
+
+    def versions(self) -> dict[str, str]:
+        """Versions of Meta-World (environments and experts) and MuJoCo. Raises SuiteError where one is missing."""
+        try:
+            found = {package: importlib.metadata.version(package) for package in ("metaworld", "mujoco")}
+        except importlib.metadata.PackageNotFoundError as problem:
+            raise _not_installed() from problem
+        return {**found, "metaworld-experts": EXPERTS}
+
+    def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
+        """Episodes in which Meta-World's scripted expert succeeds; the first n are the same whatever comes after.
+
+        The expert's action, clipped to [-1, 1], is what is stored; what is executed has Gaussian noise of standard
+        deviation `noise` added and is clipped again. So the stored actions are clean, and they show how to recover
+        from states that a perfect expert would never see. An episode goes on for `AFTER_SUCCESS` steps past success;
+        a failed one is left out.
+
+        Raises:
+            SuiteError: Meta-World is not installed, or the expert fails far more often than it succeeds.
+        """
+        expert, environment = _simulator().expert(task.name), self.make(task)
+        try:
+            found, attempts = 0, 0
+            while found < episodes:
+                if attempts > 20 + 10 * episodes:
+                    raise SuiteError(
+                        f"the expert of {self.name} task {task.name!r} succeeded in {found} of {attempts} attempts at "
+                        f"noise {noise:g} where {episodes} demonstrations are needed: lower the noise"
+                    )
+                episode = _attempt(environment, expert, seed * 1_000_000 + attempts, noise)
+                attempts += 1
+                if episode is not None:
+                    found += 1
+                    yield episode
+        finally:
+            environment.close()
+
+
+def _attempt(environment: MetaWorldEnvironment, expert: object, index: int, noise: float) -> Episode | None:
+    """One episode of the expert on initial state `index` of the split "train"; None where it fails."""
+    generator = np.random.default_rng([episode_seed("metaworld", environment.task, "train", index), 1])
+    observation = environment.reset("train", index)
+    steps: dict[str, list[np.ndarray]] = {STATE: [], ENVIRONMENT_STATE: [], ACTION: []}
+    left: int | None = None
+    for _ in range(environment.horizon):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experts warn of actions beyond [-1, 1]; clipping them is the design
+            wanted = np.asarray(expert.get_action(environment.raw), dtype=np.float64)  # type: ignore[attr-defined]
+        action = np.clip(wanted, -1, 1).astype(np.float32)
+        for name, values in {**observation, ACTION: action}.items():
+            steps[name].append(values)
+        observation, success = environment.step(action + noise * generator.standard_normal(4))
+        if success and left is None:
+            left = AFTER_SUCCESS
+        elif left is not None:
+            left -= 1
+        if left == 0:
+            break
+    if left is None:
+        return None
+    return Episode({name: np.stack(values) for name, values in steps.items()})
+
+
+def _simulator():
+    """The module that holds the simulator, imported on first use."""
+    try:
+        from skilltokens.suites.metaworld import environment as metaworld_environment
+    except ImportError as problem:
+        raise _not_installed() from problem
+    return metaworld_environment
+
+
+def _not_installed() -> SuiteError:
+    return SuiteError('the suite metaworld needs its simulator: run `pip install "skilltokens[metaworld]"`')

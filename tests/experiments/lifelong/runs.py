@@ -1,0 +1,31 @@
+"""A small run of the toy suite, and what the tests of learn() do with its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.killing import Moment
+
+from skilltokens.experiments.lifelong import learn
+from skilltokens.settings import RunSettings
+
+TASKS = ("reach-red", "reach-blue", "between")
+Settings = RunSettings[Any]
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """All of a finished run but the times, and the commits of the checkout that ran it."""
+    content = json.loads((folder / "run.json").read_text())
+    assert content["finished"]
+    others = ("timing", "started", "finished", "commit", "resumed")
+    return {key: value for key, value in content.items() if key not in others}
+
+
+def work(moment: Moment, folder: Path, settings: Settings) -> None:
+    learn(settings, folder, lambda news: moment(news.stage), recipe="small")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

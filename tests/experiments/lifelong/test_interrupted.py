@@ -1,0 +1,137 @@
+"""learn(): killed at any moment, it goes on to the same numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, work
+from tests.killing import dies
+
+from skilltokens.experiments import record
+from skilltokens.experiments.lifelong import learn
+from skilltokens.report.runs import read_run
+from skilltokens.settings import (
+    MultitaskSettings,
+    SequentialSettings,
+    T2SSettings,
+)
+from skilltokens.types import Progress
+
+
+@pytest.mark.slow
+def test_killed_around_every_write_it_ends_with_the_same_numbers(
+    place: Path, settings: Settings, whole: dict[str, Any]
+):
+    folder, deaths = place / "writes", []
+    early, late = itertools.cycle((3, 2, 4)), itertools.count(2, 4)
+    while not deaths or deaths[-1]:
+        learned = json.loads((folder / "run.json").read_text())["parameters"]["trained"] if deaths else []
+        # What is done once at the end is done anew by each process, so each of these lives a little longer.
+        nth = next(late) if len(learned) == len(TASKS) else next(early)
+        deaths.append(dies(work, folder, {"write", "remove"}, nth, settings))
+        read_run(folder)
+        assert len(deaths) < 40
+    assert set(deaths) == {"write", "remove", ""}
+    assert figures(folder) == figures(place / "whole")
+    assert contents(folder / "library") == contents(place / "whole" / "library")
+    assert not list(folder.glob("progress*"))
+
+
+def test_killed_while_it_trains_and_evaluates_it_ends_with_the_same_numbers(
+    place: Path, settings: Settings, whole: dict[str, Any]
+):
+    folder = place / "moments"
+    kinds = {"train", "evaluate", "write"}
+    deaths = [dies(work, folder, kinds, nth, settings) for nth in (2, 5, 9, 7, 13, 11, 17, 10)]
+    assert kinds - {"write"} <= set(deaths)
+    assert "" not in deaths
+    assert dies(work, folder, kinds, None, settings) == ""
+    assert figures(folder) == figures(place / "whole")
+
+
+def going_on(settings: Settings, folder: Path) -> list[tuple[str, int]]:
+    """Goes on with a run to its end; for each piece of news its stage and how much was done of it."""
+    told: list[Progress] = []
+    learn(settings, folder, told.append, recipe="small")
+    return [(news.stage, news.done) for news in told]
+
+
+def test_all_tasks_at_once_lose_a_tenth_of_their_training_at_most(place: Path, settings: Settings):
+    joint = dataclasses.replace(settings, method=MultitaskSettings())
+    learn(joint, place / "joint", recipe="small")
+    folder = place / "joint-cut"
+    train = dataclasses.replace(settings.train, log_every=1)
+    assert dies(work, folder, {"train"}, 30, dataclasses.replace(joint, train=train)) == "train"
+    steps = [done for stage, done in going_on(dataclasses.replace(joint, train=train), folder) if stage == "train"]
+    assert 16 <= steps[0] < steps[-1] == 22  # of 22, and the process died at the 19th
+    assert figures(folder)["evaluations"] == figures(place / "joint")["evaluations"]
+
+
+@pytest.mark.parametrize("method", [MultitaskSettings(), SequentialSettings(), T2SSettings(share=0.2)])
+def test_killed_among_the_last_cells_it_repeats_neither_training_nor_cells(
+    method: Any, place: Path, settings: Settings
+):
+    chosen = dataclasses.replace(settings, method=method, evaluate=dataclasses.replace(settings.evaluate, points=1))
+    name = type(method).__name__
+    told: list[Progress] = []
+    whole = learn(chosen, place / name, told.append, recipe="small")
+    cells = [news.done for news in told if news.stage == "evaluate"]
+    last = cells[len(cells) - 1 - cells[::-1].index(0) :]
+    assert dies(work, place / f"{name}-cut", {"evaluate"}, len(cells), chosen) == "evaluate"  # in the very last cell
+    assert going_on(chosen, place / f"{name}-cut") == [
+        ("train", whole["learning"][-1]["iterations"][-1] + 1),  # all of it
+        *[("evaluate", done) for done in last],
+    ]
+    assert figures(place / f"{name}-cut") == figures(place / name)
+
+
+def test_what_another_run_has_left_in_the_folder_is_not_taken_over(place: Path, settings: Settings):
+    folder, other = place / "left", dataclasses.replace(settings, seed=1)
+    assert dies(work, folder, {"train"}, 6, settings) == "train"
+    (folder / "run.json").unlink()
+    (folder / "state-9.safetensors").touch()
+    assert (folder / "progress.safetensors").exists()
+    for each in (folder, place / "seed"):
+        learn(other, each, recipe="small")
+    assert figures(folder) == figures(place / "seed")
+    assert [path.name for path in folder.glob("*.safetensors")] == ["state-3.safetensors"]
+
+
+def test_other_versions_are_written_down_where_a_run_goes_on(
+    half: Path, settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = json.loads((half / "run.json").read_text())
+    content |= {"versions": {**content["versions"], "toy": "0", "gone": "7"}, "commit": "old"}
+    (half / "run.json").write_text(json.dumps(content))
+    monkeypatch.setattr(record, "commit", lambda: "new")
+    told: list[Progress] = []
+
+    def stop_at_the_first_step(news: Progress) -> None:
+        told.append(news)
+        if news.stage == "train":
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            learn(settings, half, stop_at_the_first_step, recipe="small")
+    run = learn(settings, half, recipe="small")
+    (entry,) = run["resumed"]  # once, and at once
+    assert (entry["commit"], entry["versions"]) == ("new", {"gone": None, "toy": "1"})
+    assert entry["at"] >= run["started"]
+    assert (run["commit"], run["versions"]["toy"]) == ("old", "0")
+    (said,) = [news.note for news in told if "other code" in news.note]
+    assert "commit was 'old', is 'new'" in said
+    assert {**figures(half), "versions": 0} == {**figures(place / "whole"), "versions": 0}
+    read_run(half)
+
+
+def test_a_run_that_goes_on_as_it_was_says_nothing_of_versions(
+    half: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(record, "commit", lambda: json.loads((half / "run.json").read_text())["commit"])
+    assert "resumed" not in learn(settings, half, recipe="small")
