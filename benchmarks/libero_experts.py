@@ -21,9 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: small
 
 import numpy as np
 
-from skilltokens.checks import check_episodes
 from skilltokens.metrics import wilson
 from skilltokens.suites.libero import Libero
+from skilltokens.suites.limits import check_episodes
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import SkilltokensError, Split
 

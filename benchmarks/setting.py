@@ -16,7 +16,8 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.methods import load_method, method_settings
 from skilltokens.methods.base import Lesson, Training
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 from skilltokens.suites.metaworld import MetaWorld
 from skilltokens.types import Array, Episode, Feature, Task
 

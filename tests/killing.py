@@ -16,7 +16,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["skilltokens.experiments.lifelong", "skilltokens.skills.library", "skilltokens.methods.t2s"]
+    ["skilltokens.experiments.lifelong", "skilltokens.skills.library", "skilltokens.methods.t2s.method"]
 )
 KILLED = -signal.SIGKILL
 Moment = Callable[[str], None]

@@ -14,7 +14,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.methods.base import Lesson, generator
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.types import ACTION, STATE, Feature, Observation, Scale, Task
 
 TOP = "observation.images.top"

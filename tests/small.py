@@ -17,11 +17,14 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.language import load_encoder
 from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator
-from skilltokens.methods.lora import Lora
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.lora.method import Lora
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import LoraSettings, PolicySettings, T2SSettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 from skilltokens.train import Record, fit
 from skilltokens.types import Array, Scale, Task
 

@@ -21,14 +21,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.study import make_study_plan
 from skilltokens.cli.verbs import demos
 from skilltokens.experiments.recipes import STUDIES
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.readme import check_readme
 from skilltokens.report.results import check_results
-from skilltokens.settings import AdaptSettings, PpoSettings, RunSettings, T2SSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

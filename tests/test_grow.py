@@ -14,7 +14,9 @@ from skilltokens import grow
 from skilltokens.demos import DemonstrationStore, workspace_statistics, write_store
 from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.grow import learn_skill
-from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
 from skilltokens.types import (

@@ -30,19 +30,16 @@ from tests.small import (
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import load_method, method_names
 from skilltokens.methods.base import Lesson, SkillMethod, count
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
-from skilltokens.settings import (
-    DemonstrationSettings,
-    EvaluateSettings,
-    LoraSettings,
-    PolicySettings,
-    RunSettings,
-    T2SSettings,
-)
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import DemonstrationSettings, EvaluateSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.selection import choose
 

@@ -18,7 +18,7 @@ from tests.small import SKILL_METHODS, TRAIN, changed, lessons, make_method, mak
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments import checkpoint
 from skilltokens.methods.base import Training
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.settings import TrainSettings
 from skilltokens.train import Point, Source, fit, rate_factor
 from skilltokens.types import ACTION, Progress, SkilltokensError

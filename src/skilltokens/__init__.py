@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore, write_store
     from skilltokens.experiments.lifelong import learn
     from skilltokens.experiments.recipes import recipe
+    from skilltokens.experiments.settings import RunSettings
     from skilltokens.grow import learn_skill
     from skilltokens.language import load_encoder
     from skilltokens.report.page import write_report
-    from skilltokens.settings import RunSettings
     from skilltokens.simulation.rollout import evaluate
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.suites import load_suite
@@ -48,7 +48,7 @@ _HOMES = {
     "DemonstrationStore": "demos",
     "Episode": "types",
     "Feature": "types",
-    "RunSettings": "settings",
+    "RunSettings": "experiments.settings",
     "Scale": "types",
     "SkillLibrary": "skills.library",
     "SkilltokensError": "types",

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
-from skilltokens.checks import check_learning, check_numbers
+from skilltokens.configuration import Seed, check_number, check_settings
 from skilltokens.demos import DemonstrationStore, workspace_statistics
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods.base import Entry, Lesson, generator
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings, check_training
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.skill import assemble
 from skilltokens.suites import load_suite, suite_names
@@ -65,8 +67,11 @@ def learn_skill(
     name, folder = name or store.task.name, Path(folder)
     words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
     library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
-    check_numbers(seed=seed, method=method)
-    check_learning(library.base.settings if library else policy or PolicySettings(), train)
+    shape = library.base.settings if library else policy or PolicySettings()
+    check_number("seed", seed, Seed)
+    for part, settings in (("method", method), ("policy", shape)):
+        check_settings(settings, part)
+    check_training(train, shape.history)
     if library is None:
         _check_new(folder, policy or PolicySettings())
     torch.set_num_threads(train.threads)

@@ -11,21 +11,24 @@ import torch
 from tests.small import make_policy, observations
 
 from skilltokens.behaviour.agents import Shaken
+from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import challenge
-from skilltokens.behaviour.learners import LEARNERS, make_agent
+from skilltokens.behaviour.learners import LEARNERS
+from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments.recipes import learner_names
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.prompt import TaskToken
-from skilltokens.settings import PolicySettings, PpoSettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor
 
 PPO = PpoSettings(envs=4, rollout=32, batch=64, epochs=2, hidden=(16,), critic_hidden=(16,))
 ENV = "tests.toy:Toy"
 
 
-def test_every_learner_has_a_line_of_help():
-    assert set(LEARNERS) == set(learner_names())
+def test_what_begins_from_nothing_and_what_has_no_chance_follow_from_the_table():
+    assert [name for name, learner in LEARNERS.items() if learner.scratch] == ["transformer", "mlp"]
+    assert [name for name, learner in LEARNERS.items() if learner.untrained] == ["goal"]
+    assert [name for name, learner in LEARNERS.items() if not learner.token] == ["goal", "mlp"]
 
 
 @pytest.mark.parametrize("name", list(LEARNERS))

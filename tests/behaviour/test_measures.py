@@ -12,7 +12,7 @@ from skilltokens.behaviour.environments import of_suite
 from skilltokens.behaviour.tracking import masks, tracking
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.suites.bodies import body_of, body_suite, make_body
 from skilltokens.types import ACTION, GOAL, SIMULATOR, STATE, Array, Episode, Feature, Observation, Scale, Task
 

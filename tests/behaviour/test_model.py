@@ -13,7 +13,8 @@ from skilltokens.behaviour.model import distil, mask_goals
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import ACTION, GOAL, STATE, Episode, Feature, Scale, Task
 

@@ -9,7 +9,7 @@ import pytest
 
 from skilltokens.behaviour import motion as module
 from skilltokens.behaviour.motion import expert, motion
-from skilltokens.settings import MotionSettings, PpoSettings
+from skilltokens.behaviour.settings import MotionSettings, PpoSettings
 from skilltokens.suites.bodies import body_of
 from skilltokens.types import DemonstrationError, RunError, SettingError
 

@@ -16,7 +16,7 @@ from tests.toy import TASKS, Toy
 from skilltokens.behaviour.agents import MlpAgent
 from skilltokens.behaviour.environments import SuiteEnvironment
 from skilltokens.behaviour.ppo import Diverged, Stop, ppo
-from skilltokens.settings import PpoSettings
+from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.types import ENVIRONMENT_STATE, STATE
 
 SETTINGS = PpoSettings(envs=4, rollout=32, batch=64, epochs=4, hidden=(32,), critic_hidden=(32,), rate=1e-3)

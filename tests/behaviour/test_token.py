@@ -16,13 +16,16 @@ from tests.small import observations
 from tests.toy import TASKS, Toy
 
 from skilltokens.behaviour.adapt import environment_for
+from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import SuiteEnvironment, challenge, of_suite
-from skilltokens.behaviour.learners import make_agent
 from skilltokens.behaviour.ppo import ppo
+from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.behaviour.token import learn_token
 from skilltokens.demos import DemonstrationStore
 from skilltokens.grow import learn_skill
-from skilltokens.settings import AdaptSettings, PolicySettings, PpoSettings, T2SSettings, TrainSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites.bodies import body_suite

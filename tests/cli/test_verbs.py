@@ -17,7 +17,8 @@ from skilltokens import suites
 from skilltokens.cli import VERBS, main
 from skilltokens.cli.verbs.demos import ACTIONS
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.settings import PolicySettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 
+from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.cli import main
 from skilltokens.cli.study import make_study_plan
-from skilltokens.experiments.recipes import STUDIES, learner_names
+from skilltokens.experiments.recipes import STUDIES
 from skilltokens.grow import learn_skill
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.report import results
 from skilltokens.report.reward import headline, markdown, needed, physics, prompted, shaken
 from skilltokens.report.reward_page import render
 from skilltokens.report.reward_runs import check_alike, read_reward, rows_of
 from skilltokens.report.text import DASH
-from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
+from skilltokens.settings import TrainSettings
 from skilltokens.types import RunError, SettingError
 
 SMALL = [
@@ -336,7 +339,7 @@ def test_a_study_plans_every_learner_and_seed(name: str):
     wanted = [each for each in STUDIES[name].learners for _ in range(1 if each in once else 2)]
     assert [run.settings.learner for run in plan.runs] == wanted
     assert all(run.settings.ppo.tokens == 2 for run in plan.runs)
-    assert set(STUDIES[name].learners) <= set(learner_names())
+    assert set(STUDIES[name].learners) <= set(LEARNERS)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from tests.small import POLICY, act, lessons, make_method, make_policy, observat
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import count
-from skilltokens.methods.lora import LowRank
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.lora.method import LowRank
 from skilltokens.model.pattention import Pattention, pattention
+from skilltokens.model.settings import PolicySettings
 from skilltokens.model.tpst import make_linear
-from skilltokens.settings import LoraSettings, PolicySettings
 from skilltokens.types import SettingError
 
 KINDS = [POLICY, dataclasses.replace(POLICY, maps="linear")]

@@ -23,10 +23,10 @@ from tests.small import (
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Method, SkillMethod, count
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
-from skilltokens.settings import T2SSettings
 from skilltokens.skills.skill import own_modules
 from skilltokens.types import SettingError
 

@@ -12,7 +12,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Training
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
-from skilltokens.settings import PolicySettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.types import Array
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from skilltokens.model.encoders import SetEncoder, kind_of
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Feature, Scale, SettingError
 
 WIDTH, ENTRY = 16, 5

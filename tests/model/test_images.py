@@ -14,14 +14,17 @@ from tests.small import LANGUAGE, act, called, changed, numbers, teach, train
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments import checkpoint
 from skilltokens.methods.base import SkillMethod, Training, count
-from skilltokens.methods.lora import Lora
-from skilltokens.methods.sequential import Sequential
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.lora.method import Lora
+from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.methods.sequential.method import Sequential
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model import images
 from skilltokens.model.encoders import kind_of
 from skilltokens.model.images import ImageEncoder, Trunk, pixels, precomputed
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import LoraSettings, SequentialSettings, T2SSettings, TrainSettings
+from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.train import fit
 from skilltokens.types import ACTION, STATE, Array, Feature, SettingError

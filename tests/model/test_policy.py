@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from skilltokens.demos import DemonstrationStore
 from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Feature, SettingError
 
 Window = tuple[dict[str, Tensor], Tensor]

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from skilltokens.settings import MultitaskSettings, RunSettings, SequentialSettings, SingleTaskSettings
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods.multitask import MultitaskSettings
+from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.methods.single_task import SingleTaskSettings
 
 CW10 = (
     ("hammer", "hammer the nail into the board"),

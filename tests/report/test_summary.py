@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report import read_run
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.page import render
 from skilltokens.report.results import results
 from skilltokens.report.summary import chosen, compare, strangers, variants, versus
-from skilltokens.settings import SequentialSettings, T2SSettings
 from skilltokens.types import RunError
 
 Build = Callable[..., Path]

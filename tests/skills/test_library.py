@@ -22,7 +22,7 @@ from skilltokens import files
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.lifelong import lessons_of
 from skilltokens.language import load_encoder
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skill

@@ -4,8 +4,8 @@ command.py    what experts are told: commands that change, and the reward for fo
 motion.py     expert motion of a body by PPO on commands, stored as demonstrations
 model.py      the behaviour model: a policy that follows masked goals, distilled from that motion
 agents.py     what PPO trains: actors and critics
-learners.py   the task token, and the ways that people would use instead
-limits.py     which settings are possible
+learners.py   the learners: the task token, and what people would use instead
+builder.py    a learner's actor and critic
 ppo.py        PPO through Stable-Baselines3, in parts that can be stopped between
 adapt.py      one task learned from reward, measured on the way
 token.py      a task token added to a library as a skill

@@ -10,13 +10,14 @@ from typing import Any
 from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent
+from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import Challenge, Make, Stacked
-from skilltokens.behaviour.learners import make_agent
 from skilltokens.behaviour.ppo import ppo as run_ppo
+from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
+from skilltokens.configuration import flat, plain
 from skilltokens.experiments.checkpoint import read_state, write_state
 from skilltokens.experiments.record import differences
 from skilltokens.model.policy import Policy
-from skilltokens.settings import AdaptSettings, PpoSettings, flat, plain
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.types import Array, Progress, Report, RunError, silent

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from skilltokens.behaviour.environments import STEPS
+from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import RunningNorm, joined, mlp
-from skilltokens.settings import PpoSettings
 from skilltokens.types import Actor, Array, Observation
 
 

@@ -18,7 +18,8 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.language import load_encoder
 from skilltokens.methods.base import Lesson, Training, generator
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skill
 from skilltokens.train import fit

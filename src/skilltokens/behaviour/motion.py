@@ -21,9 +21,10 @@ import torch
 from skilltokens.behaviour.agents import MlpAgent
 from skilltokens.behaviour.command import make_command
 from skilltokens.behaviour.ppo import ppo
+from skilltokens.behaviour.settings import MotionSettings
+from skilltokens.configuration import plain
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments.checkpoint import read_state, write_state
-from skilltokens.settings import MotionSettings, plain
 from skilltokens.suites.bodies.body import Body
 from skilltokens.types import (
     ACTION,

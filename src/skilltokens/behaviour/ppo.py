@@ -28,7 +28,7 @@ from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.behaviour.environments import Make, Staggered
-from skilltokens.settings import PpoSettings
+from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]

@@ -10,12 +10,12 @@ import numpy as np
 from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import PolicyAgent
 from skilltokens.behaviour.environments import challenge
-from skilltokens.behaviour.limits import check
-from skilltokens.checks import check_episodes
-from skilltokens.settings import AdaptSettings, PpoSettings
+from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
+from skilltokens.configuration import Seed, check_number, check_settings
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Prompt, Skill
+from skilltokens.suites.limits import check_episodes
 from skilltokens.types import LibraryError, Report, nearest, silent
 
 
@@ -54,7 +54,9 @@ def learn_token(
         Diverged: numbers that are not finite; the last good state is kept.
     """
     settings, ppo = settings or AdaptSettings(), ppo or PpoSettings()
-    check(settings, ppo, seed)
+    check_number("seed", seed, Seed)
+    check_settings(settings, "adapt")
+    check_settings(ppo, "ppo")
     library = SkillLibrary.open(folder)
     task = challenge(env, instruction, settings.horizon)
     check_episodes(task.suite, settings.split, settings.episodes)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from skilltokens.settings import RunSettings
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.types import Progress, Report
 
 _LESSON = re.compile(r"\((\d+)/\d+\)$")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
+from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.cli.options import known_options, parse_known, unknown_option
-from skilltokens.experiments.recipes import learner_names, recipe, recipe_names, study_names
+from skilltokens.experiments.recipes import recipe, recipe_names, study_names
+from skilltokens.experiments.settings import Method, RunSettings
 from skilltokens.methods import method_names, method_settings, registration
-from skilltokens.settings import Method, RunSettings
 from skilltokens.types import SettingError, nearest
 
 PROG = "skilltokens run RECIPE"
@@ -141,7 +142,7 @@ def _methods_of(words: Sequence[str]) -> tuple[str, ...]:
         elif taking:
             found.append(word)
     for method in found:
-        if method in learner_names() and method not in method_names():
+        if method in LEARNERS and method not in method_names():
             raise SettingError(f"{method!r} learns from reward: use it with {' or '.join(study_names())}")
         registration(method)
     return tuple(found)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from skilltokens.behaviour.limits import check_study
+from skilltokens.behaviour.learners import LEARNERS, learner_of
 from skilltokens.cli.options import parse
 from skilltokens.cli.plan import Plan, PlannedRun
-from skilltokens.experiments.recipes import STUDIES, UNTRAINED, learner_names
-from skilltokens.settings import StudySettings
+from skilltokens.configuration import check_settings
+from skilltokens.experiments.recipes import STUDIES
+from skilltokens.experiments.settings import RewardSettings
 from skilltokens.types import SettingError
 
 if TYPE_CHECKING:
     Learner = str
 else:
-    Learner = tyro.extras.literal_type_from_choices(learner_names())
+    Learner = tyro.extras.literal_type_from_choices(list(LEARNERS))
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class StudyOptions:
       skilltokens run task-tokens --methods token --tasks reach --ppo.tokens 4 --out runs/four-tokens
     """
 
-    settings: Annotated[StudySettings, tyro.conf.arg(name="")]
+    settings: Annotated[RewardSettings, tyro.conf.arg(name="")]
     methods: Annotated[tuple[Learner, ...], tyro.conf.arg(aliases=["--method"])] = ()
     """Ways to learn; empty: those of the recipe."""
     seeds: tuple[int, ...] = ()
@@ -49,7 +50,7 @@ class StudyOptions:
     """Folder for the runs and the report; empty: runs/RECIPE."""
 
 
-def make_study_plan(words: Sequence[str]) -> Plan[StudySettings]:
+def make_study_plan(words: Sequence[str]) -> Plan[RewardSettings]:
     """Reads the words after `skilltokens run`, the recipe first; with `--help` it prints the help and exits.
 
     Raises:
@@ -58,20 +59,20 @@ def make_study_plan(words: Sequence[str]) -> Plan[StudySettings]:
     name = words[0]
     study = STUDIES[name]
     options = parse(StudyOptions, words[1:], f"skilltokens run {name}", StudyOptions(study.settings("token")))
-    runs: list[PlannedRun[StudySettings]] = []
+    runs: list[PlannedRun[RewardSettings]] = []
     if options.settings.learner != "token":
         raise SettingError("--learner is what each run is told: name ways to learn with --methods")
     for learner in options.methods or study.learners:
         own = _told(words[1:], study.settings(learner))
         seeds = options.seeds or (options.settings.seed,)
-        for seed in seeds[:1] if learner in UNTRAINED else seeds:
+        for seed in seeds[:1] if learner_of(learner).untrained else seeds:
             run = PlannedRun(learner, seed, dataclasses.replace(own, learner=learner, seed=seed))
-            check_study(run.settings)
+            check_settings(run.settings)
             runs.append(run)
     return Plan(name, options.out or Path("runs") / name, options.jobs, tuple(runs))
 
 
-def _told(words: Sequence[str], settings: StudySettings) -> StudySettings:
+def _told(words: Sequence[str], settings: RewardSettings) -> RewardSettings:
     """A learner's own settings, with what the words override."""
     return parse(StudyOptions, words, "skilltokens run", StudyOptions(settings)).settings
 

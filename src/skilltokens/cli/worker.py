@@ -17,7 +17,7 @@ from skilltokens.cli.estimate import Estimate, Lesson, lessons
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.study import make_study_plan
 from skilltokens.experiments.recipes import STUDIES
-from skilltokens.settings import RunSettings
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.types import Progress, SkilltokensError
 
 

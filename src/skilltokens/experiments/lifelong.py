@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from skilltokens.checks import check
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import checkpoint, record
 from skilltokens.experiments.checkpoint import Work
+from skilltokens.experiments.checks import check_run
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Choice, Lesson, Method, SkillMethod, generator
-from skilltokens.methods.t2s import T2S
+from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import RunSettings
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
@@ -61,7 +61,7 @@ def learn(
     run = record.open_run(folder, settings, recipe, tasks)
     if run["finished"]:
         return run
-    check(settings, suite)
+    check_run(settings, suite)
     torch.set_num_threads(settings.train.threads)
     if command:
         run["command"] = command

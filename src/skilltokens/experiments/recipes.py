@@ -6,20 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skilltokens.behaviour.learners import LEARNERS, learner_of
+from skilltokens.behaviour.settings import AdaptSettings, MotionSettings, PpoSettings
+from skilltokens.experiments.settings import RewardSettings, RunSettings
 from skilltokens.methods import method_settings
-from skilltokens.settings import (
-    COMMANDED,
-    AdaptSettings,
-    DemonstrationSettings,
-    EvaluateSettings,
-    MotionSettings,
-    PolicySettings,
-    PpoSettings,
-    RunSettings,
-    StudySettings,
-    T2SSettings,
-    TrainSettings,
-)
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.suites import sequence
 from skilltokens.types import SettingError, nearest
 
@@ -115,55 +108,32 @@ class Study:
     summary: str
     learners: tuple[str, ...]
     """Those that are run where none is named."""
-    settings: Callable[[str], StudySettings]
+    settings: Callable[[str], RewardSettings]
     """Learner -> its settings."""
 
 
-SCRATCH = ("transformer", "mlp")
-"""Learners that begin from nothing; they get more steps."""
-TOLD = ("token", "token-goal", "goal")
-"""Learners that leave the policy as it is, so that it still knows what a speed is when it is asked for one."""
-POLICY_RATES = {"finetune": 5e-5, "finetune-goal": 5e-5, "lora": 1e-3}
-"""Learning rates of the model itself, or of its adapters; chosen by success on validation states."""
-UNTRAINED = ("goal",)
-"""Learners without training, and so without chance: every seed would be the same run."""
-
-
-def learner_names() -> dict[str, str]:
-    """Every way to learn from reward, with one line about it."""
-    return {
-        "token": "Task Token: a small encoder steers the frozen policy",
-        "token-goal": "a Task Token beside a goal given by hand",
-        "goal": "the frozen policy with a goal given by hand; nothing is trained",
-        "finetune": "encoder and policy are trained",
-        "finetune-goal": "the same, with the goal given by hand besides",
-        "lora": "encoder and low-rank adapters on the frozen policy are trained",
-        "transformer": "PPO from scratch with the policy's own architecture",
-        "mlp": "PPO from scratch with an MLP",
-    }
-
-
-def task_tokens(learner: str) -> StudySettings:
+def task_tokens(learner: str) -> RewardSettings:
     """Every task of a body by every way to learn; five times the steps for those that begin from nothing.
 
     All curves have a point every 10,000 steps, so that none is rounded up further than another.
     """
-    steps, points = (600_000, 60) if learner in SCRATCH else (120_000, 12)
+    steps, points = (600_000, 60) if learner_of(learner).scratch else (120_000, 12)
     adapt = AdaptSettings(steps=steps, points=points)
-    settings = StudySettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
-    return settings if learner in TOLD else replace(settings, prompts=())
+    settings = RewardSettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
+    # A policy that is left as it is still knows what a speed is when it is asked for one.
+    return settings if learner_of(learner).policy == "frozen" else replace(settings, prompts=())
 
 
-def task_tokens_walker2d(learner: str) -> StudySettings:
+def task_tokens_walker2d(learner: str) -> RewardSettings:
     """The same for a body that can fall, and soon does when it tries more; its experts take longer, look further ahead
     and try more."""
     settings = _falling(learner, "walker2d")
-    ppo = settings.ppo if learner in SCRATCH else replace(settings.ppo, log_std=-1.7)
+    ppo = settings.ppo if learner_of(learner).scratch else replace(settings.ppo, log_std=-1.7)
     expert = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
     return replace(settings, ppo=ppo, motion=replace(settings.motion, steps=4_000_000, part=400_000, ppo=expert))
 
 
-def task_tokens_ant(learner: str) -> StudySettings:
+def task_tokens_ant(learner: str) -> RewardSettings:
     """The same for a body that turns, with twice the steps and as many points; its expert learns as PPO from scratch
     does, and its model of more motion, for longer."""
     settings = _falling(learner, "ant")
@@ -175,18 +145,18 @@ def task_tokens_ant(learner: str) -> StudySettings:
     )
 
 
-def _falling(learner: str, body: str) -> StudySettings:
+def _falling(learner: str, body: str) -> RewardSettings:
     """What is learned on the model of a body that can fall sees more of an episode before it changes."""
     settings = replace(task_tokens(learner), body=body)
-    if learner in SCRATCH:
+    if learner_of(learner).scratch:
         return settings
     return replace(settings, ppo=replace(settings.ppo, rollout=128, stagger=False))
 
 
-def task_tokens_halfcheetah(learner: str) -> StudySettings:
+def task_tokens_halfcheetah(learner: str) -> RewardSettings:
     """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
-    steps, points = (250_000, 25) if learner in SCRATCH else (80_000, 8)
-    return StudySettings(
+    steps, points = (250_000, 25) if learner_of(learner).scratch else (80_000, 8)
+    return RewardSettings(
         learner=learner,
         tasks=("reach",),
         motion=MotionSettings(
@@ -202,17 +172,20 @@ def task_tokens_halfcheetah(learner: str) -> StudySettings:
     )
 
 
-def task_tokens_metaworld(learner: str) -> StudySettings:
+def task_tokens_metaworld(learner: str) -> RewardSettings:
     """Tasks that a T2S library of Continual World's ten skills has never seen, from success alone."""
-    steps, points = (400_000, 40) if learner in SCRATCH else (80_000, 8)
-    return StudySettings(
+    scratch = learner_of(learner).scratch
+    steps, points = (400_000, 40) if scratch else (80_000, 8)
+    return RewardSettings(
         learner=learner,
         library="runs/metaworld-cw10/t2s-seed0/library",
         suite="metaworld",
         tasks=("button-press", "coffee-button"),
         adapt=AdaptSettings(steps=steps, points=points, horizon=200, window=4),
         # where the skill never succeeds by itself, a loud first token is what finds the first successes
-        ppo=_ppo(learner) if learner in SCRATCH else PpoSettings(rollout=64, epochs=5, normalize=False, presence=0.0),
+        ppo=_ppo(learner)
+        if learner_of(learner).scratch
+        else PpoSettings(rollout=64, epochs=5, normalize=False, presence=0.0),
     )
 
 
@@ -223,24 +196,21 @@ def _ppo(learner: str) -> PpoSettings:
     way, and finds none with so little noise. Staggered first episodes make it learn reach sooner, and not lose it
     again; PPO from scratch does as well without.
     """
-    if learner in SCRATCH:
+    if learner_of(learner).scratch:
         return PpoSettings(rollout=64, rate=3e-4, policy_rate=3e-4, gae=0.92, gradient=0.8)
-    settings = PpoSettings(rollout=64, stagger=True, log_std=-1.7 if learner in COMMANDED else -1.2)
-    return replace(settings, policy_rate=POLICY_RATES[learner]) if learner in POLICY_RATES else settings
+    settings = PpoSettings(rollout=64, stagger=True, log_std=-1.7 if learner_of(learner).commanded else -1.2)
+    rate = learner_of(learner).policy_rate
+    return settings if rate is None else replace(settings, policy_rate=rate)
 
 
 STUDIES = {
     "task-tokens": Study(
         "Every task of HalfCheetah from reward, by a task token and its rivals: hours; --tasks, --seeds",
-        tuple(learner_names()),
+        tuple(LEARNERS),
         task_tokens,
     ),
-    "task-tokens-walker2d": Study(
-        "The same with Walker2d, which can fall", tuple(learner_names()), task_tokens_walker2d
-    ),
-    "task-tokens-ant": Study(
-        "The same with Ant, which turns; steering besides", tuple(learner_names()), task_tokens_ant
-    ),
+    "task-tokens-walker2d": Study("The same with Walker2d, which can fall", tuple(LEARNERS), task_tokens_walker2d),
+    "task-tokens-ant": Study("The same with Ant, which turns; steering besides", tuple(LEARNERS), task_tokens_ant),
     "task-tokens-halfcheetah": Study(
         "One task from reward by a task token and by PPO from scratch, in ten minutes",
         ("token", "mlp"),

@@ -11,11 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from skilltokens.configuration import flat, plain
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.files import RUN_SCHEMA, read_json, write_json
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
-from skilltokens.settings import RunSettings, flat, plain
 from skilltokens.simulation.demonstrate import store_of
 from skilltokens.suites import load_suite
 from skilltokens.train import Record

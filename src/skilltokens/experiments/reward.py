@@ -18,21 +18,22 @@ from skilltokens.behaviour.adapt import adapt
 from skilltokens.behaviour.agents import Agent, Shaken
 from skilltokens.behaviour.closeness import closeness, speeds, visited
 from skilltokens.behaviour.environments import of_suite
-from skilltokens.behaviour.limits import check_study
+from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
 from skilltokens.behaviour.token import steered
 from skilltokens.behaviour.tracking import tracking
-from skilltokens.checks import check_episodes
+from skilltokens.configuration import check_settings, flat, plain
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments import record
+from skilltokens.experiments.settings import RewardSettings
 from skilltokens.files import REWARD_SCHEMA, read_json, write_json
-from skilltokens.settings import COMMANDED, StudySettings, flat, plain
 from skilltokens.simulation.rollout import evaluate, film
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.bodies.tasks import tasks_of
+from skilltokens.suites.limits import check_episodes
 from skilltokens.types import Actor, Array, LibraryError, Progress, Report, RunError, Suite, Task, part_of, silent
 
 LIBRARY = "model"
@@ -40,7 +41,7 @@ FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers")
 """Settings that change no number."""
 
 
-def behaviour_library(settings: StudySettings, report: Report = silent) -> tuple[SkillLibrary, DemonstrationStore]:
+def behaviour_library(settings: RewardSettings, report: Report = silent) -> tuple[SkillLibrary, DemonstrationStore]:
     """The behaviour model of a body, made where it is missing: FOLDER/BODY/model; and the motion it was distilled from.
 
     Raises:
@@ -86,7 +87,7 @@ class Ground:
         return [self.library.policy(number).fingerprint() for number in range(len(self.library.skills))]
 
 
-def ground_of(settings: StudySettings, report: Report = silent) -> Ground:
+def ground_of(settings: RewardSettings, report: Report = silent) -> Ground:
     """The library that a study steers, made where it is a behaviour model that is missing.
 
     Raises:
@@ -106,7 +107,7 @@ def ground_of(settings: StudySettings, report: Report = silent) -> Ground:
 
 
 def study(
-    settings: StudySettings, folder: Path, report: Report = silent, recipe: str = "", command: str = ""
+    settings: RewardSettings, folder: Path, report: Report = silent, recipe: str = "", command: str = ""
 ) -> dict[str, Any]:
     """Runs, or goes on with, one run, and returns what run.json holds at its end.
 
@@ -114,7 +115,7 @@ def study(
         RunError: the folder belongs to another configuration, or is damaged.
         SkilltokensError: whatever else its user can mend.
     """
-    check_study(settings)
+    check_settings(settings)
     suite = _suite(settings)
     tasks = _tasks(settings, suite)
     check_episodes(suite, settings.adapt.split, settings.adapt.episodes, settings.adapt.horizon)
@@ -158,9 +159,9 @@ def _note_ground(run: dict[str, Any], ground: Ground) -> None:
     run["model"] = found
 
 
-def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, report: Report) -> dict[str, Any]:
+def _one(settings: RewardSettings, folder: Path, ground: Ground, task: Task, report: Report) -> dict[str, Any]:
     """Learns one task and measures it."""
-    goal = settings.learner in COMMANDED
+    goal = learner_of(settings.learner).commanded
     suite = _suite(settings, prompt=goal)
     library = ground.library
     number = steered(library, settings.on, library.language()([task.instruction])[0])
@@ -189,14 +190,14 @@ def _one(settings: StudySettings, folder: Path, ground: Ground, task: Task, repo
     return {"task": task.name, "instruction": task.instruction, **found}
 
 
-def _suite(settings: StudySettings, **changes: Any) -> Suite:
+def _suite(settings: RewardSettings, **changes: Any) -> Suite:
     """The suite of the tasks; `changes` are a body's (suites/bodies)."""
     if settings.library:
         return load_suite(settings.suite)
     return body_suite(settings.body, picture=settings.adapt.picture, **changes)
 
 
-def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
+def _changed(settings: RewardSettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
     """Successes under other gravity and friction."""
     wanted = [("gravity", factor) for factor in settings.gravity]
     wanted += [("friction", factor) for factor in settings.friction]
@@ -210,7 +211,7 @@ def _changed(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> l
     ]
 
 
-def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[str, Any]]:
+def _prompted(settings: RewardSettings, agent: Agent, task: Task) -> list[dict[str, Any]]:
     """Successes, and how fast it went, where a goal asks for a speed on the task's way beside what was learned."""
     cells, body = [], body_of(settings.body)
     if tasks_of(body)[task.name].own_speed:
@@ -223,7 +224,7 @@ def _prompted(settings: StudySettings, agent: Agent, task: Task) -> list[dict[st
     return cells
 
 
-def _shaken(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
+def _shaken(settings: RewardSettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
     """Successes under noise on the actions."""
     suite, actor = _suite(settings, prompt=goal), agent.actor()
     return [
@@ -231,7 +232,7 @@ def _shaken(settings: StudySettings, agent: Agent, task: Task, goal: bool) -> li
     ]
 
 
-def _counted(settings: StudySettings, actor: Actor, suite: Suite, task: Task) -> dict[str, int]:
+def _counted(settings: RewardSettings, actor: Actor, suite: Suite, task: Task) -> dict[str, int]:
     """How often it succeeds in a suite that was changed."""
     adapt = settings.adapt
     outcomes = evaluate(
@@ -240,17 +241,17 @@ def _counted(settings: StudySettings, actor: Actor, suite: Suite, task: Task) ->
     return {"successes": sum(outcome.success for outcome in outcomes), "episodes": len(outcomes)}
 
 
-def _visited(settings: StudySettings, agent: Agent, suite: Suite, task: Task) -> Array:
+def _visited(settings: RewardSettings, agent: Agent, suite: Suite, task: Task) -> Array:
     """The body's states in ten episodes."""
     adapt = settings.adapt
     return visited(agent.actor(), suite, task, adapt.split, min(10, adapt.episodes), horizon=adapt.horizon or None)
 
 
-def _tasks(settings: StudySettings, suite: Suite) -> list[Task]:
+def _tasks(settings: RewardSettings, suite: Suite) -> list[Task]:
     return [task_of(suite, name) for name in settings.tasks] or list(suite.tasks)
 
 
-def open_study(folder: Path, settings: StudySettings, recipe: str) -> dict[str, Any]:
+def open_study(folder: Path, settings: RewardSettings, recipe: str) -> dict[str, Any]:
     """The run in a folder, or a new one.
 
     Raises:

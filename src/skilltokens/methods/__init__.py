@@ -1,4 +1,6 @@
-"""The methods, one file each. Other packages add theirs by the entry point group `skilltokens.methods`.
+"""The methods, one folder each: settings and registration in its `__init__.py`, the method itself in `method.py`.
+
+Other packages add theirs by the entry point group `skilltokens.methods`.
 
 An entry point names a function without arguments that returns a `Registration`.
 """
@@ -6,45 +8,25 @@ An entry point names a function without arguments that returns a `Registration`.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from skilltokens import settings
+from skilltokens.methods import lora, multitask, sequential, single_task, t2s
+from skilltokens.methods.registration import Registration
 from skilltokens.types import SettingError, nearest
 
 if TYPE_CHECKING:
     from skilltokens.methods.base import Method
 
 
-@dataclass(frozen=True)
-class Registration:
-    """How a method is found. `target` is "module:Class", imported (with torch) only when the method runs."""
-
-    summary: str
-    target: str
-    settings: type[Any]
-
-
 METHODS = {
-    "t2s": Registration(
-        "new parameter tokens a skill, the rest frozen", "skilltokens.methods.t2s:T2S", settings.T2SSettings
-    ),
-    "lora": Registration(
-        "a low-rank adapter a skill, the rest frozen", "skilltokens.methods.lora:Lora", settings.LoraSettings
-    ),
-    "sequential": Registration(
-        "fine-tunes everything, task after task",
-        "skilltokens.methods.sequential:Sequential",
-        settings.SequentialSettings,
-    ),
-    "single_task": Registration(
-        "a policy of its own for each task", "skilltokens.methods.single_task:SingleTask", settings.SingleTaskSettings
-    ),
-    "multitask": Registration(
-        "all tasks at once: the upper bound", "skilltokens.methods.multitask:Multitask", settings.MultitaskSettings
-    ),
+    "t2s": t2s.REGISTRATION,
+    "lora": lora.REGISTRATION,
+    "sequential": sequential.REGISTRATION,
+    "single_task": single_task.REGISTRATION,
+    "multitask": multitask.REGISTRATION,
 }
+"""The methods of this package, in the order that tables and legends show them."""
 
 
 def methods() -> dict[str, Registration]:

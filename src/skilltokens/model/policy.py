@@ -22,8 +22,8 @@ from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
 from skilltokens.model.pattention import GrownPattention
 from skilltokens.model.prompt import TaskToken
+from skilltokens.model.settings import PolicySettings
 from skilltokens.model.tpst import TPSTLayer, norm
-from skilltokens.settings import PolicySettings
 from skilltokens.types import ACTION, Feature, Scale, SettingError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from skilltokens.configuration import flat
 from skilltokens.report.runs import Run
-from skilltokens.settings import flat
 
 # What may differ between two runs of one group: it changes who is who, how fast it goes or what is shown, not what
 # is measured.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from skilltokens.experiments.recipes import learner_names
+from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.files import write_bytes
 from skilltokens.report import reward, text
 from skilltokens.report.reward import HEADS, beside, cells, headline, tracking, unchanged
@@ -58,7 +58,7 @@ def render(runs: Sequence[RewardRun]) -> str:
         headline=headline(runs) if len(sections) > 1 else ([], []),
         good=f"{GOOD:.0%}",
         tracking=tracking(runs[0].content["model"].get("tracking", [])),
-        about=learner_names(),
+        about={name: learner.summary for name, learner in LEARNERS.items()},
         unchanged=unchanged(runs),
         said=reward.about(runs),
     )

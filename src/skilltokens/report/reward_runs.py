@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skilltokens.experiments.recipes import UNTRAINED, learner_names
+from skilltokens.behaviour.learners import LEARNERS, learner_of
+from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.files import REWARD_SCHEMA, read_json
 from skilltokens.report import text
-from skilltokens.settings import PpoSettings
 from skilltokens.types import RunError, natural
 
 GOOD = 0.8
@@ -41,7 +41,7 @@ class RewardRun:
         if config["ppo"]["tokens"] != 1:
             parts.append(f"{config['ppo']['tokens']} tokens")
         presence = config["ppo"].get("presence", 0.0)  # before there was such a setting, tokens began as loud as others
-        if self.learner not in (*UNTRAINED, "mlp") and presence != PpoSettings().presence:
+        if learner_of(self.learner).token and presence != PpoSettings().presence:
             parts.append(f"presence {presence:g}")
         if not config["adapt"]["body"]:
             parts.append("without body state")
@@ -201,7 +201,7 @@ def tasks_in(runs: Sequence[RewardRun]) -> list[str]:
 
 def rows_of(runs: Sequence[RewardRun], task: str) -> list[Row]:
     """The rows of one task: learners in their own order, then variants."""
-    order = list(learner_names())
+    order = list(LEARNERS)
     labels = sorted(
         {(run.learner, run.variant) for run in runs}, key=lambda pair: (order.index(pair[0]), natural(pair[1]))
     )

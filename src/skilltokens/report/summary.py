@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from skilltokens import metrics
+from skilltokens.configuration import flat
 from skilltokens.report.configs import differences, measured, shown
 from skilltokens.report.definitions import DEFINITIONS, Definition
 from skilltokens.report.runs import Counts, Curve, Run
-from skilltokens.settings import flat
 from skilltokens.types import RunError
 
 __all__ = [

@@ -20,7 +20,7 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any
 
-from skilltokens.checks import check_numbers
+from skilltokens.configuration import check_settings
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.simulation.children import child_conditions, leave_with_parent
@@ -76,7 +76,7 @@ def demonstrations(
             or the folder cannot be written.
         SuiteError: the simulator is missing or failed, or a process died twice.
     """
-    check_numbers(demonstrations=settings)
+    check_settings(settings, "demonstrations")
     found = {task: _own(suite, task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
     missing = [task for task, store in found.items() if store is None]
     if missing:

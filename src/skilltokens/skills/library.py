@@ -29,7 +29,7 @@ from skilltokens.files import digest, read_json, write_bytes, write_json
 from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.settings import PolicySettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Prompt, Skill, assemble, pool_offsets, standing
 from skilltokens.types import Array, Feature, LibraryError, SkilltokensError

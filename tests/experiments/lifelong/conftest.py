@@ -11,14 +11,10 @@ from tests.experiments.lifelong.runs import TASKS, Settings, work
 from tests.killing import dies
 
 from skilltokens.experiments.lifelong import learn
-from skilltokens.settings import (
-    DemonstrationSettings,
-    EvaluateSettings,
-    PolicySettings,
-    RunSettings,
-    T2SSettings,
-    TrainSettings,
-)
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 
 
 @pytest.fixture(scope="session")

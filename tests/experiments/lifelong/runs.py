@@ -9,7 +9,7 @@ from typing import Any
 from tests.killing import Moment
 
 from skilltokens.experiments.lifelong import learn
-from skilltokens.settings import RunSettings
+from skilltokens.experiments.settings import RunSettings
 
 TASKS = ("reach-red", "reach-blue", "between")
 Settings = RunSettings[Any]

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import method_settings
-from skilltokens.settings import DemonstrationSettings, EvaluateSettings, PolicySettings, RunSettings, TrainSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.skills.library import SkillLibrary
 
 

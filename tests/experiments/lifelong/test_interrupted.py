@@ -14,12 +14,10 @@ from tests.killing import dies
 
 from skilltokens.experiments import record
 from skilltokens.experiments.lifelong import learn
+from skilltokens.methods.multitask import MultitaskSettings
+from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.runs import read_run
-from skilltokens.settings import (
-    MultitaskSettings,
-    SequentialSettings,
-    T2SSettings,
-)
 from skilltokens.types import Progress
 
 

@@ -7,15 +7,11 @@ from pathlib import Path
 import pytest
 
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.report.runs import read_run
-from skilltokens.settings import (
-    DemonstrationSettings,
-    EvaluateSettings,
-    PolicySettings,
-    RunSettings,
-    T2SSettings,
-    TrainSettings,
-)
+from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 
 
 @pytest.mark.slow

@@ -15,11 +15,9 @@ from tests.experiments.lifelong.runs import TASKS, Settings, figures
 from skilltokens.experiments import record
 from skilltokens.experiments.lifelong import fingerprint, learn
 from skilltokens.methods.base import Choice
+from skilltokens.methods.multitask import MultitaskSettings
+from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.report.runs import read_run
-from skilltokens.settings import (
-    MultitaskSettings,
-    SequentialSettings,
-)
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import Progress
 

@@ -14,12 +14,10 @@ from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, 
 from tests.killing import dies
 
 from skilltokens.experiments.lifelong import learn
-from skilltokens.settings import (
-    LoraSettings,
-    SequentialSettings,
-    T2SSettings,
-    TrainSettings,
-)
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.settings import TrainSettings
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.suites import load_suite, task_of
 from skilltokens.types import RunError, SettingError

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skilltokens.checks import check
+from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.recipes import recipe
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.libero import VARIANTS, Libero, suites
@@ -81,9 +81,9 @@ def test_a_run_on_more_states_than_there_are_is_refused():
     settings = recipe("libero-goal-images", "t2s")
     for split, there in (("test", 20), ("validation", 30)):
         as_many, more = (replace(settings.evaluate, split=split, episodes=n) for n in (there, there + 1))
-        check(replace(settings, evaluate=as_many), load_suite(settings.suite))
+        check_run(replace(settings, evaluate=as_many), load_suite(settings.suite))
         with pytest.raises(SettingError, match=f"has {there} different episodes of the split '{split}'"):
-            check(replace(settings, evaluate=more), load_suite(settings.suite))
+            check_run(replace(settings, evaluate=more), load_suite(settings.suite))
 
 
 @pytest.mark.parametrize("suite", ["libero-spatial", "libero-object", "libero-goal", "libero-10"])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tyro
 
+from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli.options import parse
-from skilltokens.settings import AdaptSettings, PpoSettings
 
 
 @dataclass(frozen=True)

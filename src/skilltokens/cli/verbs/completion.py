@@ -52,7 +52,7 @@ def _everything() -> Any:
     from skilltokens.cli.verbs.list import ListOptions
     from skilltokens.cli.verbs.report import ReportOptions
     from skilltokens.experiments.recipes import recipe_names, study_names
-    from skilltokens.settings import T2SSettings
+    from skilltokens.methods.t2s import T2SSettings
 
     kinds: dict[str, Any] = {
         "run": _words(

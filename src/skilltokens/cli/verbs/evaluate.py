@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from skilltokens.checks import check_device, check_episodes
 from skilltokens.cli.options import parse
+from skilltokens.settings import check_device
+from skilltokens.suites.limits import check_episodes
 from skilltokens.types import SettingError, Suite, Task, part_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from pathlib import Path
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.settings import PolicySettings, T2SSettings, TrainSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,9 @@ def main(words: Sequence[str]) -> int:
 
         _print("methods", {name: entry.summary for name, entry in methods().items()})
     if options.what in ("all", "learners"):
-        from skilltokens.experiments.recipes import learner_names
+        from skilltokens.behaviour.learners import LEARNERS
 
-        _print("learners, from reward", learner_names())
+        _print("learners, from reward", {name: learner.summary for name, learner in LEARNERS.items()})
     if options.what in ("all", "suites"):
         from skilltokens.suites import suite_names
 

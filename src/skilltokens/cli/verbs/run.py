@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from skilltokens.cli.plan import Plan, PlannedRun, make_plan
 from skilltokens.experiments.recipes import STUDIES
-from skilltokens.settings import RunSettings
+from skilltokens.experiments.settings import RunSettings
 
 if TYPE_CHECKING:
     from skilltokens.cli.batch import View
@@ -51,7 +51,7 @@ def _unfinished(plan: Plan[RunSettings[Any]]) -> list[PlannedRun[RunSettings[Any
     Whatever can be known to fail is found here, before anything is made: tasks, impossible settings, and folders of
     other configurations.
     """
-    from skilltokens.checks import check
+    from skilltokens.experiments.checks import check_run
     from skilltokens.suites import load_suite, task_of
 
     left = []
@@ -64,7 +64,7 @@ def _unfinished(plan: Plan[RunSettings[Any]]) -> list[PlannedRun[RunSettings[Any
 
             finished = open_run(plan.folder(run), run.settings, plan.recipe, tasks)["finished"]
         if not finished:
-            check(run.settings, suite)
+            check_run(run.settings, suite)
             left.append(run)
     return left
 

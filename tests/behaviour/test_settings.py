@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from skilltokens.behaviour.limits import check, check_study
+from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
+from skilltokens.configuration import check_settings
 from skilltokens.experiments.recipes import STUDIES
-from skilltokens.settings import AdaptSettings, PpoSettings, StudySettings
+from skilltokens.experiments.settings import RewardSettings
 from skilltokens.types import SettingError
 
 
@@ -25,31 +26,32 @@ from skilltokens.types import SettingError
         ({}, {"batch": 1}, 0, "nothing to scale advantages by"),
         ({}, {"rate": 0.0}, 0, "a number above 0"),
         ({}, {"policy_rate": float("nan")}, 0, "a number above 0"),
-        ({}, {"hidden": (16, 0)}, 0, "widths of layers"),
+        ({}, {"hidden": (16, 0)}, 0, r"ppo\.hidden 0 is impossible: use 1 or more"),
         ({}, {}, -1, "seed -1 is impossible"),
     ],
 )
 def test_an_impossible_setting_is_told(adapt: dict, ppo: dict, seed: int, said: str):
+    settings = RewardSettings(adapt=replace(AdaptSettings(), **adapt), ppo=replace(PpoSettings(), **ppo), seed=seed)
     with pytest.raises(SettingError, match=said):
-        check(replace(AdaptSettings(), **adapt), replace(PpoSettings(), **ppo), seed)
+        check_settings(settings)
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (StudySettings(suite="metaworld"), "--suite is for a library: name one with --library"),
-        (StudySettings(on="push"), "--on is for a library"),
-        (StudySettings(library="x", suite="metaworld", body="ant"), "--body is for bodies"),
-        (StudySettings(library="x", suite="metaworld", gravity=(2.0,)), "--gravity is for bodies"),
-        (StudySettings(library="x"), "--library needs --suite"),
+        (RewardSettings(suite="metaworld"), "--suite is for a library: name one with --library"),
+        (RewardSettings(on="push"), "--on is for a library"),
+        (RewardSettings(library="x", suite="metaworld", body="ant"), "--body is for bodies"),
+        (RewardSettings(library="x", suite="metaworld", gravity=(2.0,)), "--gravity is for bodies"),
+        (RewardSettings(library="x"), "--library needs --suite"),
     ],
 )
-def test_a_setting_that_would_be_ignored_is_refused(settings: StudySettings, said: str):
+def test_a_setting_that_would_be_ignored_is_refused(settings: RewardSettings, said: str):
     with pytest.raises(SettingError, match=said):
-        check_study(settings)
+        check_settings(settings)
 
 
 @pytest.mark.parametrize("name", list(STUDIES))
 def test_every_recipe_is_possible(name: str):
     for learner in STUDIES[name].learners:
-        check_study(STUDIES[name].settings(learner))
+        check_settings(STUDIES[name].settings(learner))

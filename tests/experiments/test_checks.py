@@ -12,14 +12,18 @@ import pytest
 from tests.faults import Few
 from tests.toy import Toy
 
-from skilltokens.checks import check, check_device, check_episodes
+from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.recipes import recipe, recipe_names
+from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import METHODS, method_settings
-from skilltokens.settings import LoraSettings, RunSettings, T2SSettings
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.t2s import T2SSettings
+from skilltokens.settings import check_device
 from skilltokens.suites import load_suite
+from skilltokens.suites.limits import check_episodes
 from skilltokens.types import SettingError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PLAIN: RunSettings[Any] = RunSettings(method=T2SSettings(), suite="tests.toy:Toy")
 
 
@@ -80,7 +84,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("names", "said"), IMPOSSIBLE, ids=[str(names) for names, _ in IMPOSSIBLE])
 def test_an_impossible_setting_is_one_sentence(names: dict[str, Any], said: str):
     with pytest.raises(SettingError, match=said) as raised:
-        check(changed(PLAIN, names), Toy())
+        check_run(changed(PLAIN, names), Toy())
     assert "\n" not in str(raised.value)
 
 
@@ -88,16 +92,16 @@ def test_an_impossible_setting_is_one_sentence(names: dict[str, Any], said: str)
 def test_every_recipe_is_possible(method: str):
     for name in recipe_names():
         settings = recipe(name, method)
-        check(settings, load_suite(settings.suite))
+        check_run(settings, load_suite(settings.suite))
 
 
 def test_the_edges_are_possible():
-    check(PLAIN, Toy())
-    check(
+    check_run(PLAIN, Toy())
+    check_run(
         changed(PLAIN, {"policy.history": 20, "evaluate.horizon": 40, "train.average": 0.0, "train.warmup": 0}), Toy()
     )
-    check(changed(PLAIN, {"evaluate.points": 5, "train.iterations": 4, "train.weight_decay": 0.0}), Toy())
-    check(changed(PLAIN, {"method": method_settings("multitask")()}), Toy())
+    check_run(changed(PLAIN, {"evaluate.points": 5, "train.iterations": 4, "train.weight_decay": 0.0}), Toy())
+    check_run(changed(PLAIN, {"method": method_settings("multitask")()}), Toy())
 
 
 def test_a_suite_may_say_how_many_episodes_it_has():
@@ -121,9 +125,9 @@ def test_a_device_that_torch_sees_is_possible(monkeypatch: pytest.MonkeyPatch):
 
 def test_settings_are_checked_without_torch():
     code = (
-        "import sys\nfrom tests.toy import Toy\nfrom skilltokens.checks import check\n"
-        "from skilltokens.settings import RunSettings, T2SSettings\n"
-        "check(RunSettings(method=T2SSettings()), Toy())\nprint('torch' in sys.modules)"
+        "import sys\nfrom tests.toy import Toy\nfrom skilltokens.experiments.checks import check_run\n"
+        "from skilltokens.experiments.settings import RunSettings\nfrom skilltokens.methods.t2s import T2SSettings\n"
+        "check_run(RunSettings(method=T2SSettings()), Toy())\nprint('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["False"]

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.methods.lora import LoraSettings
 from skilltokens.model.pattention import Pattention, fused_pattention
 from skilltokens.model.policy import Policy
-from skilltokens.settings import LoraSettings
 from skilltokens.skills.skill import own_modules
 from skilltokens.types import SettingError
 

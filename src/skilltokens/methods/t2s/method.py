@@ -29,9 +29,10 @@ import torch
 from torch import Tensor
 
 from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
-from skilltokens.settings import T2SSettings, TrainSettings
+from skilltokens.settings import TrainSettings
 from skilltokens.skills.selection import top_rows
 from skilltokens.skills.skill import Skill, assemble, own_modules, pool_offsets, standing, trained
 from skilltokens.types import Array, SettingError

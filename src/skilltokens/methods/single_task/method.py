@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.methods.single_task import SingleTaskSettings
 from skilltokens.model.policy import Policy
-from skilltokens.settings import SingleTaskSettings
 
 
 class SingleTask(SkillMethod):

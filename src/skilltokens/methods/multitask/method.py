@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skilltokens.methods.base import Lesson, Method, Training
-from skilltokens.settings import MultitaskSettings
+from skilltokens.methods.multitask import MultitaskSettings
 
 
 class Multitask(Method):

@@ -1,0 +1,118 @@
+"""A learner (learners.py) -> what PPO trains: its actor on the frozen policy or without one, and a critic.
+
+All learners see the same observations.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+from gymnasium.spaces import Dict as DictSpace
+
+from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
+from skilltokens.behaviour.environments import STEPS
+from skilltokens.behaviour.learners import learner_of
+from skilltokens.behaviour.settings import PpoSettings
+from skilltokens.methods.base import generator
+from skilltokens.methods.lora.method import LowRank, leaves, matrices
+from skilltokens.model.policy import Policy
+from skilltokens.model.prompt import TaskToken
+from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError
+
+RANK = 4
+"""Of the adapters of `lora`."""
+
+
+def make_agent(
+    name: str,
+    policy: Policy,
+    embedding: Array,
+    space: DictSpace,
+    settings: PpoSettings,
+    seed: int,
+    body: bool = True,
+    picture: bool = False,
+) -> Agent:
+    """A fresh agent of a learner on a policy, which itself is never changed.
+
+    Args:
+        policy: the frozen policy.
+        embedding: what it is given as its instruction.
+        space: of the environment's observations, maybe stacked.
+        body: show the encoder the body's own state.
+        picture: show it the environment's pictures instead of the task's numbers; the critic sees those still.
+
+    Raises:
+        SettingError: an unknown learner, or an environment that does not show what the policy needs.
+    """
+    learner, draw = learner_of(name), generator(seed, 1)
+    widths = vectors(space)
+    if learner.policy == "none":
+        return MlpAgent(widths, policy.shape.actions, settings, draw)
+    check_fits(policy, space)
+    made = _prepared(learner.policy, policy, seed)
+    if learner.token:
+        hidden = ({STATE} if not body else set()) | ({ENVIRONMENT_STATE} if picture else set())
+        shown = {each: width for each, width in widths.items() if each not in hidden}
+        seen = pictures(space) if picture else ()
+        width = policy.settings.width
+        token = TaskToken(shown, width, settings.tokens, settings.hidden, draw, seen, settings.presence)
+        made = made.derive({"prompt": token})
+    return PolicyAgent(made, embedding, widths, settings, draw)
+
+
+def vectors(space: DictSpace) -> dict[str, int]:
+    """What encoders and critics read of an environment: its vectors and sets but for goals, in the order of names."""
+    depth = 1 if STEPS in space.spaces else 0
+    found = {}
+    for name, each in sorted(space.spaces.items()):
+        shape: tuple[int, ...] = each.shape or ()
+        if name != STEPS and not name.startswith(GOAL) and len(shape) - depth in (1, 2):
+            found[name] = math.prod(shape[depth:])
+    return found
+
+
+def pictures(space: DictSpace) -> tuple[str, ...]:
+    """The pictures of an environment.
+
+    Raises:
+        SettingError: it has none.
+    """
+    found = tuple(n for n, each in sorted(space.spaces.items()) if each.dtype == np.uint8)
+    if not found:
+        raise SettingError("the environment shows no picture (height, width, 3): use one that does, or its numbers")
+    return found
+
+
+def check_fits(policy: Policy, space: DictSpace) -> None:
+    """Raises SettingError unless the environment shows what the policy looks at."""
+    for name, scale in policy.shape.scales.items():
+        if name not in space.spaces:
+            if name.startswith(GOAL):
+                continue
+            raise SettingError(f"the environment does not observe {name!r}, which the policy looks at")
+        width = (space.spaces[name].shape or (0,))[-1]
+        if width != len(scale.center):
+            raise SettingError(
+                f"the environment's {name!r} has {width} numbers where the policy knows {len(scale.center)}: it is a "
+                "model of another body"
+            )
+
+
+def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
+    """A policy to put a prompt on: frozen, a copy to be trained, with adapters, or fresh.
+
+    None shares its numbers with the one that is given, which stays where it is when this one goes to a GPU.
+    """
+    if kind == "fresh":
+        return Policy(policy.shape, policy.settings, generator(seed, 2))
+    made = copy.deepcopy(policy.fused())
+    if kind == "tuned":
+        return made.requires_grad_()
+    frozen = made.requires_grad_(False)
+    if kind == "frozen":
+        return frozen
+    draw = generator(seed, 2)
+    return frozen.derive({path: LowRank(leaf, [RANK] * len(matrices(leaf)), draw) for path, leaf in leaves(frozen)})

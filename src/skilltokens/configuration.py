@@ -1,0 +1,153 @@
+"""Settings as data: ranges checked, written plainly, read back, compared.
+
+Settings are frozen dataclasses that live where they act. A number's range stands beside its field, in the words of
+annotated-types:
+
+    rate: Annotated[float, Gt(0)] = 1e-3
+
+`check_settings` walks through any dataclass, a plug-in's own included: no list of names has to be kept. What several
+fields ask of each other, a dataclass says in a method `check(name)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from skilltokens.types import SettingError
+
+Settings = TypeVar("Settings")
+
+
+class Infinite:
+    """Metadata of a field that may be infinite; every other number must be finite."""
+
+
+Seed = Annotated[int, Ge(0)]
+Count = Annotated[int, Ge(1)]
+"""A number of things, at least one."""
+CountFrom0 = Annotated[int, Ge(0)]
+"""A number of things, or 0 with a meaning of its own, which the field's docstring says."""
+NotNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Gt(0), Le(1)]
+"""A part of a whole, more than nothing."""
+ShareFrom0 = Annotated[float, Ge(0), Le(1)]
+
+_BOUNDS: tuple[tuple[type, str, Callable[[float, float], bool], str], ...] = (
+    (Ge, "ge", lambda value, bound: value >= bound, "use {bound:g} or more"),
+    (Gt, "gt", lambda value, bound: value > bound, "use a number above {bound:g}"),
+    (Le, "le", lambda value, bound: value <= bound, "use {bound:g} or less"),
+    (Lt, "lt", lambda value, bound: value < bound, "use a number below {bound:g}"),
+)
+
+
+def check_settings(settings: Any, name: str = "") -> None:
+    """Checks every number of a dataclass against the range beside its field, then what its fields ask of each other.
+
+    Args:
+        settings: a dataclass, others inside it included.
+        name: how the command calls it, such as "train"; empty: its fields stand by themselves.
+
+    Raises:
+        SettingError: the first number out of its range; one sentence with its name, its value and what is possible.
+    """
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        full_name = f"{name}.{field.name}" if name else field.name
+        if dataclasses.is_dataclass(value):
+            check_settings(value, full_name)
+        else:
+            _check_value(full_name, value, hints[field.name])
+    check: Callable[[str], None] | None = getattr(settings, "check", None)
+    if check is not None:
+        check(name)
+
+
+def check_number(name: str, value: float, hint: Any) -> None:
+    """Checks one number against a range such as `Count`; see `check_settings`."""
+    _check_value(name, value, hint)
+
+
+def _check_value(name: str, value: Any, hint: Any) -> None:
+    metadata: tuple[Any, ...] = ()
+    if get_origin(hint) is Annotated:
+        hint, *rest = get_args(hint)
+        metadata = tuple(rest)
+    if isinstance(value, tuple | list):
+        inner = get_args(hint)
+        for number, item in enumerate(value):
+            _check_value(name, item, inner[0 if inner[-1] is Ellipsis else number] if inner else Any)
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    for bound in metadata:
+        for kind, attribute, holds, advice in _BOUNDS:
+            if isinstance(bound, kind) and not holds(value, getattr(bound, attribute)):
+                raise SettingError(f"{name} {value:g} is impossible: {advice.format(bound=getattr(bound, attribute))}")
+    if not math.isfinite(value) and Infinite not in metadata:
+        raise SettingError(f"{name} {value:g} is impossible: use a finite number")
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A dataclass of settings as JSON has it: what is kept in files, and compared with them."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
+    """The reverse of `plain`: settings_of(type(x), plain(x)) == x.
+
+    What an older file lacks has its default. Ranges are not checked here.
+
+    Args:
+        kind: the dataclass, with its argument where it is generic: RunSettings[T2SSettings].
+
+    Raises:
+        SettingError: a value of the wrong kind, or a setting that this version does not have.
+    """
+    import msgspec  # loads in 10 ms, but `--help` does without
+
+    strangers = sorted(_strangers(get_origin(kind) or kind, kind, content))
+    if strangers:
+        raise SettingError(f"this version of skilltokens has no setting {strangers[0]}: use the version of the file")
+    try:
+        return msgspec.convert(content, kind)
+    except msgspec.ValidationError as problem:
+        raise SettingError(f"these settings cannot be read ({problem})") from problem
+
+
+def _strangers(kind: Any, alias: Any, content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The names in `content` that are no fields of the dataclass."""
+    arguments = dict(zip(getattr(kind, "__parameters__", ()), get_args(alias), strict=False))
+    hints = get_type_hints(kind)
+    for name, value in content.items():
+        if name not in hints:
+            yield f"{prefix}{name}"
+            continue
+        inner = arguments.get(hints[name], hints[name])
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(inner):
+            yield from _strangers(inner, inner, value, f"{prefix}{name}.")
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested configuration as one level of dotted names."""
+    entries: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            entries |= flat(value, f"{prefix}{key}.")
+        else:
+            entries[f"{prefix}{key}"] = value
+    return entries
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = ()) -> str:
+    """Where two flat configurations differ, but for settings in `free`: the first three, as text; empty where equal."""
+    was, now = ({key: value for key, value in config.items() if key not in free} for config in (old, new))
+    changes = [f"{k} was {was.get(k)!r}, is {now.get(k)!r}" for k in sorted(was | now) if was.get(k) != now.get(k)]
+    return "; ".join(changes[:3])

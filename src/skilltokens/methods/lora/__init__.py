@@ -1,0 +1,39 @@
+"""LoRA: a frozen base, and for each further skill a low-rank adapter.
+
+Its settings and registration; free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from skilltokens.configuration import Positive
+from skilltokens.methods.registration import Registration
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """LoRA: one low-rank adapter a skill on the frozen base, chosen by the instruction, of the same trained size."""
+
+    share: Positive = 0.08
+    """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
+    rate: Positive = 1e-2
+    """Peak learning rate of the adapters."""
+    own_rate: Positive = 5e-3
+    """Peak learning rate of the skill's own head and encoders."""
+    own_head: bool = True
+    """A skill has its own action head, started as a copy."""
+    own_encoders: bool = True
+    """A skill has its own observation encoders, started as copies."""
+    start: Literal["base", "copy"] = "base"
+    """Where a new skill starts: from the base, or as a copy of the skill that its instruction is nearest to."""
+    near: float = 0.5
+    """Cosine below which no skill counts as near; a copy is then one of the newest skill."""
+
+
+REGISTRATION = Registration(
+    "a low-rank adapter a skill, the rest frozen",
+    "skilltokens.methods.lora.method:Lora",
+    LoraSettings,
+)

@@ -1,0 +1,51 @@
+"""T2S: a frozen base, and for each further skill some parameter tokens (rows) of its own.
+
+Its settings and registration; free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from skilltokens.configuration import NotNegative, Positive, Share, ShareFrom0
+from skilltokens.methods.registration import Registration
+
+
+@dataclass(frozen=True)
+class T2SSettings:
+    """T2S: a new skill adds a few parameter tokens and trains only those (and its own small head and encoders)."""
+
+    share: Positive = 0.08
+    """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
+    rate: Positive = 1e-2
+    """Peak learning rate of the new rows."""
+    own_rate: Positive = 1e-2
+    """Peak learning rate of the skill's own head, encoders and gates."""
+    own_head: bool = True
+    """A skill has its own action head, started as a copy."""
+    own_encoders: bool = True
+    """A skill has its own observation encoders, started as copies."""
+    gates: bool = False
+    """A skill has a factor of its own on each shared row (one number a row)."""
+    reuse: NotNegative = 0.0
+    """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
+    start: Literal["base", "nearest", "copy"] = "copy"
+    """A skill starts as the base, with its nearest skill's head and encoders, or as a copy with its rows as well."""
+    near: float = 0.5
+    """Cosine below which no skill counts as near; a skill without a near one starts from the newest."""
+    base_rows: ShareFrom0 = 1.0
+    """Share of the base's rows that Top-K selection keeps active; the base of one task has one key, so all is best."""
+    mu: Share = 0.5
+    """The largest share of a skill's active rows in a map that may be new."""
+    place: Literal["all", "attention", "feed-forward"] = "feed-forward"
+    """Where new rows go: into one kind of map only, or into all in proportion to the base's rows."""
+    value_std: NotNegative = 0.2
+    """Standard deviation of a new row's values; its key starts at zero."""
+
+
+REGISTRATION = Registration(
+    "new parameter tokens a skill, the rest frozen",
+    "skilltokens.methods.t2s.method:T2S",
+    T2SSettings,
+)
