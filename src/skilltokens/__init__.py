@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skilltokens.experiments.settings import RunSettings
     from skilltokens.grow import learn_skill
     from skilltokens.language import load_encoder
-    from skilltokens.report.page import write_report
+    from skilltokens.report import write_report
     from skilltokens.simulation.rollout import evaluate
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.suites import load_suite
@@ -60,7 +60,7 @@ _HOMES = {
     "load_encoder": "language",
     "load_suite": "suites",
     "recipe": "experiments.recipes",
-    "write_report": "report.page",
+    "write_report": "report",
     "write_store": "demos",
 }
 """Public name -> the module that has it."""

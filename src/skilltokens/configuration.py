@@ -24,6 +24,10 @@ from skilltokens.types import SettingError
 Settings = TypeVar("Settings")
 
 
+OLD_NAMES = {"films": "videos", "prompts": "commands"}
+"""Settings that were called otherwise once: files and command lines with the old name are still read."""
+
+
 class Infinite:
     """Metadata of a field that may be infinite; every other number must be finite."""
 
@@ -113,13 +117,22 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
     """
     import msgspec  # loads in 10 ms, but `--help` does without
 
+    content = with_new_names(content)
     strangers = sorted(_strangers(get_origin(kind) or kind, kind, content))
     if strangers:
         raise SettingError(f"this version of skilltokens has no setting {strangers[0]}: use the version of the file")
     try:
-        return msgspec.convert(content, kind)
+        return msgspec.convert(content, kind, strict=False)  # files of before 2025-11-26 have 0 and 1 for no and yes
     except msgspec.ValidationError as problem:
         raise SettingError(f"these settings cannot be read ({problem})") from problem
+
+
+def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the names that its settings have today."""
+    return {
+        OLD_NAMES.get(name, name): with_new_names(value) if isinstance(value, Mapping) else value
+        for name, value in content.items()
+    }
 
 
 def _strangers(kind: Any, alias: Any, content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

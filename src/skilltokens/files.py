@@ -62,8 +62,10 @@ def write_json(path: Path, content: Any, error: type[SkilltokensError] = Skillto
     write_bytes(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode(), error)
 
 
-def read_json(path: Path, schema: str, error: type[SkilltokensError] = SkilltokensError) -> dict[str, Any]:
-    """Reads a JSON object whose `schema` field must be `schema`.
+def read_json(
+    path: Path, schema: str | tuple[str, ...], error: type[SkilltokensError] = SkilltokensError
+) -> dict[str, Any]:
+    """Reads a JSON object whose `schema` field must be `schema`, or one of several.
 
     Raises:
         error: the file is missing, truncated, not JSON, or of another schema.
@@ -77,9 +79,11 @@ def read_json(path: Path, schema: str, error: type[SkilltokensError] = Skilltoke
         raise error(f"{path} could not be read ({problem.strerror}): check its permissions") from problem
     except ValueError as problem:
         raise error(f"{path} is truncated or altered (not JSON: {problem}): restore it or make it again") from problem
-    found = content.get("schema") if isinstance(content, dict) else None
-    if found != schema:
-        raise error(f"{path} has schema {found!r} where {schema!r} is needed: is it the right file and version?")
+    known = (schema,) if isinstance(schema, str) else schema
+    actual = content.get("schema") if isinstance(content, dict) else None
+    if actual not in known:
+        needed = " or ".join(map(repr, known))
+        raise error(f"{path} has schema {actual!r} where {needed} is needed: is it the right file and version?")
     return content
 
 

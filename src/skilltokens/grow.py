@@ -15,14 +15,13 @@ import torch
 from skilltokens.configuration import Seed, check_number, check_settings
 from skilltokens.demos import DemonstrationStore, workspace_statistics
 from skilltokens.language import LanguageEncoder, load_encoder
-from skilltokens.methods.base import Entry, Lesson, generator
+from skilltokens.methods.base import Lesson, generator
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings, check_training
 from skilltokens.skills.library import SkillLibrary, check_name
-from skilltokens.skills.skill import assemble
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.train import fit
 from skilltokens.types import ACTION, Feature, LibraryError, Report, Scale, SettingError, silent
@@ -87,7 +86,7 @@ def learn_skill(
         language, base, features = library.language(), library.base, library.features
     learner = _learner(base, library, method, train, seed)
     lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),))
-    iterations = train.iterations if lesson.index else train.first_iterations
+    iterations = train.first_iterations if learner.begins_fresh(lesson) else train.iterations
     training = learner.begin(lesson)
     for _ in fit(training, train, iterations, [1.0], seed * 1_000_003 + lesson.index, report=report):
         pass
@@ -122,10 +121,8 @@ def _check_new(folder: Path, policy: PolicySettings) -> None:
 def _learner(base: Policy, library: SkillLibrary | None, method: T2SSettings, train: TrainSettings, seed: int) -> T2S:
     """The method as it stands after the library's skills, where it is to be trained; the library stays where it is."""
     learner = T2S(copy.deepcopy(base).to(train.device), method, train, seed)
-    for number, skill in enumerate(library.skills if library else ()):
-        learner.skills.append(skill.to(train.device))
-        policy = assemble(learner.base, learner.skills, learner.skills[-1]) if number else learner.base
-        learner.entries.append(Entry(skill.embeddings, policy))
+    if library is not None:
+        learner.adopt(library.base, library.skills)
     return learner
 
 

@@ -36,7 +36,8 @@ class Lifelong:
     """The figures of one run over K tasks; None where the run does not define one.
 
     `final_of` (K,) is c[K-1, k], success after the last lesson; `learned_of` (K,) is c[k, k], success when the skill
-    was learned; `fwt_of` (K,), `nbt_of` (K-1,), `auc_of` (K,) hold one value a task. The floats are their means.
+    was learned; `fwt_of` (K,), `nbt_of` (K-1,), `auc_of` (K,) hold one value a task. The floats are their means. Where
+    the first tasks were taught together, `fwt_of` and `auc_of` hold those of the other tasks alone.
     """
 
     final_of: Rates
@@ -151,21 +152,24 @@ def forward_transfer(curves: Sequence[ArrayLike]) -> Rates:
     return np.array([np.asarray(curve, dtype=np.float64).mean() for curve in curves])
 
 
-def negative_backward_transfer(matrix: ArrayLike) -> Rates:
-    """NBT_k for the first K - 1 tasks, (K-1,), from rates c (K, K): the mean over t > k of c[k, k] - c[t, k]."""
+def negative_backward_transfer(matrix: ArrayLike, together: int = 1) -> Rates:
+    """NBT_k for the first K - 1 tasks, (K-1,), from rates c (K, K): the mean over t > k of c[k, k] - c[t, k].
+
+    The first `together` tasks were taught in one lesson: c[together - 1, k] is then where they were learned.
+    """
     c = _square(matrix)
-    tasks = len(c)
-    return np.array([np.mean(c[k, k] - c[k + 1 :, k]) for k in range(tasks - 1)])
+    rows = [max(k, together - 1) for k in range(len(c) - 1)]
+    return np.array([np.mean(c[row, k] - c[row + 1 :, k]) for k, row in enumerate(rows)])
 
 
-def area_under_curve(matrix: ArrayLike, curves: Sequence[ArrayLike]) -> Rates:
-    """AUC_k for each task, (K,): (FWT_k + the sum over t > k of c[t, k]) / (K - k), tasks counted from 0."""
+def area_under_curve(matrix: ArrayLike, curves: Sequence[ArrayLike], first: int = 0) -> Rates:
+    """AUC_k for each task from `first` on: (FWT_k + the sum over t > k of c[t, k]) / (K - k), tasks counted from 0."""
     c = _square(matrix)
     tasks = len(c)
-    if len(curves) != tasks:
-        raise ValueError(f"{len(curves)} learning curves for {tasks} tasks")
+    if len(curves) != tasks - first:
+        raise ValueError(f"{len(curves)} learning curves for {tasks - first} tasks")
     area = forward_transfer(curves)
-    return np.array([(area[k] + c[k + 1 :, k].sum()) / (tasks - k) for k in range(tasks)])
+    return np.array([(area[k - first] + c[k + 1 :, k].sum()) / (tasks - k) for k in range(first, tasks)])
 
 
 def held(curve: ArrayLike) -> Rates:
@@ -180,30 +184,42 @@ def held(curve: ArrayLike) -> Rates:
     return points
 
 
-def lifelong(successes: ArrayLike, episodes: ArrayLike, curves: Sequence[tuple[ArrayLike, ArrayLike]] = ()) -> Lifelong:
+def lifelong(
+    successes: ArrayLike,
+    episodes: ArrayLike,
+    curves: Sequence[tuple[ArrayLike, ArrayLike]] = (),
+    together: int = 1,
+) -> Lifelong:
     """All figures of a run that learned its tasks one after another.
 
     Args:
-        successes, episodes: (K, K) counts; entry [t, k] for k <= t is task k after lesson t; the rest is not read.
-        curves: a (successes, episodes) pair of (points,) a task, from before its lesson to the skill as it is kept.
-            Without them, or with a curve of fewer than two points, FWT and AUC are None: the area was not measured.
+        successes, episodes: (K, K) counts; entry [t, k] for k <= t is task k after task t was taught; the rest is not
+            read.
+        curves: a (successes, episodes) pair of (points,) for each task with a lesson of its own, from before that
+            lesson to the skill as it is kept. Without them, or with a curve of fewer than two points, FWT and AUC are
+            None: the area was not measured.
+        together: the first so many tasks were taught in one lesson (protocol B). Rows before the last of them are not
+            read, and these tasks have no curve: FWT and AUC are over the others, NBT over all.
 
-    NBT is None for a single task.
+    NBT is None where nothing was taught after any task.
 
     Raises:
         ValueError: shapes do not fit, a count is impossible, or a cell on or below the diagonal has no episode.
     """
     c = _square(rates(successes, episodes))
-    if np.isnan(c[np.tril_indices(len(c))]).any():
+    tasks = len(c)
+    rows = np.maximum(np.arange(tasks), together - 1)
+    if any(np.isnan(c[t, : t + 1]).any() for t in range(together - 1, tasks)):
         raise ValueError("a task was not evaluated after a lesson that should have seen it")
     lines = [rates(good, tried) for good, tried in curves]
-    measured = len(lines) == len(c) and all(line.size > 1 and not np.isnan(line).any() for line in lines)
+    alone = range(together if together > 1 else 0, tasks)
+    measured = len(lines) == len(alone) > 0 and all(line.size > 1 and not np.isnan(line).any() for line in lines)
     return Lifelong(
         final_of=c[-1].copy(),
-        learned_of=c.diagonal().copy(),
+        learned_of=c[rows, np.arange(tasks)],
         fwt_of=forward_transfer(lines) if measured else None,
-        nbt_of=negative_backward_transfer(c) if len(c) > 1 else None,
-        auc_of=area_under_curve(c, lines) if measured else None,
+        nbt_of=negative_backward_transfer(c, together) if tasks > together else None,
+        auc_of=area_under_curve(c, lines, alone.start) if measured else None,
     )
 
 

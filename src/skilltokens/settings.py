@@ -72,8 +72,8 @@ class EvaluateSettings:
     """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
     workers: CountFrom0 = 0
     """Simulator processes; 0 steps them in this process. Results do not depend on it."""
-    films: bool = False
-    """Record one short film of each skill at the end."""
+    videos: bool = False
+    """Record one short video of each skill at the end."""
     wordings: bool = True
     """Count how often held-out wordings choose the right skill."""
 

@@ -107,6 +107,19 @@ class Outcome:
     steps: int
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What some rollouts came to: rates are derived from it."""
+
+    successes: int
+    episodes: int
+    steps: int
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Counts:
+        return cls(sum(one.success for one in outcomes), len(outcomes), sum(one.steps for one in outcomes))
+
+
 class Environment(Protocol):
     """One simulator with one task in it. It is made, stepped and closed inside a single process.
 
@@ -190,6 +203,8 @@ class Progress:
     total: int
     note: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    lesson: int | None = None
+    """The lesson of the run that it is about, counted from 0, if it is about one."""
 
 
 Report = Callable[[Progress], None]

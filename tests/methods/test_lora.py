@@ -12,7 +12,7 @@ from tests.small import POLICY, act, lessons, make_method, make_policy, observat
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import count
 from skilltokens.methods.lora import LoraSettings
-from skilltokens.methods.lora.method import LowRank
+from skilltokens.model.lowrank import LowRank, matrices
 from skilltokens.model.pattention import Pattention, pattention
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.tpst import make_linear
@@ -43,12 +43,12 @@ def test_a_low_rank_map_is_its_matrices_plus_a_product():
     x = torch.randn(5, 4, generator=g)
     for map in (Pattention(6, 4, 3, g), make_linear(4, 3, g)):
         map.requires_grad_(False)
-        low = LowRank(map, [2] * (2 if isinstance(map, Pattention) else 1), g)
+        low = LowRank.fresh(map, [2] * (2 if isinstance(map, Pattention) else 1), g)
         assert torch.equal(low(x), map(x))
         with torch.no_grad():
             for up in low.up.values():
                 up.normal_(generator=g)
-        wide = {name: getattr(map, name).detach() + low.up[name] @ low.down[name] for name in low.names}
+        wide = {name: getattr(map, name).detach() + low.up[name] @ low.down[name] for name in matrices(map)}
         expected = (
             pattention(x, wide["key"], wide["value"], map.tau)
             if isinstance(map, Pattention)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,32 @@ from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import Challenge, Make, Stacked
 from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
-from skilltokens.configuration import flat, plain
-from skilltokens.experiments.checkpoint import read_state, write_state
-from skilltokens.experiments.record import differences
+from skilltokens.configuration import differences, flat, plain
 from skilltokens.model.policy import Policy
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
-from skilltokens.types import Array, Progress, Report, RunError, silent
+from skilltokens.tensors import read_state, write_state
+from skilltokens.types import Array, Counts, Progress, Report, RunError, silent
+
+
+@dataclass
+class Curve:
+    """What was measured while a task was learned: one entry a point."""
+
+    steps: list[int]
+    """Environment steps of training."""
+    successes: list[int]
+    lengths: list[float]
+    """Mean lengths of the episodes."""
+    episodes: int
+    """Episodes that measure each point."""
+    trained: int
+    """Parameters that act and were trained."""
+    seconds: float = 0.0
+    """Spent on training."""
+    reward: dict[str, list[Any]] = field(default_factory=dict)
+    """Of the training itself: "steps", and the "mean" return after them."""
+
 
 FREE = ("ppo.rate", "ppo.policy_rate", "ppo.critic_rate", "ppo.workers")
 """Settings with which a training may go on though they differ: a lower rate mends one that diverged."""
@@ -38,8 +58,8 @@ def adapt(
     seed: int = 0,
     report: Report = silent,
     board: Path | None = None,
-) -> tuple[Agent, dict[str, Any]]:
-    """Learns a challenge by one learner; goes on from the file `state` if that is there.
+) -> tuple[Agent, Curve]:
+    """Learns a challenge by one learner; resumes from the file `state` if that is there.
 
     Args:
         policy: frozen; its bits are the same afterwards.
@@ -49,8 +69,7 @@ def adapt(
         board: a folder for TensorBoard.
 
     Returns:
-        The agent, and what was measured: {"steps", "successes", "lengths"} at each point, "episodes", "trained"
-        (parameters that act and were trained), "seconds", "reward" (steps and mean returns of the training).
+        The agent, and what was measured.
 
     Raises:
         Diverged: numbers that are not finite; the file keeps the last good state.
@@ -64,12 +83,9 @@ def adapt(
     space: Any = env.observation_space
     agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body, settings.picture)
     env.close()
-    found: dict[str, Any] = {
-        "steps": [], "successes": [], "lengths": [], "episodes": settings.episodes, "trained": trained(agent),
-        "seconds": 0.0,
-    }  # fmt: skip
+    curve = Curve([], [], [], settings.episodes, trained(agent))
     if start is not None:
-        found = start[1]["found"]
+        curve = Curve(**start[1]["found"])
     last = settings.steps if agent.learned() else 0
     points = sorted({round(last * point / settings.points) for point in range(settings.points + 1)})
 
@@ -81,7 +97,7 @@ def adapt(
         for stop in run_ppo(
             agent, make, ppo, points, seed, horizon=challenge.horizon, start=start, report=tell, board=board
         ):
-            found["seconds"] = round(found["seconds"] + time.perf_counter() - clock, 1)
+            curve.seconds = round(curve.seconds + time.perf_counter() - clock, 1)
             outcomes = evaluate(
                 agent.actor(),
                 challenge.suite,
@@ -92,16 +108,17 @@ def adapt(
                 horizon=challenge.horizon,
                 pool=pool,
             )
-            found["steps"].append(stop.steps)
-            found["successes"].append(sum(outcome.success for outcome in outcomes))
-            found["lengths"].append(round(sum(outcome.steps for outcome in outcomes) / len(outcomes), 1))
-            found["reward"] = {"steps": stop.curve.steps, "mean": stop.curve.reward}
+            counts = Counts.of(outcomes)
+            curve.steps.append(stop.steps)
+            curve.successes.append(counts.successes)
+            curve.lengths.append(round(counts.steps / counts.episodes, 1))
+            curve.reward = {"steps": stop.curve.steps, "mean": stop.curve.reward}
             tensors, rest = stop.state()
-            write_state(state, tensors, {**rest, "found": found, "made_with": made_with})
-            rate = found["successes"][-1] / settings.episodes
+            write_state(state, tensors, {**rest, "found": asdict(curve), "made_with": made_with})
+            rate = counts.successes / counts.episodes
             report(Progress("train", stop.steps, last, challenge.name, {"success": rate}))
             clock = time.perf_counter()
-    return agent, found
+    return agent, curve
 
 
 def _made_with(
@@ -127,10 +144,10 @@ def _start(state: Path, made_with: dict[str, Any]) -> tuple[dict[str, Tensor], d
     if not state.exists():
         return None
     tensors, rest = read_state(state)
-    found = differences(rest.get("made_with", {}), made_with, FREE)
-    if found:
+    changes = differences(rest.get("made_with", {}), made_with, FREE)
+    if changes:
         raise RunError(
-            f"{state} keeps a training of another configuration ({found}): give these settings to go on with it, or "
+            f"{state} keeps a training of another configuration ({changes}): give these settings to resume it, or "
             "remove it to start again"
         )
     return tensors, rest

@@ -16,7 +16,7 @@ from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.methods.base import generator
-from skilltokens.methods.lora.method import LowRank, leaves, matrices
+from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import TaskToken
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError
@@ -115,4 +115,6 @@ def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
     if kind == "frozen":
         return frozen
     draw = generator(seed, 2)
-    return frozen.derive({path: LowRank(leaf, [RANK] * len(matrices(leaf)), draw) for path, leaf in leaves(frozen)})
+    return frozen.derive(
+        {path: LowRank.fresh(leaf, [RANK] * len(matrices(leaf)), draw) for path, leaf in leaves(frozen)}
+    )

@@ -24,8 +24,8 @@ from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.settings import MotionSettings
 from skilltokens.configuration import plain
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.experiments.checkpoint import read_state, write_state
 from skilltokens.suites.bodies.body import Body
+from skilltokens.tensors import read_state, write_state
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from skilltokens.behaviour.adapt import adapt
+from skilltokens.behaviour.adapt import Curve, adapt
 from skilltokens.behaviour.agents import PolicyAgent
 from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
@@ -31,11 +30,11 @@ def learn_token(
     seed: int = 0,
     report: Report = silent,
     board: Path | None = None,
-) -> tuple[SkillLibrary, dict[str, Any]]:
+) -> tuple[SkillLibrary, Curve]:
     """Trains a task token that steers a frozen skill of the library, and adds it as a skill.
 
     Nothing in the library changes before the training is done, and then one file is added. Interrupted, the same call
-    goes on from FOLDER/adapting/NAME.safetensors, which is removed at the end.
+    resumes from FOLDER/adapting/NAME.safetensors, which is removed at the end.
 
     Args:
         folder: the library.
@@ -69,7 +68,7 @@ def learn_token(
     number = steered(library, on, vectors[0])
     before = library.base.fingerprint()
     state = library.folder / "adapting" / f"{name}.safetensors"
-    agent, found = adapt(
+    agent, curve = adapt(
         library.policy(number),
         library.told(number),
         task,
@@ -88,17 +87,17 @@ def learn_token(
     tensors = {f"prompt.{key}": value.detach().clone() for key, value in token.state_dict().items()}
     notes = {
         "environment": env,
-        "steps": found["steps"][-1],
+        "steps": curve.steps[-1],
         "split": settings.split,
-        "successes": found["successes"][-1],
-        "episodes": found["episodes"],
+        "successes": curve.successes[-1],
+        "episodes": curve.episodes,
         "seed": seed,
     }
     library.add(Skill(name, words, np.asarray(vectors), tensors, {}, prompt), notes)
     state.unlink(missing_ok=True)
     if not any(state.parent.iterdir()):
         state.parent.rmdir()
-    return library, found
+    return library, curve
 
 
 def steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:

@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from skilltokens.experiments.settings import RunSettings
+from skilltokens.experiments.costs import Cost
 from skilltokens.types import Progress, Report
 
-_LESSON = re.compile(r"\((\d+)/\d+\)$")
-
 # Seconds, until the run has shown its own: a small policy and a fast simulator on one core.
-_STEP, _CELL, _FILM = 0.04, 6.0, 3.0
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What one lesson costs: training steps, and rollouts of one cell each, on the way and at its end."""
-
-    steps: int
-    points: int
-    final: int
-
-
-def lessons(settings: RunSettings[Any], tasks: int, *, joint: bool, keeps: bool) -> list[Lesson]:
-    """The lessons of a run over `tasks` tasks, and behind them its variants, as a lesson without training.
-
-    Args:
-        joint: all tasks are one lesson.
-        keeps: the method changes no earlier skill, so that only the new one is rolled out after a lesson.
-    """
-    train, points, variants = settings.train, settings.evaluate.points, len(settings.evaluate.variants)
-    last = [Lesson(0, 0, variants * tasks)] if variants else []
-    if joint:
-        return [Lesson(train.first_iterations + train.iterations * (tasks - 1), 0, tasks), *last]
-    steps = [train.first_iterations] + [train.iterations] * (tasks - 1)
-    return [Lesson(n, points - 1, 1 if keeps else index + 1) for index, n in enumerate(steps)] + last
+_STEP, _CELL, _VIDEO = 0.04, 6.0, 3.0
 
 
 @dataclass
@@ -65,17 +37,17 @@ class Pace:
 class Estimate:
     """A `Report` that adds the figures `overall` (share of the run that is done) and `left` (seconds) to the news."""
 
-    def __init__(self, plan: Sequence[Lesson], report: Report, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: Sequence[Cost], report: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._plan, self._report, self._clock = plan, report, clock
         self._step, self._cell = Pace(_STEP), Pace(_CELL)
         self._lesson, self._trained, self._tested, self._part = 0, 0, 0, 0.0
         self._last: tuple[str, float, float] | None = None
 
     def __call__(self, news: Progress) -> None:
-        if news.stage == "film":  # behind the last lesson: little is left, and the share must not fall back
+        if news.stage == "video":  # behind the last lesson: little is left, and the share must not fall back
             ahead = max(news.total - news.done, 0)
             overall = 1 - 0.02 * ahead / max(news.total, 1)
-            figures = {**news.figures, "overall": overall, "left": _FILM * ahead}
+            figures = {**news.figures, "overall": overall, "left": _VIDEO * ahead}
             self._report(dataclasses.replace(news, figures=figures))
             return
         number = self._number(news)
@@ -96,9 +68,8 @@ class Estimate:
         """The lesson that is spoken of, if one is."""
         if news.stage == "variant":
             return len(self._plan) - 1
-        found = _LESSON.search(news.note)
-        known = found and news.stage in ("train", "evaluate") and int(found[1]) <= len(self._plan)
-        return int(found[1]) - 1 if found and known else None
+        known = news.lesson is not None and news.lesson < len(self._plan) and news.stage in ("train", "evaluate")
+        return news.lesson if known else None
 
     def left(self) -> float:
         """Seconds from here to the end of the run."""

@@ -1,20 +1,21 @@
-"""What a run needs to go on: the method's state after each lesson, and the lesson in training. Nothing is pickled."""
+"""What a run needs to resume: the method's state after each lesson, and the lesson in training. Nothing is pickled."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
+import msgspec
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
-from skilltokens.files import write_bytes
+from skilltokens.experiments.records import Cell
+from skilltokens.tensors import State, read_state, write_state
 from skilltokens.types import RunError
 
 
@@ -23,7 +24,7 @@ class Before:
     """A lesson that was interrupted, at its last point."""
 
     start: tuple[dict[str, Tensor], dict[str, Any]]
-    evaluations: list[dict[str, Any]]
+    cells: list[Cell]
     seconds: tuple[float, float]
 
 
@@ -33,25 +34,25 @@ class Work:
     Args:
         folder: the run's.
         lesson: its number.
-        evaluations: the run's cells so far; those of this lesson that were kept are put behind them.
+        cells: the run's so far; those of this lesson that were kept are put behind them.
     """
 
-    def __init__(self, folder: Path, lesson: int, evaluations: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, lesson: int, cells: list[Cell]) -> None:
         self._folder, self._lesson = folder, lesson
-        self._evaluations, self._first = evaluations, len(evaluations)
+        self._cells, self._first = cells, len(cells)
         before = load_progress(folder, lesson)
-        self.start = None if before is None else before.start
-        """Where training goes on, as `Point.state` gives it."""
+        self.start: State | None = None if before is None else before.start
+        """Where training resumes, as `Point.state` gives it."""
         train, evaluate = before.seconds if before else (0.0, 0.0)
         self.seconds = {"train": train, "evaluate": evaluate}
         """Spent on it, over interruptions."""
-        evaluations += before.evaluations if before else []
+        cells += before.cells if before else []
         self._last = time.monotonic()
 
     @property
-    def cells(self) -> list[dict[str, Any]]:
+    def cells(self) -> list[Cell]:
         """The lesson's own."""
-        return self._evaluations[self._first :]
+        return self._cells[self._first :]
 
     def spent(self, kind: Literal["train", "evaluate"]) -> None:
         """Counts the seconds since this, or `keep`, was called last."""
@@ -59,7 +60,7 @@ class Work:
         self.seconds[kind] += now - self._last
         self._last = now
 
-    def keep(self, state: tuple[dict[str, Tensor], dict[str, Any]] | None = None) -> None:
+    def keep(self, state: State | None = None) -> None:
         """Writes down where it stands, with a new stop of the training or that of the last time."""
         if state is not None and self.start is not None and state[1] == self.start[1]:
             return  # where an interrupted training had been kept
@@ -71,7 +72,7 @@ class Work:
 
 def save_state(folder: Path, lessons: int, state: Mapping[str, Tensor]) -> None:
     """Keeps a method's state after so many lessons."""
-    write_bytes(_state(folder, lessons), save(_plain(state)), RunError)
+    write_state(_state(folder, lessons), state)
 
 
 def load_state(folder: Path, lessons: int) -> dict[str, Tensor]:
@@ -85,48 +86,25 @@ def load_state(folder: Path, lessons: int) -> dict[str, Tensor]:
         ) from problem
 
 
-def save_progress(
-    folder: Path,
-    lesson: int,
-    state: tuple[Mapping[str, Tensor], Mapping[str, Any]],
-    evaluations: Sequence[Mapping[str, Any]],
-    seconds: tuple[float, ...],
-) -> None:
+def save_progress(folder: Path, lesson: int, state: State, cells: Sequence[Cell], seconds: tuple[float, ...]) -> None:
     """Keeps a lesson in training."""
     tensors, plain = state
-    about = {"lesson": lesson, "fit": plain, "evaluations": list(evaluations), "seconds": list(seconds)}
+    about = {"lesson": lesson, "fit": plain, "evaluations": msgspec.to_builtins(cells), "seconds": list(seconds)}
     write_state(_progress(folder), tensors, about)
 
 
 def load_progress(folder: Path, lesson: int) -> Before | None:
     """The lesson in training, if one was kept; a damaged file counts as none, since the lesson can start again."""
-    with contextlib.suppress(RunError, KeyError, TypeError):
+    with contextlib.suppress(RunError, KeyError, TypeError, msgspec.ValidationError):
         tensors, about = read_state(_progress(folder))
         if about["lesson"] == lesson:
-            return Before((tensors, about["fit"]), about["evaluations"], tuple(about["seconds"]))
+            cells = msgspec.convert(about["evaluations"], list[Cell])
+            return Before((tensors, about["fit"]), cells, tuple(about["seconds"]))
     return None
 
 
-def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any]) -> None:
-    """Keeps a state of tensors and of what JSON can hold, in one file."""
-    write_bytes(path, save(_plain(tensors), {"about": json.dumps(rest)}), RunError)
-
-
-def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_state` wrote.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as problem:
-        raise RunError(f"{path} is missing or damaged ({problem}): remove it, and it is made again") from problem
-
-
 def clear(folder: Path) -> None:
-    """Removes all that an earlier run has left: a new one must not go on from it."""
+    """Removes all that an earlier run has left: a new one must not resume from it."""
     for path in (_progress(folder), *folder.glob("state-*.safetensors")):
         path.unlink(missing_ok=True)
 
@@ -135,11 +113,6 @@ def forget(folder: Path, lessons: int) -> None:
     """Removes what a committed lesson has made useless."""
     _progress(folder).unlink(missing_ok=True)
     _state(folder, lessons - 1).unlink(missing_ok=True)
-
-
-def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as a file holds them."""
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
 def _state(folder: Path, lessons: int) -> Path:

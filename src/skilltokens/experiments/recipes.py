@@ -1,20 +1,29 @@
-"""Recipes: functions that return a complete run configuration. The command line overrides single fields."""
+"""The recipes: functions from a learner's name to a complete configuration. The command line overrides single fields.
+
+Other packages add theirs by the entry point group `skilltokens.recipes` (name -> such a function), and anybody's
+function is a recipe by its place, module:function.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from typing import Any
 
 from skilltokens.behaviour.learners import LEARNERS, learner_of
 from skilltokens.behaviour.settings import AdaptSettings, MotionSettings, PpoSettings
+from skilltokens.experiments.experiment import EXPERIMENTS, Experiment, experiment_of
 from skilltokens.experiments.settings import RewardSettings, RunSettings
 from skilltokens.methods import method_settings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
+from skilltokens.plugins import object_at
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.suites import sequence
-from skilltokens.types import SettingError, nearest
+from skilltokens.types import SettingError, SkilltokensError, nearest
+
+GROUP = "skilltokens.recipes"
 
 
 def demo(method: str) -> RunSettings[Any]:
@@ -23,7 +32,7 @@ def demo(method: str) -> RunSettings[Any]:
         method,
         ("hammer", "push-wall", "faucet-close", "window-close"),
         TrainSettings(iterations=400, first_iterations=600),
-        EvaluateSettings(points=3, films=True),
+        EvaluateSettings(points=3, videos=True),
     )
 
 
@@ -101,19 +110,10 @@ def _metaworld(
     )
 
 
-@dataclass(frozen=True)
-class Study:
-    """A recipe that compares ways to learn from reward."""
-
-    summary: str
-    learners: tuple[str, ...]
-    """Those that are run where none is named."""
-    settings: Callable[[str], RewardSettings]
-    """Learner -> its settings."""
-
-
 def task_tokens(learner: str) -> RewardSettings:
-    """Every task of a body by every way to learn; five times the steps for those that begin from nothing.
+    """Every task of HalfCheetah from reward, by a task token and its rivals: hours; --tasks, --seeds.
+
+    Every task of a body by every way to learn; five times the steps for those that begin from nothing.
 
     All curves have a point every 10,000 steps, so that none is rounded up further than another.
     """
@@ -121,12 +121,15 @@ def task_tokens(learner: str) -> RewardSettings:
     adapt = AdaptSettings(steps=steps, points=points)
     settings = RewardSettings(learner=learner, adapt=adapt, ppo=_ppo(learner))
     # A policy that is left as it is still knows what a speed is when it is asked for one.
-    return settings if learner_of(learner).policy == "frozen" else replace(settings, prompts=())
+    return settings if learner_of(learner).policy == "frozen" else replace(settings, commands=())
 
 
 def task_tokens_walker2d(learner: str) -> RewardSettings:
-    """The same for a body that can fall, and soon does when it tries more; its experts take longer, look further ahead
-    and try more."""
+    """The same with Walker2d, which can fall.
+
+    The same for a body that can fall, and soon does when it tries more; its experts take longer, look further ahead
+    and try more.
+    """
     settings = _falling(learner, "walker2d")
     ppo = settings.ppo if learner_of(learner).scratch else replace(settings.ppo, log_std=-1.7)
     expert = replace(settings.motion.ppo, rollout=128, batch=256, gamma=0.99, gae=0.95, log_std=-0.7)
@@ -134,8 +137,11 @@ def task_tokens_walker2d(learner: str) -> RewardSettings:
 
 
 def task_tokens_ant(learner: str) -> RewardSettings:
-    """The same for a body that turns, with twice the steps and as many points; its expert learns as PPO from scratch
-    does, and its model of more motion, for longer."""
+    """The same with Ant, which turns; steering besides.
+
+    The same for a body that turns, with twice the steps and as many points; its expert learns as PPO from scratch
+    does, and its model of more motion, for longer.
+    """
     settings = _falling(learner, "ant")
     return replace(
         settings,
@@ -154,7 +160,10 @@ def _falling(learner: str, body: str) -> RewardSettings:
 
 
 def task_tokens_halfcheetah(learner: str) -> RewardSettings:
-    """The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need."""
+    """One task from reward by a task token and by PPO from scratch, in ten minutes.
+
+    The short form: one task by a task token and by PPO from scratch, in ten minutes with all that they need.
+    """
     steps, points = (250_000, 25) if learner_of(learner).scratch else (80_000, 8)
     return RewardSettings(
         learner=learner,
@@ -168,12 +177,15 @@ def task_tokens_halfcheetah(learner: str) -> RewardSettings:
         gravity=(),
         friction=(),
         noise=(),
-        prompts=(),
+        commands=(),
     )
 
 
 def task_tokens_metaworld(learner: str) -> RewardSettings:
-    """Tasks that a T2S library of Continual World's ten skills has never seen, from success alone."""
+    """Tasks that a T2S library (metaworld-cw10) has never seen, from success alone, and PPO from scratch.
+
+    Tasks that a T2S library of Continual World's ten skills has never seen, from success alone.
+    """
     scratch = learner_of(learner).scratch
     steps, points = (400_000, 40) if scratch else (80_000, 8)
     return RewardSettings(
@@ -203,28 +215,20 @@ def _ppo(learner: str) -> PpoSettings:
     return settings if rate is None else replace(settings, policy_rate=rate)
 
 
-STUDIES = {
-    "task-tokens": Study(
-        "Every task of HalfCheetah from reward, by a task token and its rivals: hours; --tasks, --seeds",
-        tuple(LEARNERS),
-        task_tokens,
-    ),
-    "task-tokens-walker2d": Study("The same with Walker2d, which can fall", tuple(LEARNERS), task_tokens_walker2d),
-    "task-tokens-ant": Study("The same with Ant, which turns; steering besides", tuple(LEARNERS), task_tokens_ant),
-    "task-tokens-halfcheetah": Study(
-        "One task from reward by a task token and by PPO from scratch, in ten minutes",
-        ("token", "mlp"),
-        task_tokens_halfcheetah,
-    ),
-    "task-tokens-metaworld": Study(
-        "Tasks that a T2S library (metaworld-cw10) has never seen, from success alone, and PPO from scratch",
-        ("token", "goal", "mlp"),
-        task_tokens_metaworld,
-    ),
-}
-"""Recipes that compare ways to learn from reward."""
+@dataclass(frozen=True)
+class Recipe:
+    """A configuration by name, for any of its experiment's learners."""
 
-RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
+    name: str
+    summary: str
+    experiment: Experiment[Any]
+    learners: tuple[str, ...]
+    """Those that are run where none is named."""
+    settings: Callable[[str], Any]
+    """Learner -> its settings."""
+
+
+_LIFELONG: dict[str, Callable[[str], RunSettings[Any]]] = {
     "demo": demo,
     "metaworld-cw10": metaworld_cw10,
     "metaworld-cw20": metaworld_cw20,
@@ -234,24 +238,112 @@ RECIPES: dict[str, Callable[[str], RunSettings[Any]]] = {
     "libero-10": libero_10,
     "libero-goal-images": libero_goal_images,
 }
+_REWARD: dict[str, tuple[Callable[[str], RewardSettings], tuple[str, ...]]] = {
+    "task-tokens": (task_tokens, tuple(LEARNERS)),
+    "task-tokens-walker2d": (task_tokens_walker2d, tuple(LEARNERS)),
+    "task-tokens-ant": (task_tokens_ant, tuple(LEARNERS)),
+    "task-tokens-halfcheetah": (task_tokens_halfcheetah, ("token", "mlp")),
+    "task-tokens-metaworld": (task_tokens_metaworld, ("token", "goal", "mlp")),
+}
+
+
+def _recipes() -> Iterator[Recipe]:
+    lifelong, reward = (experiment_of(name) for name in ("lifelong", "reward"))
+    for name, settings in _LIFELONG.items():
+        yield Recipe(name, _summary(settings), lifelong, lifelong.usual, settings)
+    for name, (settings, learners) in _REWARD.items():
+        yield Recipe(name, _summary(settings), reward, learners, settings)
+
+
+def _summary(settings: Callable[..., Any]) -> str:
+    """The first sentence of its docstring."""
+    return " ".join((settings.__doc__ or "").split("\n\n")[0].split())
+
+
+RECIPES = {recipe.name: recipe for recipe in _recipes()}
+"""The recipes of this package."""
 
 
 def recipe_names() -> dict[str, str]:
-    """Every recipe with its first line of help."""
-    return {name: (made.__doc__ or "").split("\n")[0] for name, made in RECIPES.items()}
+    """Every recipe with a line about it, those of other packages included."""
+    others = {entry.name: f"from {entry.value}" for entry in entry_points(group=GROUP)}
+    return {**{name: recipe.summary for name, recipe in RECIPES.items()}, **others}
 
 
-def study_names() -> dict[str, str]:
-    """Every recipe that learns from reward, with one line about it."""
-    return {name: study.summary for name, study in STUDIES.items()}
+def recipe_of(name: str) -> Recipe:
+    """The recipe of that name, or at the place module:function.
+
+    Raises:
+        SettingError: there is none, or that of another package or module cannot be loaded.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    for entry in entry_points(group=GROUP, name=name):
+        return _foreign(name, entry.load)
+    if ":" in name:
+        return _foreign(name, lambda: object_at(name))
+    known = nearest(name, list(recipe_names()))
+    raise SettingError(f"recipe {name!r} is unknown: {known} (a recipe of your own is called module:function)")
 
 
-def recipe(name: str, method: str) -> RunSettings[Any]:
-    """The configuration of a recipe for a method.
+def recipe(name: str, method: str) -> Any:
+    """The configuration of a recipe for a method, or for a learner from reward.
 
     Raises:
         SettingError: either is unknown.
     """
-    if name not in RECIPES:
-        raise SettingError(f"recipe {name!r} is unknown: {nearest(name, list(RECIPES))}")
-    return RECIPES[name](method)
+    return settings_from(recipe_of(name), method)
+
+
+def settings_from(recipe: Recipe, learner: str) -> Any:
+    """A recipe's settings for one learner.
+
+    Raises:
+        SettingError: the recipe, which may be anybody's code, raises, or returns something else.
+    """
+    try:
+        settings = recipe.settings(learner)
+    except SkilltokensError:
+        raise
+    except Exception as problem:  # anybody's code may raise anything: its user gets one sentence
+        reason = _reason(problem)
+        raise SettingError(f"the recipe {recipe.name!r} failed for {learner!r} ({reason}): check its code") from problem
+    if type(settings) is not recipe.experiment.settings:
+        raise SettingError(_no_recipe(recipe.name, settings))
+    return settings
+
+
+def _foreign(name: str, load: Callable[[], Any]) -> Recipe:
+    """A recipe of somebody else's code; what it returns for a usual learner tells its experiment."""
+    problem: Exception | None = None
+    returned: object = None
+    try:
+        function = load()
+        if not callable(function):
+            raise SettingError(_no_recipe(name, function))
+    except SkilltokensError:
+        raise
+    except Exception as error:  # anybody's code may raise anything: its user gets one sentence
+        raise SettingError(f"there is no recipe at {name!r} ({_reason(error)}): check the name") from error
+    for experiment in EXPERIMENTS:
+        try:
+            returned = function(experiment.usual[0])
+        except Exception as error:
+            problem = problem or error
+            continue
+        if type(returned) is experiment.settings:
+            return Recipe(name, _summary(function) or f"from {name}", experiment, experiment.usual, function)
+    if returned is None and problem is not None:
+        raise SettingError(f"the recipe {name!r} failed ({_reason(problem)}): check its code") from problem
+    raise SettingError(_no_recipe(name, returned))
+
+
+def _reason(problem: Exception) -> str:
+    return str(problem) if isinstance(problem, SkilltokensError) else f"{type(problem).__name__}: {problem}"
+
+
+def _no_recipe(name: str, value: object) -> str:
+    return (
+        f"{name!r} is no recipe: a function from a method's name to RunSettings (or to RewardSettings) is needed, "
+        f"not {type(value).__name__}"
+    )

@@ -18,7 +18,7 @@ from skilltokens.types import SettingError
 
 Method = TypeVar("Method")
 
-BODY_MEASURES = ("gravity", "friction", "noise", "prompts")
+BODY_MEASURES = ("gravity", "friction", "noise", "commands")
 """What a body's task is measured under besides."""
 
 
@@ -121,10 +121,10 @@ class RewardSettings:
     """Factors on friction under which what was learned is measured besides."""
     noise: tuple[float, ...] = (-2.3, -1.7, -1.2, -0.7)
     """Logarithms of the deviation of noise on actions (`ppo.log_std`) under which an untrained model is measured."""
-    prompts: tuple[float, ...] = (0.3, 0.6, 0.9)
-    """Shares of the body's speed that are asked for by a goal beside what was learned, to measure both together."""
-    films: bool = True
-    """Record one short film of each task at the end."""
+    commands: tuple[float, ...] = (0.3, 0.6, 0.9)
+    """Shares of the body's speed that a command asks for beside what was learned, to measure both together."""
+    videos: bool = True
+    """Record one short video of each task at the end."""
 
     def check(self, _: str = "") -> None:
         """Raises SettingError where a body's and a library's settings are mixed: those of the other one are refused."""

@@ -1,10 +1,11 @@
 """What a method is: how one lesson after another is learned, and which policy an instruction calls.
 
-The loops do the rest: train.fit() trains what `begin` returns, lifelong.learn() evaluates what `choose` returns.
+The loops do the rest: train.fit() trains what `begin` returns, experiments/lifelong.py evaluates what `choose` returns.
 """
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,20 +19,24 @@ from skilltokens.demos.store import DemonstrationStore
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.selection import choose
+from skilltokens.skills.skill import Skill, assemble, standing
 from skilltokens.types import Array
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is learned at one time: a task, or for a joint method all of them."""
+    """What is learned at one time: a task, several together (protocol B's first), or for a joint method all of them."""
 
     index: int
+    """Its number in the run; seeds whatever the lesson draws."""
     names: tuple[str, ...]
     stores: tuple[DemonstrationStore, ...]
     wordings: tuple[tuple[str, ...], ...]
     """For each task the sentences to train with, its instruction first."""
     embeddings: tuple[Array, ...]
     """Their unit vectors, (wordings, language) for each task."""
+    first: int = 0
+    """How many tasks the run taught before: the place of this lesson's first task in the order."""
 
 
 @dataclass
@@ -61,8 +66,11 @@ class Choice:
     embedding: Array
     """What the policy is given as its instruction (language,)."""
     skill: int | None = None
-    """The lesson whose skill was chosen; None where one policy serves all instructions."""
+    """The task of the run whose skill was chosen, by its place in the order; None where one policy serves all
+    instructions, and for a skill of the library that the run began from."""
     cosine: float = 1.0
+    name: str = ""
+    """The skill's name, where there are skills."""
 
 
 class Method(ABC):
@@ -82,6 +90,21 @@ class Method(ABC):
 
     def __init__(self, base: Policy, settings: Any, train: TrainSettings, seed: int) -> None:
         self.base, self.settings, self.train, self.seed = base, settings, train, seed
+        self.adopted = False
+
+    def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
+        """Begins from a library instead of a fresh policy (protocol A+): called before the first lesson, or `restore`.
+
+        Args:
+            base: the library's policy, which is copied.
+            skills: its skills, in the order learned; a method with one policy for all has no use for them.
+        """
+        self.base = copy.deepcopy(base).to(self.base.device).requires_grad_()
+        self.adopted = True
+
+    def begins_fresh(self, lesson: Lesson) -> bool:
+        """Whether the base has learned nothing before this lesson: no earlier one, and no library to begin from."""
+        return lesson.first == 0 and not self.adopted
 
     def check(self, lessons: int) -> None:
         """Raises SettingError where one of so many lessons could not begin, as far as the fresh base can tell."""
@@ -100,6 +123,21 @@ class Method(ABC):
     def stored(self) -> int:
         """Parameters that must be kept to act in every skill learned so far."""
         return count(self.base)
+
+    def remembered(self) -> int:
+        """Bytes of demonstrations that must be kept to learn on (replay); most methods keep none."""
+        return 0
+
+    def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
+        """What was learned as a skill library keeps it: the base, and the skills in the order learned.
+
+        By default one policy serves all skills: each is the base, called by the task's own wordings.
+        """
+        return self.base, [
+            Skill(name, wordings, vectors)
+            for lesson in lessons
+            for name, wordings, vectors in zip(lesson.names, lesson.wordings, lesson.embeddings, strict=True)
+        ]
 
     def reuse(self) -> dict[str, Any] | None:
         """Where the newest skill's active rows come from, summed over the maps; None where there are no rows.
@@ -122,8 +160,13 @@ class Method(ABC):
 class Entry:
     """One skill of a SkillMethod: how it is called and the policy that acts."""
 
+    name: str
+    wordings: tuple[str, ...]
     embeddings: Array
+    """Unit vectors of the wordings (wordings, language)."""
     policy: Policy
+    instruction: Array
+    """What the policy is given, whatever the wording that called it (language,)."""
 
 
 class SkillMethod(Method):
@@ -133,22 +176,62 @@ class SkillMethod(Method):
     def __init__(self, base: Policy, settings: Any, train: TrainSettings, seed: int) -> None:
         super().__init__(base, settings, train, seed)
         self.entries: list[Entry] = []
+        self.given: list[Skill] = []
+        """Skills of the library that the run began from; their entries come first."""
+
+    def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
+        super().adopt(base, skills)
+        self.base.requires_grad_(False)
+        self.given = [skill.to(self.base.device) for skill in skills]
+        self.entries = [
+            Entry(
+                skill.name,
+                skill.wordings,
+                skill.embeddings,
+                assemble(self.base, self.given, skill).requires_grad_(False),
+                standing(self.given, skill).embeddings[0],
+            )
+            for skill in self.given
+        ]
+
+    def place(self, lesson: Lesson) -> int:
+        """The number of the lesson's first entry."""
+        return len(self.given) + lesson.first
 
     def enter(self, lesson: Lesson, policy: Policy) -> None:
-        """Makes `policy` the skill of this lesson, replacing an earlier version of it."""
-        del self.entries[lesson.index :]
-        self.entries.append(Entry(lesson.embeddings[0], policy))
+        """Makes `policy` the skill of each of the lesson's tasks, replacing an earlier version of it."""
+        del self.entries[self.place(lesson) :]
+        for name, wordings, vectors in zip(lesson.names, lesson.wordings, lesson.embeddings, strict=True):
+            self.entries.append(Entry(name, wordings, vectors, policy, vectors[0]))
 
-    def nearest(self, embedding: Array, lesson: int, near: float) -> int:
-        """The skill, of those before `lesson`, whose wordings are nearest to an instruction; the newest if none is
-        nearer than a cosine of `near`."""
-        number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:lesson]])
-        return number if cosine >= near else lesson - 1
+    def nearest(self, embedding: Array, before: int, near: float) -> int:
+        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; the newest of them if
+        none is nearer than a cosine of `near`."""
+        number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:before]])
+        return number if cosine >= near else before - 1
 
     def choose(self, embedding: Array) -> Choice:
-        found, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
-        entry = self.entries[found]
-        return Choice(entry.policy, entry.embeddings[0], found, cosine)
+        number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
+        entry, task = self.entries[number], number - len(self.given)
+        return Choice(entry.policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
+
+    def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
+        """Each skill as a whole policy of its own, but those that act by the base itself."""
+        skills = [
+            Skill(
+                entry.name,
+                entry.wordings,
+                entry.embeddings,
+                {} if entry.policy is self.base else dict(entry.policy.state_dict()),
+                form="whole",
+            )
+            for entry in self.entries[len(self.given) :]
+        ]
+        return self.base, [*self.given, *skills]
+
+    def stored_before(self) -> int:
+        """Parameters of the base and of the library's skills."""
+        return count(self.base) + sum(skill.parameters for skill in self.given)
 
 
 def count(policy: torch.nn.Module) -> int:

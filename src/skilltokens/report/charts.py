@@ -40,7 +40,7 @@ def seen(group: Group) -> list[np.ndarray]:
     if group.joint:
         return []
     lessons = []
-    for t in range(max(run.learned for run in group.runs)):
+    for t in range(group.first.together - 1, max(run.learned for run in group.runs)):
         runs = [run for run in group.runs if run.learned > t]
         lessons.append(np.array([metrics.rates(r.successes[t, : t + 1], r.episodes[t, : t + 1]).mean() for r in runs]))
     return lessons
@@ -58,12 +58,14 @@ def retention(groups: Sequence[Group], tasks: int) -> Markup:
         if not lessons:
             parts.append(_reference(plot, group, index))
             continue
-        xs = list(range(1, len(lessons) + 1))
+        xs = list(range(group.first.together, group.first.together + len(lessons)))
         means = [float(values.mean()) for values in lessons]
         if len(group.runs) > 1:
             low, high = [float(v.min()) for v in lessons], [float(v.max()) for v in lessons]
             parts.append(element("g", plot.band(xs, low, high), class_=tone(index)))
-        titles = [f"{group.label}, after skill {t + 1}: {rate(mean)} over those seen" for t, mean in enumerate(means)]
+        titles = [
+            f"{group.label}, after skill {x}: {rate(mean)} over those seen" for x, mean in zip(xs, means, strict=True)
+        ]
         parts.append(plot.series(index, xs, means, titles))
         said.append(f"{group.label} from {rate(means[0])} to {rate(means[-1])}")
     label = f"Mean success over all skills seen so far after each lesson: {'; '.join(said)}."
@@ -92,7 +94,7 @@ def dumbbells(group: Group, index: int, tasks: Sequence[str]) -> Markup:
         element("line", class_="grid", x1=plot.x(v), x2=plot.x(v), y1=plot.top, y2=plot.bottom) for v in (0, 0.5, 1)
     ]
     for k in range(n):
-        y, start, end = plot.top + row * (k + 0.5), float(c[k, k]), float(c[n - 1, k])
+        y, start, end = plot.top + row * (k + 0.5), float(c[group.first.row(k), k]), float(c[n - 1, k])
         lost = start - end
         name = element("text", f"{k + 1} {shorten(tasks[k], 18)}", class_="name", x=0, y=y + 3.8)
         ring = element("circle", class_="ring", cx=plot.x(start), cy=y, r=5.4)
@@ -102,7 +104,7 @@ def dumbbells(group: Group, index: int, tasks: Sequence[str]) -> Markup:
         figure = element("text", _change(lost), class_="delta end lost" if lost > 0 else "delta end", x=348, y=y + 3.8)
         parts.append(element("g", title, name, bar, ring, mark, figure))
     parts.append(plot.feet(RATE_TICKS))
-    lost = float(np.mean([c[k, k] - c[n - 1, k] for k in range(n)])) if n else 0.0
+    lost = float(np.mean([c[group.first.row(k), k] - c[n - 1, k] for k in range(n)])) if n else 0.0
     label = f"{group.label}: success of each skill when learned and after the last lesson; mean loss {rate(lost)}."
     return picture(352, plot.bottom + 20, label, *parts, class_=f"chart {tone(index)}")
 
@@ -130,10 +132,10 @@ def learning(groups: Sequence[Group], task: int, name: str) -> Markup | None:
 
 def losses(group: Group, index: int) -> Markup | None:
     """Training loss of each lesson, one after another along the axis, on a logarithmic scale."""
-    run = next((run for run in group.runs if run.content.get("learning")), None)
+    run = next((run for run in group.runs if run.record.learning), None)
     lessons = [
-        (np.array(entry["iterations"], dtype=float), np.array(entry["loss"], dtype=float))
-        for entry in (run.content["learning"] if run else [])
+        (np.array(lesson.iterations, dtype=float), np.array(lesson.loss, dtype=float))
+        for lesson in (run.record.learning if run else [])
     ]
     lessons = [(x[y > 0], y[y > 0]) for x, y in lessons]
     lessons = [(x, y) for x, y in lessons if len(x)]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from skilltokens.configuration import flat
+from skilltokens.experiments.records import Machine
 from skilltokens.report.runs import Run
 
 # What may differ between two runs of one group: it changes who is who, how fast it goes or what is shown, not what
 # is measured.
 _PER_RUN = (
     *("seed", "train.threads", "train.device", "train.log_every"),
-    *("evaluate.workers", "evaluate.films", "demonstrations.folder"),
+    *("evaluate.workers", "evaluate.videos", "demonstrations.folder"),
 )
 
 
 def measured(run: Run) -> dict[str, Any]:
     """The settings that what is measured depends on."""
-    return {k: v for k, v in flat(run.content["config"]).items() if k not in _PER_RUN}
+    return {name: value for name, value in run.config.items() if name not in _PER_RUN}
 
 
 def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -35,16 +35,16 @@ def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 def machine(run: Run) -> str:
     """The machine of a run in one line."""
-    found = run.content["timing"].get("machine")
-    if isinstance(found, dict):
-        return ", ".join(f"{value} {name}" if name == "cores" else shown(value) for name, value in found.items())
-    return shown(found)
+    machine = run.record.timing.machine
+    if isinstance(machine, Machine):
+        return ", ".join([machine.system, machine.processor, f"{machine.cores} cores"])
+    return shown(machine)
 
 
 def digests(run: Run) -> str:
     """The beginnings of the demonstrations' digests, enough to tell whether two runs learned from the same."""
-    found = run.content["demonstrations"].get("digest")
-    return " ".join(str(word)[:8] for word in (found if isinstance(found, list) else [found]) if word)
+    digest = run.record.demonstrations.digest
+    return " ".join(str(word)[:8] for word in (digest if isinstance(digest, list) else [digest]) if word)
 
 
 def shown(value: Any) -> str:

@@ -46,7 +46,7 @@ def _held_fwt(run: Run) -> float | None:
 
 
 def _minutes(run: Run) -> float | None:
-    seconds = run.content["timing"].get("train_s") or []
+    seconds = run.record.timing.train_s
     return sum(seconds) / 60 if seconds else None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from skilltokens.experiments.records import Flow as Norms
 from skilltokens.report.runs import Run
 from skilltokens.report.summary import Comparison, Group
 from skilltokens.report.svg import Plot, element, path, picture, tone
@@ -57,16 +58,16 @@ def costs(group: Group) -> list[tuple[str, int, str, int]]:
 
 def reuse(run: Run, index: int) -> list[Stack]:
     """Which rows each skill has active, one bar a skill on one scale: the base's, earlier skills', its own."""
-    entries: Sequence[Mapping[str, Any]] = run.content.get("reuse") or []
-    widest = max((e["base"] + e["new"] + sum(e["from"].values()) for e in entries), default=0) or 1
+    entries = run.record.reuse
+    widest = max((e.base + e.new + sum(e.earlier.values()) for e in entries), default=0) or 1
     number = {name: k + 1 for k, name in enumerate(run.tasks)}
     stacks = []
     for k, entry in enumerate(entries[: len(run.tasks)]):
-        parts = [("base", "base", entry["base"], "the base")]
-        parts += [(str(number.get(name, name)), "from", rows, name) for name, rows in entry["from"].items()]
-        start = entry.get("start")
+        parts = [("base", "base", entry.base, "the base")]
+        parts += [(str(number.get(name, name)), "from", rows, name) for name, rows in entry.earlier.items()]
+        start = entry.start
         origin = f", started from {start}" if start else ""
-        parts.append(("new", "new", entry["new"], f"its own{origin}"))
+        parts.append(("new", "new", entry.new, f"its own{origin}"))
         segments = tuple(
             (100 * rows / widest, label, kind, f"{rows:,} rows: {name}") for label, kind, rows, name in parts if rows
         )
@@ -85,15 +86,15 @@ def origins(run: Run) -> tuple[list[int], list[list[dict[str, Any] | None]]] | N
     Returns the numbers of the skills that others reuse, and a row of cells for every skill; None where no skill uses
     any but the base's rows and its own.
     """
-    entries: Sequence[Mapping[str, Any]] = run.content.get("reuse") or []
+    entries = run.record.reuse
     first = {name: k for k, name in reversed(list(enumerate(run.tasks)))}
-    givers = sorted({first[name] for e in entries for name, rows in e["from"].items() if rows and name in first})
+    givers = sorted({first[name] for e in entries for name, rows in e.earlier.items() if rows and name in first})
     if not givers:
         return None
-    most = max(rows for e in entries for rows in e["from"].values())
+    most = max(rows for e in entries for rows in e.earlier.values())
     table: list[list[dict[str, Any] | None]] = []
     for k, entry in enumerate(entries[: len(run.tasks)]):
-        counts = [entry["from"].get(run.tasks[j], 0) if j < k else None for j in givers]
+        counts = [entry.earlier.get(run.tasks[j], 0) if j < k else None for j in givers]
         table.append([None if n is None else {"rows": n, "shade": n / most, "giver": run.tasks[j]}
                       for j, n in zip(givers, counts, strict=True)])  # fmt: skip
     return [j + 1 for j in givers], table
@@ -124,20 +125,20 @@ class Flow:
 
 def flow(group: Group, index: int) -> Flow | None:
     """The gradient flow of the group's first seed that recorded it; None where no seed did."""
-    run = next((run for run in group.runs if run.content.get("gradients")), None)
+    run = next((run for run in group.runs if run.record.gradients), None)
     if run is None:
         return None
-    lessons: Sequence[Mapping[str, Any]] = run.content["gradients"]
-    layers = list(dict.fromkeys(name for lesson in lessons for name in lesson["layers"]))
+    lessons = run.record.gradients
+    layers = list(dict.fromkeys(name for lesson in lessons for name in lesson.layers))
     shared = [
         (norm, f"{name}, lesson {k + 1}")
         for k, lesson in enumerate(lessons)
-        for name, norms in lesson["layers"].items()
+        for name, norms in lesson.layers.items()
         for norm in norms.get("shared") or []
     ]
     largest, where = max(shared, default=(0.0, ""), key=lambda pair: pair[0])
     specific = [
-        norm for e in lessons for norms in e["layers"].values() for norm in norms.get("specific") or [] if norm > 0
+        norm for e in lessons for norms in e.layers.values() for norm in norms.get("specific") or [] if norm > 0
     ]
     if not layers or not (specific or shared):
         return None
@@ -153,10 +154,10 @@ def _power(exponent: int) -> str:
     return "1" if exponent == 0 else f"10{raised}"
 
 
-def _panel(layer: str, lessons: Sequence[Mapping[str, Any]], index: int, low: int, high: int) -> Markup:
+def _panel(layer: str, lessons: Sequence[Norms], index: int, low: int, high: int) -> Markup:
     """Norms against iterations, lessons one after another; logarithmic, with a line for exact zero at the foot."""
     floor = low - 1.0
-    total = sum(max(lesson["iterations"], default=0) for lesson in lessons) or 1
+    total = sum(max(lesson.iterations, default=0) for lesson in lessons) or 1
     plot = Plot(34, 6, 166, 78, low=(0, floor), high=(total, high))
 
     def height(norm: float) -> float:
@@ -165,17 +166,17 @@ def _panel(layer: str, lessons: Sequence[Mapping[str, Any]], index: int, low: in
     parts = [plot.rules([(floor, "0"), (low, _power(low)), (high, _power(high))])]
     start = 0.0
     for k, lesson in enumerate(lessons):
-        norms, xs = lesson["layers"].get(layer, {}), [start + i for i in lesson["iterations"]]
+        norms, xs = lesson.layers.get(layer, {}), [start + i for i in lesson.iterations]
         for kind, class_ in (("specific", tone(index)), ("shared", "shared")):
             values = norms.get(kind) or []
             if values:
                 points = plot.points(xs, [height(norm) for norm in values])
                 title = element("title", f"lesson {k + 1}, {kind} rows: {min(values):.2g} to {max(values):.2g}")
                 parts.append(element("g", title, element("path", class_="line", d=path(points)), class_=class_))
-        start += max(lesson["iterations"], default=0)
+        start += max(lesson.iterations, default=0)
         if k + 1 < len(lessons):
             x = plot.x(start)
             parts.append(element("line", class_="grid", x1=x, x2=x, y1=plot.top, y2=plot.bottom))
-    shared = [norm for lesson in lessons for norm in lesson["layers"].get(layer, {}).get("shared") or []]
+    shared = [norm for lesson in lessons for norm in lesson.layers.get(layer, {}).get("shared") or []]
     label = f"Gradient norms of {layer}: shared rows at most {max(shared, default=0.0):.2g}."
     return picture(170, 86, label, *parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 
@@ -15,7 +15,17 @@ from skilltokens.report import charts, inside, story, text
 from skilltokens.report.configs import differences, digests, machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.runs import Run, read_run
-from skilltokens.report.summary import Comparison, Group, Versus, chosen, compare, strangers, variants, versus
+from skilltokens.report.summary import (
+    Comparison,
+    Group,
+    Versus,
+    chosen,
+    compare,
+    right_skill,
+    strangers,
+    variants,
+    versus,
+)
 from skilltokens.report.svg import sample, tone
 from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
@@ -23,7 +33,7 @@ from skilltokens.types import RunError
 HEADLINE = tuple(d for d in DEFINITIONS if d.key != "held")
 
 
-def write_report(runs: Sequence[Path], out: Path) -> Path:
+def write_page(runs: Sequence[Path], out: Path) -> Path:
     """Writes one self-contained HTML page about `runs` (run.json files or their folders) to `out`, and returns it.
 
     Seeds are grouped by method and configuration; runs on other tasks, demonstrations or states get a section of
@@ -32,8 +42,6 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     Raises:
         RunError: a run cannot be read, one is given twice, none is given, or `out` cannot be written.
     """
-    if not runs:
-        raise RunError("no run was named: give the run.json files, or the folders that hold them")
     page = render([read_run(Path(run)) for run in runs])
     write_bytes(Path(out), page.encode(), RunError)
     return Path(out)
@@ -87,7 +95,7 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
             if (run := with_key(g, "reuse")) is not None
         ],
         "flows": [(tone(i), flow) for i, g in ordered if (flow := inside.flow(g, i)) is not None],
-        "films": [(g, tone(i), films(run)) for i, g in ordered if (run := with_key(g, "films")) is not None],
+        "films": [(g, tone(i), films(run)) for i, g in ordered if (run := with_key(g, "videos")) is not None],
         "selection": [wordings(g, tone(i)) for i, g in ordered],
         "variants": [(g, tone(i), found) for i, g in ordered if (found := variants(g))],
         "wilson": lambda good, tried: metrics.Interval(*(float(end) for end in metrics.wilson(good, tried))),
@@ -168,7 +176,7 @@ def matrix(group: Group) -> list[dict[str, Any]]:
     low, high = metrics.wilson(good, tried)
     tasks = group.first.tasks
     rows = []
-    for t in [len(tasks) - 1] if group.joint else range(len(tasks)):
+    for t in range(group.first.together - 1, len(tasks)):
         cells: list[dict[str, Any] | None] = []
         for k in range(len(tasks)):
             n = int(tried[t, k])
@@ -191,9 +199,9 @@ def matrix(group: Group) -> list[dict[str, Any]]:
     return [row for row in rows if any(row["cells"])]
 
 
-def with_key(group: Group, key: str) -> Run | None:
+def with_key(group: Group, key: Literal["reuse", "videos"]) -> Run | None:
     """The group's first seed whose run.json holds `key`."""
-    return next((run for run in group.runs if run.content.get(key)), None)
+    return next((run for run in group.runs if getattr(run.record, key)), None)
 
 
 def films(run: Run) -> list[dict[str, Any]]:
@@ -201,7 +209,7 @@ def films(run: Run) -> list[dict[str, Any]]:
     last = run.learned - 1
     out = []
     for k, name in enumerate(run.tasks):
-        word = run.content["films"].get(name)
+        word = run.record.videos.get(name)
         if word is None:
             continue
         uri, why = embedded(run.path.parent, word)
@@ -222,10 +230,10 @@ def wordings(group: Group, tone_: str) -> dict[str, Any]:
         interval = metrics.Interval(float(low), float(high))
         out[key] = {"right": right, "asked": asked, "rate": right / asked if asked else None, "interval": interval}
     out["wrong"] = [
-        (e["wording"], run.tasks[e["task"]], run.tasks[e["chosen"]], e["held_out"], e.get("cosine"))
+        (e.wording, run.tasks[e.task], e.called or run.tasks[e.chosen or 0], e.held_out, e.cosine)
         for run in group.runs[:1]
-        for e in run.content.get("selection") or []
-        if run.tasks[e["chosen"]] != run.tasks[e["task"]]
+        for e in run.record.selection
+        if not right_skill(run, e.task, e.chosen)
     ]
     out["strangers"] = strangers(group)
     return out

@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from skilltokens import metrics
+from skilltokens.experiments.records import RewardRecord, read_record
 from skilltokens.files import write_bytes
 from skilltokens.report import text
 from skilltokens.report.command import write_or_check
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.reward import markdown
-from skilltokens.report.reward_runs import is_reward, read_reward
+from skilltokens.report.reward_runs import read_reward_run
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, Group, chosen, compare, variants, versus
 from skilltokens.types import RunError
@@ -83,9 +84,9 @@ def results(folder: Path) -> str:
         about = experiment / "about.md"
         if about.is_file():
             parts.append(about.read_text(encoding="utf-8").strip() + "\n")
-        rewards = [path for path in paths if is_reward(path)]
+        rewards = [path for path in paths if isinstance(read_record(path), RewardRecord)]
         if rewards:
-            parts.append(markdown([read_reward(path) for path in rewards]))
+            parts.append(markdown([read_reward_run(path) for path in rewards]))
         lifelong = [read_run(path) for path in paths if path not in rewards]
         parts += [_section(comparison) for comparison in compare(lifelong)] if lifelong else []
     return "\n".join(parts)
@@ -98,13 +99,13 @@ def _command(folder: Path) -> str:
 
 def _section(comparison: Comparison) -> str:
     first = comparison.first
-    made = first.content["demonstrations"]
+    made = first.record.demonstrations
     episodes = sorted({int(n) for group in comparison.groups for run in group.runs for n in run.episodes.ravel() if n})
-    episodes_made = shown(sorted({int(n) for n in made["episodes"]}))
+    episodes_made = shown(sorted({int(n) for n in made.episodes}))
     choosers = shown(sorted({group.first.selected_by.replace("_", " ") for group in comparison.groups}))
     what = (
-        f"{text.plural(len(comparison.tasks), 'task')} of {comparison.suite}, protocol {first.content['protocol']}, "
-        f"{first.content['observations']} observations, {episodes_made} {made['source']} "
+        f"{text.plural(len(comparison.tasks), 'task')} of {comparison.suite}, protocol {first.record.protocol}, "
+        f"{first.record.observations} observations, {episodes_made} {made.source} "
         f"demonstrations a task; success on {first.split} states, {shown(episodes)} episodes a cell, the skill chosen "
         f"by {choosers}. "
         f"Tasks in order: {', '.join(comparison.tasks)}."
@@ -239,8 +240,8 @@ def _commands(comparison: Comparison) -> str:
     commands: dict[str, None] = {}
     unrecorded: dict[tuple[str, str], list[str]] = {}
     for group in comparison.groups:
-        recipe = group.first.content.get("recipe")
-        if recipe and not any(run.content.get("command") for run in group.runs):
+        recipe = group.first.record.recipe
+        if recipe and not any(run.record.command for run in group.runs):
             seeds = " ".join(str(run.seed) for run in group.runs)
             unrecorded.setdefault((recipe, seeds), []).append(group.method)
         else:
@@ -253,7 +254,7 @@ def _commands(comparison: Comparison) -> str:
 def _machines(comparison: Comparison) -> str:
     runs = [run for group in comparison.groups for run in group.runs]
     machines = dict.fromkeys(machine(run) for run in runs)
-    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.content))
+    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.record))
     return f"On {'; '.join(machines)}. Commit {', '.join(commits)}."
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from skilltokens import metrics
+from skilltokens.experiments.records import Machine, Tracking
 from skilltokens.report import text
-from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in
+from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, rows_of, tasks_in
 
 
 def cells(row: Row) -> list[str]:
     """A row of the table, as text: label, seeds, final success, steps to GOOD, steps in all, parameters, closeness."""
     good, tried = row.final
-    interval = metrics.rate_interval(*zip(*((f["successes"][-1], f["episodes"]) for f in row.found), strict=True))
+    interval = metrics.rate_interval(*zip(*((r.successes[-1], r.episodes) for r in row.results), strict=True))
     return [
         row.label,
         str(len(row.seeds)),
@@ -55,24 +54,6 @@ def needed(row: Row) -> str:
     return there if never in (0, len(found)) else f"{there} ({never} of {len(found)} never)"
 
 
-def print_table(paths: Sequence[Path]) -> None:
-    """The table on the terminal, task by task."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    from skilltokens.cli.table import output
-
-    runs = [read_reward(path) for path in paths]
-    check_alike(runs)
-    for task in tasks_in(runs):
-        table = Table(title=f"{runs[0].content['suite']}: {task}", title_justify="left", box=SIMPLE, pad_edge=False)
-        for head in SHORT_HEADS:
-            table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
-        for row in rows_of(runs, task):
-            table.add_row(*(cell.replace("[", "\\[") for cell in cells(row)))
-        output().print(table)
-
-
 HEADLINE = "steps to"
 """How the head of the headline table begins."""
 
@@ -84,48 +65,48 @@ CLOSENESS = (
 
 def about(runs: Sequence[RewardRun]) -> str:
     """What was steered and how success was counted, in two sentences."""
-    content = runs[0].content
-    model, adapt = content["model"], content["config"]["adapt"]
-    if "motion" in model:
+    record, adapt = runs[0].record, runs[0].settings.adapt
+    model = record.model
+    if model.motion is not None:
         what = (
-            f"a behaviour model of {model['parameters']:,} parameters, distilled from {model['motion']['steps']:,} "
+            f"a behaviour model of {model.parameters:,} parameters, distilled from {model.motion.steps:,} "
             "steps of motion by PPO experts, then frozen"
         )
     else:
-        skills = text.plural(len(model.get("fingerprints", [])), "skill")
-        what = f"a frozen library of {skills} on a base of {model.get('parameters', 0):,} parameters"
+        skills = text.plural(len(model.fingerprints), "skill")
+        what = f"a frozen library of {skills} on a base of {model.parameters:,} parameters"
     return (
-        f"Learning from reward with {content['suite']}: {what}. Success on {adapt['split']} states, "
-        f"{adapt['episodes']} episodes a point."
+        f"Learning from reward with {record.suite}: {what}. Success on {adapt.split} states, "
+        f"{adapt.episodes} episodes a point."
     )
 
 
 def unchanged(runs: Sequence[RewardRun]) -> bool:
     """Whether after every run the frozen policies had the same bits as before it."""
-    models = [run.content["model"] for run in runs]
-    return all(m.get("fingerprints") and m["fingerprints"] == m.get("fingerprints_after") for m in models)
+    models = [run.record.model for run in runs]
+    return all(model.fingerprints and model.fingerprints == model.fingerprints_after for model in models)
 
 
 def markdown(runs: Sequence[RewardRun]) -> str:
     """The section of RESULTS.md."""
     check_alike(runs)
-    model = runs[0].content["model"]
-    blocks = [f"{about(runs)} {CLOSENESS}" if "motion" in model else about(runs), text.table(*headline(runs))]
+    model = runs[0].record.model
+    blocks = [f"{about(runs)} {CLOSENESS}" if model.motion is not None else about(runs), text.table(*headline(runs))]
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
             blocks += [f"**{task}**", text.table(HEADS, [cells(row) for row in rows])]
             blocks += [text.table(*each) for each in beside(rows)]
-    if "tracking" in model:
+    if model.tracking:
         said = "How the model follows goals, 40 steps along recorded motion:"
-        blocks += [said, text.table(*tracking(model["tracking"]))]
+        blocks += [said, text.table(*tracking(model.tracking))]
     if unchanged(runs):
-        skills = text.plural(len(model["fingerprints"]), "skill")
+        skills = text.plural(len(model.fingerprints), "skill")
         blocks.append(f"After every run the frozen library ({skills}) had the same bits as before it (SHA-256).")
-    commands = dict.fromkeys(str(run.content.get("command", "")) for run in runs)
+    commands = dict.fromkeys(run.record.command for run in runs)
     blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
     machines = dict.fromkeys(_machine(run) for run in runs)
-    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.content))
+    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.record))
     blocks.append(f"On {'; '.join(machines)}. Commit {', '.join(commits)}.")
     return "\n\n".join(blocks) + "\n"
 
@@ -145,7 +126,7 @@ def headline(runs: Sequence[RewardRun]) -> tuple[list[str], list[list[str]]]:
 
 def beside(rows: Sequence[Row]) -> list[tuple[list[str], list[list[str]]]]:
     """The tables of what was measured besides: their heads and rows, of those that have any."""
-    return [each for each in (physics(rows), prompted(rows), shaken(rows)) if each[1]]
+    return [each for each in (physics(rows), commanded(rows), noisy(rows)) if each[1]]
 
 
 def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -160,23 +141,23 @@ def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return head, body if columns else []
 
 
-def shaken(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def noisy(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The table of success of untrained models under noise on the actions, as PPO has: its heads and rows."""
-    columns = list(dict.fromkeys(key for row in rows for key in row.shaken()))
+    columns = list(dict.fromkeys(key for row in rows for key in row.noisy()))
     body = []
     for row in rows:
-        there, (good, tried) = row.shaken(), row.final
+        there, (good, tried) = row.noisy(), row.final
         if there:
             body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
     return ["success under noise of log_std", "none", *(f"{column:g}" for column in columns)], body
 
 
-def prompted(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def commanded(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """The table of goals given beside what was learned: heads and rows, one for each speed asked for, of all seeds."""
     body = [
         [row.label, f"{asked:.1f}", f"{speed:.1f}", _share(cell)]
         for row in rows
-        for asked, (speed, cell) in row.prompted().items()
+        for asked, (speed, cell) in row.commanded().items()
     ]
     return ["with a goal beside", "speed asked for (m/s)", "speed while it moved (m/s)", "success"], body
 
@@ -185,11 +166,11 @@ def _share(cell: tuple[int, int] | None) -> str:
     return text.DASH if cell is None else f"{cell[0] / cell[1]:.2f}"
 
 
-def tracking(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def tracking(rows: Sequence[Tracking]) -> tuple[list[str], list[list[str]]]:
     head = ["goals given", "way off (m)", "joints off (rad)", "the recording moved (m)"]
-    return head, [[r["goals"], f"{r['way']:.2f}", f"{r['joints']:.2f}", f"{r['moved']:.2f}"] for r in rows]
+    return head, [[r.goals, f"{r.way:.2f}", f"{r.joints:.2f}", f"{r.moved:.2f}"] for r in rows]
 
 
 def _machine(run: RewardRun) -> str:
-    machine = run.content["machine"]
-    return f"{machine.get('processor', 'unknown')}, {machine.get('cores', '?')} cores"
+    machine = run.record.machine or Machine("", "unknown", None)
+    return f"{machine.processor}, {machine.cores or '?'} cores"

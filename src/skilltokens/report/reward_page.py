@@ -12,21 +12,19 @@ from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.files import write_bytes
 from skilltokens.report import reward, text
 from skilltokens.report.reward import HEADS, beside, cells, headline, tracking, unchanged
-from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward, rows_of, tasks_in
+from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward_run, rows_of, tasks_in
 from skilltokens.report.svg import Plot, dash, element, path, picture, sample, tone
 from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
 
 
-def write_report(paths: Sequence[Path], out: Path) -> Path:
+def write_page(paths: Sequence[Path], out: Path) -> Path:
     """Writes one self-contained HTML page about runs of learning from reward, and returns its path.
 
     Raises:
         RunError: a run cannot be read, none is given, or `out` cannot be written.
     """
-    if not paths:
-        raise RunError("no run was named: give the run.json files, or the folders that hold them")
-    write_bytes(Path(out), render([read_reward(path) for path in paths]).encode(), RunError)
+    write_bytes(Path(out), render([read_reward_run(path) for path in paths]).encode(), RunError)
     return Path(out)
 
 
@@ -50,14 +48,14 @@ def render(runs: Sequence[RewardRun]) -> str:
                 "glance": glance(rows, places),
                 "legend": _legend([row.label for row in rows], places),
                 "tables": beside(rows),
-                "films": _films(runs, task),
+                "videos": _videos(runs, task),
             }
             for task, rows in sections
         ],
         legend=_legend(list(places), places),
         headline=headline(runs) if len(sections) > 1 else ([], []),
         good=f"{GOOD:.0%}",
-        tracking=tracking(runs[0].content["model"].get("tracking", [])),
+        tracking=tracking(runs[0].record.model.tracking),
         about={name: learner.summary for name, learner in LEARNERS.items()},
         unchanged=unchanged(runs),
         said=reward.about(runs),
@@ -68,19 +66,19 @@ def _legend(labels: Sequence[str], places: Mapping[str, int]) -> list[tuple[str,
     return [(tone(places[label]), label, sample(places[label])) for label in labels]
 
 
-def _films(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
-    """The films of the first seed of each learner, as addresses that hold the film itself."""
-    found: dict[str, str] = {}
-    for run in sorted(runs, key=lambda run: run.content["seed"]):
-        film = (run.of(task) or {}).get("film")
-        address = embedded(run.path.parent, str(film))[0] if film else None
+def _videos(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
+    """The videos of the first seed of each learner, as addresses that hold the video itself."""
+    videos: dict[str, str] = {}
+    for run in sorted(runs, key=lambda run: run.record.seed):
+        result = run.of(task)
+        address = embedded(run.path.parent, result.video)[0] if result is not None and result.video else None
         if address is not None:
-            found.setdefault(run.learner, address)
-    return list(found.items())
+            videos.setdefault(run.learner, address)
+    return list(videos.items())
 
 
 def _said(runs: Sequence[RewardRun], task: str) -> str:
-    return next(each["instruction"] for run in runs for each in run.content["tasks"] if each["name"] == task)
+    return next(entry.instruction for run in runs for entry in run.record.tasks if entry.name == task)
 
 
 def curves(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
@@ -121,8 +119,8 @@ def glance(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
 
 def _curve(plot: Plot, row: Row, index: int) -> tuple[list[float], list[float], Markup]:
     """Environment steps, the mean over seeds at each, and the band that spans the seeds, if there are several."""
-    xs = [float(n) for n in row.found[0]["steps"]]
-    table = np.array([each["successes"] for each in row.found]) / row.found[0]["episodes"]
+    xs = [float(n) for n in row.results[0].steps]
+    table = np.array([result.successes for result in row.results]) / row.results[0].episodes
     if len(xs) == 1:  # nothing is trained: a line across
         return [0.0, plot.high[0]], table.mean(0).tolist() * 2, Markup("")
     if len(table) == 1:

@@ -6,16 +6,18 @@ A row is one way to learn on one task, over its seeds. Nothing is stored that ca
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skilltokens.behaviour.learners import LEARNERS, learner_of
 from skilltokens.behaviour.settings import PpoSettings
-from skilltokens.files import REWARD_SCHEMA, read_json
+from skilltokens.configuration import settings_of
+from skilltokens.experiments.records import Counted, RewardRecord, RewardResult, altered, read_reward, run_file
+from skilltokens.experiments.settings import RewardSettings
 from skilltokens.report import text
-from skilltokens.types import RunError, natural
+from skilltokens.types import RunError, SettingError, natural
 
 GOOD = 0.8
 """The success that counts as learned: how many environment steps did it take?"""
@@ -26,134 +28,131 @@ class RewardRun:
     """One run.json."""
 
     path: Path
-    content: dict[str, Any]
+    record: RewardRecord
+    settings: RewardSettings
+    """As it was made with; what an older file lacks is as it was before there was such a setting."""
 
     @property
     def learner(self) -> str:
-        return str(self.content["learner"])
+        return self.record.learner
 
     @property
     def variant(self) -> str:
         """What tells this run's settings from those of others of its learner: tokens, how loud they begin, encoder,
         inputs."""
-        config = self.content["config"]
+        ppo, adapt = self.settings.ppo, self.settings.adapt
         parts = []
-        if config["ppo"]["tokens"] != 1:
-            parts.append(f"{config['ppo']['tokens']} tokens")
-        presence = config["ppo"].get("presence", 0.0)  # before there was such a setting, tokens began as loud as others
-        if learner_of(self.learner).token and presence != PpoSettings().presence:
-            parts.append(f"presence {presence:g}")
-        if not config["adapt"]["body"]:
+        if ppo.tokens != 1:
+            parts.append(f"{ppo.tokens} tokens")
+        if learner_of(self.learner).token and ppo.presence != PpoSettings().presence:
+            parts.append(f"presence {ppo.presence:g}")
+        if not adapt.body:
             parts.append("without body state")
-        if config["adapt"].get("picture"):
+        if adapt.picture:
             parts.append("from a picture")
-        if tuple(config["ppo"]["hidden"]) != (128, 128):
-            parts.append(f"hidden {'x'.join(map(str, config['ppo']['hidden']))}")
+        if ppo.hidden != PpoSettings().hidden:
+            parts.append(f"hidden {'x'.join(map(str, ppo.hidden))}")
         return ", ".join(parts)
 
-    def of(self, task: str) -> dict[str, Any] | None:
-        """What was found on a task; None where it is not learned yet."""
-        return next((found for found in self.content["results"] if found["task"] == task), None)
+    def of(self, task: str) -> RewardResult | None:
+        """The result on a task; None where it is not learned yet."""
+        return next((result for result in self.record.results if result.task == task), None)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to learn on one task, over its seeds."""
+    """One learner on one task, over its seeds."""
 
     task: str
     label: str
     seeds: tuple[int, ...]
-    found: tuple[dict[str, Any], ...]
+    results: tuple[RewardResult, ...]
 
     @property
     def final(self) -> tuple[int, int]:
         """Successes and episodes at the end of training, all seeds together."""
-        return sum(each["successes"][-1] for each in self.found), sum(each["episodes"] for each in self.found)
+        return sum(r.successes[-1] for r in self.results), sum(r.episodes for r in self.results)
 
     @property
     def needed(self) -> list[int | None]:
         """For each seed the environment steps until GOOD success held; None where it never did."""
-        return [reached(each) for each in self.found]
+        return [reached(result) for result in self.results]
 
     @property
     def trained(self) -> int:
-        return int(self.found[0]["trained"])
+        return self.results[0].trained
 
     @property
     def steps(self) -> int:
-        return int(self.found[0]["steps"][-1])
+        return self.results[0].steps[-1]
 
     @property
     def minutes(self) -> float:
-        return statistics.fmean(each["seconds"] for each in self.found) / 60
+        return statistics.fmean(result.seconds for result in self.results) / 60
 
     def mean(self, measure: str) -> str:
         """Of closeness to the experts' motion, as text; a dash where there is none."""
-        known = [each["closeness"][measure] for each in self.found if "closeness" in each]
+        known = [result.closeness[measure] for result in self.results if result.closeness]
         return f"{statistics.fmean(known):.2f}" if known else text.DASH
 
     def changed(self) -> dict[tuple[str, float], tuple[int, int]]:
         """Successes and episodes under other physics, all seeds together."""
-        cells = self._cells("changed", "what", "factor")
-        return {(what, factor): _counted(there) for (what, factor), there in cells.items()}
+        cells = _together((cell.what, cell.factor, cell) for result in self.results for cell in result.changed)
+        return {(what, factor): _counted(group) for (what, factor), group in cells.items()}
 
-    def shaken(self) -> dict[float, tuple[int, int]]:
+    def noisy(self) -> dict[float, tuple[int, int]]:
         """Successes and episodes under noise on the actions, by the logarithm of its deviation, all seeds together."""
-        cells = self._cells("shaken", "log_std")
-        return {log_std: _counted(there) for (log_std,), there in cells.items()}
+        cells = _together((cell.log_std, cell) for result in self.results for cell in result.noisy)
+        return {log_std: _counted(group) for (log_std,), group in cells.items()}
 
-    def prompted(self) -> dict[float, tuple[float, tuple[int, int]]]:
+    def commanded(self) -> dict[float, tuple[float, tuple[int, int]]]:
         """For each speed asked for: how fast it went, and successes and episodes, all seeds together."""
-        cells = self._cells("prompted", "asked")
+        cells = _together((cell.asked, cell) for result in self.results for cell in result.commanded)
         return {
-            asked: (statistics.fmean(cell["speed"] for cell in there), _counted(there))
-            for (asked,), there in cells.items()
+            asked: (statistics.fmean(cell.speed for cell in group), _counted(group))
+            for (asked,), group in cells.items()
         }
 
-    def _cells(self, name: str, *keys: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-        """What was measured besides, of all seeds, by what it was measured under."""
-        cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for each in self.found:
-            for cell in each.get(name, []):
-                cells.setdefault(tuple(cell[key] for key in keys), []).append(cell)
-        return cells
+
+def _together(cells: Iterable[tuple[Any, ...]]) -> dict[tuple[Any, ...], list[Counted]]:
+    """Cells, each behind what it was measured under, grouped by that."""
+    groups: dict[tuple[Any, ...], list[Counted]] = {}
+    for *under, cell in cells:
+        groups.setdefault(tuple(under), []).append(cell)
+    return groups
 
 
-def _counted(cells: list[dict[str, Any]]) -> tuple[int, int]:
+def _counted(cells: Sequence[Counted]) -> tuple[int, int]:
     """Successes and episodes."""
-    return sum(cell["successes"] for cell in cells), sum(cell["episodes"] for cell in cells)
+    return sum(cell.successes for cell in cells), sum(cell.episodes for cell in cells)
 
 
-def reached(found: dict[str, Any]) -> int | None:
+def reached(result: RewardResult) -> int | None:
     """Environment steps at the first point of the curve with GOOD success that the next point has as well.
 
     One point alone may be luck, and is lost again; the last one has no next one, and counts.
     """
-    there = [good >= GOOD * found["episodes"] for good in found["successes"]]
-    for index, steps in enumerate(found["steps"]):
-        if all(there[index : index + 2]):
-            return int(steps)
+    good = [successes >= GOOD * result.episodes for successes in result.successes]
+    for index, steps in enumerate(result.steps):
+        if all(good[index : index + 2]):
+            return steps
     return None
 
 
-def read_reward(path: Path) -> RewardRun:
+def read_reward_run(path: Path) -> RewardRun:
     """One run.json, or the one in a folder.
 
     Raises:
         RunError: it is missing, damaged or of another kind.
     """
-    path = Path(path) / "run.json" if Path(path).is_dir() else Path(path)
-    content = read_json(path, REWARD_SCHEMA, RunError)
+    path = run_file(path)
+    record = read_reward(path)
+    ppo = {"presence": 0.0, **record.config.get("ppo", {})}  # before there was such a setting, tokens began loud
     try:
-        for found in content["results"]:
-            _ = found["task"], found["steps"][-1], found["successes"][-1], found["episodes"], found["trained"]
-            _ = found["seconds"], found["instruction"]
-        config = content["config"]
-        _ = config["ppo"]["tokens"], config["ppo"]["hidden"], config["adapt"]["body"], config["adapt"]["split"]
-        _ = content["learner"], content["suite"], content["tasks"][0]["name"], content["seed"], content["model"]
-    except (LookupError, TypeError) as problem:
-        raise RunError(f"{path} is altered ({problem!r} is missing): restore it from a copy") from problem
-    return RewardRun(path, content)
+        settings = settings_of(RewardSettings, {**record.config, "ppo": ppo})
+    except SettingError as problem:
+        raise altered(path, str(problem)) from problem
+    return RewardRun(path, record, settings)
 
 
 def check_alike(runs: Sequence[RewardRun]) -> None:
@@ -169,7 +168,7 @@ def check_alike(runs: Sequence[RewardRun]) -> None:
                 )
     for task in tasks_in(runs):
         for row in rows_of(runs, task):
-            if len({tuple(found["steps"]) for found in row.found}) > 1 or len(set(row.seeds)) < len(row.seeds):
+            if len({tuple(result.steps) for result in row.results}) > 1 or len(set(row.seeds)) < len(row.seeds):
                 raise RunError(
                     f"the runs of {row.label} on {task} have one seed twice, or points after other numbers of steps: "
                     "report them apart"
@@ -181,22 +180,14 @@ _PARTS = ("suite", "states", "episodes", "library")
 
 def _experiment(run: RewardRun) -> tuple[Any, ...]:
     """What all runs of one experiment share, as _PARTS names it."""
-    content, adapt = run.content, run.content["config"]["adapt"]
-    library = [each[:12] for each in content["model"].get("fingerprints", [])]
-    return content["suite"], adapt["split"], adapt["episodes"], library
-
-
-def is_reward(path: Path) -> bool:
-    """Whether a run.json is of learning from reward."""
-    try:
-        return f'"{REWARD_SCHEMA}"' in Path(path).read_text(encoding="utf-8")[:400]
-    except OSError:
-        return False
+    adapt = run.settings.adapt
+    library = [fingerprint[:12] for fingerprint in run.record.model.fingerprints]
+    return run.record.suite, adapt.split, adapt.episodes, library
 
 
 def tasks_in(runs: Sequence[RewardRun]) -> list[str]:
     """Every task, in the order of the runs."""
-    return list(dict.fromkeys(task["name"] for run in runs for task in run.content["tasks"]))
+    return list(dict.fromkeys(task.name for run in runs for task in run.record.tasks))
 
 
 def rows_of(runs: Sequence[RewardRun], task: str) -> list[Row]:
@@ -208,9 +199,9 @@ def rows_of(runs: Sequence[RewardRun], task: str) -> list[Row]:
     rows = []
     for learner, variant in labels:
         mine = [run for run in runs if (run.learner, run.variant) == (learner, variant) and run.of(task) is not None]
-        mine.sort(key=lambda run: run.content["seed"])
+        mine.sort(key=lambda run: run.record.seed)
         if mine:
             label = f"{learner} ({variant})" if variant else learner
-            found = tuple(each for run in mine if (each := run.of(task)) is not None)
-            rows.append(Row(task, label, tuple(run.content["seed"] for run in mine), found))
+            results = tuple(result for run in mine if (result := run.of(task)) is not None)
+            rows.append(Row(task, label, tuple(run.record.seed for run in mine), results))
     return rows

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from skilltokens import metrics
-from skilltokens.configuration import flat
+from skilltokens.experiments.records import Variant
 from skilltokens.report.configs import differences, measured, shown
 from skilltokens.report.definitions import DEFINITIONS, Definition
 from skilltokens.report.runs import Counts, Curve, Run
@@ -165,15 +165,17 @@ def _place(group: list[Run]) -> int:
 
 def _bench(run: Run) -> Any:
     """What two runs must share for their figures to stand in one table."""
-    made = run.content["demonstrations"]
+    demonstrations = run.record.demonstrations
     return (
         run.suite,
-        run.content["protocol"],
-        run.content["observations"],
+        run.record.protocol,
+        run.record.observations,
         run.tasks,
-        made["source"],
-        tuple(made["episodes"]),
-        str(made.get("digest")),
+        run.config.get("first", 1),
+        None if run.record.base is None else tuple(run.record.base.fingerprints),
+        demonstrations.source,
+        tuple(demonstrations.episodes),
+        str(demonstrations.digest),
         run.split,
     )
 
@@ -188,7 +190,7 @@ def _labelled(members: list[list[Run]]) -> list[Group]:
     for runs in members:
         rivals = [other[0] for other in members if other[0].method == runs[0].method]
         apart = differences(rivals) if len(rivals) > 1 else {}
-        mine = flat(runs[0].content["config"])
+        mine = runs[0].config
         marks = [f"{name.removeprefix('method.')}={shown(mine.get(name))}" for name in apart]
         if len({rival.selected_by for rival in rivals}) > 1:
             marks.append(f"by {runs[0].selected_by.replace('_', ' ')}")
@@ -229,10 +231,10 @@ def chosen(group: Group, held_out: bool) -> tuple[int, int]:
     once.
     """
     asked = {
-        (e["task"], e["wording"], e["chosen"]): run.tasks[e["chosen"]] == run.tasks[e["task"]]
+        (e.task, e.wording, e.chosen): right_skill(run, e.task, e.chosen)
         for run in group.runs
-        for e in run.content.get("selection") or []
-        if e["held_out"] is held_out
+        for e in run.record.selection
+        if e.held_out is held_out
     }
     return sum(asked.values()), len(asked)
 
@@ -251,25 +253,30 @@ class Varied:
 
 def variants(group: Group) -> list[Varied]:
     """What each variant that a group was evaluated on came to."""
-    found: dict[str, list[tuple[Run, Any]]] = {}
+    cells: dict[str, list[tuple[Run, Variant]]] = {}
     for run in group.runs:
-        for entry in run.content.get("variants") or []:
-            found.setdefault(entry["suite"], []).append((run, entry))
-    out = []
-    for suite, cells in found.items():
-        called = [run.tasks[e["skill"]] == run.tasks[e["task"]] for run, e in cells if "skill" in e]
-        good, tried = (sum(e[key] for _, e in cells) for key in ("successes", "episodes"))
-        out.append(Varied(suite, good, tried, sum(called), len(called)))
-    return out
+        for variant in run.record.variants:
+            cells.setdefault(variant.suite, []).append((run, variant))
+    return [_varied(suite, entries) for suite, entries in cells.items()]
+
+
+def _varied(suite: str, entries: Sequence[tuple[Run, Variant]]) -> Varied:
+    right = [right_skill(run, e.task, e.skill) for run, e in entries if e.skill is not None or e.called]
+    successes, episodes = sum(e.successes for _, e in entries), sum(e.episodes for _, e in entries)
+    return Varied(suite, successes, episodes, sum(right), len(right))
+
+
+def right_skill(run: Run, task: int, skill: int | None) -> bool:
+    """Whether the skill that was called is the task's own: a task that was taught twice has two skills of its own."""
+    return skill is not None and run.tasks[skill] == run.tasks[task]
 
 
 def strangers(group: Group) -> tuple[int, int]:
     """How many evaluated cells were acted by another skill than the task's own, of how many that recorded the skill."""
     cells = [
-        (run, e) for run in group.runs for e in run.content["evaluations"] if e["progress"] == 1.0 and "skill" in e
+        (run, cell)
+        for run in group.runs
+        for cell in run.record.cells
+        if cell.progress == 1.0 and (cell.skill is not None or cell.called)
     ]
-    # A task that comes twice may be acted by either of its two skills.
-    wrong = [
-        run for run, e in cells if not 0 <= e["skill"] < len(run.tasks) or run.tasks[e["skill"]] != run.tasks[e["task"]]
-    ]
-    return len(wrong), len(cells)
+    return sum(not right_skill(run, cell.task, cell.skill) for run, cell in cells), len(cells)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.metrics import Interval
 from skilltokens.report.definitions import Kind
 
@@ -58,10 +58,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def commits(content: Mapping[str, Any]) -> list[str]:
-    """The commits of a run: the one it began under, and those under which it went on later."""
-    found = [content.get("commit"), *(each.get("commit") for each in content.get("resumed") or [])]
-    return list(dict.fromkeys(str(commit or "unknown")[:12] for commit in found))
+def commits(record: LifelongRecord | RewardRecord) -> list[str]:
+    """The commits of a run: the one it began under, and those under which it was resumed."""
+    resumed = record.resumed if isinstance(record, LifelongRecord) else []
+    return list(
+        dict.fromkeys(str(commit or "unknown")[:12] for commit in [record.commit, *(r.commit for r in resumed)])
+    )
 
 
 def listed(words: list[str]) -> str:

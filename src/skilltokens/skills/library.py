@@ -35,6 +35,8 @@ from skilltokens.skills.skill import Prompt, Skill, assemble, pool_offsets, stan
 from skilltokens.types import Array, Feature, LibraryError, SkilltokensError
 
 SCHEMA = "skilltokens.library/1"
+FORMS = ("rows", "lora", "whole")
+"""What the tensors of a skill may be (`Skill.form`)."""
 
 
 @dataclass
@@ -209,6 +211,7 @@ class SkillLibrary:
                     "name": skill.name,
                     "wordings": list(skill.wordings),
                     "parameters": skill.parameters,
+                    **({} if skill.form == "rows" else {"form": skill.form}),
                     **({} if skill.prompt is None else {"prompt": dataclasses.asdict(skill.prompt)}),
                     "file": _file(self.folder, Path("skills") / f"{skill.name}.safetensors"),
                     "notes": notes,
@@ -298,4 +301,9 @@ def _skill(folder: Path, entry: Mapping[str, Any]) -> Skill:
         widths = {str(name): int(width) for name, width in prompt["features"].items()}
         hidden, pictures = (int(n) for n in prompt["hidden"]), (str(name) for name in prompt["pictures"])
         prompt = Prompt(str(prompt["on"]), widths, int(prompt["tokens"]), tuple(hidden), tuple(pictures))
-    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active, prompt)
+    form = entry.get("form", "rows")
+    if form not in FORMS:
+        raise LibraryError(
+            f"{folder} has a skill of the form {form!r}, which this version cannot read: update skilltokens"
+        )
+    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active, prompt, form)

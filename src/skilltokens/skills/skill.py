@@ -10,11 +10,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompt import TaskToken
@@ -51,9 +53,13 @@ class Skill:
     """For each map, the pool's rows that it reuses, in the order of its computation (int64)."""
     prompt: Prompt | None = None
     """Of a skill learned from reward: the encoder of its task token, whose numbers are the tensors "prompt.*"."""
+    form: Literal["rows", "lora", "whole"] = "rows"
+    """What the tensors are beside copies of the base's modules: rows (T2S), low-rank adapters, or a whole policy."""
 
     def rows(self, path: str) -> int:
-        """Specific rows in the map at `path`."""
+        """Specific rows in the map at `path`; other forms than rows have none."""
+        if self.form != "rows":
+            return 0
         key = self.tensors.get(f"{path}.key")
         return 0 if key is None else len(key)
 
@@ -99,6 +105,10 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
     """
     if skill.prompt is not None:
         return _prompted(base, skills, skill)
+    if skill.form == "whole" and skill.tensors:
+        policy = copy.deepcopy(base)
+        policy.load_state_dict(dict(skill.tensors))
+        return policy
     replaced: dict[str, torch.nn.Module] = {}
     for path, map in base.maps().items():
         if f"{path}.key" not in skill.tensors:
@@ -108,6 +118,8 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
         key, value, gate = (None if tensor is None else tensor.clone() for tensor in own)
         assert key is not None and value is not None
         replaced[path] = GrownPattention(map, *pool(base, skills, path, skill.active[path]), key, value, gate)
+    if skill.form == "lora":
+        replaced |= _adapters(base, skill)
     for path in own_modules(base):
         tensors = {n[len(path) + 1 :]: t.clone() for n, t in skill.tensors.items() if n.startswith(f"{path}.")}
         if tensors:
@@ -116,6 +128,19 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
             module.requires_grad_()  # the base is frozen, this copy is the skill's own
             replaced[path] = module
     return base.derive(replaced)
+
+
+def _adapters(base: Policy, skill: Skill) -> dict[str, torch.nn.Module]:
+    """The base's linear maps with the skill's low-rank adapters, by path."""
+    return {
+        path: LowRank(
+            leaf,
+            {name: skill.tensors[f"{path}.up.{name}"].clone() for name in matrices(leaf)},
+            {name: skill.tensors[f"{path}.down.{name}"].clone() for name in matrices(leaf)},
+        )
+        for path, leaf in leaves(base)
+        if f"{path}.up.{matrices(leaf)[0]}" in skill.tensors
+    }
 
 
 def _prompted(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:

@@ -48,14 +48,14 @@ class AdaptOptions:
 def main(words: Sequence[str]) -> int:
     options = parse(AdaptOptions, words, "skilltokens adapt")
     from skilltokens import metrics
-    from skilltokens.cli.study import check_installed
+    from skilltokens.experiments.experiment import check_installed
 
     check_installed()
     from skilltokens.behaviour.token import learn_token
     from skilltokens.cli.progress import Single
 
     with Single("adapting") as report:
-        library, found = learn_token(
+        library, curve = learn_token(
             options.library,
             options.env,
             on=options.on,
@@ -69,12 +69,12 @@ def main(words: Sequence[str]) -> int:
         )
     skill = library.skills[-1]
     assert skill.prompt is not None
-    good, tried = found["successes"][-1], found["episodes"]
+    good, tried = curve.successes[-1], curve.episodes
     low, high = (float(end) for end in metrics.wilson(good, tried))
     base = sum(parameter.numel() for parameter in library.base.parameters())
     print(
         f"{library.folder}: skill {skill.name!r} added, steering {skill.prompt.on!r} with {skill.parameters:,} "
         f"parameters ({skill.parameters / base:.1%} of the base's); success {good} of {tried} "
-        f"[{low:.2f} to {high:.2f}], {found['successes'][0]} of {tried} before"
+        f"[{low:.2f} to {high:.2f}], {curve.successes[0]} of {tried} before"
     )
     return 0

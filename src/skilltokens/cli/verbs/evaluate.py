@@ -66,7 +66,7 @@ def main(words: Sequence[str]) -> int:
 
     from skilltokens import metrics
     from skilltokens.cli.progress import Single
-    from skilltokens.cli.table import output
+    from skilltokens.cli.tables import output
     from skilltokens.simulation.pool import Pool
     from skilltokens.simulation.rollout import evaluate
     from skilltokens.skills.library import SkillLibrary

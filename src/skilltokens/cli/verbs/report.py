@@ -32,18 +32,10 @@ class ReportOptions:
 
 def main(words: Sequence[str]) -> int:
     options = parse(ReportOptions, words, "skilltokens report")
-    from skilltokens.report.reward_runs import is_reward
+    from skilltokens.cli.tables import print_table
+    from skilltokens.report import write_report
 
     runs = find_runs(options.runs)
-    kinds = {is_reward(run) for run in runs}
-    if len(kinds) > 1:
-        raise RunError("runs of learning from demonstrations and from reward are on two pages: name one kind at a time")
-    if kinds == {True}:
-        from skilltokens.report.reward import print_table
-        from skilltokens.report.reward_page import write_report
-    else:
-        from skilltokens.cli.table import print_table
-        from skilltokens.report.page import write_report
     first = options.runs[0]
     out = options.out or (first if first.is_dir() else first.parent) / "report.html"
     print_table(runs)

@@ -8,66 +8,17 @@ on the keys and values of Pattention. The trained size is the same share of the 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
 from skilltokens.methods.lora import LoraSettings
-from skilltokens.model.pattention import Pattention, fused_pattention
+from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
-from skilltokens.skills.skill import own_modules
+from skilltokens.skills.skill import Skill, own_modules
 from skilltokens.types import SettingError
-
-MATRICES = ("key", "value", "weight")
-
-
-def matrices(map: nn.Module) -> list[str]:
-    """The names of a map's own matrices."""
-    return [name for name in MATRICES if hasattr(map, name)]
-
-
-def leaves(policy: Policy) -> list[tuple[str, nn.Module]]:
-    """Every map of a policy's transformer with matrices of its own, by path."""
-    return [
-        (f"{path}.{name}" if name else path, module)
-        for path, map in policy.maps().items()
-        for name, module in map.named_modules()
-        if isinstance(module, Pattention | nn.Linear)
-    ]
-
-
-class LowRank(nn.Module):
-    """A frozen map whose matrices W (a, b) become W + up @ down, with up (a, r) and down (r, b)."""
-
-    def __init__(self, map: nn.Module, ranks: Sequence[int], draw: torch.Generator) -> None:
-        super().__init__()
-        self.map = map
-        self.names = matrices(map)
-        self.up, self.down = nn.ParameterDict(), nn.ParameterDict()
-        for name, rank in zip(self.names, ranks, strict=True):
-            matrix: Tensor = getattr(map, name)
-            a, b = matrix.shape
-            self.up[name] = nn.Parameter(matrix.new_zeros(a, rank))
-            # drawn on the CPU, wherever the map is: the same seed gives the same numbers
-            self.down[name] = nn.Parameter((torch.randn(rank, b, generator=draw) / math.sqrt(b)).to(matrix.device))
-
-    def matrix(self, name: str) -> Tensor:
-        """W + up @ down."""
-        return getattr(self.map, name).detach() + self.up[name] @ self.down[name]
-
-    def forward(self, x: Tensor) -> Tensor:
-        if isinstance(self.map, Pattention):
-            return fused_pattention(x, self.matrix("key"), self.matrix("value"), self.map.tau)
-        assert isinstance(self.map, nn.Linear)
-        return F.linear(x, self.matrix("weight"), self.map.bias)
-
-    def own(self) -> list[nn.Parameter]:
-        """What is trained."""
-        return [*self.up.values(), *self.down.values()]
 
 
 class Lora(SkillMethod):
@@ -76,24 +27,24 @@ class Lora(SkillMethod):
     settings: LoraSettings
 
     def check(self, lessons: int) -> None:
-        if lessons > 1:
+        if lessons > 1 or self.adopted:
             self._adapted(1)  # its size depends on the base's alone
 
     def begin(self, lesson: Lesson) -> Training:
-        if lesson.index == 0:
+        if self.begins_fresh(lesson):
             self.enter(lesson, self.base)
             return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
         self.base.requires_grad_(False)
         policy, adapters, own = self._adapted(lesson.index)
         if self.settings.start == "copy":
-            start = self.entries[self.nearest(lesson.embeddings[0][0], lesson.index, self.settings.near)].policy
+            start = self.entries[self.nearest(lesson.embeddings[0][0], self.place(lesson), self.settings.near)].policy
             self._copy(self._own(start), self._own(policy))
         self.enter(lesson, policy)
         groups = [{"params": adapters, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
         return Training(policy, [group for group in groups if group["params"]], [lesson])
 
     def finish(self, lesson: Lesson) -> None:
-        self.entries[lesson.index].policy.requires_grad_(False)
+        self.entries[self.place(lesson)].policy.requires_grad_(False)
 
     def _adapted(self, index: int) -> tuple[Policy, list[nn.Parameter], list[nn.Parameter]]:
         """The policy with a fresh adapter, its adapter's parameters, and those of its own head and encoders."""
@@ -104,7 +55,7 @@ class Lora(SkillMethod):
         draw, adapters = generator(self.seed, index), []
         ranks = iter(self._ranks(sum(parameter.numel() for parameter in own)))
         for path, leaf in leaves(self.base):
-            low = LowRank(leaf, [next(ranks) for _ in matrices(leaf)], draw)
+            low = LowRank.fresh(leaf, [next(ranks) for _ in matrices(leaf)], draw)
             replaced[path] = low
             adapters += low.own()
         return self.base.derive(replaced), adapters, own
@@ -127,13 +78,21 @@ class Lora(SkillMethod):
         return ranks
 
     def stored(self) -> int:
-        return count(self.base) + sum(p.numel() for e in self.entries for p in self._own(e.policy).values())
+        own = self.entries[len(self.given) :]
+        return self.stored_before() + sum(p.numel() for entry in own for p in self._own(entry.policy).values())
+
+    def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
+        skills = [
+            Skill(entry.name, entry.wordings, entry.embeddings, dict(self._own(entry.policy)), form="lora")
+            for entry in self.entries[len(self.given) :]
+        ]
+        return self.base, [*self.given, *skills]
 
     def state(self) -> dict[str, Tensor]:
-        found = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
-        for i, entry in enumerate(self.entries[1:], 1):
-            found |= {f"skill.{i}.{name}": value for name, value in self._own(entry.policy).items()}
-        return found
+        tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
+        for i, entry in enumerate(self.entries[len(self.given) :]):
+            tensors |= {f"skill.{i}.{name}": value for name, value in self._own(entry.policy).items()}
+        return tensors
 
     @torch.no_grad()
     def _copy(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
@@ -150,8 +109,8 @@ class Lora(SkillMethod):
         self.base.load_state_dict({n[5:]: t for n, t in state.items() if n.startswith("base.")})
         self.base.requires_grad_(False)
         for lesson in lessons:
-            policy, prefix = self.base, f"skill.{lesson.index}."
-            if lesson.index:
+            policy, prefix = self.base, f"skill.{lesson.first}."
+            if not self.begins_fresh(lesson):
                 policy = self._adapted(lesson.index)[0]
                 own = {n[len(prefix) :]: tensor for n, tensor in state.items() if n.startswith(prefix)}
                 self._copy(own, self._own(policy))

@@ -12,5 +12,5 @@ class Sequential(Method):
     settings: SequentialSettings
 
     def begin(self, lesson: Lesson) -> Training:
-        rate = self.settings.rate if lesson.index else self.train.rate
+        rate = self.train.rate if self.begins_fresh(lesson) else self.settings.rate
         return Training(self.base, [{"params": list(self.base.parameters()), "lr": rate}], [lesson])

@@ -22,17 +22,23 @@ class SingleTask(SkillMethod):
         return Training(policy, [{"params": list(policy.parameters()), "lr": self.settings.rate}], [lesson])
 
     def _fresh(self, lesson: Lesson) -> Policy:
-        made = Policy(self.base.shape, self.base.settings, generator(self.seed, lesson.index))
-        return made.to(self.base.device)
+        policy = Policy(self.base.shape, self.base.settings, generator(self.seed, lesson.index))
+        return policy.to(self.base.device)
+
+    def _policies(self) -> list[tuple[int, Policy]]:
+        """The policies of the run's own skills, each once, with the number of the first skill that acts by it."""
+        own = enumerate(self.entries[len(self.given) :])
+        return list({id(entry.policy): (i, entry.policy) for i, entry in reversed(list(own))}.values())[::-1]
 
     def stored(self) -> int:
-        return sum(count(entry.policy) for entry in self.entries)
+        before = self.stored_before() if self.adopted else 0
+        return before + sum(count(policy) for _, policy in self._policies())
 
     def state(self) -> dict[str, Tensor]:
-        return {f"{i}.{n}": t for i, entry in enumerate(self.entries) for n, t in entry.policy.state_dict().items()}
+        return {f"{i}.{name}": tensor for i, policy in self._policies() for name, tensor in policy.state_dict().items()}
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         for lesson in lessons:
-            policy, prefix = self._fresh(lesson), f"{lesson.index}."
+            policy, prefix = self._fresh(lesson), f"{lesson.first}."
             policy.load_state_dict({n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)})
             self.enter(lesson, policy)

@@ -47,10 +47,15 @@ class T2S(SkillMethod):
     def __init__(self, base: Policy, settings: T2SSettings, train: TrainSettings, seed: int) -> None:
         super().__init__(base, settings, train, seed)
         self.skills: list[Skill] = []
+        """All of them, those of a library that the run began from first; one an entry."""
         self.started: int | None = None
 
+    def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
+        super().adopt(base, skills)
+        self.skills = list(self.given)
+
     def check(self, lessons: int) -> None:
-        if lessons < 2:
+        if lessons < 2 and not self.adopted:
             return
         counts = self._rows_by_map(sum(tensor.numel() for tensor in self._own_tensors(self.base).values()))
         for path, new in counts.items():  # the second skill has none but the base's rows to share: the fewest of all
@@ -58,9 +63,9 @@ class T2S(SkillMethod):
             self._check_mu(path, min(round(self.settings.base_rows * rows), rows), new)
 
     def begin(self, lesson: Lesson) -> Training:
-        del self.skills[lesson.index :]
-        if lesson.index == 0:
-            self.skills.append(Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0]))
+        del self.skills[self.place(lesson) :]
+        if self.begins_fresh(lesson):
+            self.skills += _base_skills(lesson)
             self.enter(lesson, self.base)
             return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
         self.base.requires_grad_(False)
@@ -75,19 +80,20 @@ class T2S(SkillMethod):
         return Training(policy, [group for group in groups if group["params"]], [lesson])
 
     def finish(self, lesson: Lesson) -> None:
-        if lesson.index == 0:
+        if self.begins_fresh(lesson):
             self.base.requires_grad_(False)
             return
-        skill, policy = self.skills[lesson.index], self.entries[lesson.index].policy
+        number = self.place(lesson)
+        skill, policy = self.skills[number], self.entries[number].policy
         tensors = {name: value.detach().clone() for name, value in trained(policy, skill).items()}
-        self.skills[lesson.index] = Skill(skill.name, skill.wordings, skill.embeddings, tensors, skill.active)
+        self.skills[number] = Skill(skill.name, skill.wordings, skill.embeddings, tensors, skill.active)
         # from here on the skill is what a library would load: the same numbers, assembled afresh
-        self.enter(lesson, assemble(self.base, self.skills, self.skills[lesson.index]).requires_grad_(False))
+        self.enter(lesson, assemble(self.base, self.skills, self.skills[number]).requires_grad_(False))
 
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
-        number = 0 if self.settings.start == "base" else self.nearest(embedding, lesson.index, self.settings.near)
+        number = 0 if self.settings.start == "base" else self.nearest(embedding, self.place(lesson), self.settings.near)
         number = self.skills.index(standing(self.skills, self.skills[number]))
         self.started = number
         tensors = self._own_tensors(self.entries[number].policy)
@@ -99,7 +105,7 @@ class T2S(SkillMethod):
             tensors |= self._new_rows(path, new, draw)
             if self.settings.gates:
                 tensors[f"{path}.gate"] = torch.ones(len(active[path]), device=self.base.device)
-        if self.settings.start == "copy":
+        if self.settings.start == "copy" and self.skills[number].form == "rows":
             old = self.skills[number].tensors
             tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
@@ -172,6 +178,9 @@ class T2S(SkillMethod):
     def stored(self) -> int:
         return count(self.base) + sum(skill.parameters for skill in self.skills)
 
+    def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
+        return self.base, list(self.skills)
+
     def reuse(self) -> dict[str, Any]:
         skill, found = self.skills[-1], {"base": 0, "new": 0, "from": {}}
         if self.started is not None:
@@ -188,24 +197,33 @@ class T2S(SkillMethod):
         return found
 
     def state(self) -> dict[str, Tensor]:
-        found = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
-        for i, skill in enumerate(self.skills):
-            found |= {f"skill.{i}.{name}": tensor for name, tensor in skill.tensors.items()}
-            found |= {f"active.{i}.{path}": torch.as_tensor(rows) for path, rows in skill.active.items()}
-        return found
+        tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
+        for i, skill in enumerate(self.skills[len(self.given) :]):
+            tensors |= {f"skill.{i}.{name}": tensor for name, tensor in skill.tensors.items()}
+            tensors |= {f"active.{i}.{path}": torch.as_tensor(rows) for path, rows in skill.active.items()}
+        return tensors
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(_under("base.", state))
         self.base.requires_grad_(False)
-        self.skills = []
+        self.skills = list(self.given)
         for lesson in lessons:
-            tensors = _under(f"skill.{lesson.index}.", state)
-            active = {path: rows.numpy() for path, rows in _under(f"active.{lesson.index}.", state).items()}
+            if self.begins_fresh(lesson):
+                self.skills += _base_skills(lesson)
+                self.enter(lesson, self.base)
+                continue
+            tensors = _under(f"skill.{lesson.first}.", state)
+            active = {path: rows.numpy() for path, rows in _under(f"active.{lesson.first}.", state).items()}
             skill = Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
             skill = skill.to(self.base.device)
             self.skills.append(skill)
-            policy = assemble(self.base, self.skills, skill) if lesson.index else self.base
-            self.enter(lesson, policy.requires_grad_(False))
+            self.enter(lesson, assemble(self.base, self.skills, skill).requires_grad_(False))
+
+
+def _base_skills(lesson: Lesson) -> list[Skill]:
+    """The skills that the base itself is: without tensors of their own."""
+    tasks = zip(lesson.names, lesson.wordings, lesson.embeddings, strict=True)
+    return [Skill(name, wordings, vectors) for name, wordings, vectors in tasks]
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,14 +1,16 @@
-"""The table of results on the terminal: one row a method, the figures of metrics.py, best ones bold."""
+"""The tables of results on the terminal: a row a method with the figures of metrics.py, or a row a learner."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from skilltokens.report import kind_of, reward
+from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of, tasks_in
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import DEFINITIONS, Comparison, Definition, Figure, Group, compare
 
@@ -22,10 +24,32 @@ def output() -> Console:
 
 
 def print_table(runs: Sequence[Path]) -> None:
-    """Prints one table for each set of runs that may be compared."""
-    console = output()
+    """Prints one table for each set of runs that may be compared.
+
+    Raises:
+        RunError: a run cannot be read, or they are of several kinds of experiment.
+    """
+    tables = {"lifelong": _lifelong_tables, "reward": _reward_tables}
+    for table in tables[kind_of(runs)](runs):
+        output().print(table)
+
+
+def _lifelong_tables(runs: Sequence[Path]) -> Iterator[Table]:
     for comparison in compare([read_run(run) for run in runs]):
-        console.print(_table(comparison))
+        yield _table(comparison)
+
+
+def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
+    """Learning from reward, task by task."""
+    runs = [read_reward_run(path) for path in paths]
+    check_alike(runs)
+    for task in tasks_in(runs):
+        table = Table(title=f"{runs[0].record.suite}: {task}", title_justify="left", box=SIMPLE, pad_edge=False)
+        for head in reward.SHORT_HEADS:
+            table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
+        for row in rows_of(runs, task):
+            table.add_row(*(cell.replace("[", "\\[") for cell in reward.cells(row)))
+        yield table
 
 
 def _table(comparison: Comparison) -> Table:

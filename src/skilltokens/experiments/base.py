@@ -1,0 +1,54 @@
+"""The library that a run of protocol A+ begins from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skilltokens.configuration import settings_of
+from skilltokens.experiments.records import BaseLibrary
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.files import read_json
+from skilltokens.model.settings import PolicySettings
+from skilltokens.types import LibraryError, SettingError
+
+if TYPE_CHECKING:
+    from skilltokens.skills.library import SkillLibrary
+
+SCHEMA = "skilltokens.library/1"
+
+
+def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
+    """The settings with the policy and the sentence encoder of the library that the run begins from. Free of torch.
+
+    Raises:
+        LibraryError: there is no library, or its library.json is damaged.
+        SettingError: the settings ask for another policy or encoder than the library has.
+    """
+    if not settings.base:
+        return settings
+    folder = Path(settings.base)
+    card = read_json(folder / "library.json", SCHEMA, LibraryError)
+    try:
+        policy = settings_of(PolicySettings, card["policy"]["settings"])
+        encoder = str(card["encoder"])
+    except (LookupError, TypeError, SettingError) as problem:
+        raise LibraryError(
+            f"{folder}/library.json is damaged or altered ({problem}): restore it from a copy"
+        ) from problem
+    usual = {field.name: field.default for field in dataclasses.fields(RunSettings)}
+    if settings.policy not in (PolicySettings(), policy):
+        raise SettingError(f"the library {folder} keeps its own policy: leave out --policy with --base")
+    if settings.encoder not in (usual["encoder"], encoder):
+        raise SettingError(f"the library {folder} keeps its own sentence encoder {encoder!r}: leave out --encoder")
+    return dataclasses.replace(settings, policy=policy, encoder=encoder)
+
+
+def base_record(library: SkillLibrary) -> BaseLibrary:
+    """What run.json keeps of the library."""
+    return BaseLibrary(
+        skills=[skill.name for skill in library.skills],
+        parameters=sum(parameter.numel() for parameter in library.base.parameters()),
+        fingerprints=[library.policy(number).fingerprint() for number in range(len(library.skills))],
+    )

@@ -1,0 +1,213 @@
+"""What a method can do, measured: cells, variants of the suite, wordings, videos."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from skilltokens.demos.store import DemonstrationStore
+from skilltokens.experiments.records import Cell, Variant, Wording
+from skilltokens.language import LanguageEncoder
+from skilltokens.methods.base import Choice, Method, SkillMethod
+from skilltokens.model.actor import PolicyActor
+from skilltokens.settings import EvaluateSettings
+from skilltokens.simulation.pool import Pool
+from skilltokens.simulation.rollout import evaluate, film
+from skilltokens.suites import load_suite, task_of
+from skilltokens.types import Array, Counts, Progress, Report, Suite, SuiteError, Task
+
+
+class Evaluator:
+    """Rolls out a method's policies, called by the tasks' instructions alone, and counts.
+
+    Args:
+        suite, tasks: what is evaluated; tasks in the order that the run teaches them.
+        stores: their demonstrations, whose observations prove which actions are the same bits.
+        encoder: makes the instructions' vectors.
+        device: where policies act.
+        pool: simulators of the suite.
+        report: told of progress.
+    """
+
+    def __init__(
+        self,
+        settings: EvaluateSettings,
+        suite: Suite,
+        tasks: Sequence[Task],
+        stores: Sequence[DemonstrationStore],
+        encoder: LanguageEncoder,
+        device: str,
+        pool: Pool,
+        report: Report,
+    ) -> None:
+        self.settings, self.suite, self.tasks, self.stores = settings, suite, tasks, stores
+        self.encoder, self.device, self.pool, self.report = encoder, device, pool, report
+        self.instructions = encoder([task.instruction for task in tasks])
+
+    def cell(
+        self, method: Method, task: int, after: int, progress: float, cells: Sequence[Cell], report: Report
+    ) -> Cell:
+        """Evaluates one task by its instruction, or points to the cell in which the same bits already acted."""
+        choice = method.choose(self.instructions[task])
+        actor = self._actor(choice)
+        cell = Cell(
+            after=after,
+            progress=progress,
+            task=task,
+            split=self.settings.split,
+            selected_by="instruction",
+            policy=fingerprint(choice),
+            actions=action_digest(actor, self.stores[task], self.settings.group),
+            skill=choice.skill,
+            called=_called(choice),
+            successes=0,
+            episodes=0,
+        )
+        cell.same_as = self._same_bits(cells, cell)
+        if cell.same_as is None:
+            counts = self._count(actor, self.suite, self.tasks[task], self.pool, report)
+            cell.successes, cell.episodes, cell.steps = counts.successes, counts.episodes, counts.steps
+        else:
+            twin = cells[cell.same_as]
+            cell.successes, cell.episodes, cell.steps = twin.successes, twin.episodes, twin.steps
+        return cell
+
+    def _same_bits(self, cells: Sequence[Cell], cell: Cell) -> int | None:
+        """The first cell that was rolled out with the same policy, bit for bit, on the same task and states."""
+        for number, other in enumerate(cells):
+            same_task = self.tasks[other.task].name == self.tasks[cell.task].name
+            if other.same_as is None and same_task and _key(other) == _key(cell):
+                return number
+        return None
+
+    def wordings(self, method: Method) -> list[Wording]:
+        """Which skill each wording calls, those never trained on included; none where one policy serves all."""
+        if not isinstance(method, SkillMethod) or not self.settings.wordings:
+            return []
+        entries = []
+        for number, task in enumerate(self.tasks):
+            for held_out, texts in ((False, (task.instruction, *task.wordings)), (True, task.held_out)):
+                for text, vector in zip(texts, self.encoder(texts), strict=True):
+                    choice = method.choose(vector)
+                    entries.append(
+                        Wording(
+                            task=number,
+                            wording=text,
+                            held_out=held_out,
+                            chosen=choice.skill,
+                            called=_called(choice),
+                            cosine=round(choice.cosine, 4),
+                        )
+                    )
+        return entries
+
+    def variants(self, method: Method, done: Sequence[Variant]) -> Iterator[Variant]:
+        """Every task as the suites of `evaluate.variants` have it, called by the instruction that they give it.
+
+        Args:
+            done: those that need no more work.
+        """
+        known = {(variant.suite, variant.task) for variant in done}
+        for name in self.settings.variants:
+            suite = load_suite(name)
+            with Pool(suite, self.settings.workers, self.report) as pool:
+                for number in range(len(self.tasks)):
+                    if (suite.name, number) not in known:
+                        yield self._variant(method, suite, pool, number)
+
+    def _variant(self, method: Method, suite: Suite, pool: Pool, number: int) -> Variant:
+        task = task_of(suite, self.tasks[number].name)
+        choice = method.choose(self.encoder([task.instruction])[0])
+        report = labelled(self.report, f"{suite.name}/{task.name}", stage="variant")
+        counts = self._count(self._actor(choice), suite, task, pool, report)
+        chosen = isinstance(method, SkillMethod)
+        return Variant(
+            suite=suite.name,
+            task=number,
+            instruction=task.instruction,
+            split=self.settings.split,
+            skill=choice.skill,
+            called=_called(choice),
+            cosine=round(choice.cosine, 4) if chosen else None,
+            successes=counts.successes,
+            episodes=counts.episodes,
+            steps=counts.steps,
+        )
+
+    def videos(self, method: Method, folder: Path) -> dict[str, str]:
+        """The first episode of each task as the skill is at the end: task -> the file's path below `folder`."""
+        videos: dict[str, str] = {}
+        tasks = {task.name: number for number, task in enumerate(self.tasks)}
+        for done, (name, number) in enumerate(tasks.items()):
+            self.report(Progress("video", done, len(tasks), name))
+            actor = self._actor(method.choose(self.instructions[number]))
+            path = f"films/{name}.webp"
+            try:
+                film(
+                    actor,
+                    self.suite,
+                    self.tasks[number],
+                    self.settings.split,
+                    0,
+                    folder / path,
+                    group=self.settings.group,
+                    horizon=self.settings.horizon or None,
+                )
+            except SuiteError as problem:  # a machine or suite that cannot draw keeps its figures all the same
+                self.report(Progress("video", done, len(tasks), f"no video of {name}: {problem}"))
+                continue
+            videos[name] = path
+        return videos
+
+    def _actor(self, choice: Choice) -> PolicyActor:
+        return PolicyActor(choice.policy, choice.embedding, self.device)
+
+    def _count(self, actor: PolicyActor, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
+        outcomes = evaluate(
+            actor,
+            suite,
+            task,
+            self.settings.split,
+            range(self.settings.episodes),
+            group=self.settings.group,
+            pool=pool,
+            horizon=self.settings.horizon or None,
+            report=report,
+        )
+        return Counts.of(outcomes)
+
+
+def labelled(report: Report, note: str, *, lesson: int | None = None, stage: str = "") -> Report:
+    """A report that says what its news are about."""
+    return lambda news: report(dataclasses.replace(news, stage=stage or news.stage, note=note, lesson=lesson))
+
+
+def fingerprint(choice: Choice) -> str:
+    """SHA-256 of everything that actions are computed from: the policy and the instruction given to it."""
+    digest = hashlib.sha256(choice.policy.fingerprint().encode())
+    digest.update(np.ascontiguousarray(choice.embedding, np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def action_digest(actor: PolicyActor, store: DemonstrationStore, batch: int, steps: int = 20) -> str:
+    """SHA-256 of the actions on the first steps of a store's first demonstrations: equal only if every bit is equal."""
+    memory, digest = actor.start(batch), hashlib.sha256()
+    starts = np.asarray(store.offsets)[np.arange(batch) % store.episodes]
+    for step in range(steps):
+        rows = np.minimum(starts + step, store.steps - 1)
+        observation: dict[str, Array] = {name: np.asarray(store[name][rows]) for name in actor.policy.shape.scales}
+        digest.update(actor.act(observation, memory).tobytes())
+    return digest.hexdigest()
+
+
+def _called(choice: Choice) -> str:
+    """The name of the skill that was called, where it is none of the run's own."""
+    return choice.name if choice.skill is None else ""
+
+
+def _key(cell: Cell) -> tuple[str, str, str]:
+    return cell.split, cell.policy, cell.actions

@@ -1,0 +1,145 @@
+"""A lifelong run's record: opened or begun, and what is noted in it on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from skilltokens.configuration import differences, flat, plain
+from skilltokens.demos.store import DemonstrationStore
+from skilltokens.experiments import provenance
+from skilltokens.experiments.records import (
+    Demonstrations,
+    Flow,
+    LifelongRecord,
+    Loss,
+    Parameters,
+    Resumed,
+    Reuse,
+    TaskEntry,
+    Timing,
+    read_lifelong,
+)
+from skilltokens.experiments.rereading import lifelong_settings_in
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.files import RUN_SCHEMA
+from skilltokens.methods import method_of
+from skilltokens.methods.base import Method, Training, count
+from skilltokens.simulation.demonstrate import store_of
+from skilltokens.train import Record
+from skilltokens.types import RunError, Suite, Task
+
+FREE = ("evaluate.workers", "evaluate.videos", "demonstrations.folder", "base")
+"""Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
+by its fingerprints."""
+OTHERS = "the demonstrations are others than those this run began with: restore them, or choose a new folder with --out"
+
+
+def open_run(
+    folder: Path, settings: RunSettings[Any], recipe: str, suite: Suite, tasks: Sequence[Task]
+) -> LifelongRecord:
+    """The run in a folder, or a new one.
+
+    Raises:
+        RunError: run.json is damaged, or of another configuration.
+    """
+    path = folder / "run.json"
+    if path.exists():
+        record = read_lifelong(path)
+        old = {"method": record.method, **flat(plain(lifelong_settings_in(record)))}
+        check_same(folder, old, {"method": method_of(settings.method), **flat(plain(settings))}, FREE)
+        if record.finished:
+            _check_demonstrations(record, [store_of(suite, task, settings.demonstrations) for task in tasks])
+        return record
+    return LifelongRecord(
+        schema=RUN_SCHEMA,
+        recipe=recipe,
+        method=method_of(settings.method),
+        suite=settings.suite,
+        protocol=settings.protocol,
+        observations="images" if any(len(f.shape) == 3 for f in suite.features.values()) else "state",
+        seed=settings.seed,
+        tasks=[TaskEntry(task.name, task.instruction) for task in tasks],
+        demonstrations=Demonstrations(),
+        cells=[],
+        parameters=Parameters(base=0, trained=[], total=[]),
+        timing=Timing(train_s=[], evaluate_s=[], machine=provenance.machine()),
+        config=plain(settings),
+        versions={**provenance.versions(), **suite.versions()},
+        commit=provenance.commit(),
+        started=provenance.now(),
+        finished=None,
+    )
+
+
+def check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str]) -> None:
+    """Raises RunError unless two flat configurations are equal, but for settings in `free`, which change no number."""
+    changes = differences(old, new, free)
+    if changes:
+        raise RunError(
+            f"{folder} holds a run of another configuration ({changes}): give these settings to resume it, or choose "
+            "a new folder with --out"
+        )
+
+
+def note_resumed(record: LifelongRecord, suite: Suite) -> str:
+    """Writes down that a run is resumed under another commit or other versions than before, and says which; empty
+    where nothing differs."""
+    before, last_commit = dict(record.versions), record.commit
+    for resumed in record.resumed:
+        before |= resumed.versions
+        last_commit = resumed.commit
+    commit, now = provenance.commit(), {**provenance.versions(), **suite.versions()}
+    changed = {name: now.get(name) for name in sorted(before | now) if before.get(name) != now.get(name)}
+    if not changed and last_commit == commit:
+        return ""
+    record.resumed.append(Resumed(at=provenance.now(), commit=commit, versions=changed))
+    return differences({**before, "commit": last_commit}, {**before, **changed, "commit": commit})
+
+
+def _check_demonstrations(record: LifelongRecord, stores: Sequence[DemonstrationStore | None]) -> None:
+    """Raises RunError where others lie now than a finished run learned from: its figures are not theirs."""
+    known = record.demonstrations.digest
+    if not isinstance(known, list):
+        return
+    if any(store is not None and store.digest != digest for store, digest in zip(stores, known, strict=False)):
+        raise RunError(OTHERS)
+
+
+def note_demonstrations(record: LifelongRecord, stores: Sequence[DemonstrationStore]) -> None:
+    """Writes down what is learned from; a run that is resumed must find the same demonstrations.
+
+    Raises:
+        RunError: they are others.
+    """
+    demonstrations = Demonstrations(
+        stores[0].source, [store.episodes for store in stores], [store.digest for store in stores]
+    )
+    if record.demonstrations not in (Demonstrations(), demonstrations):
+        raise RunError(OTHERS)
+    record.demonstrations = demonstrations
+
+
+def note_lesson(
+    record: LifelongRecord, method: Method, training: Training, training_record: Record, seconds: Mapping[str, float]
+) -> None:
+    """Appends a lesson's parameters, losses, gradient norms, reuse of rows, kept data and times."""
+    parameters = record.parameters
+    if not parameters.trained:
+        parameters.base = count(method.base)
+    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()))
+    parameters.total.append(method.stored())
+    losses = [round(loss, 6) for loss in training_record.loss]
+    record.learning.append(Loss(iterations=list(training_record.iterations), loss=losses))
+    record.gradients.append(Flow(iterations=list(training_record.iterations), layers=training_record.gradients))
+    reuse = method.reuse()
+    if reuse is not None:
+        record.reuse.append(
+            Reuse(base=reuse["base"], new=reuse["new"], earlier=reuse["from"], start=reuse.get("start", ""))
+        )
+    if method.remembered() or record.remembered:
+        record.remembered += [0] * (len(parameters.trained) - 1 - len(record.remembered))
+        record.remembered.append(method.remembered())
+    record.timing.train_s.append(round(seconds["train"], 1))
+    record.timing.evaluate_s.append(round(seconds["evaluate"], 1))

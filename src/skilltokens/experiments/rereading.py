@@ -1,0 +1,40 @@
+"""The settings of a run, read back out of its record. Free of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skilltokens.configuration import flat, plain, settings_of, with_new_names
+from skilltokens.experiments.records import LifelongRecord, RewardRecord
+from skilltokens.experiments.settings import RewardSettings, RunSettings
+from skilltokens.methods import method_settings
+from skilltokens.types import SettingError
+
+
+def settings_in(record: LifelongRecord | RewardRecord) -> RunSettings[Any] | RewardSettings:
+    """The settings that a run was made with; what an older file lacks has its default.
+
+    Raises:
+        SettingError: a setting, or a method, that this version does not have.
+    """
+    if isinstance(record, RewardRecord):
+        return settings_of(RewardSettings, record.config)
+    return lifelong_settings_in(record)
+
+
+def lifelong_settings_in(record: LifelongRecord) -> RunSettings[Any]:
+    """The same of a lifelong run."""
+    kind: Any = RunSettings
+    return settings_of(kind[method_settings(record.method)], record.config)
+
+
+def config_of(record: LifelongRecord) -> dict[str, Any]:
+    """The settings of a run on one level of dotted names, to be shown and compared.
+
+    A run of another version, or of a method that is not installed here, keeps those that it wrote down.
+    """
+    try:
+        return flat(plain(lifelong_settings_in(record)))
+    except SettingError:
+        usual = {name: value for name, value in flat(plain(RunSettings(None))).items() if name != "method"}
+        return {**usual, **flat(with_new_names(record.config))}

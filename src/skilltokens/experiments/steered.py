@@ -1,0 +1,89 @@
+"""What a run from reward steers: a library of the user's, or a body's behaviour model, made where it is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skilltokens.behaviour.model import distil
+from skilltokens.behaviour.motion import motion
+from skilltokens.behaviour.tracking import tracking
+from skilltokens.configuration import plain
+from skilltokens.demos import DemonstrationStore
+from skilltokens.experiments.settings import RewardSettings
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.suites import load_suite
+from skilltokens.suites.bodies import body_of
+from skilltokens.types import LibraryError, Progress, Report, RunError, silent
+
+FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class Steered:
+    """What the tasks of a run are learned on."""
+
+    library: SkillLibrary
+    motion: DemonstrationStore | None
+    """The experts' motion, where the policy is a behaviour model."""
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Of every skill: equal ones act bit for bit alike."""
+        return [self.library.policy(number).fingerprint() for number in range(len(self.library.skills))]
+
+
+def steered_by(settings: RewardSettings, report: Report = silent) -> Steered:
+    """The library that a run steers, made where it is a behaviour model that is missing.
+
+    Raises:
+        LibraryError: the library that is named is damaged, not there, or of another robot than the suite.
+        RunError: there is a behaviour model that was made with other settings.
+    """
+    if not settings.library:
+        return Steered(*behaviour_library(settings, report))
+    if not Path(settings.library).exists():
+        raise LibraryError(
+            f"there is no library at {settings.library}: name one with --library, or make that of Continual "
+            "World's ten tasks by `skilltokens run metaworld-cw10 --method t2s`"
+        )
+    library, suite = SkillLibrary.open(settings.library), load_suite(settings.suite)
+    library.check_features({n: f for n, f in suite.features.items() if n in library.features}, settings.suite)
+    return Steered(library, None)
+
+
+def behaviour_library(settings: RewardSettings, report: Report = silent) -> tuple[SkillLibrary, DemonstrationStore]:
+    """The behaviour model of a body, made where it is missing: FOLDER/BODY/model; and the motion it was distilled from.
+
+    Raises:
+        RunError: there is one that was made with other settings.
+    """
+    store = motion(body_of(settings.body), settings.motion, report)
+    folder = Path(settings.motion.folder).expanduser() / settings.body / FOLDER
+    made_with = {
+        "motion": dict(store.settings),
+        "policy": plain(settings.policy),
+        "train": plain(settings.train),
+        "encoder": settings.encoder,
+    }
+    if not (folder / "library.json").exists():
+        distil(
+            folder,
+            store,
+            policy=settings.policy,
+            train=settings.train,
+            encoder=settings.encoder,
+            notes={"made_with": made_with},
+            report=report,
+        )
+    library = SkillLibrary.open(folder)
+    if library.notes[0].get("made_with") != made_with:
+        raise RunError(
+            f"{folder} holds a behaviour model of other settings: move it away, or choose a folder with --motion.folder"
+        )
+    if "tracking" not in library.notes[0]:
+        report(Progress("tracking", 0, 1, settings.body))
+        some = range(0, store.episodes, store.episodes // 20 or 1)
+        library.notes[0]["tracking"] = tracking(library.base, library.told(0), body_of(settings.body), store, some)
+        library.write_card()
+    return library, store

@@ -1,0 +1,76 @@
+"""Low-rank adapters (LoRA, arXiv 2106.09685): a frozen linear map W becomes W + up @ down.
+
+They fit linear layers and the keys and values of Pattention. A fresh adapter has up = 0 and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from skilltokens.model.pattention import Pattention, fused_pattention
+from skilltokens.model.policy import Policy
+
+MATRICES = ("key", "value", "weight")
+
+
+def matrices(layer: nn.Module) -> list[str]:
+    """The names of a linear map's own matrices."""
+    return [name for name in MATRICES if hasattr(layer, name)]
+
+
+def leaves(policy: Policy) -> list[tuple[str, nn.Module]]:
+    """Every linear map of a policy's transformer with matrices of its own, by path."""
+    return [
+        (f"{path}.{name}" if name else path, module)
+        for path, layer in policy.maps().items()
+        for name, module in layer.named_modules()
+        if isinstance(module, Pattention | nn.Linear)
+    ]
+
+
+class LowRank(nn.Module):
+    """A frozen linear map whose matrices W (a, b) become W + up @ down.
+
+    Args:
+        layer: the map; it is shared, not copied.
+        up, down: for each of its matrices (a, r) and (r, b).
+    """
+
+    def __init__(self, layer: nn.Module, up: Mapping[str, Tensor], down: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.map = layer
+        self.up = nn.ParameterDict({name: nn.Parameter(up[name]) for name in matrices(layer)})
+        self.down = nn.ParameterDict({name: nn.Parameter(down[name]) for name in matrices(layer)})
+
+    @classmethod
+    def fresh(cls, layer: nn.Module, ranks: Sequence[int], generator: torch.Generator) -> Self:
+        """An adapter with up = 0 and down drawn at random, of these ranks, one a matrix."""
+        up: dict[str, Tensor] = {}
+        down: dict[str, Tensor] = {}
+        for name, rank in zip(matrices(layer), ranks, strict=True):
+            matrix: Tensor = getattr(layer, name)
+            a, b = matrix.shape
+            up[name] = matrix.new_zeros(a, rank)
+            # drawn on the CPU, wherever the map is: the same seed gives the same numbers
+            down[name] = (torch.randn(rank, b, generator=generator) / math.sqrt(b)).to(matrix.device)
+        return cls(layer, up, down)
+
+    def matrix(self, name: str) -> Tensor:
+        """W + up @ down."""
+        return getattr(self.map, name).detach() + self.up[name] @ self.down[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.map, Pattention):
+            return fused_pattention(x, self.matrix("key"), self.matrix("value"), self.map.tau)
+        assert isinstance(self.map, nn.Linear)
+        return F.linear(x, self.matrix("weight"), self.map.bias)
+
+    def own(self) -> list[nn.Parameter]:
+        """What is trained."""
+        return [*self.up.values(), *self.down.values()]
