@@ -162,7 +162,7 @@ def _note_ground(run: dict[str, Any], ground: Ground) -> None:
 def _one(settings: RewardSettings, folder: Path, ground: Ground, task: Task, report: Report) -> dict[str, Any]:
     """Learns one task and measures it."""
     goal = learner_of(settings.learner).commanded
-    suite = _suite(settings, prompt=goal)
+    suite = _suite(settings, command=goal)
     library = ground.library
     number = steered(library, settings.on, library.language()([task.instruction])[0])
     agent, found = adapt(
@@ -205,7 +205,7 @@ def _changed(settings: RewardSettings, agent: Agent, task: Task, goal: bool) -> 
         {
             "what": name,
             "factor": factor,
-            **_counted(settings, agent.actor(), _suite(settings, prompt=goal, **{name: factor}), task),
+            **_counted(settings, agent.actor(), _suite(settings, command=goal, **{name: factor}), task),
         }
         for name, factor in wanted
     ]
@@ -217,7 +217,7 @@ def _prompted(settings: RewardSettings, agent: Agent, task: Task) -> list[dict[s
     if tasks_of(body)[task.name].own_speed:
         return []
     for share in settings.prompts:
-        suite = _suite(settings, prompt=share)
+        suite = _suite(settings, command=share)
         speed = speeds(_visited(settings, agent, suite, task), body)
         counts = _counted(settings, agent.actor(), suite, task)
         cells.append({"asked": share * body.speeds[1], "speed": speed, **counts})
@@ -226,7 +226,7 @@ def _prompted(settings: RewardSettings, agent: Agent, task: Task) -> list[dict[s
 
 def _shaken(settings: RewardSettings, agent: Agent, task: Task, goal: bool) -> list[dict[str, Any]]:
     """Successes under noise on the actions."""
-    suite, actor = _suite(settings, prompt=goal), agent.actor()
+    suite, actor = _suite(settings, command=goal), agent.actor()
     return [
         {"log_std": log_std, **_counted(settings, Shaken(actor, log_std), suite, task)} for log_std in settings.noise
     ]
