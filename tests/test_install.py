@@ -113,7 +113,9 @@ def test_a_clash_is_found_where_another_libero_is_installed_beside_it(python: Pa
     info.mkdir()
     try:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hf-libero\nVersion: 0.1.4\n")
-        done = run(python, tmp_path, "-c", "from skilltokens.suites.libero.quiet import import_libero; import_libero()")
+        done = run(
+            python, tmp_path, "-c", "from skilltokens.suites.libero.imports import import_libero; import_libero()"
+        )
     finally:
         shutil.rmtree(info)
     assert "pip uninstall -y hf-libero" in done.stderr.splitlines()[-1]

@@ -21,10 +21,10 @@ def held(name: str, episodes: int) -> list[float]:
         env.reset(seed=episode)
         task, steps, over = env.unwrapped.task, [0], False
         while not over:
-            before = task.wanted.copy()
+            before = task.target.copy()
             _, _, fallen, late, _ = env.step(draw.uniform(-0.3, 0.3, env.action_space.shape))
             over = fallen or late
-            if (task.wanted != before).any():
+            if (task.target != before).any():
                 steps.append(env.unwrapped.steps)
         found += [(later - earlier) * env.unwrapped.dt for earlier, later in pairwise(steps)]
     env.close()

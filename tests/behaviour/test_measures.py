@@ -102,7 +102,7 @@ def test_tracking_has_a_row_for_every_mask_and_says_how_far_the_recording_went(m
 
 
 def test_a_speed_is_asked_for_on_the_tasks_way():
-    slow, fast = (make_body("halfcheetah", "reach", prompt=share) for share in (0.2, 0.9))
+    slow, fast = (make_body("halfcheetah", "reach", command=share) for share in (0.2, 0.9))
     asked = []
     for env in (slow, fast):
         observation: Any = env.reset(seed=5)[0]

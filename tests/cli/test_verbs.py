@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from tests.toy import TASKS, Toy
 
-from skilltokens import suites
 from skilltokens.cli import VERBS, main
 from skilltokens.cli.verbs.demos import ACTIONS
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
+from skilltokens.suites import registry
 
 Capture = pytest.CaptureFixture[str]
 
@@ -228,7 +228,7 @@ def test_evaluate_takes_the_suite_that_the_skills_were_learned_on(
     assert "does not say which suite its skills are of: name it with --suite" in mistake(
         ["evaluate", str(library)], capsys
     )
-    monkeypatch.setitem(suites._SUITES, "toy", (Toy, "a toy"))
+    monkeypatch.setitem(registry.SUITES, "toy", registry.Entry(Toy, "a toy"))
     assert main(["evaluate", str(library), "--episodes", "1", "--group", "1"]) == 0
     assert "reach-red" in capsys.readouterr().out
 

@@ -86,7 +86,7 @@ class Drawn(Toy):
 
 @dataclass
 class Short(Toy):
-    """One episode less than was asked for."""
+    """One episode less than are needed."""
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         return super().demonstrate(task, episodes - 1, seed, noise)

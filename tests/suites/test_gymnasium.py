@@ -23,7 +23,7 @@ from skilltokens.settings import DemonstrationSettings
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.suites import load_suite
-from skilltokens.suites.check import check
+from skilltokens.suites.conformance import check_suite
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.types import (
     ACTION,
@@ -123,7 +123,7 @@ def test_environments_become_a_suite() -> None:
         ACTION: ((1,), "float32"),
     }
     assert pickle.loads(pickle.dumps(suite)).tasks == suite.tasks  # noqa: S301 (what worker processes are given)
-    check(suite)
+    check_suite(suite)
 
 
 @pytest.mark.parametrize("reward", [True, False])
@@ -145,7 +145,7 @@ def test_who_learns_from_reward_sees_the_suites_features(reward: bool) -> None:
 def test_pictures_and_vectors_of_a_dictionary_become_features() -> None:
     suite = rail(make=make_pictured, observation={STATE: "cart", IMAGE: "top"})
     assert suite.features[IMAGE].dtype == "uint8"
-    check(suite)
+    check_suite(suite)
     environment = suite.make(suite.tasks[0])
     assert environment.reset("test", 0)[IMAGE].shape == (8, 8, 3)
     assert environment.render().shape == (8, 8, 3)
@@ -167,8 +167,8 @@ def test_an_expert_demonstrates(tmp_path: Path) -> None:
     assert [store.episodes for store in here] == [4, 4]
     for store in here:
         store.verify()
-        wanted = ((store[STATE][:, 1:] - store[STATE][:, :1]) - 0.1) / 0.2
-        np.testing.assert_allclose(store[ACTION], np.clip(wanted, -1, 1), atol=1e-6)
+        expected = ((store[STATE][:, 1:] - store[STATE][:, :1]) - 0.1) / 0.2
+        np.testing.assert_allclose(store[ACTION], np.clip(expected, -1, 1), atol=1e-6)
 
 
 def test_an_expert_that_fails_is_reported() -> None:
@@ -253,7 +253,7 @@ def test_the_limit_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("unseeded", "is not repeatable"),
         ("remembers", "is not repeatable"),
@@ -262,18 +262,18 @@ def test_the_limit_is_kept() -> None:
         ("diverges", "finite: False"),
     ],
 )
-def test_check_finds_what_would_spoil_an_experiment(fault: str, said: str) -> None:
-    with pytest.raises(SuiteError, match=said):
-        check(faulty(fault))
+def test_the_check_finds_what_would_spoil_an_experiment(fault: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
+        check_suite(faulty(fault))
 
 
-def test_check_refuses_what_cannot_be_sent_to_workers() -> None:
+def test_the_check_refuses_what_cannot_be_sent_to_workers() -> None:
     with pytest.raises(SuiteError, match="top of a module"):
-        check(rail(make=lambda task: Rail()))
+        check_suite(rail(make=lambda task: Rail()))
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: rail(tasks={}), "has no tasks"),
         (lambda: rail(horizon=None), "has no limit of steps"),
@@ -285,8 +285,8 @@ def test_check_refuses_what_cannot_be_sent_to_workers() -> None:
         (lambda: rail(make=make_pictured, observation={STATE: "cat"}), "did you mean 'cart'"),
     ],
 )
-def test_spaces_that_do_not_fit_are_named(call, said: str) -> None:
-    with pytest.raises(SuiteError, match=said):
+def test_spaces_that_do_not_fit_are_named(call, message: str) -> None:
+    with pytest.raises(SuiteError, match=message):
         call()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from skilltokens.suites import load_suite, sequence, task_of
-from skilltokens.suites.check import check
+from skilltokens.suites.conformance import check_suite
 from skilltokens.suites.metaworld import AFTER_SUCCESS, CW10, MetaWorld
 from skilltokens.suites.metaworld.environment import MetaWorldEnvironment, expert
 from skilltokens.suites.seeding import episode_seed
@@ -55,10 +55,10 @@ def original(task: str, seed: int):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         drawn, environment = ALL_V3_ENVIRONMENTS[f"{task}-v3"](), ALL_V3_ENVIRONMENTS[f"{task}-v3"]()
-    for each in (drawn, environment):
-        each._partially_observable = False
-        each.__dict__.pop("sawyer_observation_space", None)
-        each._set_task_called = True
+    for simulator in (drawn, environment):
+        simulator._partially_observable = False
+        simulator.__dict__.pop("sawyer_observation_space", None)
+        simulator._set_task_called = True
     drawn.seeded_rand_vec, drawn._freeze_rand_vec = True, False
     drawn.np_random = np.random.default_rng(seed)
     drawn.reset_model()
@@ -93,12 +93,12 @@ def test_states_and_successes_are_metaworlds_own(task: str) -> None:
 
 @pytest.mark.slow
 def test_every_task_keeps_the_protocol() -> None:
-    check(SUITE)
+    check_suite(SUITE)
 
 
 def test_the_protocol_is_kept() -> None:
     assert isinstance(SUITE, Suite)
-    check(SUITE, [task_of(SUITE, name) for name in QUICK])
+    check_suite(SUITE, [task_of(SUITE, name) for name in QUICK])
     assert len(pickle.dumps(SUITE)) < 20_000
 
 
@@ -216,8 +216,8 @@ def test_stored_actions_are_the_experts_clean_ones() -> None:
         now = np.concatenate([states[step], world[step, :14]])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wanted = expert("push").get_action(np.concatenate([now, now, world[step, 14:]]))
-        np.testing.assert_allclose(actions[step], np.clip(wanted, -1, 1), atol=0.011)  # experts round to 0.01
+            expected = expert("push").get_action(np.concatenate([now, now, world[step, 14:]]))
+        np.testing.assert_allclose(actions[step], np.clip(expected, -1, 1), atol=0.011)  # experts round to 0.01
     environment = SUITE.make(task)
     environment.reset("train", 0)
     clean, _ = environment.step(episode.features[ACTION][0])
@@ -228,8 +228,8 @@ def test_demonstrations_are_a_function_of_their_arguments() -> None:
     task = task_of(SUITE, "window-close")
 
     def bits(episodes: int, seed: int, noise: float) -> list[bytes]:
-        made = SUITE.demonstrate(task, episodes, seed, noise)
-        return [b"".join(array.tobytes() for array in episode.features.values()) for episode in made]
+        demonstrations = SUITE.demonstrate(task, episodes, seed, noise)
+        return [b"".join(array.tobytes() for array in episode.features.values()) for episode in demonstrations]
 
     three = bits(3, 0, 0.1)
     assert bits(2, 0, 0.1) == three[:2]

@@ -8,20 +8,20 @@ from importlib.metadata import EntryPoint
 import pytest
 from tests.toy import TASKS, Toy
 
-from skilltokens import suites
-from skilltokens.suites import load_suite, sequence, sequence_names, suite_names, task_of
+from skilltokens.suites import load_suite, registry, sequence, sequence_names, suite_names, task_of
+from skilltokens.suites.bodies import BODIES
 from skilltokens.types import SettingError, SuiteError
 
 
 def register(monkeypatch, *entries: tuple[str, str]) -> None:
     """Makes it look as if another package had these entry points."""
-    points = [EntryPoint(name, value, suites.GROUP) for name, value in entries]
+    points = [EntryPoint(name, value, registry.GROUP) for name, value in entries]
 
-    def found(group: str, name: str | None = None) -> list[EntryPoint]:
-        assert group == suites.GROUP
+    def entry_points(group: str, name: str | None = None) -> list[EntryPoint]:
+        assert group == registry.GROUP
         return [point for point in points if name in (None, point.name)]
 
-    monkeypatch.setattr(suites, "entry_points", found)
+    monkeypatch.setattr(registry, "entry_points", entry_points)
 
 
 def test_every_registered_suite_loads_under_its_name() -> None:
@@ -31,20 +31,24 @@ def test_every_registered_suite_loads_under_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (lambda: load_suite("metawold"), "did you mean 'metaworld'"),
         (lambda: sequence("metaworld-cw100"), "did you mean 'metaworld-cw10'"),
         (lambda: task_of(Toy(), "reach-rot"), "did you mean 'reach-red'"),
     ],
 )
-def test_an_unknown_name_gets_the_nearest(call, said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_an_unknown_name_gets_the_nearest(call, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
         call()
 
 
 def test_a_task_is_found_by_its_name() -> None:
     assert task_of(Toy(), "between") is TASKS[2]
+
+
+def test_the_bodies_are_those_of_their_suites() -> None:
+    assert {body.name: body.title for body in BODIES.values()} == registry.BODIES
 
 
 def test_every_sequence_has_tasks() -> None:
@@ -64,7 +68,7 @@ def test_another_package_cannot_take_a_suites_name(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "said"),
+    ("name", "message"),
     [
         ("no_such_module:suite", "No module named 'no_such_module'"),
         ("tests.toy:Joy", "has no attribute 'Joy'"),
@@ -72,15 +76,15 @@ def test_another_package_cannot_take_a_suites_name(monkeypatch) -> None:
         ("tests.toy:ToyExpert", "missing 1 required positional argument"),
     ],
 )
-def test_a_suite_that_cannot_be_loaded_gets_one_sentence(monkeypatch, place: str, said: str) -> None:
-    register(monkeypatch, ("bad", place))
-    for name in ("bad", place):
-        with pytest.raises(SuiteError, match=said) as caught:
-            load_suite(name)
+def test_a_suite_that_cannot_be_loaded_gets_one_sentence(monkeypatch, name: str, message: str) -> None:
+    register(monkeypatch, ("bad", name))
+    for way in ("bad", name):
+        with pytest.raises(SuiteError, match=message) as caught:
+            load_suite(way)
         assert "\n" not in str(caught.value)
 
 
-def test_a_suite_can_be_named_by_its_place_in_the_current_folder(tmp_path, monkeypatch) -> None:
+def test_a_suite_can_be_named_by_its_module_in_the_current_folder(tmp_path, monkeypatch) -> None:
     (tmp_path / "own_robot_here.py").write_text("from tests.toy import Toy\nsuite = Toy(name='own')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -32,24 +32,24 @@ class Command(GoalTask):
         super().__init__(body)
         self.leap = leap
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.draw, self.until, self.flight = draw, 0, Flight(env.now.place)
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
+        self.generator, self.until, self.flight = generator, 0, Flight(env.now.place)
         self.after(env)
 
     def after(self, env: BodyEnvironment) -> None:
         self.flight.follow(env.now.place, env.airborne)
         if env.steps < self.until:
             return
-        self.until = _next(env, self.draw, SECONDS)
+        self.until = _next(env, self.generator, SECONDS)
         slow, fast = self.body.speeds
-        self.wanted = np.array([self.draw.uniform(slow, fast)])
+        self.target = np.array([self.generator.uniform(slow, fast)])
         if self.leap:
-            self.wanted = np.array([self.draw.uniform(0.3, 1.0) * fast])
-        if self.draw.random() < 0.15:
-            self.wanted = self.wanted * 0
+            self.target = np.array([self.generator.uniform(0.3, 1.0) * fast])
+        if self.generator.random() < 0.15:
+            self.target = self.target * 0
 
     def observe(self, env: BodyEnvironment) -> Array:
-        return np.concatenate([self.wanted, env.now.velocity - self.wanted, [0.0, float(self.flight.length > 0)]])
+        return np.concatenate([self.target, env.now.velocity - self.target, [0.0, float(self.flight.length > 0)]])
 
     def reward(self, env: BodyEnvironment) -> float:
         """The same for standing still whatever is asked, so that the command makes no return better or worse.
@@ -57,8 +57,8 @@ class Command(GoalTask):
         A body that can fall gets ALIVE for every step that it did not.
         """
         fast = self.body.speeds[1]
-        error = length(env.now.velocity - self.wanted)
-        kept = 2 * (length(self.wanted) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
+        error = length(env.now.velocity - self.target)
+        kept = 2 * (length(self.target) - error) / fast + 0.3 * math.exp(-20 * (error / fast) ** 2)
         upright = env.now.upright
         flight = 2.0 * min(self.flight.length / self.body.jump, 1.5) * max(upright, 0.0) if self.leap else 0.0
         alive = ALIVE * (self.body.fallen is not None)
@@ -71,15 +71,15 @@ class Command(GoalTask):
 class FreeCommand(Steering):
     """Steering, of a body that moves freely: a velocity, and a way to face; both change."""
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        self.draw, self.until = draw, _next(env, draw, FREE_SECONDS)
-        super().begin(env, draw)
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
+        self.generator, self.until = generator, _next(env, generator, FREE_SECONDS)
+        super().begin(env, generator)
 
     def after(self, env: BodyEnvironment) -> None:
         super().after(env)
         if env.steps >= self.until:
             stride = self.stride  # how fast it goes does not begin anew with a command
-            self.begin(env, self.draw)
+            self.begin(env, self.generator)
             self.stride = stride
 
     def success(self, env: BodyEnvironment) -> bool:

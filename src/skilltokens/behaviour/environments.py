@@ -20,13 +20,13 @@ from gymnasium.spaces import Dict as DictSpace
 from gymnasium.wrappers import RescaleAction, TimeLimit
 
 from skilltokens.suites import load_suite, task_of
-from skilltokens.suites.gymnasium import GymnasiumSuite, box
-from skilltokens.types import ACTION, STATE, Array, SettingError, Suite, Task, is_over
+from skilltokens.suites.gymnasium import GymnasiumSuite
+from skilltokens.suites.gymnasium_environment import feature_space
+from skilltokens.suites.gymnasium_ids import suite_of_id
+from skilltokens.types import ACTION, Array, SettingError, Suite, Task, is_over
 
 STEPS = "steps"
 """The key under which an environment that stacks its latest observations says how many of them there are yet."""
-FLAGS = ("is_success", "success")
-"""Where `info` may say that a task is done."""
 
 Make = Callable[[], gymnasium.Env[Any, Any]]
 
@@ -71,53 +71,6 @@ def of_suite(suite: Suite, task: Task, name: str = "", horizon: int = 0) -> Chal
     return Challenge(name or f"{suite.name}/{task.name}", make, suite, task, steps)
 
 
-def suite_of_id(name: str, instruction: str = "") -> GymnasiumSuite:
-    """A suite of one task, made of a Gymnasium environment.
-
-    Raises:
-        SettingError: Gymnasium does not know it, or it lacks a limit of steps, a success flag or a fitting space.
-    """
-    env = made(name)
-    try:
-        names = tuple(env.observation_space.spaces)  # pyright: ignore[reportAttributeAccessIssue]
-        horizon, flag = env.spec.max_episode_steps if env.spec else None, _flag(env, name)
-    finally:
-        env.close()
-    if not horizon:
-        raise SettingError(f"{name} has no limit of steps: register it with max_episode_steps")
-    short = name.split(":")[-1].split("/")[-1].lower()
-    return GymnasiumSuite(
-        f"gym:{name}",
-        functools.partial(_of_id, name),
-        [Task(short, instruction or short.replace("-", " "))],
-        observation={each: each for each in names},
-        success=flag,
-        horizon=horizon,
-    )
-
-
-def made(name: str) -> gymnasium.Env[Any, Any]:
-    """An environment with a dictionary of observations; a plain vector is called `observation.state`.
-
-    Raises:
-        SettingError: Gymnasium does not know it, or its spaces do not fit.
-    """
-    try:
-        env = gymnasium.make(name)
-    except (gymnasium.error.Error, ModuleNotFoundError) as problem:
-        raise SettingError(
-            f"{name!r} is neither SUITE/TASK nor an environment that Gymnasium knows ({problem}): put module: in front "
-            "where a module of yours registers it"
-        ) from problem
-    if isinstance(env.observation_space, Box):
-        env = _Named(env)
-    if not isinstance(env.observation_space, DictSpace):
-        raise SettingError(f"{name} observes {env.observation_space}: a vector or a dictionary of vectors is needed")
-    if not isinstance(env.action_space, Box) or not env.action_space.is_bounded():
-        raise SettingError(f"{name} has the action space {env.action_space}: a bounded vector is needed")
-    return env
-
-
 class SuiteEnvironment(gymnasium.Env[Any, Any]):
     """A suite's task as a Gymnasium environment with a sparse reward: 1 at success, which ends it, and 0 before.
 
@@ -128,7 +81,10 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def __init__(self, suite: Suite, task: Task, horizon: int) -> None:
         self.suite, self.task, self.horizon = suite, task, horizon
         features = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        self.observation_space = DictSpace({name: box(each.shape, each.dtype) for name, each in features.items()})
+        spaces: dict[str, Any] = {
+            name: feature_space(feature.shape, feature.dtype) for name, feature in features.items()
+        }
+        self.observation_space = DictSpace(spaces)
         self.action_space = Box(-1.0, 1.0, suite.features[ACTION].shape, np.float32)
         self._environment = suite.make(task)
         self._steps = 0
@@ -156,7 +112,7 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         self.length = length
         spaces = env.observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
-        stacked = {name: box((length, *space.shape), str(space.dtype)) for name, space in spaces.items()}
+        stacked = {name: feature_space((length, *space.shape), str(space.dtype)) for name, space in spaces.items()}
         self.observation_space = DictSpace({**stacked, STEPS: Box(0, length, (1,), np.float32)})
         self._rows: list[Mapping[str, Array]] = []
 
@@ -167,12 +123,12 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Mapping[str, Array]) -> dict[str, Array]:
         self._rows = [*self._rows, observation][-self.length :]
         rows = [self._rows[0]] * (self.length - len(self._rows)) + self._rows
-        found = {
+        stacked = {
             name: np.stack([row[name] for row in rows]).astype(space.dtype, copy=False)
             for name, space in self.observation_space.spaces.items()  # pyright: ignore[reportAttributeAccessIssue]
             if name != STEPS
         }
-        return {**found, STEPS: np.array([len(self._rows)], np.float32)}
+        return {**stacked, STEPS: np.array([len(self._rows)], np.float32)}
 
 
 class Staggered(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -201,34 +157,6 @@ class Staggered(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, reward, ended, late, info
 
 
-class _Named(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """Calls a plain vector `observation.state`."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.observation_space = DictSpace({STATE: env.observation_space})
-
-    def observation(self, observation: Array) -> dict[str, Array]:
-        return {STATE: np.asarray(observation, np.float32)}
-
-
 def _dense(suite: GymnasiumSuite, task: Task, horizon: int) -> gymnasium.Env[Any, Any]:
     """A suite's own Gymnasium environment, with its reward; actions in [-1, 1]."""
     return TimeLimit(RescaleAction(suite.rewarded(task), np.float32(-1.0), np.float32(1.0)), horizon)
-
-
-def _of_id(name: str, _: str) -> gymnasium.Env[Any, Any]:
-    return made(name)
-
-
-def _flag(env: gymnasium.Env[Any, Any], name: str) -> str:
-    """The name of the success flag, found by one step."""
-    env.reset(seed=0)
-    info = env.step(env.action_space.sample() * 0)[-1]
-    for flag in FLAGS:
-        if flag in info:
-            return flag
-    raise SettingError(
-        f"{name} has no success flag: its info needs {' or '.join(map(repr, FLAGS))} at every step, so that it can be "
-        "said how often the task is done"
-    )

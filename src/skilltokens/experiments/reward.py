@@ -183,7 +183,7 @@ class _Task:
 
     def _suite(self, **changes: Any) -> Suite:
         """The suite as the learner sees it: with the task's own command where it is given one."""
-        return suite_of(self.settings, prompt=learner_of(self.settings.learner).commanded, **changes)
+        return suite_of(self.settings, command=learner_of(self.settings.learner).commanded, **changes)
 
     def _changed(self, agent: Agent) -> list[Counted]:
         """Successes under other gravity and friction."""
@@ -200,7 +200,7 @@ class _Task:
         if tasks_of(body)[self.task.name].own_speed:
             return []
         for share in self.settings.commands:
-            suite = suite_of(self.settings, prompt=share)
+            suite = suite_of(self.settings, command=share)
             speed = speeds(self._visited(agent, suite), body)
             cells.append(self._counted(agent.actor(), suite, asked=share * body.speeds[1], speed=speed))
         return cells

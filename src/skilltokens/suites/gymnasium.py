@@ -13,27 +13,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.spaces import Dict as DictSpace
-from numpy.typing import NDArray
 
 from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.suites.gymnasium_environment import FeaturesOnly, GymnasiumEnvironment, Part, part_space
 from skilltokens.suites.seeding import episode_seed
-from skilltokens.types import (
-    ACTION,
-    STATE,
-    Array,
-    Episode,
-    Feature,
-    Observation,
-    Scale,
-    Split,
-    SuiteError,
-    Task,
-    nearest,
-)
-
-Pick = slice | str
-"""Which part of the environment's observation makes a feature: entries of a vector, or a key of a dictionary."""
+from skilltokens.types import ACTION, STATE, Array, Episode, Feature, Scale, SuiteError, Task
 
 Expert = Callable[[Any], Array]
 """The environment's own observation -> an action (A,) in [-1, 1]."""
@@ -43,8 +27,8 @@ class GymnasiumSuite:
     """Tasks of one robot, each a Gymnasium environment whose `info` has a success flag.
 
     Actions are in [-1, 1] here and in the demonstrations, and are mapped to the bounds of the environment's own
-    action box. An episode's seed is a function of (suite, task, split, index) and goes to `reset(seed=...)`; that the
-    environment makes good use of it, `skilltokens.suites.check` finds out.
+    action box. An episode's seed is a function of (suite, task, split, index) and goes to `reset(seed=...)`;
+    `skilltokens.suites.conformance.check_suite` tests whether the environment draws everything from it.
     """
 
     def __init__(
@@ -55,7 +39,7 @@ class GymnasiumSuite:
         *,
         demonstrations: str | Path | None = None,
         expert: Callable[[str], Expert] | None = None,
-        observation: Mapping[str, Pick] | None = None,
+        observation: Mapping[str, Part] | None = None,
         success: str = "is_success",
         horizon: int | None = None,
         scales: Mapping[str, Scale] | None = None,
@@ -69,12 +53,14 @@ class GymnasiumSuite:
             tasks: name -> instruction, or tasks with further wordings.
             demonstrations: the folder with one store for each task, in a folder of the task's name.
             expert: task name -> a policy that demonstrates, instead of a folder of demonstrations.
-            observation: feature -> part of the observation; all of it is `observation.state` where left out.
+            observation: feature -> part of the environment's observation: entries of a vector, or a key of a
+                dictionary. Where left out, all of it is `observation.state`.
             success: the key of `info` that says whether the task is done.
             horizon: most steps of an episode; the environment's own limit where left out.
-            scales: constants of the robot and its workspace, best given: they must stay the same for all skills of a
-                library. Where left out, statistics of all demonstrations that are in the folder now.
-            versions: of the robot and the environments, to be kept with runs and demonstrations.
+            scales: constants of the robot and its workspace; the policy sees (x - center) / unit. They must stay the
+                same for all skills of a library, so give them; where left out, they are statistics of all
+                demonstrations that are in the folder now.
+            versions: of the robot and the environments, which are stored with runs and demonstrations.
             reward: whether the environments' own reward is worth learning from; where not, `skilltokens adapt` learns
                 from success alone.
 
@@ -90,7 +76,7 @@ class GymnasiumSuite:
             raise SuiteError(f"suite {name!r} has no tasks: give at least one")
         self._make, self._expert, self._success = make, expert, success
         self._folder = None if demonstrations is None else Path(demonstrations)
-        self._pick: dict[str, Pick] = dict(observation or {STATE: slice(None)})
+        self._parts: dict[str, Part] = dict(observation or {STATE: slice(None)})
         self._versions, self.reward = dict(versions or {}), reward
         environment = make(self.tasks[0].name)
         try:
@@ -106,19 +92,19 @@ class GymnasiumSuite:
     def make(self, task: Task) -> GymnasiumEnvironment:
         """One environment with `task` in it."""
         return GymnasiumEnvironment(
-            self.name, task.name, self._make(task.name), self._pick, self.features, self._success, self.horizon
+            self.name, task.name, self._make(task.name), self._parts, self.features, self._success, self.horizon
         )
 
     def rewarded(self, task: Task) -> gymnasium.Env[Any, Any]:
-        """The environment with its own reward and actions, for who learns from that, and the suite's features."""
-        return _Featured(self._make(task.name), self._pick, self.features, f"{self.name} task {task.name!r}")
+        """An environment to learn in from reward: its own reward and action space, and the suite's features."""
+        return FeaturesOnly(self._make(task.name), self._parts, self.features, f"{self.name} task {task.name!r}")
 
     def versions(self) -> dict[str, str]:
-        """The version of Gymnasium, and what was given."""
+        """The version of Gymnasium, and the suite's own `versions`."""
         return {"gymnasium": importlib.metadata.version("gymnasium"), **self._versions}
 
     def store(self, task: Task) -> DemonstrationStore | None:
-        """The user's own demonstrations of `task`; None for a suite whose expert makes them.
+        """The demonstrations of `task` in the suite's folder; None for a suite without one, whose expert makes them.
 
         Raises:
             DemonstrationError: they are damaged, or not there.
@@ -166,8 +152,8 @@ class GymnasiumSuite:
 
     def _features(self, environment: gymnasium.Env[Any, Any]) -> dict[str, Feature]:
         features: dict[str, Feature] = {}
-        for name, pick in self._pick.items():
-            space = _part(environment.observation_space, pick, self.name)
+        for name, part in self._parts.items():
+            space = part_space(environment.observation_space, part, self.name)
             kind = "uint8" if space.dtype == np.uint8 else "float32"
             features[name] = Feature(space.shape, kind)
         action = environment.action_space
@@ -178,138 +164,12 @@ class GymnasiumSuite:
     def _statistics(self) -> dict[str, Scale]:
         """Constants from all demonstrations in the folder; 0 and 1 as long as there are none."""
         folder = self._folder
-        there = [] if folder is None else [task for task in self.tasks if (folder / task.name).is_dir()]
-        stores = [store for task in there if (store := self.store(task)) is not None]
+        tasks = [] if folder is None else [task for task in self.tasks if (folder / task.name).is_dir()]
+        stores = [store for task in tasks if (store := self.store(task)) is not None]
         if stores:
             return workspace_statistics(stores)
         vectors = {n: f.shape[0] for n, f in self.features.items() if n != ACTION and f.dtype != "uint8"}
         return {name: Scale((0.0,) * width, (1.0,) * width) for name, width in vectors.items()}
-
-
-class GymnasiumEnvironment:
-    """One Gymnasium environment behind the protocol of suites. `raw` is its own latest observation."""
-
-    def __init__(
-        self,
-        suite: str,
-        task: str,
-        environment: gymnasium.Env[Any, Any],
-        pick: Mapping[str, Pick],
-        features: Mapping[str, Feature],
-        success: str,
-        horizon: int,
-    ) -> None:
-        self.suite, self.task, self.horizon = suite, task, horizon
-        self.raw: Any = None
-        self._environment, self._pick, self._features, self._success = environment, pick, features, success
-        space = environment.action_space
-        assert isinstance(space, Box)
-        self._low, self._high = space.low.astype(np.float64), space.high.astype(np.float64)
-        self._dtype = space.dtype
-        self.over = True
-        """Whether the episode has ended by itself."""
-        self._steps = horizon
-
-    def reset(self, split: Split, index: int) -> Observation:
-        """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
-        seed = episode_seed(self.suite, self.task, split, index) % 2**31  # what every generator takes
-        self.raw, _ = self._environment.reset(seed=seed)
-        self.over, self._steps = False, 0
-        return self._observation()
-
-    def step(self, action: Array) -> tuple[Observation, bool]:
-        """Apply one action (A,), clipped to [-1, 1]. An environment that has ended by itself stays as it ended.
-
-        Raises:
-            SuiteError: the episode is past its limit, or `info` lacks the success flag.
-        """
-        if self._steps >= self.horizon:
-            raise SuiteError(
-                f"{self.suite} task {self.task!r} was stepped past its limit of {self.horizon} steps: reset it first"
-            )
-        self._steps += 1
-        if self.over:
-            return self._observation(), False
-        share = (np.clip(np.asarray(action, dtype=np.float64), -1, 1) + 1) / 2
-        wanted = (self._low + share * (self._high - self._low)).astype(self._dtype)
-        self.raw, _, terminated, truncated, info = self._environment.step(wanted)
-        if self._success not in info:
-            raise SuiteError(
-                f"{self.suite} task {self.task!r} has no {self._success!r} in its info: "
-                f"{nearest(self._success, list(info)) if info else 'info is empty; add the flag at every step'}"
-            )
-        self.over = bool(terminated or truncated)
-        return self._observation(), bool(info[self._success])
-
-    def render(self) -> NDArray[np.uint8]:
-        """The scene now, (height, width, 3). Raises SuiteError where the environment gives no such picture."""
-        try:
-            picture = self._environment.render()
-        except NotImplementedError:
-            picture = None
-        if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
-            raise SuiteError(
-                f"{self.suite} task {self.task!r} renders no picture: make the environment with render_mode='rgb_array'"
-            )
-        return picture.astype(np.uint8, copy=False)
-
-    def close(self) -> None:
-        """Closes the environment."""
-        self._environment.close()
-
-    def _observation(self) -> dict[str, Array]:
-        return _picked(self.raw, self._pick, self._features, f"{self.suite} task {self.task!r}")
-
-
-class _Featured(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """Observes a suite's features."""
-
-    def __init__(
-        self, env: gymnasium.Env[Any, Any], pick: Mapping[str, Pick], features: Mapping[str, Feature], where: str
-    ) -> None:
-        super().__init__(env)
-        self._pick, self._features, self._where = pick, features, where
-        self.observation_space = DictSpace({name: box(features[name].shape, features[name].dtype) for name in pick})
-
-    def observation(self, observation: Any) -> dict[str, Array]:
-        return _picked(observation, self._pick, self._features, self._where)
-
-
-def box(shape: tuple[int, ...], dtype: str) -> Box:
-    """The space of a feature: pictures in uint8, numbers without bounds."""
-    return Box(0, 255, shape, np.uint8) if dtype == "uint8" else Box(-np.inf, np.inf, shape, np.float32)
-
-
-def _picked(raw: Any, pick: Mapping[str, Pick], features: Mapping[str, Feature], where: str) -> dict[str, Array]:
-    """The features of an environment's own observation."""
-    observation: dict[str, Array] = {}
-    for name, part_of in pick.items():
-        part = np.array(raw[part_of], dtype=features[name].dtype)  # a copy: environments reuse arrays
-        if part.shape != features[name].shape:
-            raise SuiteError(
-                f"{where} observes {name} of shape {part.shape} where the first task has {features[name].shape}: all "
-                "tasks of a suite need the same observations"
-            )
-        observation[name] = part
-    return observation
-
-
-def _part(space: gymnasium.Space[Any], pick: Pick, suite: str) -> Box:
-    """The part of an observation space that a feature comes from."""
-    if isinstance(pick, str) and isinstance(space, DictSpace):
-        if pick not in space.spaces:
-            raise SuiteError(f"suite {suite!r}: there is no observation {pick!r}: {nearest(pick, list(space.spaces))}")
-        part = space.spaces[pick]
-    elif isinstance(pick, slice) and isinstance(space, Box):
-        part = Box(space.low[pick], space.high[pick], dtype=space.dtype.type)
-    else:
-        part = space
-    if not isinstance(part, Box) or isinstance(space, DictSpace) != isinstance(pick, str) or 0 in part.shape:
-        raise SuiteError(
-            f"suite {suite!r}: the observation space {space} has no part {pick!r}: use a slice for a vector, a key for "
-            "a dictionary of vectors and images"
-        )
-    return part
 
 
 def _attempt(environment: GymnasiumEnvironment, expert: Expert, index: int, noise: float) -> Episode | None:

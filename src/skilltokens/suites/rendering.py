@@ -1,4 +1,4 @@
-"""MuJoCo pictures, fast, on machines with and without a screen.
+"""Pictures of MuJoCo scenes, fast, on machines with and without a screen.
 
 Software rendering pays for every triangle, seen or not, and again for every sample of a pixel and every mirror. So
 what lies outside of a camera's view is left out, which changes no pixel, and multisampling, shadows and reflections
@@ -27,7 +27,7 @@ _HIDDEN = 5
 
 
 def choose_backend() -> None:
-    """Sets MUJOCO_GL on a Linux machine without a screen, where it is not set: MuJoCo reads it when it is imported."""
+    """On a Linux machine without a screen, sets MUJOCO_GL where it is not set; call it before MuJoCo is imported."""
     if sys.platform != "linux" or os.environ.get("MUJOCO_GL"):
         return
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
@@ -44,7 +44,7 @@ class Pictures:
     Args:
         model: the compiled model; its multisampling is switched off.
         height, width: the largest picture.
-        groups: the groups of geoms that are shown.
+        groups: the groups of geoms (MuJoCo's `geom_group`) that are shown.
 
     Raises:
         SuiteError: this machine cannot render.
@@ -76,9 +76,9 @@ class Pictures:
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
     def take(self, data: Any, camera: str, height: int, width: int) -> NDArray[np.uint8]:
-        """The scene of `data` as the camera has it, (height, width, 3), upright.
+        """The scene of `data` as the camera sees it, (height, width, 3), upright.
 
-        `data` needs its poses and those of its cameras and lights (mj_kinematics, mj_camlight), no more.
+        Of `data` only the poses of bodies, cameras and lights must be up to date (mj_kinematics, mj_camlight).
         """
         mujoco, model = self._mujoco, self.model
         self._context.make_current()
@@ -95,7 +95,7 @@ class Pictures:
         return picture[::-1]  # OpenGL's first row is the lowest one
 
     def _in_view(self, data: Any, camera: int, aspect: float) -> NDArray[np.bool_]:
-        """For each geom whether its bounding sphere reaches into the camera's pyramid of view."""
+        """For each geom (geoms,), whether its bounding sphere reaches into the camera's pyramid of view."""
         model = self.model
         at = (data.geom_xpos - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)
         radius, ahead = model.geom_rbound, -at[:, 2]
@@ -106,7 +106,7 @@ class Pictures:
         return seen | (radius == 0)  # a plane has no end
 
     def close(self) -> None:
-        """Frees what OpenGL holds, as losing the object does; a second call does nothing."""
+        """Frees what OpenGL holds; so does losing the object. A second call does nothing."""
         self._free()
 
 

@@ -1,4 +1,4 @@
-"""Where the seed of an initial state comes from."""
+"""The seed of an episode: all that is drawn in its initial state is drawn from it."""
 
 from __future__ import annotations
 

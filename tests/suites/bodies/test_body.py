@@ -17,10 +17,10 @@ STEP = 0.05
 
 def walk(body: Body, steps: int = 80, seed: int = 0) -> tuple[Array, Array]:
     """Smooth made-up motion: states (steps, nq) and (steps, nv) of a body with four joints."""
-    draw = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     t = np.arange(steps)[:, None] * STEP
-    joints = np.sin(t * draw.uniform(1, 3, 4) + draw.uniform(0, 6, 4)) * 0.5
-    velocities = draw.standard_normal((steps, body.root[1] + 4))
+    joints = np.sin(t * generator.uniform(1, 3, 4) + generator.uniform(0, 6, 4)) * 0.5
+    velocities = generator.standard_normal((steps, body.root[1] + 4))
     if body.planar:
         return np.concatenate([t * 1.5, 0.1 * np.sin(t), 0.3 * np.cos(t), joints], 1), velocities
     turn = Rotation.from_euler("ZYX", np.concatenate([0.8 * t, 0.2 * np.sin(t), 0.1 * np.cos(t)], 1))
@@ -97,7 +97,7 @@ def test_a_goal_is_where_the_body_was_later(name: str):
         np.testing.assert_allclose(goals[COMMAND][: 80 - AHEAD, 1], 1.5, atol=1e-5)
 
 
-def test_a_body_that_stands_still_is_asked_to_move_nowhere():
+def test_the_command_of_a_body_that_stands_still_is_to_move_nowhere():
     body = body_of("ant")
     qpos, qvel = walk(body)
     still = np.repeat(qpos[:1], 60, 0)
@@ -105,6 +105,6 @@ def test_a_body_that_stands_still_is_asked_to_move_nowhere():
     np.testing.assert_allclose(goals[COMMAND][:40, 1:], 0, atol=1e-9)
 
 
-def test_an_unknown_body_is_told():
+def test_an_unknown_body_gets_the_nearest():
     with pytest.raises(SettingError, match="did you mean 'walker2d'"):
         body_of("walker")

@@ -8,13 +8,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-import skilltokens.suites.bodies as bodies
 from skilltokens.behaviour.environments import challenge
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import BODIES, body_suite, make_body
 from skilltokens.suites.bodies.body import COMMAND
 from skilltokens.suites.bodies.tasks import Jump, Reach, Strike, tasks_of
-from skilltokens.suites.check import check
+from skilltokens.suites.conformance import check_suite
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, SettingError
 
 EVERY = [(body.name, task) for body in BODIES.values() for task in tasks_of(body)]
@@ -26,12 +25,12 @@ def still(env) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["halfcheetah", "ant"])
 def test_an_episode_is_a_pure_function_of_its_number(name: str):
-    check(body_suite(name))
+    check_suite(body_suite(name))
 
 
 @pytest.mark.parametrize(("name", "task"), EVERY)
 def test_every_task_runs_and_shows_what_it_declares(name: str, task: str):
-    env = make_body(name, task, prompt=True)
+    env = make_body(name, task, command=True)
     observation, _ = env.reset(seed=1)
     for _ in range(5):
         for feature, space in env.observation_space.spaces.items():  # pyright: ignore[reportAttributeAccessIssue]
@@ -40,8 +39,8 @@ def test_every_task_runs_and_shows_what_it_declares(name: str, task: str):
         observation, reward, _, _, info = env.step(env.action_space.sample())
         assert np.isfinite(reward)
         assert isinstance(info["is_success"], bool)
-    given = [goal for goal in observation if goal.startswith(GOAL) and observation[goal][0] == 1]
-    assert given == [COMMAND]
+    goals = [goal for goal in observation if goal.startswith(GOAL) and observation[goal][0] == 1]
+    assert goals == [COMMAND]
     env.close()
 
 
@@ -87,31 +86,31 @@ def test_a_long_jump_is_measured_from_the_last_contact():
     assert task.flight.length == 0
     env.data.qpos[1] += 1.5  # thrown into the air, forwards
     env.data.qvel[0], env.data.qvel[1] = 4.0, 3.0
-    found = [env.step(still(env))[-1]["is_success"] for _ in range(16)]
-    assert any(found)
-    assert not found[0]
+    flags = [env.step(still(env))[-1]["is_success"] for _ in range(16)]
+    assert any(flags)
+    assert not flags[0]
 
 
-def test_the_reward_of_a_direction_is_best_at_the_speed_asked_for():
+def test_the_reward_of_a_direction_is_best_at_the_target_speed():
     env = make_body("halfcheetah", "direction")
     env.reset(seed=3)
-    wanted = env.task.wanted[0]  # pyright: ignore[reportAttributeAccessIssue]
+    target = env.task.target[0]  # pyright: ignore[reportAttributeAccessIssue]
 
     def reward(speed: float) -> float:
         env.set_state(env.data.qpos, np.append(speed, env.data.qvel[1:]))
         env.task.after(env)
         return env.task.reward(env)
 
-    assert reward(wanted) == pytest.approx(1.0)
-    assert reward(wanted * 0.8) < reward(wanted * 0.9) < reward(wanted)
-    assert reward(-wanted) < 0.01
+    assert reward(target) == pytest.approx(1.0)
+    assert reward(target * 0.8) < reward(target * 0.9) < reward(target)
+    assert reward(-target) < 0.01
 
 
 def test_a_free_body_goes_at_a_velocity_on_the_average_of_its_strides_and_nearly_along_the_way():
     env = make_body("ant", "direction")
     env.reset(seed=3)
     task: Any = env.task
-    across = np.array([-task.wanted[1], task.wanted[0]])
+    across = np.array([-task.target[1], task.target[0]])
 
     def after(seconds: float, *velocities: np.ndarray) -> tuple[float, bool]:
         for step in range(round(seconds / env.dt)):
@@ -121,14 +120,14 @@ def test_a_free_body_goes_at_a_velocity_on_the_average_of_its_strides_and_nearly
             task.after(env)
         return task.reward(env), task.success(env)
 
-    assert after(2.0, task.wanted) == (pytest.approx(1.0), True)
-    assert after(2.0, 2 * task.wanted, 0 * task.wanted) == (pytest.approx(1.0), True)  # swinging about what is asked
-    good, success = after(2.0, task.wanted + 0.4 * across)
-    bad, failure = after(2.0, task.wanted + 0.6 * across)
+    assert after(2.0, task.target) == (pytest.approx(1.0), True)
+    assert after(2.0, 2 * task.target, 0 * task.target) == (pytest.approx(1.0), True)  # swinging about it
+    good, success = after(2.0, task.target + 0.4 * across)
+    bad, failure = after(2.0, task.target + 0.6 * across)
     assert success
     assert not failure
     assert bad < good < 0.9
-    assert not after(2.0, 0.75 * task.wanted)[1]
+    assert not after(2.0, 0.75 * task.target)[1]
 
 
 def test_gravity_and_friction_are_factors():
@@ -158,11 +157,11 @@ def test_a_body_that_falls_ends_its_episode_without_success():
     assert over[fallen][4] == {"is_success": False, "fallen": True}
 
 
-def test_goals_are_seen_only_where_the_policy_is_prompted():
+def test_goals_are_seen_only_where_a_command_is_given():
     assert set(body_suite("halfcheetah").features) == {STATE, ENVIRONMENT_STATE, "action"}
-    prompted = body_suite("halfcheetah", prompt=True)
-    assert set(prompted.features) == {STATE, ENVIRONMENT_STATE, COMMAND, "action"}
-    fixed = make_body("halfcheetah", "reach", prompt={COMMAND: np.array([1.0, 2.0], np.float32)})
+    commanded = body_suite("halfcheetah", command=True)
+    assert set(commanded.features) == {STATE, ENVIRONMENT_STATE, COMMAND, "action"}
+    fixed = make_body("halfcheetah", "reach", command={COMMAND: np.array([1.0, 2.0], np.float32)})
     observation: Any = fixed.reset(seed=0)[0]
     assert observation[COMMAND].tolist() == [1.0, 2.0]
 
@@ -171,9 +170,8 @@ def test_gymnasium_knows_the_tasks_by_their_ids():
     env = gymnasium.make("skilltokens.suites.bodies:skilltokens/HalfCheetah-Reach-v0")
     assert env.spec is not None
     assert env.spec.max_episode_steps == 160
-    found = challenge("skilltokens.suites.bodies:skilltokens/Ant-Steering-v0", "turn")
-    assert found.task.instruction == "turn"
-    assert bodies.TITLES["ant"] == "Ant"
+    steering = challenge("skilltokens.suites.bodies:skilltokens/Ant-Steering-v0", "turn")
+    assert steering.task.instruction == "turn"
 
 
 def test_tasks_that_make_no_sense_for_a_body_are_not_there():

@@ -33,11 +33,11 @@ def main(suite: str, task: str) -> None:
     theirs.sim.model.body_pos[fixtures] = ours.model.body_pos[fixtures]
     theirs.sim.model.body_quat[fixtures] = ours.model.body_quat[fixtures]
     state = ours.state()[: 1 + ours.model.nq + ours.model.nv]
-    found = theirs.regenerate_obs_from_state(state)
+    images = theirs.regenerate_obs_from_state(state)
     for name, camera in CAMERAS.items():
-        published = found[f"{camera}_image"][::-1].astype(float)  # the bottom row comes first there
+        published = images[f"{camera}_image"][::-1].astype(float)  # the bottom row comes first there
         variants = (seen[name], seen[name][::-1], seen[name][:, ::-1])
-        print(name, *(round(float(np.abs(published - each).mean()), 3) for each in variants))
+        print(name, *(round(float(np.abs(published - variant).mean()), 3) for variant in variants))
 
 
 if __name__ == "__main__":

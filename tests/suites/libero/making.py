@@ -20,11 +20,11 @@ def moves_store(folder: Path, suite: Suite, task: Task, episodes: int, steps: in
     """Writes the store FOLDER/SUITE/TASK, which claims to be made with `settings_for`."""
     settings = settings_for(folder, episodes)
     environment = suite.make(task)
-    made = [_episode(environment, index, steps) for index in range(episodes)]
-    width = made[0].features[SIMULATOR_STATE].shape[1]
+    recorded = [_episode(environment, index, steps) for index in range(episodes)]
+    width = recorded[0].features[SIMULATOR_STATE].shape[1]
     return write_store(
         place(suite, task, settings),
-        made,
+        recorded,
         task=task,
         features={**suite.features, SIMULATOR_STATE: Feature((width,), "float64")},
         source="scripted",

@@ -88,16 +88,16 @@ def sensed(environment: LiberoEnvironment) -> dict[str, Array]:
 
     environment.activate()
     environment.domain.sim.forward()
-    found = environment.domain._get_observations(force_update=True)
-    fingers, place, turn = (found[f"robot0_{key}"] for key in ("gripper_qpos", "eef_pos", "eef_quat"))
-    hand = np.concatenate([place, quat2axisangle(turn.copy())])
+    observation = environment.domain._get_observations(force_update=True)
+    fingers, position, turn = (observation[f"robot0_{key}"] for key in ("gripper_qpos", "eef_pos", "eef_quat"))
+    hand = np.concatenate([position, quat2axisangle(turn.copy())])
     return {
         "obs/gripper_states": fingers,
-        "obs/joint_states": found["robot0_joint_pos"],
+        "obs/joint_states": observation["robot0_joint_pos"],
         "obs/ee_states": hand,
         "obs/ee_pos": hand[:3],
         "obs/ee_ori": hand[3:],
-        "robot_states": np.concatenate([fingers, place, turn]),
+        "robot_states": np.concatenate([fingers, position, turn]),
     }
 
 

@@ -44,8 +44,8 @@ def test_files_as_published_are_counted(installed: Path):
 
 def test_an_altered_file_is_named_with_the_command_that_restores_it(installed: Path):
     (installed / "made_up/mesh.obj").write_bytes(b"v 0 0 1")
-    mend = "pip install --force-reinstall --no-deps made-up==1.0"
-    with pytest.raises(SuiteError, match=rf"{re.escape(str(installed / 'made_up/mesh.obj'))} of .*: run `{mend}`"):
+    fix = "pip install --force-reinstall --no-deps made-up==1.0"
+    with pytest.raises(SuiteError, match=rf"{re.escape(str(installed / 'made_up/mesh.obj'))} of .*: run `{fix}`"):
         check_assets()
 
 
@@ -72,12 +72,14 @@ def test_no_list_at_all_is_found(installed: Path, monkeypatch: pytest.MonkeyPatc
         check_assets()
 
 
-@pytest.mark.parametrize(("name", "version", "said"), [("made-up", "1.1", "1.0 is installed"), ("no-such", "1", "not")])
-def test_a_missing_package_and_another_version_are_said(
-    name: str, version: str, said: str, installed: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "version", "message"), [("made-up", "1.1", "1.0 is installed"), ("no-such", "1", "not")]
+)
+def test_a_missing_package_and_another_version_are_named(
+    name: str, version: str, message: str, installed: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(assets, "_LISTS", ((name, version, None),))
-    with pytest.raises(SuiteError, match=rf"{said}.*pip install --force-reinstall --no-deps {name}=={version}"):
+    with pytest.raises(SuiteError, match=rf"{message}.*pip install --force-reinstall --no-deps {name}=={version}"):
         check_assets()
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from skilltokens.suites import load_suite, task_of
-from skilltokens.suites.check import check
+from skilltokens.suites.conformance import check_suite
 from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
 from skilltokens.suites.libero.observation import SLOTS
 from skilltokens.suites.libero.states import read_states
@@ -26,9 +26,9 @@ SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
 
 def actions(steps: int, seed: int = 0) -> np.ndarray:
     """Random moves that begin by going down, so that the hand touches something."""
-    found = np.random.default_rng(seed).uniform(-1, 1, (steps, 7))
-    found[: steps // 2, 2] = -1
-    return found
+    actions = np.random.default_rng(seed).uniform(-1, 1, (steps, 7))
+    actions[: steps // 2, 2] = -1
+    return actions
 
 
 def rollout(environment: LiberoEnvironment, split: Split, index: int, steps: int = 30) -> list[Observation]:
@@ -37,12 +37,12 @@ def rollout(environment: LiberoEnvironment, split: Split, index: int, steps: int
 
 def fingerprint(environment: LiberoEnvironment, split: Split, index: int, steps: int = 30) -> str:
     """SHA-256 of an episode's observations and of the state it ends in."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for observation in rollout(environment, split, index, steps):
         for name in sorted(observation):
-            found.update(observation[name].tobytes())
-    found.update(environment.state().tobytes())
-    return found.hexdigest()
+            digest.update(observation[name].tobytes())
+    digest.update(environment.state().tobytes())
+    return digest.hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def goal() -> Iterator[LiberoEnvironment]:
 
 def test_the_suite_keeps_the_protocol():
     suite = load_suite("libero-goal")
-    check(suite, suite.tasks[:1])
+    check_suite(suite, suite.tasks[:1])
 
 
 @pytest.mark.slow
@@ -69,16 +69,16 @@ def test_an_episode_is_the_same_alone_after_others_and_beside_others(name: str, 
         assert fingerprint(first, "test", 0) == alone, task.name
         second = LiberoEnvironment(name, task.name)
         second.reset("validation", 1)
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         seen = [first.reset("test", 0)]
         for action in actions(30):
             second.step(-action)  # another episode with other fixtures, in turns on the same scene
             seen.append(first.step(action)[0])
         for observation in seen:
             for key in sorted(observation):
-                found.update(observation[key].tobytes())
-        found.update(first.state().tobytes())
-        assert found.hexdigest() == alone, task.name
+                digest.update(observation[key].tobytes())
+        digest.update(first.state().tobytes())
+        assert digest.hexdigest() == alone, task.name
 
 
 @pytest.mark.slow
@@ -90,13 +90,13 @@ def test_an_episode_is_the_same_in_fresh_processes():
         "    print(task, fingerprint(LiberoEnvironment('libero-goal', task), 'test', 5))\n"
     )
     tasks = ["turn_on_the_stove", "put_the_bowl_on_the_plate"]
-    said = []
+    figures = []
     for order in (tasks, tasks[::-1]):
         text = code.format(here=str(Path(__file__).parent), order=order)
         done = subprocess.run([sys.executable, "-c", text], check=True, capture_output=True, text=True)
-        said.append(dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2))
-    assert said[0] == said[1]
-    assert len(set(said[0].values())) == 2
+        figures.append(dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2))
+    assert figures[0] == figures[1]
+    assert len(set(figures[0].values())) == 2
 
 
 def test_indices_and_splits_start_in_different_states(goal: LiberoEnvironment):
@@ -127,10 +127,10 @@ def test_an_episode_that_is_not_published_is_refused(goal: LiberoEnvironment):
 
 def test_numpy_random_numbers_of_the_caller_are_left_alone(goal: LiberoEnvironment):
     np.random.seed(7)  # noqa: NPY002
-    wanted = np.random.random(3)  # noqa: NPY002
+    expected = np.random.random(3)  # noqa: NPY002
     np.random.seed(7)  # noqa: NPY002
     goal.reset("train", 0)
-    assert np.array_equal(np.random.random(3), wanted)  # noqa: NPY002
+    assert np.array_equal(np.random.random(3), expected)  # noqa: NPY002
 
 
 def test_steps_are_those_of_libero(goal: LiberoEnvironment):
@@ -234,10 +234,10 @@ def test_things_are_told_apart_by_place_not_by_number():
 
 def test_entries_come_first_and_empty_slots_are_zero(goal: LiberoEnvironment):
     entries = goal.reset("test", 0)[ENVIRONMENT_STATE]
-    there = entries[:, 0] == 1
-    count = int(there.sum())
+    filled = entries[:, 0] == 1
+    count = int(filled.sum())
     assert 0 < count < SLOTS
-    assert there[:count].all()
+    assert filled[:count].all()
     assert not entries[count:].any()
 
 
@@ -248,8 +248,8 @@ def test_an_opened_drawer_shows_in_its_entry():
     row = [thing.name for thing in eyes.things].index("middle drawer of the wooden cabinet")
     at = environment.model.joint("wooden_cabinet_1_middle_level").qposadr[0]
     shown = []
-    for place in (0.0, -0.16):
-        environment.data.qpos[at] = place
+    for drawn in (0.0, -0.16):
+        environment.data.qpos[at] = drawn
         shown.append(environment.step(np.zeros(7))[0][ENVIRONMENT_STATE][row])
     assert shown[0][13] - shown[1][13] > 0.5
     assert np.abs(shown[0][1:4] - shown[1][1:4]).max() > 0.1

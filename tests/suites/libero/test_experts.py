@@ -11,7 +11,8 @@ from skilltokens.suites.libero import Libero, demonstrate
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.experts import expert, script
 from skilltokens.suites.libero.grasps import Grasp, across_flats, across_narrowest, crowding, hand_axes, on_rim
-from skilltokens.suites.libero.motions import DOWN, Hand, angle_between, rotation_vector
+from skilltokens.suites.libero.motions import DOWN, Hand
+from skilltokens.suites.libero.rotations import angle_between, rotation_matrix, rotation_vector
 from skilltokens.suites.libero.scene import UP, Scene
 from skilltokens.types import ACTION, SIMULATOR_STATE, STATE, Split, SuiteError
 
@@ -48,9 +49,9 @@ def goals(suite: str) -> list[list[list[str]]]:
 @pytest.mark.parametrize("suite", ["libero-spatial", "libero-object", "libero-goal", "libero-10"])
 def test_every_task_has_a_script(bowl_to_plate: LiberoEnvironment, suite: str):
     scene = Scene(bowl_to_plate)
-    found = goals(suite)
-    assert len(found) == 10
-    for goal in found:
+    published = goals(suite)
+    assert len(published) == 10
+    for goal in published:
         for predicate in goal:
             assert callable(script(scene, Hand(scene), predicate))
 
@@ -225,14 +226,15 @@ def test_axes_of_the_hand_are_a_rotation_with_the_nearer_sign(bowl_to_plate: Lib
 
 
 @pytest.mark.parametrize("angle", [0.0, 1e-4, 0.7, 3.0, np.pi])
-def test_rotation_vectors_are_axis_times_angle(angle: float):
+def test_rotation_vectors_are_axis_times_angle_and_back(angle: float):
     axis = np.array([1.0, -2.0, 0.5]) / np.linalg.norm([1.0, -2.0, 0.5])
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     matrix = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    found = rotation_vector(matrix)
-    assert np.linalg.norm(found) == pytest.approx(angle, abs=1e-6)
+    np.testing.assert_allclose(rotation_matrix(angle * axis), matrix, atol=1e-12)
+    vector = rotation_vector(matrix)
+    assert np.linalg.norm(vector) == pytest.approx(angle, abs=1e-6)
     if angle:
-        assert abs(found @ axis) == pytest.approx(angle, abs=1e-6)
+        assert abs(vector @ axis) == pytest.approx(angle, abs=1e-6)
     assert angle_between(np.eye(3), matrix) == pytest.approx(angle, abs=1e-6)
 
 
@@ -255,8 +257,8 @@ def test_a_grasp_given_in_the_world_comes_back_the_same(bowl_to_plate: LiberoEnv
     bowl_to_plate.reset("validation", 0)
     scene = Scene(bowl_to_plate)
     point, fingers = np.array([0.1, 0.2, 1.0]), np.array([0.6, 0.8, 0.0])
-    found, axes = Grasp.on(scene, scene.bodies[BOWL], point, fingers, -UP).at(scene)
-    np.testing.assert_allclose(found, point, atol=1e-12)
+    grip, axes = Grasp.on(scene, scene.bodies[BOWL], point, fingers, -UP).at(scene)
+    np.testing.assert_allclose(grip, point, atol=1e-12)
     assert abs(axes[:, 0] @ fingers) == pytest.approx(1)
 
 

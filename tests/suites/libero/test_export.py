@@ -68,12 +68,17 @@ def test_everything_published_is_there_with_the_same_types(both: tuple[Any, Any]
     for name in ("env_name", "problem_info", "macros_image_convention", "num_demos", "tag"):
         assert ours["data"].attrs[name] == theirs["data"].attrs[name], name
     assert ours["data"].attrs["total"] == 13, "the pictures' first steps are not known"
-    found, wanted = (json.loads(side["data"].attrs["env_args"]) for side in both)
+    arguments, published = (json.loads(side["data"].attrs["env_args"]) for side in both)
     scene = f"libero/libero/bddl_files/libero_goal/{BOWL}.bddl"
-    assert found["bddl_file"] == found["env_kwargs"]["bddl_file_name"] == ours["data"].attrs["bddl_file_name"] == scene
-    for side in (found, wanted):
+    assert (
+        arguments["bddl_file"]
+        == arguments["env_kwargs"]["bddl_file_name"]
+        == ours["data"].attrs["bddl_file_name"]
+        == scene
+    )
+    for side in (arguments, published):
         del side["bddl_file"], side["env_kwargs"]["bddl_file_name"]
-    assert found == wanted
+    assert arguments == published
     names: list[str] = []
     theirs["data/demo_1"].visit(names.append)
     for name in names:
@@ -133,14 +138,14 @@ def test_next_observations_hold_liberos_names_too(both: tuple[Any, Any]) -> None
 @pytest.mark.slow
 def test_robomimic_reads_the_export(file: Path, store: DemonstrationStore, tmp_path: Path) -> None:
     low, rgb = ["ee_pos", "ee_ori", "gripper_states", "joint_states", "state"], ["agentview_rgb", "eye_in_hand_rgb"]
-    found = sequences(make_environment(tmp_path / "environment"), file, 3, BOWL, low, rgb)
+    batch = sequences(make_environment(tmp_path / "environment"), file, 3, BOWL, low, rgb)
     first = store.episode(0)
-    np.testing.assert_array_equal(found["actions"][0], first.features[ACTION][:3])
-    np.testing.assert_array_equal(found["obs.state"][0], first.features[STATE][:3])
+    np.testing.assert_array_equal(batch["actions"][0], first.features[ACTION][:3])
+    np.testing.assert_array_equal(batch["obs.state"][0], first.features[STATE][:3])
     np.testing.assert_array_equal(
-        found["obs.agentview_rgb"][0], first.features["observation.images.agentview"][:3, ::-1]
+        batch["obs.agentview_rgb"][0], first.features["observation.images.agentview"][:3, ::-1]
     )
-    assert found["obs.joint_states"].shape == (13, 3, 7)
+    assert batch["obs.joint_states"].shape == (13, 3, 7)
 
 
 # ---------------------------------------------------------------- layouts of the command

@@ -39,9 +39,9 @@ def recordings(folder: Path) -> list[Recording]:
     """Two demonstrations with fixtures in different places; the file is FOLDER/put_the_bowl_on_the_plate_demo.hdf5."""
     Scene.forget()  # MuJoCo writes the scene that was compiled last, and other tests compile others
     environment = LiberoEnvironment("libero-goal", BOWL)
-    made = [record(environment, index, steps) for index, steps in ((0, 9), (3, 6))]
-    publish(folder / f"{BOWL}_demo.hdf5", environment, made, "put the bowl on the plate")
-    return made
+    episodes = [record(environment, index, steps) for index, steps in ((0, 9), (3, 6))]
+    publish(folder / f"{BOWL}_demo.hdf5", environment, episodes, "put the bowl on the plate")
+    return episodes
 
 
 @pytest.fixture
@@ -97,9 +97,9 @@ def test_pictures_go_with_the_action_that_followed_them(
 
 def test_a_run_takes_them_in_place_of_scripted_ones(file: Path, tmp_path: Path) -> None:
     task = GOAL.tasks[8]
-    made = import_human(file, tmp_path / "demos" / GOAL.name / task.name, GOAL)
-    (found,) = demonstrations(GOAL, [task], DemonstrationSettings(folder=str(tmp_path / "demos")))
-    assert found.digest == made.digest
+    imported = import_human(file, tmp_path / "demos" / GOAL.name / task.name, GOAL)
+    (store,) = demonstrations(GOAL, [task], DemonstrationSettings(folder=str(tmp_path / "demos")))
+    assert store.digest == imported.digest
 
 
 def test_our_own_exports_are_taken_as_they_are(file: Path, tmp_path: Path) -> None:
@@ -233,12 +233,12 @@ def test_the_command_makes_a_store_where_runs_look(
     monkeypatch.chdir(tmp_path)
     words = ["demos", "import", str(folder), "--suite", "libero-goal"]
     assert main(words) == 0
-    place = Path("demos") / "libero-goal" / BOWL
-    assert capsys.readouterr().out.startswith(f"{place}: 2 episodes, 15 steps, instruction 'put the bowl on the plate'")
-    before = (place / "header.json").stat().st_mtime_ns
+    store = Path("demos") / "libero-goal" / BOWL
+    assert capsys.readouterr().out.startswith(f"{store}: 2 episodes, 15 steps, instruction 'put the bowl on the plate'")
+    before = (store / "header.json").stat().st_mtime_ns
     assert main(words) == 0
     assert "there already" in capsys.readouterr().out
-    assert (place / "header.json").stat().st_mtime_ns == before
+    assert (store / "header.json").stat().st_mtime_ns == before
     assert main([*words, "--images"]) == 2
     assert "holds other demonstrations (human, 2 episodes)" in capsys.readouterr().err
     single = ["demos", "import", str(next(folder.iterdir())), "--suite", "libero-goal"]

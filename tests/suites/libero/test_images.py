@@ -139,16 +139,16 @@ def test_a_picture_is_a_function_of_the_state(camera: LiberoEnvironment):
             np.testing.assert_array_equal(again[name], seen[name])
 
 
-def test_looking_and_filming_change_no_episode(camera: LiberoEnvironment):
-    found = []
-    for film in (False, True):
+def test_observing_and_rendering_change_no_episode(camera: LiberoEnvironment):
+    states = []
+    for rendering in (False, True):
         camera.reset("test", 1)
         for _ in range(6):
             camera.step(np.array([0.2, 0.1, -1, 0, 0, 0, 1]))
-            if film:
+            if rendering:
                 assert camera.render().shape == (192, 192, 3)
-        found.append(camera.state())
-    np.testing.assert_array_equal(found[0], found[1])
+        states.append(camera.state())
+    np.testing.assert_array_equal(states[0], states[1])
 
 
 def test_a_stove_that_is_on_glows(camera: LiberoEnvironment):
@@ -166,11 +166,11 @@ def test_a_stove_that_is_on_glows(camera: LiberoEnvironment):
 
 def test_what_is_out_of_view_is_left_out_without_a_trace(camera: LiberoEnvironment, monkeypatch: pytest.MonkeyPatch):
     def rendered() -> list[Any]:
-        found = []
+        pictures = []
         for index in range(2):
             camera.reset("test", index)
-            found.append(moved(camera, 4, 0.5, 0.5 - index, -1, 0.3, 0, 0.5, 1))
-        return found
+            pictures.append(moved(camera, 4, 0.5, 0.5 - index, -1, 0.3, 0, 0.5, 1))
+        return pictures
 
     left_out: list[int] = []
     choose = Pictures._in_view
@@ -204,7 +204,7 @@ def test_large_textures_become_smaller_and_small_ones_stay():
     before = {name: pixels(name) for name in ("large", "cube", "small")}
     shrink_textures(model, 100)
     after = {name: pixels(name) for name in before}
-    assert [each.shape[:2] for each in after.values()] == [(100, 50), (600, 100), (64, 64)]
+    assert [picture.shape[:2] for picture in after.values()] == [(100, 50), (600, 100), (64, 64)]
     np.testing.assert_array_equal(after["small"], before["small"])
     for name in ("large", "cube"):
         factor = before[name].shape[0] // after[name].shape[0]
@@ -233,11 +233,10 @@ def test_demonstrations_are_drawn_from_the_stored_states(tmp_path: Path):
 
 def test_a_store_that_keeps_no_states_cannot_be_drawn(tmp_path: Path):
     task, settings = task_of(SEEN, TASK), settings_for(tmp_path, 1)
-    made = moves_store(tmp_path, STATES, task, episodes=1, steps=2)
-    again: dict[str, Any] = {
-        "task": task, "source": made.source, "suite": made.suite, "versions": made.versions, "settings": made.settings
-    }  # fmt: skip
-    write_store(place(STATES, task, settings), list(made), features=STATES.features, **again)
+    store = moves_store(tmp_path, STATES, task, episodes=1, steps=2)
+    names = ("source", "suite", "versions", "settings")
+    again: dict[str, Any] = {"task": task, **{name: getattr(store, name) for name in names}}
+    write_store(place(STATES, task, settings), list(store), features=STATES.features, **again)
     with pytest.raises(DemonstrationError, match=r"turn_on_the_stove does not keep the simulator's states"):
         demonstrations(SEEN, [task], settings, workers=0)
     other = task_of(load_suite("libero-object"), "pick_up_the_milk_and_place_it_in_the_basket")

@@ -21,7 +21,7 @@ from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, SettingError
 
 def scene_files(suite: str) -> dict[str, str]:
     """Task -> text of its scene file, in the installed package."""
-    from skilltokens.suites.libero.quiet import import_libero
+    from skilltokens.suites.libero.imports import import_libero
 
     import_libero()
     from libero.libero import get_default_path_dict
@@ -43,7 +43,7 @@ def test_describing_the_suites_needs_no_simulator():
 
 @pytest.mark.parametrize("name", ["libero-spatial", "libero-object", "libero-goal", "libero-10", "libero-90"])
 def test_tasks_are_the_published_ones_in_the_published_order(name: str):
-    from skilltokens.suites.libero.quiet import import_libero
+    from skilltokens.suites.libero.imports import import_libero
 
     import_libero()
     from libero.libero.benchmark import grab_language_from_filename
@@ -51,8 +51,8 @@ def test_tasks_are_the_published_ones_in_the_published_order(name: str):
 
     published = libero_task_map[name.replace("-", "_")]
     assert [task.name for task in Libero(name).tasks] == published
-    said = [grab_language_from_filename(f"{task}.bddl") for task in published]
-    assert [task.instruction for task in Libero(name).tasks] == said
+    instructions = [grab_language_from_filename(f"{task}.bddl") for task in published]
+    assert [task.instruction for task in Libero(name).tasks] == instructions
 
 
 def test_every_task_of_every_suite_has_its_scene_in_the_package():
@@ -61,7 +61,7 @@ def test_every_task_of_every_suite_has_its_scene_in_the_package():
 
 
 def test_every_task_has_as_many_episodes_as_published_states():
-    from skilltokens.suites.libero.quiet import import_libero
+    from skilltokens.suites.libero.imports import import_libero
 
     import_libero()
     from libero.libero import get_default_path_dict
@@ -79,10 +79,10 @@ def test_every_task_has_as_many_episodes_as_published_states():
 
 def test_a_run_on_more_states_than_there_are_is_refused():
     settings = recipe("libero-goal-images", "t2s")
-    for split, there in (("test", 20), ("validation", 30)):
-        as_many, more = (replace(settings.evaluate, split=split, episodes=n) for n in (there, there + 1))
+    for split, count in (("test", 20), ("validation", 30)):
+        as_many, more = (replace(settings.evaluate, split=split, episodes=n) for n in (count, count + 1))
         check_run(replace(settings, evaluate=as_many), load_suite(settings.suite))
-        with pytest.raises(SettingError, match=f"has {there} different episodes of the split '{split}'"):
+        with pytest.raises(SettingError, match=f"has {count} different episodes of the split '{split}'"):
             check_run(replace(settings, evaluate=more), load_suite(settings.suite))
 
 
@@ -90,9 +90,9 @@ def test_a_run_on_more_states_than_there_are_is_refused():
 def test_a_paraphrase_is_what_the_variants_file_says_and_is_never_trained_on(suite: str):
     files = scene_files(f"{suite}-lan")
     for task, other in zip(Libero(suite).tasks, Libero(f"{suite}-lan").tasks, strict=True):
-        found = re.search(r"\(:language\s+(.*?)\)", files[task.name], re.DOTALL)
-        assert found is not None
-        assert other.instruction == found.group(1).strip()
+        match = re.search(r"\(:language\s+(.*?)\)", files[task.name], re.DOTALL)
+        assert match is not None
+        assert other.instruction == match.group(1).strip()
         assert task.held_out == (other.instruction,)
         assert other.instruction not in (task.instruction, *task.wordings)
 

@@ -32,9 +32,9 @@ def test_every_published_state_begins_one_episode_and_no_other(states: int):
 def test_more_episodes_than_states_are_refused_but_for_drawn_ones(more: int, states: int):
     assert published_row("train", more, states) is None
     splits: dict[Split, int] = {"test": TEST, "validation": states - TEST}
-    for split, there in splits.items():
-        with pytest.raises(SuiteError, match=f"episode {there + more} of the split '{split}' does not exist"):
-            published_row(split, there + more, states)
+    for split, count in splits.items():
+        with pytest.raises(SuiteError, match=f"episode {count + more} of the split '{split}' does not exist"):
+            published_row(split, count + more, states)
 
 
 def test_the_first_twenty_states_are_reported_on_in_their_order():

@@ -3,10 +3,10 @@
     body.py          the bodies, and what their motion looks like as numbers
     moment.py        a body at one moment
     environment.py   a body with a task in it, as a Gymnasium environment
-    goal.py          what a task is made of
+    goal.py          what every task is made of
     tasks.py         the tasks: what is observed, rewarded and called a success
 
-`import skilltokens.suites.bodies` also tells Gymnasium of them: gymnasium.make("skilltokens/HalfCheetah-Reach-v0").
+`import skilltokens.suites.bodies` registers them with Gymnasium, as "skilltokens/HalfCheetah-Reach-v0".
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 import gymnasium
 
-from skilltokens.suites import BODIES as TITLES
 from skilltokens.suites.bodies.body import BODIES, Body, body_of
 from skilltokens.suites.bodies.environment import BodyEnvironment
 from skilltokens.suites.bodies.tasks import SECONDS, make_task, tasks_of
@@ -28,35 +27,42 @@ def body_suite(name: str, **changes: Any) -> GymnasiumSuite:
     """The suite of one body.
 
     Args:
-        changes: BodyEnvironment's: gravity and friction (factors), prompt, picture.
+        changes: options of BodyEnvironment: gravity and friction (factors), command, picture.
+
+    Raises:
+        SettingError: there is no such body, or it cannot be seen in a picture.
     """
     body = body_of(name)
     tasks = [Task(task, kind.instruction) for task, kind in tasks_of(body).items()]
     env = make_body(name, tasks[0].name, **changes)
     spaces: Any = env.observation_space
-    widths, limit = {n: s.shape[0] for n, s in spaces.items() if len(s.shape) == 1}, round(SECONDS / env.dt)
-    seen = sorted(spaces)
+    widths = {feature: space.shape[0] for feature, space in spaces.items() if len(space.shape) == 1}
+    horizon = round(SECONDS / env.dt)
     env.close()
     return GymnasiumSuite(
         name,
         functools.partial(make_body, name, **{"render_mode": "rgb_array", **changes}),
         tasks,
-        observation={each: each for each in seen},
-        horizon=limit,
-        scales={each: Scale((0.0,) * width, (1.0,) * width) for each, width in widths.items()},
+        observation={feature: feature for feature in sorted(spaces)},
+        horizon=horizon,
+        scales={feature: Scale((0.0,) * width, (1.0,) * width) for feature, width in widths.items()},
     )
 
 
 def make_body(body: str, task: str, **changes: Any) -> BodyEnvironment:
-    """One environment; its limit of steps is the suite's."""
+    """One environment of a body's task. It has no limit of steps of its own: the suite sets one.
+
+    Raises:
+        SettingError: there is no such body or task, or the body cannot be seen in a picture.
+    """
     return BodyEnvironment(body_of(body), make_task(body_of(body), task), **changes)
 
 
 def register() -> None:
-    """Tells Gymnasium of every body's tasks."""
+    """Registers every body's tasks with Gymnasium, as "skilltokens/HalfCheetah-Reach-v0"."""
     for body in BODIES.values():
         for task in tasks_of(body):
-            name = f"skilltokens/{TITLES[body.name]}-{task.capitalize()}-v0"
+            name = f"skilltokens/{body.title}-{task.capitalize()}-v0"
             if name not in gymnasium.registry:
                 make = functools.partial(make_body, body.name, task)
                 gymnasium.register(name, make, max_episode_steps=round(SECONDS / body.step))

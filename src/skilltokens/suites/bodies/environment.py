@@ -2,7 +2,7 @@
 
 Observations are a dictionary by LeRobot's names: `observation.state` (the body's own), `observation.environment_state`
 (the task's, as seen from the body, padded to one width for all tasks) and the goals of the behaviour model, which are
-given only where a user prompts it.
+given only where the policy takes a command beside the task.
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ class BodyEnvironment(MujocoEnv):
     """One body, one task.
 
     Args:
-        body, task: what moves, and what is wanted of it.
+        body, task: what moves, and what it is rewarded for.
         gravity, friction: factors on the model's own, for tests out of distribution.
-        prompt: goals to be given at every step, by their feature's name; True: the task's own; a number: the task's
-            own, at that share of the body's fastest speed; False: none is observed.
+        command: what is given beside the task at every step. False: nothing, and no goal is observed; True: the task's
+            own command; a number: the task's own command at that share of the body's fastest speed; or goals by their
+            feature's name, the same at every step.
         picture: observe a picture besides, from the side, wide enough for what the task is about (planar bodies).
         render_mode: "rgb_array" or None.
 
-    `info` has "is_success" and "fallen". An episode ends when the body falls; its limit is the task's `horizon`.
+    `info` has "is_success" and "fallen". An episode ends when the body falls; it has no limit of its own.
+
+    Raises:
+        SettingError: a picture of a body that moves out of it.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (Gymnasium's own way)
@@ -57,13 +61,13 @@ class BodyEnvironment(MujocoEnv):
         *,
         gravity: float = 1.0,
         friction: float = 1.0,
-        prompt: Mapping[str, Array] | float | bool = False,
+        command: Mapping[str, Array] | float | bool = False,
         picture: bool = False,
         render_mode: str | None = None,
     ) -> None:
         if picture and not body.planar:
             raise SettingError(f"there is no picture of {body.name}, which moves out of it: use a body in a plane")
-        self.body, self.task, self.prompt, self.picture = body, task, prompt, picture
+        self.body, self.task, self.command, self.picture = body, task, command, picture
         self._gravity, self._friction = gravity, friction
         self.steps = 0
         self._pictures: Pictures | None = None
@@ -78,9 +82,9 @@ class BodyEnvironment(MujocoEnv):
         self.action_space = Box(-1.0, 1.0, motors.shape, np.float32)
         self.widths = body.widths(self._sizes[0] - body.root[0])
         shown = {STATE: self.widths[STATE], ENVIRONMENT_STATE: WIDTH}
-        if prompt is not False:
-            asked = prompt if isinstance(prompt, Mapping) else (COMMAND,)  # which is what every task asks for
-            shown |= {name: self.widths[name] for name in asked}
+        if command is not False:
+            goals = command if isinstance(command, Mapping) else (COMMAND,)  # the feature of every task's own command
+            shown |= {name: self.widths[name] for name in goals}
         spaces: dict[str, Any] = {name: _box(width) for name, width in sorted(shown.items())}
         if picture:
             spaces[PICTURE] = Box(0, 255, (*PIXELS, 3), np.uint8)
@@ -89,7 +93,7 @@ class BodyEnvironment(MujocoEnv):
     # ---------------------------------------------------------------- the simulator
 
     def _initialize_simulation(self) -> tuple[Any, Any]:
-        """The body's own model, with the task's things in it; the body weighs what it weighs without them."""
+        """The body's own model, with the task's things in it; the body keeps the masses that it has without them."""
         mujoco = self._mujoco
         spec = _spec(mujoco, self.body)
         alone = spec.compile()
@@ -118,7 +122,7 @@ class BodyEnvironment(MujocoEnv):
 
     @property
     def now(self) -> Moment:
-        """The body as it is."""
+        """The body at this moment."""
         if self._now is None:
             n_q, n_v = self._sizes
             self._now = Moment(self.body, self.data.qpos[:n_q].copy(), self.data.qvel[:n_v].copy())
@@ -143,6 +147,7 @@ class BodyEnvironment(MujocoEnv):
     # ---------------------------------------------------------------- Gymnasium
 
     def reset_model(self) -> Any:
+        """The first observation of a new episode, drawn from the environment's own generator."""
         n_q, n_v = self._sizes
         qpos, qvel = self.init_qpos.copy(), self.init_qvel.copy()
         joints = slice(self.body.root[0], n_q)
@@ -155,7 +160,7 @@ class BodyEnvironment(MujocoEnv):
         return self.observation()
 
     def step(self, action: Array) -> Any:
-        """One control step; actions (A,) in [-1, 1] are what the body has of its motors' range."""
+        """One control step; actions (A,) in [-1, 1] are shares of the motors' range that the body may use."""
         action = self.move(action)
         self.steps += 1
         self.task.after(self)
@@ -166,7 +171,7 @@ class BodyEnvironment(MujocoEnv):
         return self.observation(), reward - cost, fallen, False, {"is_success": success, "fallen": fallen}
 
     def move(self, action: Array) -> Array:
-        """Only the simulator's part of a step; returns the action, clipped to what there is."""
+        """Only the simulator's part of a step; returns the action, clipped to [-1, 1]."""
         action = np.minimum(np.maximum(np.asarray(action, np.float64), -1.0), 1.0)
         self.data.ctrl[:] = action * self._strength
         # Without Gymnasium's mj_rnePostConstraint behind it: nothing here looks at forces.
@@ -176,9 +181,10 @@ class BodyEnvironment(MujocoEnv):
 
     def render(self) -> Any:
         """The scene now, (height, width, 3), by the camera that goes with the body."""
-        return self._drawn("track", self.height, self.width)
+        return self._picture("track", self.height, self.width)
 
-    def _drawn(self, camera: str, height: int, width: int) -> Array:
+    def _picture(self, camera: str, height: int, width: int) -> Array:
+        """What a camera of the model sees now, (height, width, 3)."""
         if self._pictures is None:
             self._pictures = Pictures(self.model, self.height, self.width)
         self._mujoco.mj_comPos(self.model, self.data)
@@ -186,25 +192,25 @@ class BodyEnvironment(MujocoEnv):
         return np.ascontiguousarray(self._pictures.take(self.data, camera, height, width))
 
     def close(self) -> None:
-        """Frees what drawing took."""
+        """Frees the renderer."""
         if self._pictures is not None:
             self._pictures.close()
             self._pictures = None
 
     def observation(self) -> dict[str, Array]:
         """What a policy sees now."""
-        seen = np.zeros(WIDTH, np.float32)
+        padded = np.zeros(WIDTH, np.float32)
         task = np.asarray(self.task.observe(self), np.float32)
-        seen[: len(task)] = task
-        found = {STATE: self.now.state(), ENVIRONMENT_STATE: seen}
+        padded[: len(task)] = task
+        features = {STATE: self.now.state(), ENVIRONMENT_STATE: padded}
         if self.picture:
-            found[PICTURE] = self._drawn("side", *PIXELS)
-        if self.prompt is False:
-            return found
-        goals = self.prompt
+            features[PICTURE] = self._picture("side", *PIXELS)
+        if self.command is False:
+            return features
+        goals = self.command
         if isinstance(goals, bool | float | int):
-            goals = self.task.prompt(self) if goals is True else self.task.prompt(self, float(goals))
-        return {**found, **goals}
+            goals = self.task.command(self) if goals is True else self.task.command(self, float(goals))
+        return {**features, **goals}
 
 
 def _spec(mujoco: Any, body: Body) -> Any:

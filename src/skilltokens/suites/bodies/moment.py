@@ -9,13 +9,13 @@ from skilltokens.types import Array
 
 
 class Moment:
-    """What is known of a body from its state.
+    """What a body's state says about it.
 
     Args:
         qpos, qvel: its part of the simulator's state, (nq,) and (nv,); not copied.
 
     Attributes:
-        place, velocity: where it is and how it moves on the ground, in the world: (1,) in the plane, (2,) in space.
+        place, velocity: where it is (m) and how it moves (m/s) on the ground, in the world: (1,) planar, (2,) free.
         up: how it stands (2,) or (3,); see Body.up.
         upright: the cosine of how far it leans.
         fallen: whether it lies on the ground.

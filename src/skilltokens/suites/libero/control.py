@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.suites.libero.rotations import rotation_matrix
+
 mujoco: Any = importlib.import_module("mujoco")  # type checkers do not see the names of this binary module
 
 SUBSTEPS = 25
 POSITION, ROTATION = 0.05, 0.5
-"""What a component of 1 asks for in one step: metres and radians."""
+"""What an action's component of 1 moves and turns in one step: metres and radians."""
 FINGERS = 0.01
-"""How far a physics step moves the fingers' goal, of its range -1 to 1."""
+"""How far a physics step moves the fingers' goal, which ranges from -1 to 1."""
 
 
 class Controller:
@@ -63,11 +65,11 @@ class Controller:
             mujoco.mj_step2(self.model, data)
 
     def _aim(self, data: Any, grip: Grip, action: NDArray[np.float64]) -> None:
-        """The pose to reach: the present one moved by the action. Without any rotation asked, the old one is kept."""
+        """Sets the pose to reach: the present one moved by the action. Without a rotation in it, the old one stays."""
         grip.position = data.site_xpos[self.site] + POSITION * action[:3]
         turn = ROTATION * action[3:6]
         if turn.any():
-            grip.rotation = rotation(turn) @ data.site_xmat[self.site].reshape(3, 3)
+            grip.rotation = rotation_matrix(turn) @ data.site_xmat[self.site].reshape(3, 3)
 
     def _torques(self, data: Any, grip: Grip) -> NDArray[np.float64]:
         """J^T (Lambda_x F, Lambda_r tau) + gravity + the posture's torques in the null space of J (Khatib 1987)."""
@@ -80,28 +82,18 @@ class Controller:
         error = np.empty(6)
         error[:3] = grip.position - data.site_xpos[self.site]
         error[3:] = self._turn(grip.rotation, data.site_xmat[self.site].reshape(3, 3))
-        wanted = self.stiffness * error - self.damping * speed
+        force = self.stiffness * error - self.damping * speed
         _, linear, angular, free = self._opspace(mass, arm, arm[:3], arm[3:])
-        wrench = np.concatenate([linear @ wanted[:3], angular @ wanted[3:]])
+        wrench = np.concatenate([linear @ force[:3], angular @ force[3:]])
         torques = arm.T @ wrench + data.qfrc_bias[self.dofs]
         torques += self._nullspace(mass, free, self.home, data.qpos[self.joints], data.qvel[self.dofs])
         return np.minimum(np.maximum(torques, self.low), self.high)
 
 
 class Grip:
-    """What one episode's controller remembers: the pose it heads for, and how far the fingers are told to close."""
+    """What the controller remembers of one episode: the pose it heads for, and how far the fingers are to close."""
 
     def __init__(self, controller: Controller, data: Any) -> None:
         self.position = data.site_xpos[controller.site].copy()
         self.rotation = data.site_xmat[controller.site].reshape(3, 3).copy()
         self.fingers = np.zeros(2)
-
-
-def rotation(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The matrix (3, 3) of a rotation given as axis times angle (3,), in radians (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)

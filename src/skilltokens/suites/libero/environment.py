@@ -1,4 +1,4 @@
-"""One LIBERO simulator: every episode a pure function of (suite, task, split, index), and no slower than it must be.
+"""One LIBERO simulator: every episode is a function of (suite, task, split, index), and no work is done in vain.
 
 Importing this module needs LIBERO. A scene takes seconds to compile and most of a gigabyte, so the environments of a
 process that show the same task share one (`Scene`): each has data of its own, and puts its fixtures where its episode
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skilltokens.suites.libero.quiet import import_libero
+from skilltokens.suites.libero.imports import import_libero
 
 import_libero()
 
@@ -49,22 +49,22 @@ class Scene:
         eyes, cameras: what a policy sees of it.
     """
 
-    _made: tuple[tuple[str, str], Scene] | None = None
+    _kept: tuple[tuple[str, str], Scene] | None = None
 
     @classmethod
     def of(cls, suite: str, task: str) -> Scene:
-        """The scene of a task. One is kept in a process, the last."""
-        if cls._made is None or cls._made[0] != (suite, task):
+        """The scene of a task. A process keeps one, that of the last task."""
+        if cls._kept is None or cls._kept[0] != (suite, task):
             cls.forget()  # before the next one is compiled: two would need twice the memory
-            cls._made = ((suite, task), Scene(suite, task))
-        return cls._made[1]
+            cls._kept = ((suite, task), Scene(suite, task))
+        return cls._kept[1]
 
     @classmethod
     def forget(cls) -> None:
-        """Frees the scene that is kept: the next one is compiled anew, and is then what MuJoCo compiled last."""
-        if cls._made is not None:
-            cls._made[1].cameras.close()
-        cls._made = None
+        """Frees the scene that is kept: the next one is compiled anew, and is then the one that MuJoCo can save."""
+        if cls._kept is not None:
+            cls._kept[1].cameras.close()
+        cls._kept = None
         gc.collect()  # robosuite's objects point to each other
 
     def __init__(self, suite: str, task: str) -> None:
@@ -152,8 +152,8 @@ class LiberoEnvironment:
         self._fixtures[:, :3] = self.model.body_pos[scene.fixtures]
         self._fixtures[:, 3:] = self.model.body_quat[scene.fixtures]
         data.qpos[scene.controller.joints] += arm
-        drawn = np.concatenate([[0.0], data.qpos, data.qvel])
-        self._place(drawn if row is None else scene.states[row])
+        sampled = np.concatenate([[0.0], data.qpos, data.qvel])
+        self._put(sampled if row is None else scene.states[row])
         self._grip = Grip(scene.controller, data)
         still = np.zeros(7)
         for _ in range(SETTLE):
@@ -163,7 +163,7 @@ class LiberoEnvironment:
         self._steps = 0
         return self._look()
 
-    def _place(self, state: NDArray[np.float64]) -> None:
+    def _put(self, state: NDArray[np.float64]) -> None:
         """Puts (time, qpos, qvel) into data that remembers nothing else: no controls, no solver's last answer."""
         mujoco.mj_resetData(self.model, self.data)
         nq = self.model.nq
@@ -180,14 +180,14 @@ class LiberoEnvironment:
             raise SuiteError(
                 f"{self.suite} task {self.task!r} was stepped past its limit of {self.horizon} steps: reset it first"
             )
-        wanted = np.asarray(action, dtype=np.float64)
-        if wanted.shape != (7,) or not np.isfinite(wanted).all():
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != (7,) or not np.isfinite(values).all():
             raise SuiteError(
-                f"{self.suite} task {self.task!r} got the action {wanted.tolist()} where seven finite numbers are "
+                f"{self.suite} task {self.task!r} got the action {values.tolist()} where seven finite numbers are "
                 "needed"
             )
         self.activate()
-        self._scene.controller.step(self.data, self._grip, np.clip(wanted, -1, 1))
+        self._scene.controller.step(self.data, self._grip, np.clip(values, -1, 1))
         self._steps += 1
         # As in LIBERO, success is judged by the poses and contacts that the last physics step began with; what the
         # policy sees are those that it ended with.
@@ -196,12 +196,14 @@ class LiberoEnvironment:
         return self._look(), success
 
     def state(self) -> NDArray[np.float64]:
-        """All that a picture depends on: (time, qpos, qvel, and position and quaternion of each fixture)."""
+        """All that a picture depends on, in one row: time, qpos, qvel, and position and quaternion of each fixture."""
         data = self.data
         return np.concatenate([[data.time], data.qpos, data.qvel, self._fixtures.ravel()])
 
     def restore(self, state: NDArray[np.float64]) -> Observation:
-        """Shows a stored state, to be drawn or observed; the entries keep their order. It is no start of an episode.
+        """Puts a stored state (see `state`) into the simulator and observes it; the entries keep their order.
+
+        No episode begins there: it cannot be stepped.
 
         Raises:
             SuiteError: the state is of another scene.
@@ -215,12 +217,12 @@ class LiberoEnvironment:
         self._fixtures[:] = state[width:].reshape(-1, 7)
         self._scene.user = None
         self.activate()
-        self._place(np.asarray(state[:width], np.float64))
+        self._put(np.asarray(state[:width], np.float64))
         self._grip, self._steps = None, self.horizon
         return self._look()
 
     def begin(self) -> None:
-        """Takes the present state for the start of an episode: the order of the entries is made anew."""
+        """Orders the entries of observations as in an episode that begins with the present state."""
         self._order = self._scene.eyes.order(self.data)
 
     def _look(self) -> Observation:
@@ -234,10 +236,10 @@ class LiberoEnvironment:
         """The scene now, (192, 192, 3). Raises SuiteError where this machine cannot render."""
         self.activate()
         mujoco.mj_kinematics(self.model, self.data)
-        return self._scene.cameras.film(self.data)
+        return self._scene.cameras.render(self.data)
 
     def close(self) -> None:
-        """The scene and its renderer stay for the next environment of this task in this process."""
+        """Frees nothing: the scene and its renderer stay for the next environment of this task in this process."""
 
 
 @contextmanager

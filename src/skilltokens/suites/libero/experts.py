@@ -4,8 +4,8 @@
     expert.reset()
     action = expert.act()        # (7,) in [-1, 1]
 
-An expert sees all poses and shapes of the scene. It takes the goal's predicates in order, and does again what did not
-hold. Importing this module needs mujoco: it is imported where an expert is made.
+An expert sees all poses and shapes of the scene. It makes the goal's predicates true in order, and repeats the script
+of one that does not hold. Importing this module needs mujoco: it is imported where an expert is made.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ FIRST, LAST = ("turnon", "open"), ("close", "turnoff")
 
 
 def expert(environment: LiberoEnvironment, noise: float = 0.0) -> Expert:
-    """The expert of an environment's task. `noise` is the deviation of the actions' noise that it must live with.
+    """The expert of an environment's task.
+
+    Args:
+        noise: standard deviation of the noise that is added to its actions; with noise its tolerances widen.
 
     Raises:
         SuiteError: the goal has a predicate that no script serves.
@@ -77,7 +80,11 @@ class Expert:
 
 
 def script(scene: Scene, hand: Hand, predicate: list[str]) -> Callable[[], Motion]:
-    """What makes one predicate of a goal true."""
+    """The script that makes one predicate of a goal true, such as ["on", "akita_black_bowl_1", "plate_1"].
+
+    Raises:
+        SuiteError: there is none.
+    """
     verb, thing, where = predicate[0], predicate[1], predicate[-1]
     at = lambda: scene.position(where)  # noqa: E731
     match verb:

@@ -47,7 +47,7 @@ class LiberoFile:
     pictures: Mapping[str, str] = PICTURES
 
     def __init__(self, suite: Libero, task: Task) -> None:
-        # A suite that is seen through cameras has the episodes of one that is not, and that one need not be drawn.
+        # A suite that is seen through cameras has the episodes of one that is not, which makes no pictures on the way.
         self._suite, self._task = Libero(suite.name.removesuffix("-images")), task
         from skilltokens.suites.libero.environment import Scene
 
@@ -55,7 +55,7 @@ class LiberoFile:
         self._environment = self._suite.make(task)
 
     def attributes(self, store: DemonstrationStore) -> Mapping[str, Any]:
-        """Of `data`: the scene, the instruction and how LIBERO's programs make the environment again."""
+        """The attributes of the group `data`: scene, instruction, and how LIBERO's programs make the environment."""
         from robosuite.controllers import load_controller_config
 
         domain = self._environment.domain
@@ -79,11 +79,15 @@ class LiberoFile:
         }
         # Type 1 is robomimic's number for a robosuite environment.
         arguments = {"type": 1, "env_name": name, "problem_name": problem, "bddl_file": file, "env_kwargs": kwargs}
-        told = {"problem_name": problem, "domain_name": "robosuite", "language_instruction": self._task.instruction}
+        described = {
+            "problem_name": problem,
+            "domain_name": "robosuite",
+            "language_instruction": self._task.instruction,
+        }
         return {
             "env_name": name,
             "env_args": json.dumps(arguments),
-            "problem_info": json.dumps(told),
+            "problem_info": json.dumps(described),
             "bddl_file_name": file,
             "macros_image_convention": "opengl",
             "num_demos": store.episodes,
@@ -97,12 +101,12 @@ class LiberoFile:
             DemonstrationError: the store has no such feature, or one of another scene.
         """
         environment = self._environment
-        model, wanted = environment.model, environment.state().size
+        model, width = environment.model, environment.state().size
         feature = store.private.get(SIMULATOR_STATE)
-        if feature is None or feature.shape != (wanted,):
+        if feature is None or feature.shape != (width,):
             raise DemonstrationError(
                 f"{store.path} does not keep the simulator's states of {self._suite.name} task {self._task.name!r} "
-                f"({SIMULATOR_STATE}, {wanted} numbers), which LIBERO's layout is made from: export it in robomimic's"
+                f"({SIMULATOR_STATE}, {width} numbers), which LIBERO's layout is made from: export it in robomimic's"
             )
         full = np.asarray(store[SIMULATOR_STATE][rows], np.float64)
         hand = [self._hand(state) for state in full]
@@ -111,7 +115,7 @@ class LiberoFile:
         robot = environment.domain.robots[0]
         joints = states[:, 1 + np.asarray(robot._ref_joint_pos_indexes)]
         fingers = states[:, 1 + np.asarray(robot._ref_gripper_joint_pos_indexes)]
-        turn = np.stack([_axis_angle(one) for one in quaternion])
+        turn = np.stack([_axis_angle(row) for row in quaternion])
         end = np.zeros(len(full), np.uint8)
         end[-1] = 1
         arrays = {
@@ -139,10 +143,10 @@ class LiberoFile:
         """The scene, with the fixtures where `state`, which the simulator shows now, has them."""
         environment = self._environment
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder, "scene.xml")
+            path = Path(folder, "scene.xml")
             # MuJoCo writes the scene that it compiled last, whichever that is.
-            mujoco.mj_saveLastXML(str(place), environment.model)
-            xml = place.read_text(encoding="utf-8")
+            mujoco.mj_saveLastXML(str(path), environment.model)
+            xml = path.read_text(encoding="utf-8")
         poses = fixture_poses("the simulator's scene", xml, fixture_names(environment))
         if not np.allclose(poses.ravel(), state[len(state) - poses.size :], atol=1e-4):
             raise SuiteError(

@@ -1,8 +1,8 @@
 """Where to take hold of a thing, so that the same scene always gives the same answer.
 
 A grasp is chosen by a cost: first of all the open hand needs room among everything else in the scene; then the wrist
-should turn little from the way the hand starts, and one side of a round thing is preferred, the same one always. A
-policy that imitates the expert then sees no choice that it cannot explain.
+should turn little from the way the hand starts, and one side of a round thing is preferred, the same one always. So the
+choice depends on nothing but what the policy that imitates it sees.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WIDEST = 0.066
 """Metres that fit comfortably between the open fingers."""
 
 # The open hand pointing down, seen from the grip point along (fingers, palm, up): boxes of centre, half sizes and
-# wanted clearance, for the two fingers, the palm and the wrist. They reach far up, as the hand comes in from above.
+# needed clearance, for the two fingers, the palm and the wrist. They reach far up, as the hand comes in from above.
 _BOXES = (
     ((-0.051, 0, 0.011), (0.012, 0.010, 0.021), 0.005),
     ((0.051, 0, 0.011), (0.012, 0.010, 0.021), 0.005),
@@ -34,24 +34,24 @@ _CENTRES, _HALF_SIZES, _CLEARANCES = (np.array([box[i] for box in _BOXES]) for i
 class Grasp:
     """A grip point (3,), the fingers' line of travel (3,) and the way the hand points (3,), fixed to a body.
 
-    `body` is what they move with, so `at` follows a thing that is nudged; a `round` one may spin without them.
+    `body` is what they move with, so `at` follows a thing that is nudged; one that `spins` may turn without them.
     """
 
     body: int
     point: Vector
     fingers: Vector
     way: Vector
-    round: bool = False
+    spins: bool = False
 
     @classmethod
-    def on(cls, scene: Scene, body: int, point: Vector, fingers: Vector, way: Vector, round: bool = False) -> Grasp:
+    def on(cls, scene: Scene, body: int, point: Vector, fingers: Vector, way: Vector, spins: bool = False) -> Grasp:
         """A grasp from world coordinates as they are now."""
-        turn = np.eye(3) if round else scene.data.xmat[body].reshape(3, 3)
-        return cls(body, (point - scene.data.xpos[body]) @ turn, fingers @ turn, way, round)
+        turn = np.eye(3) if spins else scene.data.xmat[body].reshape(3, 3)
+        return cls(body, (point - scene.data.xpos[body]) @ turn, fingers @ turn, way, spins)
 
     def at(self, scene: Scene) -> tuple[Vector, Vector]:
         """The grip point (3,) and the hand's axes (3, 3) in the world, now."""
-        turn = np.eye(3) if self.round else scene.data.xmat[self.body].reshape(3, 3)
+        turn = np.eye(3) if self.spins else scene.data.xmat[self.body].reshape(3, 3)
         return scene.data.xpos[self.body] + turn @ self.point, hand_axes(scene, turn @ self.fingers, self.way)
 
 
@@ -89,7 +89,7 @@ def across_narrowest(scene: Scene, thing: str) -> Grasp:
     lines = np.stack([np.cos(angles), np.sin(angles), np.zeros(48)], axis=1)
     widths = np.ptp(points @ lines.T, axis=0)
     cloud = scene.cloud(skip=(thing,), near=(low + high) / 2)
-    found: list[tuple[float, Vector, Vector]] = []
+    candidates: list[tuple[float, Vector, Vector]] = []
     for line, width in zip(lines, widths, strict=True):
         if width > max(widths.min() + 0.012, WIDEST):
             continue
@@ -98,8 +98,8 @@ def across_narrowest(scene: Scene, thing: str) -> Grasp:
         for shift in (0.0, -0.02, 0.02) if np.ptp(points @ along) > 0.06 else (0.0,):
             point = middle + level * UP + shift * along
             cost = 100 * (width - widths.min()) + 0.3 * _wrist(line) + 10 * abs(shift)
-            found.append((cost + 3 * crowding(point, line, cloud), point, line))
-    return _best(scene, thing, found)
+            candidates.append((cost + 3 * crowding(point, line, cloud), point, line))
+    return _best(scene, thing, candidates)
 
 
 def across_flats(scene: Scene, thing: str) -> Grasp:
@@ -108,7 +108,7 @@ def across_flats(scene: Scene, thing: str) -> Grasp:
     points = scene.cloud(near=middle, radius=0.15, only=(thing,))
     level = points[:, 2].max() - 0.034
     cloud = scene.cloud(skip=(thing,), near=middle)
-    found: list[tuple[float, Vector, Vector]] = []
+    candidates: list[tuple[float, Vector, Vector]] = []
     for angle in np.linspace(0, np.pi, 24, endpoint=False) + np.pi / 2:
         line = np.array([np.cos(angle), np.sin(angle), 0.0])
         strip = points[np.abs((points - middle) @ np.cross(UP, line)) < 0.014]
@@ -117,8 +117,8 @@ def across_flats(scene: Scene, thing: str) -> Grasp:
             point = middle + (reach.max() + reach.min()) / 2 * line
             point[2] = level
             cost = 100 * float(np.ptp(reach)) + 0.3 * _wrist(line) + 3 * crowding(point, line, cloud)
-            found.append((cost + _reach(scene, point), point, line))
-    return _best(scene, thing, found) if found else across_narrowest(scene, thing)  # it may lie on its side
+            candidates.append((cost + _reach(scene, point), point, line))
+    return _best(scene, thing, candidates) if candidates else across_narrowest(scene, thing)  # it may lie on its side
 
 
 def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006, side: Vector = START_FINGERS) -> Grasp:
@@ -132,7 +132,7 @@ def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006,
     centre, radius = rim(points)
     radius -= inset
     cloud = np.concatenate([scene.cloud(skip=(thing,), near=centre), _handle(scene, thing, centre, radius)])
-    found: list[tuple[float, Vector, Vector]] = []
+    candidates: list[tuple[float, Vector, Vector]] = []
     for angle in np.linspace(0, 2 * np.pi, 32, endpoint=False):
         line = np.array([np.cos(angle), np.sin(angle), 0.0])
         near = (points - centre) @ line > 0.7 * radius
@@ -142,8 +142,8 @@ def on_rim(scene: Scene, thing: str, depth: float = 0.016, inset: float = 0.006,
             point = centre + (radius - shift) * line
             point[2] = level
             cost = 0.3 * _wrist(line) + 0.3 * (1 - float(line @ side)) + 30 * shift + 3 * crowding(point, line, cloud)
-            found.append((cost + _reach(scene, point), point, line))
-    return _best(scene, thing, found, round=True)
+            candidates.append((cost + _reach(scene, point), point, line))
+    return _best(scene, thing, candidates, spins=True)
 
 
 def on_handle(scene: Scene, thing: str) -> Grasp:
@@ -187,11 +187,12 @@ def _wrist(line: Vector) -> float:
 
 
 def _reach(scene: Scene, point: Vector) -> float:
-    """The cost of a point near the end of the arm's reach, or too near to the base: the arm obeys badly there."""
+    """The cost of a point near the end of the arm's reach, or too near to its base: the arm follows badly there."""
     stretch = scene.stretch(point)
     return 40 * max(0.0, stretch - 0.60) + 20 * max(0.0, 0.36 - stretch)
 
 
-def _best(scene: Scene, thing: str, found: list[tuple[float, Vector, Vector]], round: bool = False) -> Grasp:
-    _, point, line = min(found, key=lambda each: each[0])
-    return Grasp.on(scene, scene.bodies[thing], point, line, -UP, round)
+def _best(scene: Scene, thing: str, candidates: list[tuple[float, Vector, Vector]], spins: bool = False) -> Grasp:
+    """The candidate (cost, grip point, line of the fingers) of least cost, as a grasp from above."""
+    _, point, line = min(candidates, key=lambda candidate: candidate[0])
+    return Grasp.on(scene, scene.bodies[thing], point, line, -UP, spins)

@@ -85,23 +85,38 @@ def import_human(
         return import_hdf5(
             path, target, task=task, subset=subset, suite=suite.name, source=source, clip=clip, report=report
         )
+    return _import_published(path, target, suite, task, subset, images, source, clip, report)
+
+
+def _import_published(
+    path: Path,
+    target: str | Path,
+    suite: Libero,
+    task: Task,
+    subset: str | None,
+    images: bool,
+    source: str | None,
+    clip: bool,
+    report: Report,
+) -> DemonstrationStore:
+    """The same for a file that LIBERO published: its states are put back into the simulator."""
     with opened(path) as file:
         with reading(path):
             names = demo_names(path, file, subset)
             data = member(path, file, "data")
-            asked = origin(path, subset=subset, source=source, clip=clip, images=images)
+            settings = origin(path, subset=subset, source=source, clip=clip, images=images)
             # A plan without keys: what the suite observes comes from the simulator instead, be it pictures.
             images = images and not any(name.startswith(IMAGES) for name in suite.features)
-            made = plan(path, data, names[0], {}, images)
-            imported = {**asked, "says": said(path, data), **made.said}
+            arrays = plan(path, data, names[0], {}, images)
+            imported = {**settings, "says": instruction_in(path, data), **arrays.said}
         environment = suite.make(task)
         state = Feature(environment.state().shape, "float64")
         try:
             return write_store(
                 target,
-                _episodes(path, data, names, made, clip, environment, report),
+                _episodes(path, data, names, arrays, clip, environment, report),
                 task=task,
-                features={**made.features, **suite.features, SIMULATOR_STATE: state},
+                features={**arrays.features, **suite.features, SIMULATOR_STATE: state},
                 source=source or "human",
                 suite=suite.name,
                 versions=suite.versions(),
@@ -115,7 +130,7 @@ def _episodes(
     path: Path,
     data: h5py.Group,
     names: Sequence[str],
-    made: Plan,
+    arrays: Plan,
     clip: bool,
     environment: LiberoEnvironment,
     report: Report,
@@ -125,11 +140,11 @@ def _episodes(
         report(Progress("import", number, len(names), name))
         with reading(path):
             demo = member(path, data, name)
-            given = read_demo(path, demo, made, clip)
-            states = _states(path, demo, environment, len(given) + made.late)
+            episode = read_demo(path, demo, arrays, clip)
+            states = _states(path, demo, environment, len(episode) + arrays.late)
             fixtures = _fixtures(path, demo, environment)
         seen = observations_of(environment, states, fixtures)
-        yield Episode({**given.features, **{key: rows[made.late :] for key, rows in seen.items()}})
+        yield Episode({**episode.features, **{key: rows[arrays.late :] for key, rows in seen.items()}})
 
 
 def observations_of(
@@ -164,26 +179,26 @@ def task_shown(path: str | Path, suite: Libero) -> Task:
 
 def _task_in(path: Path, data: h5py.Group, suite: Libero) -> Task:
     known = {task.name: task for task in suite.tasks}
-    instruction = said(path, data)
-    told = [task for task in suite.tasks if _plain(task.instruction) == _plain(instruction)]
+    instruction = instruction_in(path, data)
+    matches = [task for task in suite.tasks if _plain(task.instruction) == _plain(instruction)]
     scene = text_of(data.attrs.get("bddl_file_name", "")).rpartition("/")[2].removesuffix(".bddl")
     metas = [str(json_in(path, member(path, data, name), "ep_meta").get("task", "")) for name in list(data)[:1]]
     for name in (path.stem.removesuffix("_demo"), scene, *metas):
         if name in known:
-            if told and known[name] not in told:
+            if matches and known[name] not in matches:
                 raise DemonstrationError(
                     f"{path} is named after {name!r}, but its instruction {instruction!r} is that of "
-                    f"{told[0].name!r}: say which task it shows"
+                    f"{matches[0].name!r}: say which task it shows"
                 )
             return known[name]
-    if len(told) == 1:
-        return told[0]
+    if len(matches) == 1:
+        return matches[0]
     raise DemonstrationError(
         f"{path} does not say which task of {suite.name} it shows (its instruction: {instruction!r}): name the task"
     )
 
 
-def said(path: Path, data: h5py.Group) -> str:
+def instruction_in(path: Path, data: h5py.Group) -> str:
     """The instruction in a file of LIBERO's; empty where there is none."""
     return libero_instruction(path, data) or ""
 
@@ -194,8 +209,8 @@ def fixture_names(environment: LiberoEnvironment) -> list[str]:
     return [environment.model.body(domain.obj_body_id[name]).name for name in domain.fixtures_dict]
 
 
-def fixture_poses(place: str, xml: str, names: Sequence[str]) -> NDArray[np.float64]:
-    """Position and quaternion (w first) of the bodies `names` of a MuJoCo scene, (names, 7).
+def fixture_poses(where: str, xml: str, names: Sequence[str]) -> NDArray[np.float64]:
+    """Position and quaternion (w first) of the bodies `names` of a MuJoCo scene, (names, 7); `where` is for messages.
 
     Only these two attributes of bodies that stand on the world are read. Text with a document type is refused, since
     entities could be defined there that grow without end or name files.
@@ -203,16 +218,16 @@ def fixture_poses(place: str, xml: str, names: Sequence[str]) -> NDArray[np.floa
     Raises:
         DemonstrationError: the text is no such XML, or lacks a body.
     """
-    found: dict[str, Mapping[str, str]] = {}
+    bodies: dict[str, Mapping[str, str]] = {}
     inside: list[str] = []
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if tag == "body" and inside == ["mujoco", "worldbody"] and "name" in attributes:
-            found[attributes["name"]] = attributes
+            bodies[attributes["name"]] = attributes
         inside.append(tag)
 
     def refuse(*_: Any) -> None:
-        raise DemonstrationError(f"{place} declares a document type, which no scene of LIBERO's does: it is not read")
+        raise DemonstrationError(f"{where} declares a document type, which no scene of LIBERO's does: it is not read")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
@@ -221,19 +236,19 @@ def fixture_poses(place: str, xml: str, names: Sequence[str]) -> NDArray[np.floa
     try:
         parser.Parse(xml, True)
     except (expat.ExpatError, ValueError) as problem:
-        raise DemonstrationError(f"{place} is no XML ({problem}): get the file again") from problem
-    poses = [_pose(place, name, found) for name in names]
+        raise DemonstrationError(f"{where} is no XML ({problem}): get the file again") from problem
+    poses = [_pose(where, name, bodies) for name in names]
     return np.array(poses, np.float64).reshape(-1, 7)
 
 
-def _pose(where: str, name: str, found: Mapping[str, Mapping[str, str]]) -> list[float]:
-    if name not in found:
+def _pose(where: str, name: str, bodies: Mapping[str, Mapping[str, str]]) -> list[float]:
+    if name not in bodies:
         raise DemonstrationError(f"{where} has no fixture {name!r} on its scene: it is of another task")
-    attributes = found[name]
+    attributes = bodies[name]
     turned = sorted({"axisangle", "xyaxes", "zaxis", "euler"} & attributes.keys())
     try:
-        place, turn = attributes.get("pos", "0 0 0").split(), attributes.get("quat", "1 0 0 0").split()
-        pose = [float(number) for number in (*place, *turn)]
+        position, turn = attributes.get("pos", "0 0 0").split(), attributes.get("quat", "1 0 0 0").split()
+        pose = [float(number) for number in (*position, *turn)]
     except ValueError:
         pose = []
     if turned or len(pose) != 7 or not np.isfinite(pose).all():
@@ -264,21 +279,22 @@ def _states(path: Path, demo: h5py.Group, environment: LiberoEnvironment, steps:
             f"{path}: {demo.name} has no array 'states', which the observations of {environment.suite} are made from: "
             "get the file as LIBERO published it, or import it without a suite"
         )
-    found = dataset(path, demo, "states")
-    states = np.asarray(found[()], np.float64)
+    array = dataset(path, demo, "states")
+    states = np.asarray(array[()], np.float64)
     width = 1 + environment.model.nq + environment.model.nv
     if states.shape != (steps, width):
         raise DemonstrationError(
-            f"{path}: {found.name} has shape {states.shape} where {environment.task} has ({steps}, {width}): it shows "
+            f"{path}: {array.name} has shape {states.shape} where {environment.task} has ({steps}, {width}): it shows "
             "another scene, or was recorded with another version of LIBERO"
         )
     if not np.isfinite(states).all():
         step = int((~np.isfinite(states).all(axis=1)).argmax())
         raise DemonstrationError(
-            f"{path}: {found.name}, step {step}, holds a number that is not finite: get the file again"
+            f"{path}: {array.name}, step {step}, holds a number that is not finite: get the file again"
         )
     return states
 
 
 def _plain(sentence: str) -> str:
+    """The words of a sentence, so that punctuation and capitals make no difference."""
     return " ".join(re.findall(r"[a-z0-9]+", sentence.lower()))

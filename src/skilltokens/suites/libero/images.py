@@ -1,9 +1,9 @@
-"""What a policy sees of LIBERO through its cameras: the pictures that LIBERO's own policies get, and the arm.
+"""What a policy sees of LIBERO through its cameras: the pictures that LIBERO's own policies see, and the arm.
 
 `observation.images.agentview` looks at the table from the front, `observation.images.wrist` from the hand: both are
 (128, 128, 3) and upright. LIBERO's files have the same pictures with the bottom row first (robosuite's "opengl"
-convention); export and import turn them. They differ from LIBERO's own in what makes those slow: edges are not
-smoothed, and the stove's plate does not mirror the wall.
+convention); export and import turn them over. LIBERO's own pictures are slower to make and differ in two things: they
+have smoothed edges, and the stove's plate mirrors the wall.
 
 Nothing here imports a simulator until a picture is drawn.
 """
@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skilltokens.suites.libero.observation import FEATURES as SEEN_WITHOUT
+from skilltokens.suites.libero.observation import FEATURES as POSES
 from skilltokens.suites.rendering import Pictures
 from skilltokens.types import STATE, Feature
 
-SIZE, FILM = 128, 192
+SIZE, VIDEO = 128, 192
+"""Pixels of a side: of the pictures that a policy sees, and of those for people."""
 CAMERAS = {"observation.images.agentview": "agentview", "observation.images.wrist": "robot0_eye_in_hand"}
 """Feature -> camera of LIBERO's scenes."""
-FEATURES = {STATE: SEEN_WITHOUT[STATE], **dict.fromkeys(CAMERAS, Feature((SIZE, SIZE, 3), "uint8"))}
+FEATURES = {STATE: POSES[STATE], **dict.fromkeys(CAMERAS, Feature((SIZE, SIZE, 3), "uint8"))}
 
 _VISIBLE = (1,)
 """The group of geoms to show: robosuite keeps the shapes that things collide with in group 0."""
@@ -54,14 +55,15 @@ class Cameras:
         pictures = self._ready(data)
         return {name: np.ascontiguousarray(pictures.take(data, at, SIZE, SIZE)) for name, at in CAMERAS.items()}
 
-    def film(self, data: Any) -> NDArray[np.uint8]:
+    def render(self, data: Any) -> NDArray[np.uint8]:
         """The table from the front for people, (192, 192, 3); see `look`."""
-        return np.ascontiguousarray(self._ready(data).take(data, "agentview", FILM, FILM))
+        return np.ascontiguousarray(self._ready(data).take(data, "agentview", VIDEO, VIDEO))
 
     def _ready(self, data: Any) -> Pictures:
+        """The renderer, and the scene of `data` as it is to be shown."""
         if self._pictures is None:
             shrink_textures(self._model, _TEXTURE)
-            self._pictures = Pictures(self._model, FILM, FILM, _VISIBLE)
+            self._pictures = Pictures(self._model, VIDEO, VIDEO, _VISIBLE)
         self._domain._post_process()  # a stove that is on glows
         importlib.import_module("mujoco").mj_camlight(self._model, data)
         return self._pictures

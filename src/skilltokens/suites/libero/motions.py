@@ -1,8 +1,8 @@
 """Named motions of the hand, from which the experts' scripts are built.
 
 A motion is a generator: it yields one action (7,) a step and returns whether it came to its end. It reads the scene
-anew at every step, and heads for where it should be now rather than along a path planned before, so it takes noise and
-nudges in its stride. Needs mujoco: imported lazily.
+anew at every step, and heads for where it should be now rather than along a path planned before, so noise and nudges
+do not throw it off. Needs mujoco: imported lazily.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from collections.abc import Callable, Generator
 import numpy as np
 
 from skilltokens.suites.libero.grasps import Grasp, hand_axes
+from skilltokens.suites.libero.rotations import angle_between, rotation_vector
 from skilltokens.suites.libero.scene import UP, Scene, Vector
 
 Motion = Generator[Vector, None, bool]
 DOWN = -UP
 OPEN, CLOSED = -1.0, 1.0
 GAIN = 1.3
-"""Actions ask for a little more than the distance left, as the arm lags behind."""
+"""Actions move a little farther than the distance left, as the arm lags behind."""
 STEP, TURN = 0.05, 0.5
-"""Metres and radians that an action of 1 asks for."""
+"""Metres and radians that an action of 1 moves and turns in one step."""
 HOVER = 0.05
-"""Metres above a grip point or a place from where the hand goes straight down."""
+"""Metres above a grip point or a spot from where the hand goes straight down."""
 MARGIN = 0.03
 """Metres to spare over what the hand passes."""
 PRESS = 0.02
@@ -37,7 +38,7 @@ class Hand:
     """The robot's hand in a scene.
 
     Attributes:
-        fingers: OPEN or CLOSED: what the fingers are told.
+        fingers: OPEN or CLOSED: the last number of every action.
         widen: by how much tolerances grow until a motion's limit, for noisy actions; 0 keeps them.
     """
 
@@ -99,20 +100,20 @@ class Hand:
             aside = left - ahead * way
             turned = angle_between(axes, scene.turn)
             off = float(np.linalg.norm(aside)) + 0.06 * turned
-            there = np.linalg.norm(aside) < ASIDE * wide and abs(ahead) < AHEAD * wide and turned < 0.08 * wide
-            if there or (until and until()):
+            arrived = np.linalg.norm(aside) < ASIDE * wide and abs(ahead) < AHEAD * wide and turned < 0.08 * wide
+            if arrived or (until and until()):
                 return True
             still = still + 1 if np.linalg.norm(scene.hand - before) < 1e-3 else 0
             before = scene.hand
             if still >= 4 and np.linalg.norm(left) < 0.02 * wide:
                 return True  # the fingers are up against something: no nearer
-            wanted = float(np.clip((off - ASIDE) * FUNNEL, 0.0, back() if callable(back) else back))
-            free = float(np.clip(1 - (wanted - ahead - 0.01) / 0.03, 0.0, 1.0))
+            retreat = float(np.clip((off - ASIDE) * FUNNEL, 0.0, back() if callable(back) else back))
+            free = float(np.clip(1 - (retreat - ahead - 0.01) / 0.03, 0.0, 1.0))
             slack *= 0.8  # what stays of it makes up for the arm settling short of its goal where it is nearly straight
             if np.linalg.norm(left) < 0.035:
                 slack = np.clip(slack + 0.3 * left, -0.03, 0.03)
-            near = ahead < HOVER and wanted < HOVER
-            yield self.toward(scene.hand + (ahead - wanted) * way + free * aside + slack, axes, slow if near else 1.0)
+            near = ahead < HOVER and retreat < HOVER
+            yield self.toward(scene.hand + (ahead - retreat) * way + free * aside + slack, axes, slow if near else 1.0)
         return False
 
     def set_fingers(self, to: float, steps: int = 12, press: float = 0.0) -> Motion:
@@ -283,21 +284,3 @@ class Hand:
         """Backs out the way the hand points."""
         goal = self.scene.hand - distance * self.scene.turn[:, 2]
         return (yield from self.move(lambda: goal, tolerance=0.02, steps=steps))
-
-
-def rotation_vector(matrix: Vector) -> Vector:
-    """Axis times angle (3,) of a rotation (3, 3); at half a turn the axis is one of the two."""
-    angle = float(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1.0, 1.0)))
-    if angle < 1e-9:
-        return np.zeros(3)
-    axis = np.array([matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]])
-    length = float(np.linalg.norm(axis))
-    if length < 1e-6:
-        values, vectors = np.linalg.eigh(matrix)
-        return angle * vectors[:, int(values.argmax())]
-    return angle * axis / length
-
-
-def angle_between(one: Vector, other: Vector) -> float:
-    """Radians from one rotation (3, 3) to another."""
-    return float(np.arccos(np.clip((np.sum(one * other) - 1) / 2, -1.0, 1.0)))

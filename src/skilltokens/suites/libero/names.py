@@ -4,7 +4,7 @@
 
 The names are those of all categories in the suites' scene files, and of the joints of their fixtures. Their MiniLM
 sentence vectors are centred and turned onto their 32 principal axes, with the signs fixed: what is left of 384
-numbers still tells 95 % of the variance, and a policy gets no name that it has to learn.
+numbers still holds 95 % of the variance, and a policy need not learn what a name stands for.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from skilltokens.suites.libero import suites
+from skilltokens.suites.libero.imports import import_libero
 from skilltokens.suites.libero.observation import NAME, part_name
-from skilltokens.suites.libero.quiet import import_libero
 
 TARGET = Path(__file__).with_name("names.json")
 FLAT = ("table", "floor", "kitchen_table", "living_room_table", "study_table", "coffee_table")
@@ -30,20 +30,20 @@ def thing_names() -> list[str]:
     from libero.libero.envs.bddl_utils import robosuite_parse_problem
     from libero.libero.envs.objects import get_object_fn
 
-    root, found = Path(get_default_path_dict()["bddl_files"]), set()
+    root, names = Path(get_default_path_dict()["bddl_files"]), set()
     for suite in suites():
         for file in sorted((root / suite.replace("-", "_")).glob("*.bddl")):
             problem = robosuite_parse_problem(str(file))
             for category in problem["objects"]:
-                found.add(category.replace("_", " "))
+                names.add(category.replace("_", " "))
             for category in problem["fixtures"]:
                 if category in FLAT:
                     continue
                 label = category.replace("_", " ")
-                found.add(label)
-                made = get_object_fn(category)(name="it", joints=None)
-                found |= {part_name(label, joint.removeprefix("it_")) for joint in made.joints}
-    return sorted(found)
+                names.add(label)
+                thing = get_object_fn(category)(name="it", joints=None)
+                names |= {part_name(label, joint.removeprefix("it_")) for joint in thing.joints}
+    return sorted(names)
 
 
 def embed(names: list[str]) -> dict[str, list[float]]:

@@ -13,8 +13,8 @@ a fixture (drawer, knob, door), and zeros where there are fewer than 16:
     13      joint position as a share of its range (parts only)
     14:46   embedding of its name
 
-Nothing in it tells which thing the task is about: equal things have equal names, and their order is that of their
-places at the start of the episode, not of LIBERO's numbers (whose first bowl is the one to pick).
+Nothing in it tells which thing the task is about: equal things have equal names, and are ordered by where they are at
+the start of the episode, not by LIBERO's numbers (whose first bowl is the one to pick).
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from numpy.typing import NDArray
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Feature, Scale, SuiteError
 
 SLOTS, NAME = 16, 32
+"""Entries of a scene at most, and numbers of a name's embedding."""
 WIDTH = 14 + NAME
 FEATURES = {STATE: Feature((11,)), ENVIRONMENT_STATE: Feature((SLOTS, WIDTH))}
 
 _CENTER = ((0.5, 0.1), (0.0, 0.1), (0.1, 0.1))
 """The middle of the workspace in the robot's frame, and the metres of one unit; the same for all suites."""
 _NEAR = ((0.0, 0.02),) * 3
-"""Offsets from the grip point in units of what a grip forgives; beyond 16 cm they are clipped, positions are not."""
+"""Offsets from the grip point, in units of 2 cm, by which a grip may miss; the policy clips scaled values, so offsets
+beyond 16 cm look alike, while positions reach farther."""
 _TURN = ((0.0, 1.0),) * 6
 _FINGERS = ((0.02, 0.02), (-0.02, 0.02))
 
@@ -70,19 +72,19 @@ class Thing:
 
 def things(domain: Any, model: Any) -> tuple[Thing, ...]:
     """Everything on LIBERO's scene but table and floor, sorted by name."""
-    found, problem = [], domain.parsed_problem
+    entries, problem = [], domain.parsed_problem
     kinds = {name: kind for part in ("objects", "fixtures") for kind, names in problem[part].items() for name in names}
     for name, thing in {**domain.objects_dict, **domain.fixtures_dict}.items():
         label = kinds[name].replace("_", " ")
-        found.append(Thing(label, domain.obj_body_id[name]))
+        entries.append(Thing(label, domain.obj_body_id[name]))
         if name not in domain.fixtures_dict:
             continue
         for joint in (model.joint(joint) for joint in thing.joints):
             part = part_name(label, joint.name.removeprefix(f"{name}_"))
-            found.append(Thing(part, int(model.jnt_bodyid[joint.id]), joint.id))
-    if len(found) > SLOTS:
-        raise SuiteError(f"the scene has {len(found)} things where an observation has room for {SLOTS}")
-    return tuple(sorted(found, key=lambda thing: (thing.name, thing.body)))
+            entries.append(Thing(part, int(model.jnt_bodyid[joint.id]), joint.id))
+    if len(entries) > SLOTS:
+        raise SuiteError(f"the scene has {len(entries)} things where an observation has room for {SLOTS}")
+    return tuple(sorted(entries, key=lambda thing: (thing.name, thing.body)))
 
 
 def part_name(fixture: str, joint: str) -> str:
@@ -122,9 +124,9 @@ class Eyes:
         self._fixed[: len(things), 14:] = [table[thing.name] for thing in things]
 
     def order(self, data: Any) -> NDArray[np.int64]:
-        """The order of the entries in an episode that begins with `data`: by name, then by place (x, then y)."""
-        place = data.xpos[self._bodies]
-        keys = [(thing.name, *place[row, :2]) for row, thing in enumerate(self.things)]
+        """The order of the entries in an episode that begins with `data`: by name, then by position (x, then y)."""
+        positions = data.xpos[self._bodies]
+        keys = [(thing.name, *positions[row, :2]) for row, thing in enumerate(self.things)]
         return np.array(sorted(range(len(keys)), key=keys.__getitem__))
 
     def arm(self, data: Any) -> dict[str, NDArray[np.float32]]:

@@ -91,8 +91,8 @@ class Scene:
 
     def part(self, name: str, body: str) -> list[int]:
         """The collision geoms of one moving part of a fixture, such as a drawer."""
-        wanted = self.model.body(body).id
-        return [geom for geom in self.geoms[name] if self.model.geom_bodyid[geom] == wanted]
+        part = self.model.body(body).id
+        return [geom for geom in self.geoms[name] if self.model.geom_bodyid[geom] == part]
 
     def points(self, geoms: Iterable[int]) -> Vector:
         """Corners of the boxes and vertices of the meshes among `geoms` (n, 3)."""
@@ -119,15 +119,15 @@ class Scene:
         only: Collection[str] | None = None,
     ) -> Vector:
         """Points on all things and fixtures but `skip`, or on `only` some, within `radius` of `near` (n, 3)."""
-        found = [np.zeros((0, 3))]
+        clouds = [np.zeros((0, 3))]
         for name, geoms in self.geoms.items():
             if name in skip or (only is not None and name not in only):
                 continue
             for geom in geoms:
                 away = 0.0 if near is None else np.linalg.norm(self.data.geom_xpos[geom] - near)
                 if near is None or away < radius + self.model.geom_rbound[geom]:
-                    found.append(self._placed(geom, self._surface_of(geom)))
-        points = np.concatenate(found)
+                    clouds.append(self._placed(geom, self._surface_of(geom)))
+        points = np.concatenate(clouds)
         return points if near is None else points[np.linalg.norm(points - near, axis=1) < radius]
 
     # Contacts and goals
@@ -153,27 +153,30 @@ class Scene:
     # Geometry, worked out once
 
     def _ancestors(self, body: int) -> set[int]:
-        found = set()
+        """The body, and all that it is fixed to or jointed to, but the world."""
+        bodies = set()
         while body:
-            found.add(body)
+            bodies.add(body)
             body = int(self.model.body_parentid[body])
-        return found
+        return bodies
 
     def _rigid(self, geoms: tuple[int, ...]) -> list[tuple[int, Vector]]:
         """The corners of geoms, body by body, in the body's axes: what moves as one is placed at once."""
         if geoms not in self._bodies:
-            found: dict[int, list[Vector]] = {}
+            parts: dict[int, list[Vector]] = {}
             for geom in geoms:
                 body = int(self.model.geom_bodyid[geom])
                 corners = self._placed(geom, self._corners_of(geom)) - self.data.xpos[body]
-                found.setdefault(body, []).append(corners @ self.data.xmat[body].reshape(3, 3))
-            self._bodies[geoms] = [(body, np.concatenate(corners)) for body, corners in found.items()]
+                parts.setdefault(body, []).append(corners @ self.data.xmat[body].reshape(3, 3))
+            self._bodies[geoms] = [(body, np.concatenate(corners)) for body, corners in parts.items()]
         return self._bodies[geoms]
 
     def _placed(self, geom: int, points: Vector) -> Vector:
+        """Points (n, 3) of a geom's own frame, in the world's."""
         return points @ self.data.geom_xmat[geom].reshape(3, 3).T + self.data.geom_xpos[geom]
 
     def _corners_of(self, geom: int) -> Vector:
+        """A mesh's vertices, or the corners of the box around a primitive, in the geom's frame (n, 3)."""
         if geom not in self._corners:
             model = self.model
             if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
@@ -196,7 +199,7 @@ class Scene:
         return np.array(size)
 
     def _surface_of(self, geom: int) -> Vector:
-        """A grid of points on the box around a geom."""
+        """A grid of points on the box around a geom, in its frame (n, 3)."""
         if geom not in self._surfaces:
             corners = self._corners_of(geom)
             low, high = corners.min(0), corners.max(0)

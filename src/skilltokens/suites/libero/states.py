@@ -1,4 +1,4 @@
-"""Initial states: which episode starts where.
+"""Initial states: which of LIBERO's published states an episode starts from.
 
 LIBERO publishes 50 states a task, and its own evaluation uses the first 20 of them: they are the split "test". The
 other 30 are "validation". States of the split "train" are drawn by LIBERO's own placement samplers, as the published
@@ -54,10 +54,10 @@ def read_states(path: Path, width: int) -> NDArray[np.float64]:
 
 
 def published_row(split: Split, index: int, states: int) -> int | None:
-    """Which of the published states an episode starts from; None where it is drawn.
+    """The row of the published state that an episode starts from; None where its state is drawn.
 
     Raises:
-        SuiteError: there are not so many: from the same state the same episode would be counted twice.
+        SuiteError: the split has not so many; a state that is used again would count the same episode twice.
     """
     if split == "train":
         return None

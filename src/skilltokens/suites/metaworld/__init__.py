@@ -1,6 +1,6 @@
 """Meta-World v3: 50 manipulation tasks of a Sawyer arm, with scripted experts.
 
-This file describes the suite and needs no simulator; metaworld_environment.py holds the simulator and is imported
+This file describes the suite and needs no simulator; environment.py holds the simulator and is imported
 when an environment is made. Source: Meta-World (arXiv 1910.10897), package metaworld 3; the task order of CW10 and
 CW20 is Continual World's (arXiv 2105.10919).
 """
@@ -38,20 +38,22 @@ CW20 = CW10 * 2
 """Continual World's longer sequence: the same ten tasks twice."""
 
 AFTER_SUCCESS = 10
-"""Steps that a demonstration goes on after success, so that a policy learns to stay there."""
+"""Steps of a demonstration after success, so that a policy learns to stay there."""
 
 EXPERTS = "1"
-"""Version of the demonstrators: raised whenever demonstrations with the same settings become others."""
+"""Version of the experts: raised by every change that makes other demonstrations of the same settings."""
 
 _WORKSPACE = (0.0, 0.65, 0.12)
-"""The middle of where hands and objects move, in metres: Meta-World's table, the same for every task."""
+"""The middle (x, y, z) of where hands and objects move over Meta-World's table, in metres; the same for every task."""
 _REACH = 0.06
 """Metres that make one unit of a scaled position."""
 _POSITION = tuple(zip(_WORKSPACE, (_REACH,) * 3, strict=True))
 _AS_IT_IS = ((0.0, 1.0),)
+"""The scale of one number that is not changed: center 0, unit 1."""
 
 
 def _scale(*entries: tuple[tuple[float, float], ...]) -> Scale:
+    """A Scale from the (center, unit) of every number, entry by entry."""
     pairs = [pair for entry in entries for pair in entry]
     return Scale(tuple(center for center, _ in pairs), tuple(unit for _, unit in pairs))
 
@@ -90,10 +92,10 @@ class MetaWorld:
     def versions(self) -> dict[str, str]:
         """Versions of Meta-World (environments and experts) and MuJoCo. Raises SuiteError where one is missing."""
         try:
-            found = {package: importlib.metadata.version(package) for package in ("metaworld", "mujoco")}
+            versions = {package: importlib.metadata.version(package) for package in ("metaworld", "mujoco")}
         except importlib.metadata.PackageNotFoundError as problem:
             raise _not_installed() from problem
-        return {**found, "metaworld-experts": EXPERTS}
+        return {**versions, "metaworld-experts": EXPERTS}
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         """Episodes in which Meta-World's scripted expert succeeds; the first n are the same whatever comes after.

@@ -1,4 +1,4 @@
-"""One Meta-World simulator: seeded properly, goal visible, never past its limit, and no slower than it must be.
+"""One Meta-World simulator: the same episode for the same seed, the goal visible, and no work that nothing needs.
 
 Importing this module needs Meta-World and MuJoCo. Where Meta-World's own `reset` and `step` do work that no
 observation and no success flag depends on, it is left out; the tests compare with Meta-World bit for bit.
@@ -30,6 +30,7 @@ _EXPERTS = {"peg-insert-side": "SawyerPegInsertionSideV3Policy"}
 """Experts whose class is not spelled like their task."""
 
 _CAMERA, _PICTURE, _FIELD = "corner2", 160, 44.0
+"""The camera that `render` looks through, the side of its picture in pixels, and its field of view in degrees."""
 
 
 class MetaWorldEnvironment:
@@ -98,19 +99,19 @@ class MetaWorldEnvironment:
             raise SuiteError(
                 f"metaworld task {self.task!r} was stepped past its limit of {self.horizon} steps: reset it first"
             )
-        wanted = np.asarray(action, dtype=np.float64)
-        if wanted.shape != (4,) or not np.isfinite(wanted).all():
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != (4,) or not np.isfinite(values).all():
             raise SuiteError(
-                f"metaworld task {self.task!r} got the action {wanted.tolist()} where four finite numbers are needed"
+                f"metaworld task {self.task!r} got the action {values.tolist()} where four finite numbers are needed"
             )
-        self.raw, _, _, _, info = self._simulator.step(np.clip(wanted, -1, 1))
+        self.raw, _, _, _, info = self._simulator.step(np.clip(values, -1, 1))
         self._steps += 1
         return _features(self.raw), bool(info["success"])
 
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (160, 160, 3). Raises SuiteError where this machine cannot render."""
         if self._pictures is None:
-            self._simulator.model.camera(_CAMERA).fovy = _FIELD  # degrees; the upper half would be empty wall
+            self._simulator.model.camera(_CAMERA).fovy = _FIELD  # of its own field, the upper half would be empty wall
             self._pictures = Pictures(self._simulator.model, _PICTURE, _PICTURE)
         # corner2 hangs upside down: half a turn, since a flip alone would show a mirror image.
         picture = self._pictures.take(self._simulator.data, _CAMERA, _PICTURE, _PICTURE)
@@ -146,7 +147,7 @@ class _Opening:
 
 
 def _features(raw: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-    """39 numbers (now 18, the step before 18, goal 3) to features: the step before is history's business."""
+    """39 numbers (now 18, the step before 18, goal 3) as features; the step before is left to a policy's history."""
     state = raw.astype(np.float32)
     return {STATE: state[:4], ENVIRONMENT_STATE: np.concatenate([state[4:18], state[36:]])}
 

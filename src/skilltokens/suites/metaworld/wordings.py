@@ -1,4 +1,4 @@
-"""What Meta-World's 50 tasks are called in English.
+"""The instructions of Meta-World's 50 tasks, and other wordings of them.
 
 For each task: the instruction, two more wordings that may be trained on, and two that are held out. Held-out
 wordings are for measuring whether a sentence that no policy has seen still chooses the right skill; they may

@@ -1,4 +1,4 @@
-"""Does a suite keep the protocol? `check` finds the mistakes that would quietly spoil an experiment."""
+"""Does a suite keep the protocol? `check_suite` finds mistakes that would spoil an experiment and raise no error."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ STEPS = 5
 """Steps that two rollouts of the same episode are compared over."""
 
 
-def check(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
-    """Tries every task (or those given) in this process: a few resets and steps each.
+def check_suite(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
+    """Tries the suite in this process, with a few resets and steps of each task.
 
-    It checks that observations are what the suite declares, that an episode is the same in a fresh environment, after
-    other episodes and again, that other indices and splits give other initial states, and that worker processes can
-    be given the suite.
+    It checks that observations are what the suite declares; that an episode is the same when it is run again, after
+    other episodes and in a fresh environment; that other indices and splits give other initial states; and that the
+    suite can be sent to worker processes.
+
+    Args:
+        tasks: the tasks to try; all of the suite's where left out.
 
     Raises:
         SuiteError: the first thing that is wrong.
@@ -41,6 +44,7 @@ def check(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
 
 
 def _check_task(suite: Suite, task: Task) -> None:
+    """Raises SuiteError where the task's episodes cannot be repeated, or all start in one state."""
     first, second = suite.make(task), suite.make(task)
     try:
         alone = _rollout(suite, task, first, "test", 0)

@@ -1,4 +1,4 @@
-"""Importing LIBERO: nothing asked, nothing printed, nothing written to the home folder, and what is wrong said plainly.
+"""LIBERO's packages, imported without their questions, prints and files at home; what is wrong is said in one sentence.
 
 Left to themselves, LIBERO's libraries warn of a file that nobody has, write /tmp/robosuite.log (which fails where
 another user's lies there), keep compiled functions, settings and shaders in the home folder, ask for EGL even where
@@ -73,25 +73,26 @@ def import_libero() -> None:
 
 
 def check_installed() -> None:
-    """Looks, without importing anything, whether the right LIBERO is what `import libero` would find.
+    """Checks, without importing anything, that `import libero` would find the LIBERO that skilltokens needs.
 
     Raises:
         SuiteError: it is missing, of another version, altered, or hidden by another package or folder.
     """
     others = [name for name in CLASHING if _version(name) is not None]
-    found = _version(PACKAGE)
+    version = _version(PACKAGE)
     if others:
         names = " and ".join(others)
-        again = INSTALL if found is None else REINSTALL
+        again = INSTALL if version is None else REINSTALL
         raise SuiteError(
             f"{names} is installed, and is imported by the same name as {PACKAGE}, which skilltokens uses: run "
             f"`pip uninstall -y {' '.join(others)} && {again}`, or keep skilltokens in an environment of its own"
         )
-    if found is None:
+    if version is None:
         raise SuiteError(f"the LIBERO suites need their simulator: run `{INSTALL}`")
-    if found != VERSION:
+    if version != VERSION:
         raise SuiteError(
-            f"{PACKAGE} {found} is installed where skilltokens needs {VERSION}: run `pip install {PACKAGE}=={VERSION}`"
+            f"{PACKAGE} {version} is installed where skilltokens needs {VERSION}: run `pip install "
+            f"{PACKAGE}=={VERSION}`"
         )
     installed = Path(str(metadata.distribution(PACKAGE).locate_file("libero/__init__.py"))).resolve()
     spec = importlib.util.find_spec("libero")
@@ -109,7 +110,7 @@ def check_installed() -> None:
 
 
 def private_folder() -> Path:
-    """A folder that nobody else can write to, for what libraries compile: what is lost there costs seconds.
+    """A folder that nobody else can write to, for what libraries compile; they make it again where it is lost.
 
     It is $SKILLTOKENS_CACHE/libero where that is set, else skilltokens-USER in the folder for temporary files, else a
     fresh one there that goes with this process. Privacy matters, because numba unpickles what it finds in its cache.
@@ -122,8 +123,8 @@ def private_folder() -> Path:
         path = Path(chosen) / "libero" if chosen else Path(tempfile.gettempdir()) / f"skilltokens-{os.getuid()}"
         with contextlib.suppress(OSError):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = path.lstat()
-            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+            status = path.lstat()
+            ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022
             if ours and os.access(path, os.W_OK):
                 return path
         fresh = Path(tempfile.mkdtemp(prefix="skilltokens-"))
@@ -136,6 +137,7 @@ def private_folder() -> Path:
 
 
 def _version(name: str) -> str | None:
+    """The version of an installed distribution; None where there is none."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -217,16 +219,16 @@ def _pin_paths() -> None:
 
 def _failed(problem: Exception) -> SuiteError:
     """The sentence for an import that failed."""
-    said = f"{type(problem).__name__}: {problem}"
-    if any(library in said for library in ("libGL.so", "libgthread", "libglib", "libxcb", "libX11")):
+    reason = f"{type(problem).__name__}: {problem}"
+    if any(library in reason for library in ("libGL.so", "libgthread", "libglib", "libxcb", "libX11")):
         sudo = "" if os.geteuid() == 0 else "sudo "
         return SuiteError(
             f"LIBERO needs libraries of the system that are missing ({problem}): run "
             f"`{sudo}apt-get install {' '.join(LIBRARIES)}` (Debian, Ubuntu), or what brings them elsewhere"
         )
-    if any(word in said.lower() for word in ("egl", "osmesa", "mujoco_gl", "glfw", "opengl")):
+    if any(word in reason.lower() for word in ("egl", "osmesa", "mujoco_gl", "glfw", "opengl")):
         return SuiteError(
-            f"MuJoCo cannot load what draws with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} ({said}): set it to "
-            "another of egl, osmesa and disabled, and ask `skilltokens doctor` what to install"
+            f"MuJoCo cannot load what draws with MUJOCO_GL={os.environ.get('MUJOCO_GL', '')!r} ({reason}): set it to "
+            "another of egl, osmesa and disabled, and run `skilltokens doctor`, which says what to install"
         )
-    return SuiteError(f"LIBERO could not be imported ({said}): run `{REINSTALL.replace(' --no-deps', '')}`")
+    return SuiteError(f"LIBERO could not be imported ({reason}): run `{REINSTALL.replace(' --no-deps', '')}`")

