@@ -238,7 +238,7 @@ class Policy(nn.Module):
         return bias if weights is None else bias + weights
 
     def _band(self, length: int) -> tuple[Tensor, Tensor]:
-        """Distances in steps from query to key (length, length), clamped to the history, and which of them are outside."""
+        """Distances in steps from query to key (length, length), clamped to the history, and which were outside."""
         at = torch.arange(length, device=self.stack[0].distance.device)
         distance = at[:, None] - at[None]
         history = self.settings.history
