@@ -17,8 +17,8 @@ from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.demos import DemonstrationStore
 from skilltokens.model.actor import PolicyActor
-from skilltokens.model.prompt import TaskToken
 from skilltokens.model.settings import PolicySettings
+from skilltokens.model.task_token import TaskToken
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor
 
 PPO = PpoSettings(envs=4, rollout=32, batch=64, epochs=2, hidden=(16,), critic_hidden=(16,))
@@ -100,7 +100,7 @@ def test_acting_with_a_cache_is_exact_with_task_tokens(
     policy = make_policy(PolicySettings(width=32, layers=1, history=4, step=step))
     draw = torch.Generator().manual_seed(1)
     token = TaskToken({ENVIRONMENT_STATE: 4, STATE: 2}, 32, tokens, (16,), draw, presence=presence)
-    prompted = policy.derive({"prompt": token})
+    prompted = policy.with_task_token(token)
     language = np.full(policy.shape.language, 0.1, np.float32)
     seen = observations(toy_stores[0], 9)
     actor = PolicyActor(prompted, language)
@@ -123,7 +123,7 @@ def test_a_token_of_low_presence_begins_nearly_as_no_token_and_learns(toy_stores
     def act(presence: float) -> tuple[torch.Tensor, TaskToken]:
         draw = torch.Generator().manual_seed(1)
         token = TaskToken({ENVIRONMENT_STATE: 4, STATE: 2}, 32, 2, (16,), draw, presence=presence)
-        prompted = policy.derive({"prompt": token})
+        prompted = policy.with_task_token(token)
         return prompted.head(prompted(seen, words)), token
 
     plain = policy.head(policy(seen, words))

@@ -1,4 +1,4 @@
-"""Whatever happens to a store's files, checking it says so in sentences that name the place."""
+"""Whatever happens to a store's files, checking it gives sentences that name the file."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_a_sound_store_has_no_findings(tmp_path: Path) -> None:
     assert check(make_store(tmp_path / "push", images=True).path) == []
 
 
-@given(file=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@given(file=st.sampled_from(FILES), share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 @settings(max_examples=80, deadline=None)
-def test_any_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, file: str, place: float, bit: int) -> None:
+def test_any_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, file: str, share: float, bit: int) -> None:
     path = make_store(tmp_path_factory.mktemp("flip") / "push").path
     content = bytearray((path / file).read_bytes())
-    position = int(place * len(content))
+    position = int(share * len(content))
     before = json.loads(bytes(content)) if file == "header.json" else None
     content[position] ^= 1 << bit
     (path / file).write_bytes(content)

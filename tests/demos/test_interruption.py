@@ -116,10 +116,10 @@ def test_writer_killed_at_any_moment_leaves_a_whole_store_or_none(tmp_path: Path
 def test_a_file_that_may_not_grow_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     old = make_store(tmp_path / "push")
     process = start(LIMITED, tmp_path / "push")
-    said, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "could not be written (File too large)" in said
-    assert said.count("\n") == 1
+    assert "could not be written (File too large)" in output
+    assert output.count("\n") == 1
     assert DemonstrationStore.open(tmp_path / "push").digest == old.digest
     assert [entry.name for entry in tmp_path.iterdir()] == ["push"]
 
@@ -132,9 +132,9 @@ def test_an_export_that_fails_late_or_early_is_one_sentence_and_loses_nothing(tm
     export_hdf5([store], target)
     whole = target.read_bytes()
     process = start(LIMITED_EXPORT, store.path, target, len(whole) - missing)
-    said, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "could not be written (File too large)" in said
+    assert "could not be written (File too large)" in output
     assert target.read_bytes() == whole
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["demos.hdf5", "push"]
 

@@ -58,16 +58,16 @@ def test_pieces_give_the_same_as_the_whole(tmp_path: Path, monkeypatch: pytest.M
         np.testing.assert_allclose(scale.unit, whole[name].unit)
 
 
-def test_info_tells_the_facts_and_is_json(tmp_path: Path) -> None:
+def test_info_is_complete_and_is_json(tmp_path: Path) -> None:
     store = make_store(tmp_path / "push", (5, 1, 9), images=True)
-    told = json.loads(json.dumps(info(store.path)))
-    assert (told["task"], told["instruction"], told["suite"]) == ("push-v3", PUSH.instruction, "toy")
-    assert (told["episodes"], told["steps"]) == (3, 15)
-    assert told["lengths"] == {"least": 1, "mean": 5.0, "most": 9}
-    assert told["features"][STATE]["most"] == pytest.approx(float(store[STATE].max()))
-    assert told["features"]["observation.images.front"] == {"shape": [5, 4, 3], "dtype": "uint8"}
-    assert told["bytes"] == sum(file.stat().st_size for file in store.path.glob("*.npy"))
-    assert told["digest"] == store.digest
+    facts = json.loads(json.dumps(info(store.path)))
+    assert (facts["task"], facts["instruction"], facts["suite"]) == ("push-v3", PUSH.instruction, "toy")
+    assert (facts["episodes"], facts["steps"]) == (3, 15)
+    assert facts["lengths"] == {"least": 1, "mean": 5.0, "most": 9}
+    assert facts["features"][STATE]["most"] == pytest.approx(float(store[STATE].max()))
+    assert facts["features"]["observation.images.front"] == {"shape": [5, 4, 3], "dtype": "uint8"}
+    assert facts["bytes"] == sum(file.stat().st_size for file in store.path.glob("*.npy"))
+    assert facts["digest"] == store.digest
 
 
 def test_info_of_nothing_is_one_sentence(tmp_path: Path) -> None:

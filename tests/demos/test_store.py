@@ -42,8 +42,8 @@ def demonstrations(draw: st.DrawFn) -> tuple[dict[str, Feature], list[Episode]]:
 
 @given(demonstrations())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_demonstrations_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, made) -> None:
-    features, episodes = made
+def test_any_demonstrations_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, demonstration) -> None:
+    features, episodes = demonstration
     path = tmp_path_factory.mktemp("store") / "task"
     store = write_store(path, episodes, task=PUSH, features=features, source="human", suite="toy")
     store.verify()

@@ -1,4 +1,4 @@
-"""Windows end where they say, never cross an episode's start, and are drawn fairly and repeatably."""
+"""Windows end where they say, never cross an episode's start, and are sampled fairly and repeatably."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def window_by_hand(store: DemonstrationStore, end: int, window: int, name: str) 
     for index in range(store.episodes):
         if store.offsets[index] <= end < store.offsets[index + 1]:
             steps = store.episode(index).features[name]
-            place = end - int(store.offsets[index])
-            picked = range(place - window + 1, place + 1)
+            last = end - int(store.offsets[index])
+            picked = range(last - window + 1, last + 1)
             return np.stack([steps[max(step, 0)] for step in picked]), [step >= 0 for step in picked]
     raise AssertionError(f"{end} is in no episode")
 
@@ -64,16 +64,16 @@ def test_floats_come_as_float32_and_images_as_they_are(stores: list[Demonstratio
 
 
 def test_stores_are_equally_likely_and_so_are_their_steps(stores: list[DemonstrationStore]) -> None:
-    draws = 30_000
-    batch = Windows(stores, 1).sample(draws, np.random.default_rng(0))
-    share = np.bincount(batch.store) / draws
+    samples = 30_000
+    batch = Windows(stores, 1).sample(samples, np.random.default_rng(0))
+    share = np.bincount(batch.store) / samples
     np.testing.assert_allclose(share, 1 / 3, atol=0.015)  # five standard deviations
     # The second store is one episode of 30 steps, whose state starts with the number of the step.
     steps = batch.features[STATE][batch.store == 1, 0, 0].astype(int)
     np.testing.assert_allclose(np.bincount(steps, minlength=30) / len(steps), 1 / 30, atol=0.01)
 
 
-def test_the_same_generator_draws_the_same_batch(stores: list[DemonstrationStore]) -> None:
+def test_the_same_generator_gives_the_same_batch(stores: list[DemonstrationStore]) -> None:
     one, two = (Windows(stores, 6).sample(16, np.random.default_rng(3)) for _ in range(2))
     for name, array in one.features.items():
         np.testing.assert_array_equal(array, two.features[name])

@@ -14,9 +14,15 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from skilltokens.exchange.hub import Hub, Remote
+
+REPOSITORY = "somebody/LIBERO-datasets"
+BOWL, STOVE = "put_the_bowl_on_the_plate", "turn_on_the_stove"
+MB = 1_000_000
 COMMIT = "f4ff9e2d7c7b1c0d4d1b7c5f5b7a6f0c3e2d1a09"
 
 
@@ -173,3 +179,14 @@ class Answers(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed."""
+
+
+def goal_files(server: HubServer, *tasks: str) -> tuple[Hub, list[Remote]]:
+    """The Hub at this server, and its files of these tasks of libero-goal, or of all."""
+    hub = Hub(REPOSITORY, endpoint=server.address)
+    return hub, hub.choose("libero-goal", tasks)
+
+
+def files_in(folder: Path) -> list[str]:
+    """All files below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""robomimic in an environment of its own, and what its `SequenceDataset` finds in a file.
+"""robomimic in an environment of its own, and what its `SequenceDataset` reads from a file.
 
 The environment sees this one's packages (torch, h5py, NumPy) through a .pth file; robomimic alone is installed into
 it, without what it declares: its dataset needs no more.
@@ -28,15 +28,15 @@ from robomimic.utils.dataset import SequenceDataset
 file, out, window, subset, low, rgb = sys.argv[1:7]
 low, rgb = json.loads(low), json.loads(rgb)
 obs_utils.initialize_obs_utils_with_obs_specs({"obs": {"low_dim": low, "rgb": rgb}})
-found = SequenceDataset(
+dataset = SequenceDataset(
     hdf5_path=file, obs_keys=(*low, *rgb), dataset_keys=("actions", "rewards", "dones"), seq_length=int(window),
     pad_seq_length=True, filter_by_attribute=subset or None, hdf5_cache_mode="low_dim", load_next_obs=True,
 )
-batch = next(iter(torch.utils.data.DataLoader(found, batch_size=len(found), shuffle=False)))
+batch = next(iter(torch.utils.data.DataLoader(dataset, batch_size=len(dataset), shuffle=False)))
 rows = {name: batch[name].numpy() for name in ("actions", "rewards", "dones")}
 for kind in ("obs", "next_obs"):
     rows.update({f"{kind}.{name}": values.numpy() for name, values in batch[kind].items()})
-np.savez(out, demos=np.array(found.demos), **rows)
+np.savez(out, demos=np.array(dataset.demos), **rows)
 """
 
 
@@ -64,5 +64,5 @@ def sequences(
     words = [str(file), str(out), str(window), subset, json.dumps(list(low)), json.dumps(list(rgb))]
     done = subprocess.run([python, "-c", SCRIPT, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    with np.load(out, allow_pickle=False) as found:
-        return dict(found)
+    with np.load(out, allow_pickle=False) as arrays:
+        return dict(arrays)

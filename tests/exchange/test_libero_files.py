@@ -58,8 +58,8 @@ def published(path: Path, lengths: tuple[int, ...] = (6, 4), late: bool = True) 
 
 def arrays(path: Path, number: int, *names: str) -> list[np.ndarray]:
     with h5py.File(path, "r") as file:
-        found: Any = file
-        return [found[f"data/demo_{number}/{name}"][()] for name in names]
+        group: Any = file
+        return [group[f"data/demo_{number}/{name}"][()] for name in names]
 
 
 def test_an_observation_goes_with_the_action_that_followed_it(tmp_path: Path) -> None:
@@ -199,15 +199,18 @@ def test_private_features_go_out_and_come_back(tmp_path: Path) -> None:
     """Simulator states are of any width, and no robomimic observation."""
     stores = []
     for name, width in (("push", 100), ("pull", 64)):
-        made = [episode(steps, steps) for steps in (5, 3)]
-        private = [np.random.default_rng(len(one)).normal(size=(len(one), width)) for one in made]
+        episodes = [episode(steps, steps) for steps in (5, 3)]
+        private = [np.random.default_rng(len(one)).normal(size=(len(one), width)) for one in episodes]
         stores.append(
             write_store(
                 tmp_path / name,
-                [Episode({**one.features, "simulator.state": state}) for one, state in zip(made, private, strict=True)],
+                [
+                    Episode({**one.features, "simulator.state": state})
+                    for one, state in zip(episodes, private, strict=True)
+                ],
                 task=PUSH if name == "push" else type(PUSH)("pull", "pull it"),
                 features={
-                    **{key: Feature(array.shape[1:], str(array.dtype)) for key, array in made[0].features.items()},
+                    **{key: Feature(array.shape[1:], str(array.dtype)) for key, array in episodes[0].features.items()},
                     "simulator.state": Feature((width,), "float64"),
                 },
                 source="scripted",
@@ -216,9 +219,9 @@ def test_private_features_go_out_and_come_back(tmp_path: Path) -> None:
         )
     export_hdf5(stores, tmp_path / "both.hdf5")
     with h5py.File(tmp_path / "both.hdf5", "r") as file:
-        found: Any = file
-        assert "simulator.state" not in found["data/demo_2/obs"]
-        np.testing.assert_array_equal(found["data/demo_2/simulator.state"][()], stores[1]["simulator.state"][:5])
+        group: Any = file
+        assert "simulator.state" not in group["data/demo_2/obs"]
+        np.testing.assert_array_equal(group["data/demo_2/simulator.state"][()], stores[1]["simulator.state"][:5])
     for store in stores:
         again = import_hdf5(tmp_path / "both.hdf5", tmp_path / "again", subset=store.task.name)
         assert again.digest == store.digest

@@ -23,19 +23,19 @@ def test_robomimic_reads_what_we_export(tmp_path: Path) -> None:
     other = make_store(tmp_path / "open", (3, 6), seed=50, images=True, task=OPEN)
     export_hdf5([store, other], tmp_path / "both.hdf5")
     low, rgb = ["state", "environment_state"], ["images.front"]
-    found = sequences(python, tmp_path / "both.hdf5", WINDOW, PUSH.name, low, rgb)
-    assert found["demos"].tolist() == [f"demo_{number}" for number in range(12)], "in the order of their numbers"
+    arrays = sequences(python, tmp_path / "both.hdf5", WINDOW, PUSH.name, low, rgb)
+    assert arrays["demos"].tolist() == [f"demo_{number}" for number in range(12)], "in the order of their numbers"
     row = 0
     for episode in store:
         steps = len(episode)
         for step in range(steps):
             rows = np.minimum(np.arange(step, step + WINDOW), steps - 1)
             following = np.minimum(rows + 1, steps - 1)
-            np.testing.assert_array_equal(found["actions"][row], episode.features[ACTION][rows])
-            assert found["rewards"][row].ravel().tolist() == (rows == steps - 1).tolist()
+            np.testing.assert_array_equal(arrays["actions"][row], episode.features[ACTION][rows])
+            assert arrays["rewards"][row].ravel().tolist() == (rows == steps - 1).tolist()
             for key, name in (("state", STATE), ("environment_state", ENVIRONMENT_STATE), ("images.front", FRONT)):
-                for kind, places in (("obs", rows), ("next_obs", following)):
-                    np.testing.assert_array_equal(found[f"{kind}.{key}"][row], episode.features[name][places])
+                for kind, indices in (("obs", rows), ("next_obs", following)):
+                    np.testing.assert_array_equal(arrays[f"{kind}.{key}"][row], episode.features[name][indices])
             row += 1
-    assert row == len(found["actions"])
+    assert row == len(arrays["actions"])
     assert len(sequences(python, tmp_path / "both.hdf5", WINDOW, low=low)["actions"]) == store.steps + other.steps

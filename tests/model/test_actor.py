@@ -17,15 +17,15 @@ from skilltokens.types import Array
 
 
 def uncached(policy: Policy, embedding: Array, seen: list[dict[str, Array]]) -> np.ndarray:
-    """Actions (steps, batch, A) of whole windows: for each step all that was seen up to it."""
+    """Actions (steps, batch, A) of whole windows: for each step the window of all that was seen up to it."""
     batch = len(next(iter(seen[0].values())))
     words = torch.as_tensor(embedding).expand(batch, -1)
-    found = []
+    actions = []
     with torch.no_grad():
         for now in range(1, len(seen) + 1):
-            window = {n: torch.as_tensor(np.stack([each[n] for each in seen[:now]], 1)) for n in policy.shape.scales}
-            found.append(policy.head(policy(window, words)[:, -1]).clamp(-1, 1).numpy())
-    return np.stack(found)
+            window = {n: torch.as_tensor(np.stack([step[n] for step in seen[:now]], 1)) for n in policy.shape.scales}
+            actions.append(policy.head(policy(window, words)[:, -1]).clamp(-1, 1).numpy())
+    return np.stack(actions)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_skill_acts_as_it_was_trained(name: str, toy_stores: list[Demonstratio
 def test_an_action_does_not_depend_on_the_rows_beside_it(toy_stores: list[DemonstrationStore]):
     policy, embedding = make_policy(), lessons(toy_stores[:1])[0].embeddings[0][0]
     seen = observations(toy_stores[0], 12, batch=5)
-    other = [{name: np.concatenate([value[:1], 3 - value[1:]]) for name, value in each.items()} for each in seen]
+    other = [{name: np.concatenate([value[:1], 3 - value[1:]]) for name, value in step.items()} for step in seen]
     np.testing.assert_array_equal(act(policy, embedding, seen)[:, 0], act(policy, embedding, other)[:, 0])
 
 

@@ -1,4 +1,4 @@
-"""How sets of things are read: order and empty slots do not matter, the instruction does."""
+"""How sets of objects are read: order and empty slots do not matter, the instruction does."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def encoder() -> SetEncoder:
     return SetEncoder(Scale((0.0,) * ENTRY, (1.0,) * ENTRY), WIDTH, torch.Generator().manual_seed(0))
 
 
-def things(slots: int, filled: int, seed: int = 1) -> Tensor:
-    """(2, 3, slots, entry): the first `filled` slots hold a thing."""
-    found = torch.zeros(2, 3, slots, ENTRY)
-    found[:, :, :filled] = torch.randn(2, 3, filled, ENTRY, generator=torch.Generator().manual_seed(seed))
-    found[:, :, :filled, 0] = 1
-    return found
+def scene(slots: int, filled: int, seed: int = 1) -> Tensor:
+    """(2, 3, slots, entry): the first `filled` slots hold an object."""
+    objects = torch.zeros(2, 3, slots, ENTRY)
+    objects[:, :, :filled] = torch.randn(2, 3, filled, ENTRY, generator=torch.Generator().manual_seed(seed))
+    objects[:, :, :filled, 0] = 1
+    return objects
 
 
 def instruction(seed: int = 2) -> Tensor:
@@ -31,22 +31,22 @@ def instruction(seed: int = 2) -> Tensor:
 
 
 def test_the_order_of_the_things_does_not_matter():
-    x, order = things(6, 4), torch.tensor([2, 0, 3, 1, 4, 5])
+    x, order = scene(6, 4), torch.tensor([2, 0, 3, 1, 4, 5])
     assert torch.allclose(encoder()(x, instruction()), encoder()(x[:, :, order], instruction()), atol=1e-5)
 
 
 def test_empty_slots_change_nothing():
-    few, many = things(4, 4), things(9, 4)
+    few, many = scene(4, 4), scene(9, 4)
     assert torch.equal(few, many[:, :, :4])
     assert torch.allclose(encoder()(few, instruction()), encoder()(many, instruction()), atol=1e-6)
 
 
 def test_a_scene_without_things_gives_finite_numbers():
-    assert encoder()(things(4, 0), instruction()).isfinite().all()
+    assert encoder()(scene(4, 0), instruction()).isfinite().all()
 
 
-def test_each_thing_and_the_instruction_count():
-    x = things(5, 3)
+def test_each_object_and_the_instruction_count():
+    x = scene(5, 3)
     before = encoder()(x, instruction())
     for slot in range(3):
         other = x.clone()
@@ -56,7 +56,7 @@ def test_each_thing_and_the_instruction_count():
 
 
 def test_scenes_of_different_sizes_share_a_batch():
-    x = torch.cat([things(6, 2)[:1], things(6, 5)[1:]])
+    x = torch.cat([scene(6, 2)[:1], scene(6, 5)[1:]])
     together = encoder()(x, instruction())
     assert torch.allclose(together[:1], encoder()(x[:1], instruction()[:1]), atol=1e-5)
 
@@ -68,10 +68,10 @@ def shape() -> Shape:
 
 
 def test_the_shape_of_a_feature_decides_how_it_is_read():
-    found = shape()
-    assert found.kinds == {ENVIRONMENT_STATE: "set"}
-    assert Shape.fromdict(found.asdict()) == found
-    policy = Policy(found, PolicySettings(width=WIDTH, layers=1, heads=2))
+    policy_shape = shape()
+    assert policy_shape.kinds == {ENVIRONMENT_STATE: "set"}
+    assert Shape.fromdict(policy_shape.asdict()) == policy_shape
+    policy = Policy(policy_shape, PolicySettings(width=WIDTH, layers=1, heads=2))
     assert isinstance(policy.encoders[ENVIRONMENT_STATE.replace(".", "/")], SetEncoder)
 
 

@@ -46,9 +46,9 @@ def method_of(name: str, seed: int = 0) -> SkillMethod:
 
 
 def encoder_of(policy: Policy) -> ImageEncoder:
-    found = policy.encoders[PATH]
-    assert isinstance(found, ImageEncoder)
-    return found
+    encoder = policy.encoders[PATH]
+    assert isinstance(encoder, ImageEncoder)
+    return encoder
 
 
 def seen(store: DemonstrationStore, steps: int, batch: int = 3) -> list[dict[str, Array]]:
@@ -126,7 +126,7 @@ def test_cached_and_uncached_actions_agree(stores: list[DemonstrationStore]):
     observed, embedding = seen(stores[0], 10), lesson.embeddings[0][0]
     cached = act(policy, embedding, observed)
     with torch.no_grad():
-        window = {n: torch.as_tensor(np.stack([each[n] for each in observed], 1)) for n in (STATE, TOP)}
+        window = {n: torch.as_tensor(np.stack([step[n] for step in observed], 1)) for n in (STATE, TOP)}
         whole = policy.head(policy(window, torch.as_tensor(embedding).expand(3, -1))).clamp(-1, 1)
     np.testing.assert_allclose(cached, whole.transpose(0, 1).numpy(), atol=2e-5)
     assert np.abs(np.diff(cached, axis=0)).max() > 1e-3
@@ -136,8 +136,8 @@ def test_cached_and_uncached_actions_agree(stores: list[DemonstrationStore]):
 
 
 def test_full_training_changes_the_trunk(stores: list[DemonstrationStore]):
-    method, plan = Sequential(pictured_policy(), SequentialSettings(), SHORT, 0), pictured_lessons(stores)
-    for lesson in plan[:2]:
+    method, lessons = Sequential(pictured_policy(), SequentialSettings(), SHORT, 0), pictured_lessons(stores)
+    for lesson in lessons[:2]:
         before = numbers(encoder_of(method.base).trunk)
         teach(method, lesson, SHORT)
         assert set(changed(before, encoder_of(method.base).trunk)) == set(before)
@@ -145,9 +145,9 @@ def test_full_training_changes_the_trunk(stores: list[DemonstrationStore]):
 
 @each_method
 def test_a_skill_trains_a_head_of_its_own_and_no_trunk(name: str, stores: list[DemonstrationStore]):
-    method, plan = method_of(name), pictured_lessons(stores)
-    teach(method, plan[0], SHORT)
-    training = method.begin(plan[1])
+    method, lessons = method_of(name), pictured_lessons(stores)
+    teach(method, lessons[0], SHORT)
+    training = method.begin(lessons[1])
     base, skill = encoder_of(method.base), encoder_of(training.policy)
     assert skill.trunk is base.trunk
     assert skill.film is base.film
@@ -157,37 +157,37 @@ def test_a_skill_trains_a_head_of_its_own_and_no_trunk(name: str, stores: list[D
     assert {id(parameter) for parameter in skill.head.parameters()} <= {id(p) for p in training.parameters()}
     assert sum(p.numel() for p in training.parameters()) <= 0.08 * count(method.base)
     before = numbers(method.base)
-    teach(method, plan[1], dataclasses.replace(SHORT, weight_decay=0.5))
+    teach(method, lessons[1], dataclasses.replace(SHORT, weight_decay=0.5))
     assert not changed(before, method.base)
     assert changed(numbers(base.head), encoder_of(method.entries[1].policy).head)
 
 
 @each_method
 def test_old_skills_act_bit_for_bit_as_before(name: str, stores: list[DemonstrationStore]):
-    method, plan, observed = method_of(name), pictured_lessons(stores), seen(stores[0], 6)
+    method, lessons, observed = method_of(name), pictured_lessons(stores), seen(stores[0], 6)
     first, prints = [], []
-    for lesson in plan:
+    for lesson in lessons:
         teach(method, lesson, SHORT)
         first.append(called(method, lesson, observed))
         prints.append(method.choose(lesson.embeddings[0][0]).policy.fingerprint())
-        for earlier, actions, mark in zip(plan, first, prints, strict=False):
+        for earlier, actions, mark in zip(lessons, first, prints, strict=False):
             np.testing.assert_array_equal(called(method, earlier, observed), actions)
             assert method.choose(earlier.embeddings[0][0]).policy.fingerprint() == mark
     again = method_of(name, seed=1)
-    again.restore({key: tensor.clone() for key, tensor in method.state().items()}, plan)
-    for lesson, actions in zip(plan, first, strict=True):
+    again.restore({key: tensor.clone() for key, tensor in method.state().items()}, lessons)
+    for lesson, actions in zip(lessons, first, strict=True):
         np.testing.assert_array_equal(called(again, lesson, observed), actions)
-    assert len({actions.tobytes() for actions in first}) == len(plan)
+    assert len({actions.tobytes() for actions in first}) == len(lessons)
 
 
 def test_a_library_keeps_a_skill_that_sees(stores: list[DemonstrationStore], tmp_path: Path):
-    method, plan = T2S(pictured_policy(), T2SSettings(), SHORT, 0), pictured_lessons(stores)
-    for lesson in plan[:2]:
+    method, lessons = T2S(pictured_policy(), T2SSettings(), SHORT, 0), pictured_lessons(stores)
+    for lesson in lessons[:2]:
         teach(method, lesson, SHORT)
-    made = SkillLibrary.create(tmp_path, method.base, method.skills[0], dict(stores[0].features), "minilm")
-    made.add(method.skills[1])
+    library = SkillLibrary.create(tmp_path, method.base, method.skills[0], dict(stores[0].features), "minilm")
+    library.add(method.skills[1])
     again, observed = SkillLibrary.open(tmp_path), seen(stores[1], 5)
-    expected = called(method, plan[1], observed)
+    expected = called(method, lessons[1], observed)
     np.testing.assert_array_equal(act(again.policy(1), again.skills[1].embeddings[0], observed), expected)
 
 
@@ -195,9 +195,9 @@ def test_a_library_keeps_a_skill_that_sees(stores: list[DemonstrationStore], tmp
 
 
 def test_a_frozen_trunk_is_asked_once_a_picture(stores: list[DemonstrationStore], monkeypatch: pytest.MonkeyPatch):
-    method, plan = method_of("t2s"), pictured_lessons(stores)
-    teach(method, plan[0], SHORT)
-    training, calls = method.begin(plan[1]), asked(monkeypatch)
+    method, lessons = method_of("t2s"), pictured_lessons(stores)
+    teach(method, lessons[0], SHORT)
+    training, calls = method.begin(lessons[1]), asked(monkeypatch)
     for _ in fit(training, dataclasses.replace(SHORT, iterations=9), 9, [1.0], 0):
         pass
     assert sum(calls) == -(-stores[1].steps // images._PIECE) * images._PIECE
@@ -214,14 +214,14 @@ def test_a_trunk_in_training_sees_the_pictures_of_every_batch(
 def test_precomputed_features_are_what_the_trunk_says(stores: list[DemonstrationStore]):
     policy = pictured_policy().requires_grad_(False)
     encoder, pictures = encoder_of(policy), np.array(stores[0][TOP])
-    found = precomputed({TOP: encoder, STATE: policy.encoders[STATE.replace(".", "/")]}, stores[:2], "cpu")
-    assert found.keys() == {TOP}
-    assert [len(each) for each in found[TOP]] == [store.steps for store in stores[:2]]
-    np.testing.assert_allclose(found[TOP][0], encoder.features(torch.from_numpy(pictures)), atol=5e-3)
+    features = precomputed({TOP: encoder, STATE: policy.encoders[STATE.replace(".", "/")]}, stores[:2], "cpu")
+    assert features.keys() == {TOP}
+    assert [len(array) for array in features[TOP]] == [store.steps for store in stores[:2]]
+    np.testing.assert_allclose(features[TOP][0], encoder.features(torch.from_numpy(pictures)), atol=5e-3)
     words = torch.randn(1, 1, 64)
     with torch.no_grad():
         whole = encoder(torch.from_numpy(pictures[None]), words)
-        from_features = encoder(torch.from_numpy(found[TOP][0][None]).float(), words)
+        from_features = encoder(torch.from_numpy(features[TOP][0][None]).float(), words)
     np.testing.assert_allclose(from_features, whole, atol=1e-2)
 
 
@@ -236,30 +236,30 @@ def test_where_memory_is_too_small_training_computes_them_each_time(
 ):
     losses = []
     for memory in (images.MEMORY, 1000):
-        method, plan = method_of("t2s"), pictured_lessons(stores)
-        teach(method, plan[0], SHORT)
+        method, lessons = method_of("t2s"), pictured_lessons(stores)
+        teach(method, lessons[0], SHORT)
         monkeypatch.setattr(images, "MEMORY", memory)
-        losses.append(train(method.begin(plan[1]), SHORT).loss)
+        losses.append(train(method.begin(lessons[1]), SHORT).loss)
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
 
 
 @each_method
-def test_training_goes_on_bit_for_bit(name: str, stores: list[DemonstrationStore], tmp_path: Path):
-    found = []
+def test_training_resumes_bit_for_bit(name: str, stores: list[DemonstrationStore], tmp_path: Path):
+    trained = []
     for start in (None, 0.5):
-        method, plan = method_of(name), pictured_lessons(stores)
-        teach(method, plan[0], SHORT)
+        method, lessons = method_of(name), pictured_lessons(stores)
+        teach(method, lessons[0], SHORT)
         before = None
         if start is not None:
-            stops = fit(method.begin(plan[1]), SHORT, 4, [start, 1.0], 3)
+            stops = fit(method.begin(lessons[1]), SHORT, 4, [start, 1.0], 3)
             checkpoint.save_progress(tmp_path, 1, next(stops).state(), [], (0.0, 0.0))
             progress = checkpoint.load_progress(tmp_path, 1)
             assert progress is not None
             before = progress.start
-        training = method.begin(plan[1])
+        training = method.begin(lessons[1])
         *_, _ = fit(training, SHORT, 4, [0.5, 1.0], 3, start=before)
-        found.append(numbers(training.policy))
-    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+        trained.append(numbers(training.policy))
+    assert all(torch.equal(trained[0][key], trained[1][key]) for key in trained[0])
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from torch import Tensor
 from skilltokens.model.pattention import GrownPattention, Pattention, fused_pattention, pattention
 
 
-def draw(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def random_tensors(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
 
@@ -22,9 +22,9 @@ def draw(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64
 def by_hand(x: np.ndarray, key: np.ndarray, value: np.ndarray, tau: float, gate: np.ndarray) -> np.ndarray:
     """The equation for one input, a number at a time."""
     s = [sum(a * b for a, b in zip(x, row, strict=True)) for row in key]
-    length = math.sqrt(sum(each**2 for each in s))
-    u = [tau * each / length for each in s]
-    theta = [each * 0.5 * (1 + math.erf(each / math.sqrt(2))) for each in u]
+    length = math.sqrt(sum(score**2 for score in s))
+    u = [tau * score / length for score in s]
+    theta = [number * 0.5 * (1 + math.erf(number / math.sqrt(2))) for number in u]
     return sum((t * g * row for t, g, row in zip(theta, gate, value, strict=True)), np.zeros(value.shape[1]))
 
 
@@ -33,26 +33,26 @@ sizes = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5), st.in
 
 @given(sizes)
 @settings(max_examples=40, deadline=None)
-def test_it_is_the_equation(drawn: tuple[int, int, int, int]):
-    rows, width_in, width_out, seed = drawn
-    x, key, value, gate = draw(seed, (2, 3, width_in), (rows, width_in), (rows, width_out), (rows,))
+def test_it_is_the_equation(case: tuple[int, int, int, int]):
+    rows, width_in, width_out, seed = case
+    x, key, value, gate = random_tensors(seed, (2, 3, width_in), (rows, width_in), (rows, width_out), (rows,))
     x = x + 0.1
-    for found in (pattention(x, key, value, 1.7, gate), fused_pattention(x, key, value, 1.7, gate)):
-        assert found.shape == (2, 3, width_out)
+    for y in (pattention(x, key, value, 1.7, gate), fused_pattention(x, key, value, 1.7, gate)):
+        assert y.shape == (2, 3, width_out)
         for i in range(2):
             for j in range(3):
                 scores = key @ x[i, j]
                 if scores.norm() < 1e-2:  # where epsilon, which the equation does not have, shows
                     continue
                 expected = by_hand(x[i, j].numpy(), key.numpy(), value.numpy(), 1.7, gate.numpy())
-                np.testing.assert_allclose(found[i, j].numpy(), expected, rtol=1e-3, atol=1e-5)
+                np.testing.assert_allclose(y[i, j].numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
 @given(sizes, st.floats(0.5, 100))
 @settings(max_examples=40, deadline=None)
-def test_size_of_the_input_and_order_of_the_rows_do_not_matter(drawn: tuple[int, int, int, int], factor: float):
-    rows, width_in, width_out, seed = drawn
-    x, key, value = draw(seed, (4, width_in), (rows, width_in), (rows, width_out))
+def test_size_of_the_input_and_order_of_the_rows_do_not_matter(case: tuple[int, int, int, int], factor: float):
+    rows, width_in, width_out, seed = case
+    x, key, value = random_tensors(seed, (4, width_in), (rows, width_in), (rows, width_out))
     x, key = x + x.sign(), key + key.sign() * 0.1
     expected = pattention(x, key, value, 2.0)
     torch.testing.assert_close(pattention(factor * x, key, value, 2.0), expected, rtol=1e-3, atol=1e-4)
@@ -62,9 +62,9 @@ def test_size_of_the_input_and_order_of_the_rows_do_not_matter(drawn: tuple[int,
 
 @given(sizes, st.integers(1, 5))
 @settings(max_examples=40, deadline=None)
-def test_new_rows_with_zero_keys_change_nothing_and_others_do(drawn: tuple[int, int, int, int], new: int):
-    rows, width_in, width_out, seed = drawn
-    x, key, value, added = draw(seed, (4, width_in), (rows, width_in), (rows, width_out), (new, width_out))
+def test_new_rows_with_zero_keys_change_nothing_and_others_do(case: tuple[int, int, int, int], new: int):
+    rows, width_in, width_out, seed = case
+    x, key, value, added = random_tensors(seed, (4, width_in), (rows, width_in), (rows, width_out), (new, width_out))
     before = pattention(x, key, value, 2.0)
     zeros = torch.zeros(new, width_in, dtype=x.dtype)
     after = pattention(x, torch.cat([key, zeros]), torch.cat([value, added]), 2.0)
@@ -74,7 +74,7 @@ def test_new_rows_with_zero_keys_change_nothing_and_others_do(drawn: tuple[int, 
 
 
 def test_the_norm_runs_over_active_rows_only():
-    x, key, value = draw(0, (5, 4), (6, 4), (6, 3))
+    x, key, value = random_tensors(0, (5, 4), (6, 4), (6, 3))
     base = Pattention(6, 4, 3).double()
     none = torch.zeros(0, 4, dtype=x.dtype), torch.zeros(0, 3, dtype=x.dtype)
     active = GrownPattention(base, key[:4], value[:4], *none)
@@ -86,7 +86,7 @@ def test_the_norm_runs_over_active_rows_only():
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("frozen", [0, 3, 5])
 def test_the_fused_derivative_is_right(gated: bool, frozen: int):
-    x, key, value, gate = draw(1, (2, 3, 4), (5, 4), (5, 3), (5,))
+    x, key, value, gate = random_tensors(1, (2, 3, 4), (5, 4), (5, 3), (5,))
     leaves = [x, key[frozen:].clone(), value[frozen:].clone(), gate]
     for leaf in leaves:
         leaf.requires_grad_()
@@ -102,10 +102,10 @@ def test_the_fused_derivative_is_right(gated: bool, frozen: int):
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_fused_and_plain_agree_and_frozen_rows_get_no_gradient(gated: bool):
-    frozen, upstream = 3, draw(3, (7, 3))[0]
-    found = []
+    frozen, upstream = 3, random_tensors(3, (7, 3))[0]
+    results = []
     for kind in ("plain", "fused"):
-        x, key, value, gate = (each.requires_grad_() for each in draw(2, (7, 4), (5, 4), (5, 3), (5,)))
+        x, key, value, gate = (tensor.requires_grad_() for tensor in random_tensors(2, (7, 4), (5, 4), (5, 3), (5,)))
         factor = gate if gated else None
         y = (
             pattention(x, key, value, 2.0, factor)
@@ -113,8 +113,8 @@ def test_fused_and_plain_agree_and_frozen_rows_get_no_gradient(gated: bool):
             else fused_pattention(x, key, value, 2.0, factor, frozen)
         )
         (y * upstream).sum().backward()
-        found.append((y.detach(), x.grad, key.grad, value.grad, gate.grad))
-    (y, x, key, value, gate), (fy, fx, fkey, fvalue, fgate) = found
+        results.append((y.detach(), x.grad, key.grad, value.grad, gate.grad))
+    (y, x, key, value, gate), (fy, fx, fkey, fvalue, fgate) = results
     torch.testing.assert_close(fy, y)
     torch.testing.assert_close(fx, x)
     torch.testing.assert_close(fkey[frozen:], key[frozen:])
@@ -126,7 +126,9 @@ def test_fused_and_plain_agree_and_frozen_rows_get_no_gradient(gated: bool):
 
 
 def test_under_autocast_frozen_rows_get_no_gradient_either():
-    x, key, value = (each.requires_grad_() for each in draw(4, (7, 4), (5, 4), (5, 3), dtype=torch.float32))
+    x, key, value = random_tensors(4, (7, 4), (5, 4), (5, 3), dtype=torch.float32)
+    for tensor in (x, key, value):
+        tensor.requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         fused_pattention(x, key, value, 2.0, None, 3).sum().backward()
     assert key.grad is not None
@@ -138,7 +140,7 @@ def test_under_autocast_frozen_rows_get_no_gradient_either():
 
 
 def test_an_input_of_zeros_has_an_output_and_finite_gradients():
-    key, value = (each.requires_grad_() for each in draw(5, (5, 4), (5, 3)))
+    key, value = (tensor.requires_grad_() for tensor in random_tensors(5, (5, 4), (5, 3)))
     x = torch.zeros(2, 4, dtype=torch.float64, requires_grad=True)
     y = fused_pattention(x, key, value, 2.0)
     y.sum().backward()
@@ -151,7 +153,7 @@ def test_an_input_of_zeros_has_an_output_and_finite_gradients():
 def test_new_rows_start_without_effect_and_learn():
     generator = torch.Generator().manual_seed(0)
     base = Pattention(8, 4, 3, generator)
-    (x, new) = draw(6, (6, 4), (2, 3), dtype=torch.float32)
+    (x, new) = random_tensors(6, (6, 4), (2, 3), dtype=torch.float32)
     grown = GrownPattention(base, base.key, base.value, torch.zeros(2, 4), new, torch.ones(8))
     torch.testing.assert_close(grown(x), base(x), rtol=1e-5, atol=1e-6)
     optimizer = torch.optim.SGD(grown.parameters(), 0.1)
@@ -169,7 +171,7 @@ def test_new_rows_start_without_effect_and_learn():
 
 def test_as_one_plain_map_it_computes_the_same():
     base = Pattention(8, 4, 3, torch.Generator().manual_seed(0))
-    x, key, value, gate = draw(7, (6, 4), (2, 4), (2, 3), (8,), dtype=torch.float32)
+    x, key, value, gate = random_tensors(7, (6, 4), (2, 4), (2, 3), (8,), dtype=torch.float32)
     grown = GrownPattention(base, base.key, base.value, key, value, gate)
     plain = grown.fused()
     assert plain.tau == base.tau == math.sqrt(8)

@@ -88,13 +88,13 @@ def test_padding_is_not_seen(step: str):
     otherwise = action.clone()
     otherwise[0, :3] = -5.0
     with torch.no_grad():
-        found = policy(seen, embedding, mask)
-        assert torch.equal(found[mask], policy(other, embedding, mask)[mask])
+        output = policy(seen, embedding, mask)
+        assert torch.equal(output[mask], policy(other, embedding, mask)[mask])
         assert torch.equal(policy.loss(seen, embedding, action, mask), policy.loss(other, embedding, otherwise, mask))
         short = policy({name: value[:1, 3:] for name, value in seen.items()}, embedding[:1])
-        torch.testing.assert_close(found[:1, 3:], short, rtol=1e-5, atol=1e-5)
-        each = policy.head.loss(found, action)[mask]
-        torch.testing.assert_close(policy.loss(seen, embedding, action, mask), each.mean())
+        torch.testing.assert_close(output[:1, 3:], short, rtol=1e-5, atol=1e-5)
+        losses = policy.head.loss(output, action)[mask]
+        torch.testing.assert_close(policy.loss(seen, embedding, action, mask), losses.mean())
 
 
 def test_noise_is_added_to_scaled_observations():
@@ -110,13 +110,13 @@ def test_a_derived_policy_shares_what_it_does_not_replace_and_leaves_the_origina
     policy = make_policy()
     before, seen = numbers(policy), window(4)
     with torch.no_grad():
-        found = policy(*seen)
-    head, map = nn.Linear(32, 2), Pattention(32, 32, 32, torch.Generator().manual_seed(9))
-    derived = policy.derive({"head": head, "layers.1.q": map})
+        output = policy(*seen)
+    head, linear_map = nn.Linear(32, 2), Pattention(32, 32, 32, torch.Generator().manual_seed(9))
+    derived = policy.derive({"head": head, "layers.1.q": linear_map})
     assert derived.head is head
-    assert derived.maps()["layers.1.q"] is map
+    assert derived.maps()["layers.1.q"] is linear_map
     assert policy.head is not head
-    assert policy.maps()["layers.1.q"] is not map
+    assert policy.maps()["layers.1.q"] is not linear_map
     for path, module in policy.maps().items():
         assert (derived.maps()[path] is module) == (path != "layers.1.q")
     assert derived.encoders is policy.encoders
@@ -124,10 +124,10 @@ def test_a_derived_policy_shares_what_it_does_not_replace_and_leaves_the_origina
     assert derived.layers[1].distance is policy.layers[1].distance
     assert not changed(before, policy)
     with torch.no_grad():
-        assert torch.equal(policy(*seen), found)
-        assert not torch.equal(derived(*seen), found)
-        map.key.add_(1.0)
-        assert torch.equal(policy(*seen), found)
+        assert torch.equal(policy(*seen), output)
+        assert not torch.equal(derived(*seen), output)
+        linear_map.key.add_(1.0)
+        assert torch.equal(policy(*seen), output)
 
 
 def test_the_fingerprint_changes_with_any_number():

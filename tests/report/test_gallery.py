@@ -1,4 +1,4 @@
-"""The gallery: a film of a demonstration, drawn from the simulator's states that its store keeps."""
+"""The gallery: a video of a demonstration, drawn from the simulator's states that its store keeps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.suites.libero.making import moves_store
 from tests.toy import TASKS, Toy
 
 from skilltokens.demos import write_store
-from skilltokens.report.gallery import LIMIT, film_demonstration, main
+from skilltokens.report.gallery import LIMIT, main, record_demonstration
 from skilltokens.simulation.video import FAILURE, SUCCESS
 from skilltokens.suites import load_suite, task_of
 from skilltokens.types import DemonstrationError
@@ -20,14 +20,14 @@ from skilltokens.types import DemonstrationError
 TASK = "turn_on_the_stove"
 
 
-def test_a_demonstration_is_filmed_from_its_states(tmp_path: Path):
+def test_a_video_of_a_demonstration_is_drawn_from_its_states(tmp_path: Path):
     suite = load_suite("libero-goal")
-    task, film = task_of(suite, TASK), tmp_path / "film.webp"
+    task, video = task_of(suite, TASK), tmp_path / "video.webp"
     store = moves_store(tmp_path / "demos", suite, task, episodes=2, steps=10)
-    assert film_demonstration(suite, task, store, 1, film) == 10
-    assert film.stat().st_size < LIMIT
+    assert record_demonstration(suite, task, store, 1, video) == 10
+    assert video.stat().st_size < LIMIT
     environment: Any = suite.make(task)
-    with Image.open(film) as content:
+    with Image.open(video) as content:
         assert getattr(content, "n_frames", 1) == 5  # steps 0, 3, 6, 9, the last of them again with its frame
         content.seek(1)
         shown = np.asarray(content.convert("RGB"), np.float32)
@@ -38,14 +38,14 @@ def test_a_demonstration_is_filmed_from_its_states(tmp_path: Path):
     assert np.abs(corner - SUCCESS).sum() < np.abs(corner - FAILURE).sum()
 
 
-def test_a_store_without_states_cannot_be_filmed(tmp_path: Path):
+def test_of_a_store_without_states_there_is_no_video(tmp_path: Path):
     toy = Toy()
     store = write_store(
         tmp_path / "store", toy.demonstrate(TASKS[0], 1, 0, 0.1), task=TASKS[0], features=toy.features,
         source="scripted", suite="toy",
     )  # fmt: skip
     with pytest.raises(DemonstrationError, match=r"does not keep simulator\.state"):
-        film_demonstration(toy, TASKS[0], store, 0, tmp_path / "film.webp")
+        record_demonstration(toy, TASKS[0], store, 0, tmp_path / "video.webp")
 
 
 def test_the_page_shows_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

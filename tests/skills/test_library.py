@@ -100,9 +100,9 @@ def test_adding_leaves_older_files_and_actions_as_they_were(
     after = contents(folder)
     assert set(after) - set(before) == {"skills/between.safetensors"}
     assert {name for name in before if before[name] != after[name]} == {"library.json", "README.md"}
-    for found in (library, SkillLibrary.open(folder)):
+    for opened in (library, SkillLibrary.open(folder)):
         for number in range(2):
-            np.testing.assert_array_equal(actions(found, number, toy_stores[1]), acted[number])
+            np.testing.assert_array_equal(actions(opened, number, toy_stores[1]), acted[number])
 
 
 def test_any_wording_calls_the_skill_and_it_acts_the_same(
@@ -117,7 +117,7 @@ def test_any_wording_calls_the_skill_and_it_acts_the_same(
             assert library.select(wording)[0] == number
             actor = library.actor(wording)
             memory = actor.start(3)
-            np.testing.assert_array_equal(np.stack([actor.act(each, memory) for each in seen]), expected)
+            np.testing.assert_array_equal(np.stack([actor.act(observation, memory) for observation in seen]), expected)
         assert library.select(task.instruction)[1] == pytest.approx(1.0, abs=1e-5)
         assert library.select(task.held_out[0])[1] < 0.99
     for bad in ("", "x" * 10_000):
@@ -152,44 +152,44 @@ def test_a_library_json_that_is_cut_missing_or_of_another_make_is_refused(folder
     path = folder / "library.json"
     whole = path.read_bytes()
     bad = ((whole[:-9], "truncated"), (b"", "truncated"), (b"[]", "schema"), (b'{"schema": 1}', "schema"))
-    for content, said in bad:
+    for content, message in bad:
         path.write_bytes(content)
-        with pytest.raises(LibraryError, match=said):
+        with pytest.raises(LibraryError, match=message):
             SkillLibrary.open(folder)
     with pytest.raises(LibraryError, match="does not exist"):
         SkillLibrary.open(tmp_path / "nowhere")
 
 
-def places(card: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def locations(card: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every value in a JSON document."""
     items = card.items() if isinstance(card, dict) else enumerate(card) if isinstance(card, list) else ()
     for key, value in items:
         yield (*path, key)
-        yield from places(value, (*path, key))
+        yield from locations(value, (*path, key))
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element:UserWarning")
 def test_a_library_json_altered_anywhere_opens_or_is_refused_in_words(folder: Path):
     path = folder / "library.json"
     card = json.loads(path.read_bytes())
-    said: list[str] = []
-    for place in places(card):
+    messages: list[str] = []
+    for location in locations(card):
         for junk in ("gone", None, "x", 3, [], {}):
             other = copy.deepcopy(card)
             holder = other
-            for key in place[:-1]:
+            for key in location[:-1]:
                 holder = holder[key]
             if junk == "gone":
-                del holder[place[-1]]
+                del holder[location[-1]]
             else:
-                holder[place[-1]] = junk
+                holder[location[-1]] = junk
             path.write_text(json.dumps(other))
             try:
                 SkillLibrary.open(folder)
             except LibraryError as problem:
-                said.append(str(problem))
-    assert len(said) > 100
-    assert all(str(folder) in sentence for sentence in said)
+                messages.append(str(problem))
+    assert len(messages) > 100
+    assert all(str(folder) in sentence for sentence in messages)
 
 
 @pytest.mark.parametrize("path", ["../outside.safetensors", "/etc/hostname", "skills/../../outside.safetensors"])

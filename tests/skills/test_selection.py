@@ -11,8 +11,8 @@ from skilltokens.types import Array
 
 
 def units(random: np.random.Generator, rows: int) -> Array:
-    found = random.standard_normal((rows, 8)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = random.standard_normal((rows, 8)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 40), st.integers(0, 50))
@@ -21,14 +21,14 @@ def test_top_rows_are_the_nearest_each_once(seed: int, skills: int, rows: int, k
     random = np.random.default_rng(seed)
     keys, owners = units(random, skills), random.integers(skills, size=rows)
     embedding = units(random, 1)[0]
-    found = top_rows(embedding, keys, owners, k)
+    chosen_rows = top_rows(embedding, keys, owners, k)
     nearness = (keys @ embedding)[owners]
-    assert len(found) == len(set(found.tolist())) == min(k, rows)
-    chosen, left = nearness[found], np.delete(nearness, found)
+    assert len(chosen_rows) == len(set(chosen_rows.tolist())) == min(k, rows)
+    chosen, left = nearness[chosen_rows], np.delete(nearness, chosen_rows)
     assert (np.diff(chosen) <= 0).all()
     assert not len(chosen) or not len(left) or chosen.min() >= left.max()
     for skill in range(skills):  # rows of one key keep their order
-        assert (np.diff(found[owners[found] == skill]) > 0).all()
+        assert (np.diff(chosen_rows[owners[chosen_rows] == skill]) > 0).all()
 
 
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(1, 20))
@@ -57,7 +57,7 @@ def test_the_choice_does_not_depend_on_the_order_of_the_skills(seed: int, skills
     first, cosine = choose(embedding, wordings)
     second, same = choose(embedding, [wordings[i] for i in order])
     assert order[second] == first
-    assert same == cosine == max(float((each @ embedding).max()) for each in wordings)
+    assert same == cosine == max(float((vectors @ embedding).max()) for vectors in wordings)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6), st.data())
@@ -66,8 +66,8 @@ def test_every_wording_calls_its_own_skill(seed: int, skills: int, data: st.Data
     random = np.random.default_rng(seed)
     wordings = [units(random, 3) for _ in range(skills)]
     skill, wording = data.draw(st.integers(0, skills - 1)), data.draw(st.integers(0, 2))
-    found, cosine = choose(wordings[skill][wording], wordings)
-    assert found == skill
+    number, cosine = choose(wordings[skill][wording], wordings)
+    assert number == skill
     assert abs(cosine - 1) < 1e-5
 
 

@@ -19,7 +19,7 @@ from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
-from skilltokens.model.prompt import RunningNorm, joined, mlp
+from skilltokens.model.task_token import RunningNorm, joined, mlp
 from skilltokens.types import Actor, Array, Observation
 
 
@@ -112,10 +112,10 @@ class MlpAgent(Agent):
 
 
 class PolicyAgent(Agent):
-    """A policy with a prompt: frozen but for the prompt, or with other parts to be trained as well.
+    """A policy with a task token: frozen but for the task token, or with other parts to be trained as well.
 
     Args:
-        policy: with its prompt in place; parameters that require gradients are trained.
+        policy: with its task token in place; parameters that require gradients are trained.
         embedding: the instruction's unit vector (language,).
     """
 
@@ -144,14 +144,14 @@ class PolicyAgent(Agent):
         return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
 
     def tuned(self) -> list[nn.Parameter]:
-        own = () if self.policy.prompt is None else self.policy.prompt.parameters()
-        prompt = {id(parameter) for parameter in own}
-        return [parameter for parameter in self.learned() if id(parameter) not in prompt]
+        own = () if self.policy.task_token is None else self.policy.task_token.parameters()
+        token = {id(parameter) for parameter in own}
+        return [parameter for parameter in self.learned() if id(parameter) not in token]
 
     def watch(self, observation: Mapping[str, Tensor]) -> None:
         super().watch(observation)
-        if self.policy.prompt is not None:
-            self.policy.prompt.norm.update(self.policy.prompt.inputs(latest(observation)))
+        if self.policy.task_token is not None:
+            self.policy.task_token.norm.update(self.policy.task_token.inputs(latest(observation)))
 
     def actor(self) -> Actor:
         return PolicyActor(self.policy, self.embedding.cpu().numpy())

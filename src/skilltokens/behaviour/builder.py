@@ -18,7 +18,7 @@ from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.methods.base import generator
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
-from skilltokens.model.prompt import TaskToken
+from skilltokens.model.task_token import TaskToken
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError
 
 RANK = 4
@@ -59,7 +59,7 @@ def make_agent(
         seen = pictures(space) if picture else ()
         width = policy.settings.width
         token = TaskToken(shown, width, settings.tokens, settings.hidden, draw, seen, settings.presence)
-        made = made.derive({"prompt": token})
+        made = made.with_task_token(token)
     return PolicyAgent(made, embedding, widths, settings, draw)
 
 
@@ -102,7 +102,7 @@ def check_fits(policy: Policy, space: DictSpace) -> None:
 
 
 def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
-    """A policy to put a prompt on: frozen, a copy to be trained, with adapters, or fresh.
+    """A policy to put a task token on: frozen, a copy to be trained, with adapters, or fresh.
 
     None shares its numbers with the one that is given, which stays where it is when this one goes to a GPU.
     """

@@ -13,7 +13,7 @@ import torch
 from scipy.spatial import KDTree
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.model.prompt import mlp
+from skilltokens.model.task_token import mlp
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import play
 from skilltokens.suites.bodies import Body

@@ -11,9 +11,10 @@ from skilltokens.behaviour.agents import PolicyAgent
 from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import Seed, check_number, check_settings
+from skilltokens.model.policy import TASK_TOKEN
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.selection import choose
-from skilltokens.skills.skill import Prompt, Skill
+from skilltokens.skills.skill import Skill, TaskTokenSpec
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import LibraryError, Report, nearest, silent
 
@@ -80,11 +81,11 @@ def learn_token(
         board=board,
     )
     assert isinstance(agent, PolicyAgent)
-    token = agent.policy.prompt
+    token = agent.policy.task_token
     assert token is not None
     assert library.base.fingerprint() == before  # frozen, bit for bit
-    prompt = Prompt(library.skills[number].name, dict(token.features), token.tokens, token.hidden, token.pictures)
-    tensors = {f"prompt.{key}": value.detach().clone() for key, value in token.state_dict().items()}
+    spec = TaskTokenSpec(library.skills[number].name, dict(token.features), token.tokens, token.hidden, token.pictures)
+    tensors = {f"{TASK_TOKEN}.{key}": value.detach().clone() for key, value in token.state_dict().items()}
     notes = {
         "environment": env,
         "steps": curve.steps[-1],
@@ -93,7 +94,7 @@ def learn_token(
         "episodes": curve.episodes,
         "seed": seed,
     }
-    library.add(Skill(name, words, np.asarray(vectors), tensors, {}, prompt), notes)
+    library.add(Skill(name, words, np.asarray(vectors), tensors, {}, spec), notes)
     state.unlink(missing_ok=True)
     if not any(state.parent.iterdir()):
         state.parent.rmdir()

@@ -1,4 +1,4 @@
-"""Demonstrations: the memory-mapped store, training windows, checks and statistics; HDF5 in and out (`demos.hdf5`)."""
+"""Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
 from skilltokens.demos.checks import check
 from skilltokens.demos.statistics import info, workspace_statistics

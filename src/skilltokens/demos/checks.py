@@ -1,4 +1,4 @@
-"""Reading a whole store and saying all that is wrong with it."""
+"""Reads a whole store and lists every fault in it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from skilltokens.types import DemonstrationError
 if TYPE_CHECKING:
     from skilltokens.demos.store import DemonstrationStore
 
-_PIECE = 1 << 24  # bytes looked at together
+_PIECE = 1 << 24  # bytes read at a time
 
 
 def check(path: str | Path) -> list[str]:
-    """All that is wrong with the store in folder `path`, one sentence each; empty if it is sound.
+    """Every fault of the store in folder `path`, one sentence a fault; empty if there is none.
 
-    A store that cannot even be opened gives that one sentence. A folder of stores: see `stores_in`.
+    A store that cannot be opened gives one sentence that says why. For a folder of stores see `stores_in`.
     """
     from skilltokens.demos.store import DemonstrationStore
 
@@ -32,7 +32,7 @@ def check(path: str | Path) -> list[str]:
 
 
 def findings(store: DemonstrationStore) -> Iterator[str]:
-    """Every fault of an open store, one sentence each, found by reading all of it in pieces of bounded size."""
+    """Every fault of an open store, one sentence a fault. All of it is read, in pieces of bounded size."""
     for name, entry in store.files.items():
         file = store.path / name
         if digest(file) != entry["sha256"]:
@@ -63,8 +63,9 @@ def _value_faults(store: DemonstrationStore, name: str, offsets: np.ndarray) -> 
     array = store[name]
     rows = max(1, _PIECE * len(array) // max(1, array.nbytes))
     for start in range(0, len(array), rows):
-        found = wrong_value(name, np.asarray(array[start : start + rows]))
-        if found is not None:
-            row = start + found[0]
+        fault = wrong_value(name, np.asarray(array[start : start + rows]))
+        if fault is not None:
+            step, problem = fault
+            row = start + step
             episode = int(np.searchsorted(offsets, row, side="right")) - 1
-            yield f"{store.path}: episode {episode}, step {row - int(offsets[episode])}, feature {name!r} {found[1]}"
+            yield f"{store.path}: episode {episode}, step {row - int(offsets[episode])}, feature {name!r} {problem}"

@@ -39,7 +39,7 @@ def check_task(where: str, task: Task) -> None:
 
 
 def check_features(where: str, features: Mapping[str, Feature]) -> None:
-    """Features need usable names, sizes and dtypes; `action` must be there, a vector of floats, and an observation."""
+    """Features need usable names, sizes and dtypes; one is `action`, a vector of floats, and one an observation."""
     for name, feature in features.items():
         if not _NAME.fullmatch(name) or not (name == ACTION or name.startswith((OBSERVATION, SIMULATOR))):
             raise DemonstrationError(
@@ -63,11 +63,11 @@ def check_features(where: str, features: Mapping[str, Feature]) -> None:
         raise DemonstrationError(f"{where}: there is no observation: give at least one feature {OBSERVATION}<name>")
 
 
-def conform(place: str, episode: Episode, features: Mapping[str, Feature]) -> dict[str, Array]:
-    """The arrays of one episode in their declared dtypes, C-contiguous, after checking all of the rules.
+def conform(where: str, episode: Episode, features: Mapping[str, Feature]) -> dict[str, Array]:
+    """The arrays of one episode in their declared dtypes, C-contiguous. Every rule is checked.
 
     Args:
-        place: which store and which of its episodes, for messages.
+        where: the store and the number of the episode, for messages.
 
     Raises:
         DemonstrationError: a feature is missing, unknown or of the wrong width, lengths differ, the episode is
@@ -75,26 +75,26 @@ def conform(place: str, episode: Episode, features: Mapping[str, Feature]) -> di
     """
     for name in features.keys() ^ episode.features.keys():
         verb = "lacks the feature" if name in features else "has the unknown feature"
-        raise DemonstrationError(f"{place} {verb} {name!r}: every episode needs exactly {', '.join(sorted(features))}")
+        raise DemonstrationError(f"{where} {verb} {name!r}: every episode needs exactly {', '.join(sorted(features))}")
     arrays: dict[str, Array] = {}
     for name, feature in features.items():
         array = np.asarray(episode.features[name])
         if array.ndim == 0 or array.shape[1:] != feature.shape:
             raise DemonstrationError(
-                f"{place}, feature {name!r} has shape {array.shape} where (steps, {_sizes(feature.shape)}) is needed: "
+                f"{where}, feature {name!r} has shape {array.shape} where (steps, {_sizes(feature.shape)}) is needed: "
                 "correct the demonstration or leave it out"
             )
-        arrays[name] = _cast(place, name, array, feature)
+        arrays[name] = _cast(where, name, array, feature)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
-        raise DemonstrationError(f"{place} has features of different lengths ({lengths}): all need one row for a step")
+        raise DemonstrationError(f"{where} has features of different lengths ({lengths}): all need one row for a step")
     if len(arrays[ACTION]) == 0:
-        raise DemonstrationError(f"{place} is empty: leave it out")
+        raise DemonstrationError(f"{where} is empty: leave it out")
     for name, array in arrays.items():
-        finding = wrong_value(name, array)
-        if finding is not None:
-            step, problem = finding
-            raise DemonstrationError(f"{place}, step {step}, feature {name!r} {problem}")
+        fault = wrong_value(name, array)
+        if fault is not None:
+            step, problem = fault
+            raise DemonstrationError(f"{where}, step {step}, feature {name!r} {problem}")
     return arrays
 
 
@@ -104,7 +104,7 @@ def wrong_value(name: str, array: Array) -> tuple[int, str] | None:
         return None
     flat = array.reshape(len(array), -1)
     # A sum is finite only if every term is, so the good case needs no temporary of the array's size;
-    # a finite array whose sum overflows goes on to the exact test.
+    # a finite array whose sum overflows is put to the exact test.
     with np.errstate(over="ignore", invalid="ignore"):
         suspect = not np.isfinite(flat.sum(dtype=np.float64))
     if suspect:
@@ -122,15 +122,15 @@ def wrong_value(name: str, array: Array) -> tuple[int, str] | None:
     return None
 
 
-def _cast(place: str, name: str, array: Array, feature: Feature) -> Array:
-    wanted = np.dtype(feature.dtype)
-    exact = wanted.kind != "f"
-    if array.dtype.kind not in "fiub" or (exact and not np.can_cast(array.dtype, wanted, "safe")):
+def _cast(where: str, name: str, array: Array, feature: Feature) -> Array:
+    dtype = np.dtype(feature.dtype)
+    exact = dtype.kind != "f"
+    if array.dtype.kind not in "fiub" or (exact and not np.can_cast(array.dtype, dtype, "safe")):
         raise DemonstrationError(
-            f"{place}, feature {name!r} has dtype {array.dtype} where {feature.dtype} is needed: convert it first"
+            f"{where}, feature {name!r} has dtype {array.dtype} where {feature.dtype} is needed: convert it first"
         )
     with np.errstate(over="ignore"):  # an overflow becomes an infinity, which the next check names
-        return np.ascontiguousarray(array, dtype=wanted).reshape(array.shape)
+        return np.ascontiguousarray(array, dtype=dtype).reshape(array.shape)
 
 
 def _sizes(shape: tuple[int, ...]) -> str:

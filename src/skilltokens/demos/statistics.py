@@ -1,8 +1,8 @@
-"""Scaling constants from a user's own demonstrations, and the plain facts about a store.
+"""Scaling constants from a user's own demonstrations, and a summary of a store.
 
 Suites declare constants of their robot's workspace. For data without a suite, `workspace_statistics` makes
-such constants once, when a library is made; every later skill keeps them. Scaling each skill by its own
-statistics would make the same place look different to each skill, which costs more than any other choice.
+such constants once, when a library is made; every later skill keeps them. If every skill had scales of its own, the
+same position would look different to each of them. No other choice costs as much success.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from skilltokens.demos.store import DemonstrationStore, same_features
 from skilltokens.types import ACTION, Array, Feature, Scale
 
 FLOOR = 0.2
-_PIECE = 1 << 24  # bytes looked at together
+"""Smallest unit of an entry, as a share of the largest unit in its feature."""
+_PIECE = 1 << 24  # bytes read at a time
 
 
 def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FLOOR) -> dict[str, Scale]:
-    """Center and unit of every observation vector of floats, in the feature's own units, each store weighing the same.
+    """Center and unit of every observation vector of floats, in the feature's own units. All stores weigh the same.
 
     The center is the mean. The unit is the standard deviation, but at least `floor` times the largest one in the
-    same feature: an entry that hardly moves in these demonstrations (the height of a table, a gripper that stays
-    shut) must not be blown up when a later skill moves it. A feature that never moves at all has unit 1.
+    same feature. Without this floor an entry that hardly varies here (the height of a table, a gripper that stays
+    shut) would become huge as soon as a later skill moves it. A feature that never varies has unit 1.
 
     Raises:
         DemonstrationError: no store, or stores with different features.

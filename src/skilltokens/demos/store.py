@@ -29,8 +29,8 @@ from skilltokens.types import SIMULATOR, Array, DemonstrationError, Episode, Fea
 class DemonstrationStore:
     """A store, open for reading. Make one with `DemonstrationStore.open` or `write_store`.
 
-    Any number of processes may read a store at once, and share its pages in memory. Pickling a store passes
-    on its path, not its data. A store that is replaced while it is open keeps showing the old contents.
+    Any number of processes may read a store at once; the system keeps its pages in memory once for all of them. A
+    pickled store is its path, not its data. A store that is replaced while it is open keeps showing the old contents.
 
     Attributes:
         path: the folder.
@@ -40,7 +40,7 @@ class DemonstrationStore:
         settings: how the demonstrations were made (noise, seed, ...), as given to `write_store`.
         versions: versions of the simulator, the environments and the experts.
         features: name -> shape of one step, and dtype.
-        private: the same of the features for tools alone, which no policy sees (`types.SIMULATOR`).
+        private: the features for tools alone, in the same form; no policy sees them (`types.SIMULATOR`).
         offsets: (episodes + 1,) int64, memory-mapped.
         episodes, steps: how many there are.
         digest: SHA-256 of everything above and of every byte of data; equal for equal demonstrations.
@@ -53,9 +53,9 @@ class DemonstrationStore:
         self.source: str = header["source"]
         self.settings: dict[str, Any] = header["settings"]
         self.versions: dict[str, str] = header["versions"]
-        found = {n: feature_from(entry) for n, entry in header["features"].items()}
-        self.features: dict[str, Feature] = {n: f for n, f in found.items() if not n.startswith(SIMULATOR)}
-        self.private: dict[str, Feature] = {n: f for n, f in found.items() if n.startswith(SIMULATOR)}
+        features = {n: feature_from(entry) for n, entry in header["features"].items()}
+        self.features: dict[str, Feature] = {n: f for n, f in features.items() if not n.startswith(SIMULATOR)}
+        self.private: dict[str, Feature] = {n: f for n, f in features.items() if n.startswith(SIMULATOR)}
         self.episodes: int = header["episodes"]
         self.steps: int = header["steps"]
         self.digest: str = header["digest"]
@@ -68,8 +68,8 @@ class DemonstrationStore:
         """Opens the store in folder `path`.
 
         Raises:
-            DemonstrationError: there is no store, or its header, the size or the layout of a file is not as it was
-                written. Altered values are found by `verify`, which has to read everything.
+            DemonstrationError: there is no store, the header was altered, or a file is not of the size, dtype and shape
+                that the header says. Altered values are found by `verify`, which reads everything.
         """
         path = Path(path)
         if path.is_file():
@@ -91,7 +91,7 @@ class DemonstrationStore:
         return self.episodes
 
     def episode(self, index: int) -> Episode:
-        """Episode `index` as memory-mapped views of (its steps, *shape), without the private features.
+        """Episode `index`: memory-mapped views of (its steps, *shape) for every feature but the private ones.
 
         Raises:
             IndexError: there is no such episode.
@@ -131,22 +131,22 @@ def write_store(
     versions: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> DemonstrationStore:
-    """Writes a store to folder `path` and opens it; a store that is there already is replaced at the end, at once.
+    """Writes a store to folder `path` and opens it. An older store there is replaced in one move at the end.
 
-    Episodes are taken and written one at a time, so they may be made on the way and need not fit in memory.
-    Nothing about the moment of writing is stored: equal episodes give a store with equal bytes.
+    Episodes are read and written one at a time, so `episodes` may be a generator and need not fit in memory.
+    No date or time is stored: equal episodes give a store with equal bytes.
 
     Args:
-        path: the folder, FOLDER/SUITE/TASK by custom.
-        episodes: every one with all of `features`, (steps, *shape) each; cast to the declared dtype.
+        path: the folder, by convention FOLDER/SUITE/TASK.
+        episodes: each has all of `features` as arrays (steps, *shape), which are cast to the declared dtype.
         source: who demonstrated: "scripted", "human", ...
-        suite: the suite's name, or any name for data of one's own.
-        versions: of the simulator, the environments and the experts.
+        suite: the suite's name, or any name for your own data.
+        versions: versions of the simulator, the environments and the experts.
         settings: anything JSON can hold that says how the demonstrations were made, such as noise and seed.
 
     Raises:
         DemonstrationError: a demonstration breaks a rule (see `rules`), there is none, the disk is full or the
-            folder cannot be written. The old store, if there was one, is as it was.
+            folder cannot be written. A store that was at `path` is left as it was.
     """
     path = Path(path)
     check_task(str(path), task)
@@ -177,10 +177,10 @@ def write_store(
 
 
 def same_features(stores: Sequence[DemonstrationStore]) -> dict[str, Feature]:
-    """The features that all `stores` share; they must agree in names, shapes and dtypes.
+    """The features of `stores`, which must have the same names, shapes and dtypes in all of them.
 
     Raises:
-        DemonstrationError: there is no store, or two differ: names both and the feature.
+        DemonstrationError: there is no store, or two differ; the message names both and the feature.
     """
     if not stores:
         raise DemonstrationError("no demonstration store was given: name at least one")
@@ -197,7 +197,7 @@ def same_features(stores: Sequence[DemonstrationStore]) -> dict[str, Feature]:
 
 
 def stores_in(folder: str | Path) -> list[DemonstrationStore]:
-    """Opens every store in or below `folder`, sorted by path; a folder that is itself a store gives that one.
+    """Opens every store in or below `folder`, sorted by path. `folder` may be a store itself.
 
     Raises:
         DemonstrationError: there is none, or one is damaged.
@@ -205,19 +205,19 @@ def stores_in(folder: str | Path) -> list[DemonstrationStore]:
     folder = Path(folder)
     if (folder / HEADER).is_file() or folder.is_file():
         return [DemonstrationStore.open(folder)]
-    # Hidden folders are unfinished work of a writer that was killed.
-    found = sorted(
+    # Hidden folders are stores that a killed process did not finish.
+    folders = sorted(
         header.parent
         for header in folder.rglob(HEADER)
         if not any(part.startswith(".") for part in header.relative_to(folder).parts)
     )
-    if not found:
+    if not folders:
         raise DemonstrationError(f"{folder} holds no demonstration store (no {HEADER}): check the path")
-    return [DemonstrationStore.open(path) for path in found]
+    return [DemonstrationStore.open(path) for path in folders]
 
 
 def _write_arrays(path: Path, fresh: Path, episodes: Iterable[Episode], features: Mapping[str, Feature]) -> list[int]:
-    """Streams the episodes into `fresh`; returns the offsets. `path` is what messages call the store."""
+    """Writes the episodes into the folder `fresh`, one at a time; returns the offsets. `path` is for messages."""
     offsets = [0]
     files: dict[str, BinaryIO] = {}
     try:
@@ -251,12 +251,12 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 def _check_size(file: Path, expected: int) -> None:
     try:
-        found = file.stat().st_size
+        size = file.stat().st_size
     except OSError as problem:
         raise DemonstrationError(f"{file} is missing or unreadable: restore it or make the store again") from problem
-    if found != expected:
+    if size != expected:
         raise DemonstrationError(
-            f"{file} is truncated or altered ({found} bytes where {expected} are needed): "
+            f"{file} is truncated or altered ({size} bytes where {expected} are needed): "
             "restore it or make the store again"
         )
 

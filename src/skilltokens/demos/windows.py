@@ -1,4 +1,4 @@
-"""Training windows: stretches of `window` steps, gathered from memory-mapped stores by one index array."""
+"""Training windows: runs of `window` steps, copied from memory-mapped stores by one array of row numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Batch:
     """B windows of T steps, unscaled.
 
     Attributes:
-        features: name -> (B, T, *shape); floats as float32, everything else (images: uint8) as it is stored.
-        mask: (B, T) bool; False where a window reaches back before its episode's first step.
-        store: (B,) int64, which of the stores a window comes from.
+        features: name -> (B, T, *shape); floats as float32, other dtypes (images: uint8) as they are stored.
+        mask: (B, T) bool; False where a window begins before the first step of its episode.
+        store: (B,) int64, the number of the store that a window comes from.
     """
 
     features: dict[str, Array]
@@ -28,10 +28,10 @@ class Batch:
 
 
 class Windows:
-    """Draws windows from several stores with the same features.
+    """Samples windows from several stores with the same features.
 
-    A window ends at a random step and covers the `window` steps up to and including it. Each store is equally
-    likely, then each of its steps is. Steps before the episode's start repeat its first step and are masked.
+    A window is `window` steps long and ends at a random step: first a store is chosen, all equally likely, then one of
+    its steps. Steps before the start of the episode repeat its first step and are masked.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Windows:
     ) -> None:
         """
         Args:
-            instead: arrays (steps, ...) to take for a feature, one for each store, in place of its own.
+            instead: for a feature, arrays (steps, ...) that replace its own, one for each store.
 
         Raises:
             DemonstrationError: no store, or stores with different features.
@@ -68,14 +68,14 @@ class Windows:
         self._back = np.arange(-window + 1, 1, dtype=np.int64)
 
     def sample(self, batch: int, generator: np.random.Generator) -> Batch:
-        """`batch` windows; the same for the same state of `generator`."""
+        """`batch` random windows; equal states of `generator` give equal windows."""
         if batch < 1:
             raise SettingError(f"a batch of {batch} windows is impossible: use 1 or more")
         store = generator.integers(len(self.stores), size=batch)
         return self.gather(store, generator.integers(self._steps[store]))
 
     def gather(self, store: NDArray[np.int64], step: NDArray[np.int64]) -> Batch:
-        """The windows that end at step `step` (B,) of store `store` (B,), steps counted over the whole store."""
+        """The windows that end at the steps `step` (B,) of the stores `store` (B,); steps are numbered over a store."""
         start = self._starts[np.searchsorted(self._starts, self._base[store] + step, side="right") - 1]
         start = start - self._base[store]
         rows = step[:, None] + self._back
@@ -85,12 +85,12 @@ class Windows:
 
     def _take(self, name: str, store: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
         feature = self.features[name]
-        kept = np.dtype(feature.dtype)
-        dtype = np.dtype(np.float32) if kept.kind == "f" else kept
+        stored = np.dtype(feature.dtype)
+        dtype = np.dtype(np.float32) if stored.kind == "f" else stored
         if len(self.stores) == 1:
             return self._arrays[0][name][rows].astype(dtype, copy=False)
         out = np.empty((*rows.shape, *feature.shape), dtype)
         for index in np.unique(store):
-            here = store == index
-            out[here] = self._arrays[index][name][rows[here]]
+            windows = store == index
+            out[windows] = self._arrays[index][name][rows[windows]]
         return out

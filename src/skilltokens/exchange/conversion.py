@@ -1,7 +1,7 @@
-"""How the arrays of a demo make an episode: which keys make which feature, and what to set right on the way.
+"""How the arrays of a demo become an episode: which keys make which feature, and what is corrected.
 
-Two things are set right in LIBERO's files: their pictures stand on their heads, and their observations are one step
-late (see `Plan`).
+Two things are corrected in LIBERO's files: their pictures are upside down, and their observations are one step late
+(see `Conversion`).
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ KNOWN: tuple[Keys, ...] = (
     {STATE: ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")},
     LIBERO,
 )
-"""What robomimic's and LIBERO's own datasets call these features: the first whose keys are all there is used."""
+"""The keys of these features in robomimic's and LIBERO's own datasets. The first entry whose keys all exist is used."""
 
 CAMERAS = {"eye_in_hand": "wrist", "robot0_eye_in_hand": "wrist"}
-"""The wrist's camera in LIBERO's and robosuite's words; other cameras keep their names."""
+"""What LIBERO and robosuite call the camera at the wrist; other cameras keep their names."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How the arrays of a demo make an episode.
+class Conversion:
+    """How the arrays of a demo become an episode.
 
     Attributes:
         keys: observation -> the keys under obs/ whose vectors are joined to make it.
-        features: all of the episode's, `action` and private ones included.
-        private: features that lie beside `actions`, under their own names.
-        turned: pictures whose rows are stored bottom up; an episode has them the right way up.
+        features: all features of the episode, `action` and private ones included.
+        private: features stored beside `actions`, under their own names.
+        turned: pictures that are stored with the bottom row first; an episode has the top row first.
         late: the observation of a row was taken after its action, so it belongs to the action of the next row.
-        left: keys under obs/ that no feature is made of.
+        unused: keys under obs/ that no feature is made of.
     """
 
     keys: Keys
@@ -54,19 +54,18 @@ class Plan:
     private: Sequence[str] = ()
     turned: Sequence[str] = ()
     late: bool = False
-    left: Sequence[str] = ()
+    unused: Sequence[str] = ()
 
-    @property
-    def said(self) -> dict[str, Any]:
-        """What a store keeps of it in its settings."""
-        seldom = {"turned": list(self.turned), "late": self.late, "left": list(self.left)}
+    def settings(self) -> dict[str, Any]:
+        """As JSON for the settings of a store; what is empty or false is left out."""
+        optional = {"turned": list(self.turned), "late": self.late, "left": list(self.unused)}
         return {"keys": {name: list(group) for name, group in self.keys.items()}} | {
-            name: value for name, value in seldom.items() if value
+            name: value for name, value in optional.items() if value
         }
 
 
-def plan(path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bool) -> Plan:
-    """How the demos of a file of another program make episodes, from the keys and shapes in the demo `first`.
+def conversion_of(path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bool) -> Conversion:
+    """The conversion for a file of another program, from the keys and shapes in its demo `first`.
 
     Args:
         keys: which keys make which feature; None for those that robomimic or LIBERO use, or else all vectors.
@@ -75,17 +74,10 @@ def plan(path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bo
     demo = member(path, data, first)
     observed = member(path, demo, "obs")
     libero = "problem_info" in data.attrs
-    if keys is None and libero:
-        keys = LIBERO
     if keys is None:
-        keys = next((k for k in KNOWN if all(key in observed for group in k.values() for key in group)), None)
-    if keys is None:
-        vectors = sorted(key for key in map(str, observed) if _is_vector(get(path, observed, key)))
-        if not vectors:
-            raise DemonstrationError(f"{path}: {observed.name} holds no vectors ({listed(list(observed))})")
-        keys = {STATE: vectors}
-    made = {name: list(group) for name, group in keys.items()} | (_pictures(path, observed) if images else {})
-    features = {name: _joined(path, observed, group) for name, group in made.items()}
+        keys = LIBERO if libero else _usual_keys(path, observed)
+    keys = {name: list(group) for name, group in keys.items()} | (_pictures(path, observed) if images else {})
+    features = {name: _joined(path, observed, group) for name, group in keys.items()}
     actions = dataset(path, demo, "actions")
     if libero and actions.shape[1:] != (LIBERO_ACTIONS,):
         raise DemonstrationError(
@@ -93,20 +85,24 @@ def plan(path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bo
             "numbers of motion and one of the gripper: it shows another robot, or is damaged"
         )
     turned = [name for name, feature in features.items() if feature.dtype == "uint8" and len(feature.shape) == 3]
-    return Plan(
-        made,
+    return Conversion(
+        keys,
         {**features, ACTION: Feature(tuple(actions.shape[1:]))},
         turned=turned if text_of(data.attrs.get("macros_image_convention")) == "opengl" else (),
-        late=bool(made) and _taken_late(path, demo, observed),
-        left=sorted(set(map(str, observed)) - {key for group in made.values() for key in group}),
+        late=bool(keys) and _taken_late(path, demo, observed),
+        unused=sorted(set(map(str, observed)) - {key for group in keys.values() for key in group}),
     )
 
 
-def own_plan(own: Mapping[str, Any], task: str) -> Plan:
-    """How the demos of one of our exports make the episodes that they came from."""
+def conversion_of_export(own: Mapping[str, Any], task: str) -> Conversion:
+    """The conversion for one of our exports, which gives the episodes that were exported.
+
+    Args:
+        own: see `layout.own_entry`.
+    """
     entries = own["features"].items()
     private = own["stores"].get(task, {}).get("private", {})
-    return Plan(
+    return Conversion(
         {name: [entry["key"]] for name, entry in entries if name != ACTION},
         {name: feature_from(entry) for name, entry in (*entries, *private.items())},
         private=tuple(private),
@@ -114,30 +110,41 @@ def own_plan(own: Mapping[str, Any], task: str) -> Plan:
     )
 
 
-def read_demo(path: Path, demo: h5py.Group, made: Plan, clip: bool) -> Episode:
-    """One demo as an episode that obeys every rule of the store."""
-    place = f"{path}: {demo.name}"
+def read_demo(path: Path, demo: h5py.Group, conversion: Conversion, clip: bool) -> Episode:
+    """One demo as an episode that keeps every rule of a store (`demos.rules`)."""
+    where = f"{path}: {demo.name}"
     actions = np.asarray(dataset(path, demo, "actions")[()])
-    if len(actions) <= made.late:
-        raise DemonstrationError(f"{place} is {'too short' if len(actions) else 'empty'}: leave it out")
-    said = text_of(demo.attrs.get("num_samples", len(actions)))
-    if _number(said) != len(actions):
-        raise DemonstrationError(f"{place} has {len(actions)} actions where num_samples says {said}: repair the file")
+    if len(actions) <= conversion.late:
+        raise DemonstrationError(f"{where} is {'too short' if len(actions) else 'empty'}: leave it out")
+    count = text_of(demo.attrs.get("num_samples", len(actions)))
+    if _number(count) != len(actions):
+        raise DemonstrationError(f"{where} has {len(actions)} actions where num_samples says {count}: repair the file")
     observed = member(path, demo, "obs")
     arrays: dict[str, Array] = {ACTION: np.clip(actions, -1, 1) if clip and actions.dtype.kind == "f" else actions}
-    for name, group in made.keys.items():
-        parts = [_rows(path, place, observed, key, len(actions)) for key in group]
-        if len(parts) == 1 and (parts[0].ndim > 1 or not made.features[name].shape):
+    for name, group in conversion.keys.items():
+        parts = [_rows(path, where, observed, key, len(actions)) for key in group]
+        if len(parts) == 1 and (parts[0].ndim > 1 or not conversion.features[name].shape):
             arrays[name] = parts[0]
         else:
             arrays[name] = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-        if name in made.turned:
+        if name in conversion.turned:
             arrays[name] = arrays[name][:, ::-1]
-    for name in made.private:
-        arrays[name] = _rows(path, place, demo, name, len(actions))
-    if made.late:
+    for name in conversion.private:
+        arrays[name] = _rows(path, where, demo, name, len(actions))
+    if conversion.late:
         arrays = {name: array[1:] if name == ACTION else array[:-1] for name, array in arrays.items()}
-    return Episode(conform(place, Episode(arrays), made.features))
+    return Episode(conform(where, Episode(arrays), conversion.features))
+
+
+def _usual_keys(path: Path, observed: h5py.Group) -> Keys:
+    """The first entry of `KNOWN` whose keys all exist, or else all vectors as `observation.state`."""
+    for keys in KNOWN:
+        if all(key in observed for group in keys.values() for key in group):
+            return keys
+    vectors = sorted(key for key in map(str, observed) if _is_vector(get(path, observed, key)))
+    if not vectors:
+        raise DemonstrationError(f"{path}: {observed.name} holds no vectors ({listed(list(observed))})")
+    return {STATE: vectors}
 
 
 def _number(text: str) -> float | None:
@@ -147,16 +154,16 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _rows(path: Path, place: str, group: h5py.Group, key: str, steps: int) -> Array:
+def _rows(path: Path, where: str, group: h5py.Group, key: str, steps: int) -> Array:
     part = np.asarray(dataset(path, group, key)[()])
     if len(part) != steps:
-        name = str(group.name).removeprefix(place.rpartition(": ")[2]) + f"/{key}"
-        raise DemonstrationError(f"{place}{name} has {len(part)} rows for {steps} actions")
+        name = str(group.name).removeprefix(where.rpartition(": ")[2]) + f"/{key}"
+        raise DemonstrationError(f"{where}{name} has {len(part)} rows for {steps} actions")
     return part
 
 
 def _pictures(path: Path, observed: h5py.Group) -> dict[str, list[str]]:
-    """observation.images.<camera> -> its key, for every picture there is."""
+    """observation.images.<camera> -> its key under obs/, for every picture of a demo."""
     keys = [key for key in map(str, observed) if _is_picture(get(path, observed, key))]
     if not keys:
         raise DemonstrationError(f"{path}: {observed.name} holds no pictures ({listed(list(map(str, observed)))})")
@@ -165,10 +172,10 @@ def _pictures(path: Path, observed: h5py.Group) -> dict[str, list[str]]:
 
 
 def _taken_late(path: Path, demo: h5py.Group, observed: h5py.Group) -> bool:
-    """Whether observations are those after the action of their row, as in all files that LIBERO published.
+    """Whether observations were taken after the action of their row, as in all files that LIBERO published.
 
-    Its script plays an action and then looks (issue 54 of its repository), but `states` holds what was before the
-    action. So the arm's joints tell: a state is (time, qpos, qvel), and the arm comes first in qpos.
+    Its script plays an action and then observes (issue 54 of its repository), but `states` holds the states before the
+    actions. So the arm's joints show it: a state is (time, qpos, qvel), and the arm comes first in qpos.
     """
     joints, states = get(path, observed, "joint_states"), get(path, demo, "states")
     if not (_is_vector(joints) and _is_vector(states)) or len(joints) != len(states) or len(joints) < 2:

@@ -10,8 +10,8 @@
     mask/<name>               names of the demos of a subset; an export has one for each task
 
 Source: https://robomimic.github.io/docs/datasets/overview.html. Files that `export_hdf5` wrote also say which
-feature each key came from, so an import gives the same store back, down to its digest. What else LIBERO's files hold
-is written by a `Convention`.
+feature each key came from, so an import gives the same store back, down to its digest. A `Convention` writes what
+LIBERO's files hold besides.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any, Protocol
 import h5py
 import numpy as np
 
-from skilltokens.demos.disk import QuietDisk
 from skilltokens.demos.rules import OBSERVATION
 from skilltokens.demos.store import DemonstrationStore, same_features, write_store
-from skilltokens.exchange.conversion import Keys, own_plan, plan, read_demo
+from skilltokens.exchange.conversion import Conversion, Keys, conversion_of, conversion_of_export, read_demo
+from skilltokens.exchange.disk import DeferredErrorFile
 from skilltokens.exchange.layout import OWN, demo_names, member, opened, own_entry, reading, shown_task
 from skilltokens.files import digest, replacing
 from skilltokens.types import ACTION, Array, DemonstrationError, Episode, Feature, Progress, Report, Task, silent
@@ -50,15 +50,15 @@ def import_hdf5(
     """Makes the store `target` from the demonstrations in an HDF5 file. Floats become float32, images stay uint8.
 
     LIBERO's published observations were taken after the action in their row; here they go with the action of the next
-    row, and the first action is left out. Its pictures stand on their heads there, and upright here.
+    row, and the first action is left out. Its pictures are upside down there, and upright here.
 
     Args:
         path: the HDF5 file. It is only read.
-        target: the store's folder; a store that is there is replaced at the end.
+        target: the store's folder. A store at this path is replaced when the new one is whole.
         task: the task that is shown; None reads it from the file (see `task_in`).
         keys: which keys under obs/ make which feature, such as {"observation.state": ["eef_pos", "gripper"]}; an
-            image is a feature of one key. None takes what the file says (our exports), else what robomimic or
-            LIBERO call it, else joins all vectors, in alphabetical order, to `observation.state`.
+            image is a feature of one key. None takes the keys that the file names (our exports), or else those that
+            robomimic or LIBERO use, or else joins all vectors, in alphabetical order, to `observation.state`.
         images: take all pictures too, as `observation.images.<camera>`; our exports bring theirs in any case.
         subset: the name of a list under mask/; None takes all demos.
         suite, source: see `write_store`; None takes what the file says, else "own" and "human".
@@ -75,26 +75,20 @@ def import_hdf5(
             data = member(path, file, "data")
             task = task or shown_task(path, file, names)
             own = own_entry(path, file)
-            ours = bool(own) and keys is None
-            made = own_plan(own, task.name) if ours else plan(path, data, names[0], keys, images)
+            if own and keys is None:
+                conversion = conversion_of_export(own, task.name)
+            else:
+                conversion = conversion_of(path, data, names[0], keys, images)
         stored = own.get("stores", {}).get(task.name, {})
         settings = stored.get("settings", {})
         if not stored or keys is not None or clip:
-            asked = origin(path, subset=subset, source=source, clip=clip, images=images)
-            settings = {**settings, "imported": {**asked, **made.said}}
-
-        def episodes() -> Iterator[Episode]:
-            for number, name in enumerate(names):
-                report(Progress("import", number, len(names), name))
-                with reading(path):
-                    episode = read_demo(path, member(path, data, name), made, clip)
-                yield episode
-
+            imported = origin(path, subset=subset, source=source, clip=clip, images=images)
+            settings = {**settings, "imported": {**imported, **conversion.settings()}}
         return write_store(
             target,
-            episodes(),
+            _episodes(path, data, names, conversion, clip, report),
             task=task,
-            features=made.features,
+            features=conversion.features,
             source=source or stored.get("source", "human"),
             suite=suite or stored.get("suite", "own"),
             versions=stored.get("versions", {}),
@@ -102,8 +96,19 @@ def import_hdf5(
         )
 
 
+def _episodes(
+    path: Path, data: h5py.Group, names: Sequence[str], conversion: Conversion, clip: bool, report: Report
+) -> Iterator[Episode]:
+    """The demos `names` of an open file, as episodes."""
+    for number, name in enumerate(names):
+        report(Progress("import", number, len(names), name))
+        with reading(path):
+            episode = read_demo(path, member(path, data, name), conversion, clip)
+        yield episode
+
+
 def origin(path: Path, *, subset: str | None, source: str | None, clip: bool, images: bool) -> dict[str, Any]:
-    """What a store keeps of the file that it was imported from, and of how; the arguments are `import_hdf5`'s.
+    """What a store's settings say of its import: the file's name and SHA-256, and these arguments of `import_hdf5`.
 
     Raises:
         DemonstrationError: the file cannot be read.
@@ -118,10 +123,10 @@ def origin(path: Path, *, subset: str | None, source: str | None, clip: bool, im
 
 
 def task_in(path: str | Path, subset: str | None = None, name: str = "") -> Task:
-    """The task that an HDF5 file says it shows: an export's own, `ep_meta`'s "lang", or LIBERO's `problem_info`.
+    """The task that an HDF5 file shows, as it says itself: in our own attribute, `ep_meta`'s "lang" or `problem_info`.
 
     Args:
-        name: for a task that has none in the file; empty: the file's name.
+        name: the task's name, where the file says none; empty for the file's name.
 
     Raises:
         DemonstrationError: the file cannot be read, names no instruction, or names several.
@@ -132,11 +137,11 @@ def task_in(path: str | Path, subset: str | None = None, name: str = "") -> Task
 
 
 class Convention(Protocol):
-    """What the files of one benchmark hold beyond robomimic's layout, so that its own programs read an export."""
+    """What a benchmark's files hold beyond robomimic's layout, so that its own programs can read an export."""
 
     @property
     def pictures(self) -> Mapping[str, str]:
-        """Feature -> the key under obs/ that its pictures are written to, bottom row first."""
+        """Feature -> the key under obs/ for its pictures, which are written with the bottom row first."""
         ...
 
     def attributes(self, store: DemonstrationStore) -> Mapping[str, Any]:
@@ -144,7 +149,7 @@ class Convention(Protocol):
         ...
 
     def demo(self, store: DemonstrationStore, rows: slice) -> tuple[Mapping[str, Array], Mapping[str, Any]]:
-        """Arrays (name below the demo -> (steps, ...)) and attributes of the demo in these rows of the store."""
+        """Further arrays, name in the demo's group -> (steps, ...), and attributes of the demo of these rows."""
         ...
 
 
@@ -159,19 +164,46 @@ def export_hdf5(
     """Writes stores with the same features into one HDF5 file that robomimic's `SequenceDataset` reads.
 
     The demos of all stores follow one another; mask/<task name> lists those of one store. `observation.<key>`
-    becomes obs/<key>; private features lie beside `actions`, under their names. The file replaces an older one at the
-    end, at once.
+    becomes obs/<key>; private features are stored beside `actions`, under their names. A file at `path` is replaced in
+    one move, when the new one is whole.
 
     Args:
-        next_observations: write next_obs/ too; without it the file is half as large, and robomimic must be told
+        next_observations: write next_obs/ too; without it the file is half as large, and robomimic then needs
             `load_next_obs=False`.
-        convention: what else to write, for the programs of a benchmark; then there can be one store only.
+        convention: what else to write, for the programs of a benchmark. It allows one store only.
 
     Raises:
         DemonstrationError: stores with different features or the same task, or the file cannot be written.
     """
     path = Path(path)
     features = same_features(stores)
+    _check_export(path, stores, convention)
+    keys = {name: name.removeprefix(OBSERVATION) for name in features}
+    keys |= {name: key for name, key in (convention.pictures.items() if convention else ()) if name in features}
+    with replacing(path, DemonstrationError) as fresh, DeferredErrorFile(fresh) as output:
+        # Errors are raised from `output`, since a failed write that HDF5 sees can crash the process.
+        with h5py.File(output, "w") as file:
+            data, first = file.create_group("data"), 0
+            for store in stores:
+                for number in range(store.episodes):
+                    report(Progress("export", number, store.episodes, store.task.name))
+                    demo = data.create_group(f"demo_{first + number}")
+                    _write_demo(demo, store, number, keys, next_observations, convention)
+                    output.raise_error()
+                demos = [f"demo_{first + number}".encode() for number in range(store.episodes)]
+                file.create_dataset(f"mask/{store.task.name}", data=np.array(demos))
+                first += store.episodes
+            data.attrs["total"] = sum(store.steps for store in stores)
+            # Type 2 is robomimic's number for a Gymnasium environment.
+            data.attrs["env_args"] = json.dumps({"env_name": stores[0].task.name, "type": 2, "env_kwargs": {}})
+            for name, value in (convention.attributes(stores[0]) if convention else {}).items():
+                data.attrs[name] = value
+            data.attrs[OWN] = json.dumps(_own(stores, features, keys, set(convention.pictures if convention else ())))
+        output.raise_error()
+
+
+def _check_export(path: Path, stores: Sequence[DemonstrationStore], convention: Convention | None) -> None:
+    """Raises DemonstrationError unless these stores can be exported into one file at `path`."""
     names = [store.task.name for store in stores]
     for name in names:
         if names.count(name) > 1:
@@ -180,29 +212,6 @@ def export_hdf5(
         raise DemonstrationError(f"{len(stores)} tasks have no place in one file of that layout: export one at a time")
     if path.is_dir():
         raise DemonstrationError(f"{path} is a folder: name a file such as {path / 'demos.hdf5'}")
-    keys = {name: name.removeprefix(OBSERVATION) for name in features}
-    keys |= {name: key for name, key in (convention.pictures.items() if convention else ()) if name in features}
-    with replacing(path, DemonstrationError) as fresh, QuietDisk(fresh) as disk:
-        # HDF5 crashes the process when a write fails while it closes a file, so the disk hides its
-        # failures from it; what was written then is thrown away.
-        with h5py.File(disk, "w") as file:
-            data, first = file.create_group("data"), 0
-            for store in stores:
-                for number in range(store.episodes):
-                    report(Progress("export", number, store.episodes, store.task.name))
-                    demo = data.create_group(f"demo_{first + number}")
-                    _write_demo(demo, store, number, keys, next_observations, convention)
-                    disk.check()
-                demos = [f"demo_{first + number}".encode() for number in range(store.episodes)]
-                file.create_dataset(f"mask/{store.task.name}", data=np.array(demos))
-                first += store.episodes
-            data.attrs["total"] = sum(store.steps for store in stores)
-            # Type 2 is robomimic's number for a Gymnasium environment.
-            data.attrs["env_args"] = json.dumps({"env_name": names[0], "type": 2, "env_kwargs": {}})
-            for name, value in (convention.attributes(stores[0]) if convention else {}).items():
-                data.attrs[name] = value
-            data.attrs[OWN] = json.dumps(_own(stores, features, keys, set(convention.pictures if convention else ())))
-        disk.check()
 
 
 def _write_demo(
@@ -213,6 +222,7 @@ def _write_demo(
     next_observations: bool,
     convention: Convention | None,
 ) -> None:
+    """Writes episode `number` of `store` into the empty group `demo`; `keys`: feature -> its key under obs/."""
     episode = store.episode(number)
     rows = slice(int(store.offsets[number]), int(store.offsets[number + 1]))
     steps = len(episode)
@@ -229,8 +239,8 @@ def _write_demo(
         "ep_meta": json.dumps({"lang": store.task.instruction, "task": store.task.name}),
     }
     if convention is not None:
-        more, said = convention.demo(store, rows)
-        arrays, attributes = {**arrays, **more}, {**attributes, **said}
+        more_arrays, more_attributes = convention.demo(store, rows)
+        arrays, attributes = {**arrays, **more_arrays}, {**attributes, **more_attributes}
     following = np.minimum(np.arange(1, steps + 1), steps - 1)
     for name, array in arrays.items():
         demo.create_dataset(name, data=array)
@@ -243,6 +253,7 @@ def _write_demo(
 def _own(
     stores: Sequence[DemonstrationStore], features: Mapping[str, Feature], keys: Mapping[str, str], turned: set[str]
 ) -> dict[str, Any]:
+    """The content of our own attribute (`OWN`), which an import reads back."""
     return {
         "features": {
             name: {**dataclasses.asdict(entry), "key": keys[name]} | ({"turned": True} if name in turned else {})

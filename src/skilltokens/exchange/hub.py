@@ -1,6 +1,6 @@
-"""What the Hugging Face Hub has of LIBERO's published demonstrations: which files, how large, with which SHA-256.
+"""LIBERO's published demonstrations at the Hugging Face Hub: names, sizes and SHA-256 of the files.
 
-The repository holds one folder a suite: libero_goal/put_the_bowl_on_the_plate_demo.hdf5.
+The repository has one folder for each suite: libero_goal/put_the_bowl_on_the_plate_demo.hdf5.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REPOSITORY = "yifengzhu-hf/LIBERO-datasets"
 ENDING = "_demo.hdf5"
 SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-10", "libero-90")
 PATIENCE = 30.0
-"""Seconds without an answer, or a byte of it, that count as a failure."""
+"""Seconds without an answer, or without another byte of it, after which a connection has failed."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Hub:
     """A repository of LIBERO's demonstrations at one commit.
 
     Args:
-        repository: its name, OWNER/NAME; a data set.
+        repository: the name of a data set, OWNER/NAME.
         revision: a branch, tag or commit.
         endpoint: the Hub's address; None takes HF_ENDPOINT, or else https://huggingface.co.
 
     Attributes:
-        files: what there is, by suite and task.
+        files: its demonstrations, sorted by path.
 
     Raises:
         SettingError: the endpoint is no address.
@@ -60,39 +60,39 @@ class Hub:
             ) from problem
         self.repository, self.endpoint = repository, (endpoint or constants.ENDPOINT).rstrip("/")
         try:
-            found = HfApi(endpoint=self.endpoint).dataset_info(
+            repository_info = HfApi(endpoint=self.endpoint).dataset_info(
                 repository, revision=revision, files_metadata=True, timeout=PATIENCE
             )
         except Exception as problem:
             raise DemonstrationError(_unreachable(problem, repository, revision, self.endpoint)) from problem
-        self.files = tuple(sorted(_remotes(repository, found.siblings or ()), key=lambda file: file.path))
-        commit = found.sha or revision
+        self.files = tuple(sorted(_remotes(repository, repository_info.siblings or ()), key=lambda file: file.path))
+        commit = repository_info.sha or revision
         self._url = lambda path: hf_hub_url(
             repository, path, repo_type="dataset", revision=commit, endpoint=self.endpoint
         )
         self._headers = {name.lower(): text for name, text in build_hf_headers().items()}
 
     def choose(self, suite: str, tasks: Sequence[str] = ()) -> list[Remote]:
-        """The files of `suite`, or of `tasks` of it, in that order.
+        """The files of `suite`: of all its tasks, or of `tasks` in that order.
 
         Raises:
             SettingError: there is no such suite or task.
         """
         if suite not in SUITES:
             raise SettingError(f"people demonstrated no suite {suite!r}: {nearest(suite, SUITES)}")
-        there = {file.task: file for file in self.files if file.suite == suite}
-        if not there:
+        by_task = {file.task: file for file in self.files if file.suite == suite}
+        if not by_task:
             raise SettingError(f"{self.repository} has no files of {suite}: choose another repository")
         for task in tasks:
-            if task not in there:
-                raise SettingError(f"{self.repository} has no task {task!r} of {suite}: {nearest(task, list(there))}")
-        return [there[task] for task in dict.fromkeys(tasks or there)]
+            if task not in by_task:
+                raise SettingError(f"{self.repository} has no task {task!r} of {suite}: {nearest(task, list(by_task))}")
+        return [by_task[task] for task in dict.fromkeys(tasks or by_task)]
 
     def open(self, file: Remote, offset: int) -> Any:
-        """The file's bytes from `offset` on, as a response of urllib."""
+        """The file's bytes from number `offset` to the end, as urllib's response."""
         request = urllib.request.Request(self._url(file.path))
         for name, text in self._headers.items():
-            # The token is for the Hub alone, and not for the store that it sends us on to.
+            # The token is for the Hub alone, not for the file server that it redirects to.
             add = request.add_unredirected_header if name == "authorization" else request.add_header
             add(name, text)
         request.add_header("Accept-Encoding", "identity")
@@ -104,18 +104,18 @@ class Hub:
 def _remotes(repository: str, siblings: Sequence[Any]) -> Iterator[Remote]:
     known = {suite.replace("-", "_"): suite for suite in SUITES}
     for entry in siblings:
-        place = PurePosixPath(entry.rfilename)
-        if len(place.parts) != 2 or place.parts[0] not in known or not place.name.endswith(ENDING):
+        path = PurePosixPath(entry.rfilename)
+        if len(path.parts) != 2 or path.parts[0] not in known or not path.name.endswith(ENDING):
             continue
         if entry.lfs is None or not entry.size or not re.fullmatch(r"[0-9a-f]{64}", entry.lfs.sha256):
             raise DemonstrationError(
-                f"{repository} gives no SHA-256 of {place}, so it could not be checked: choose another repository"
+                f"{repository} gives no SHA-256 of {path}, so it could not be checked: choose another repository"
             )
-        yield Remote(known[place.parts[0]], place.name.removesuffix(ENDING), str(place), entry.size, entry.lfs.sha256)
+        yield Remote(known[path.parts[0]], path.name.removesuffix(ENDING), str(path), entry.size, entry.lfs.sha256)
 
 
 def _unreachable(problem: Exception, repository: str, revision: str, endpoint: str) -> str:
-    """One sentence about what huggingface_hub raised; its classes move between versions, so their names are asked."""
+    """One sentence for what huggingface_hub raised. Its classes move between versions, so names are compared."""
     kinds = {kind.__name__ for kind in type(problem).__mro__}
     login = "log in with `hf auth login`"
     if "OfflineModeIsEnabled" in kinds:
@@ -128,5 +128,5 @@ def _unreachable(problem: Exception, repository: str, revision: str, endpoint: s
         return f"{repository} has no revision {revision!r}: check its name"
     if "HFValidationError" in kinds:
         return f"{repository!r} cannot name a repository: it is OWNER/NAME"
-    said = next(iter(str(problem).splitlines()), "") or type(problem).__name__
-    return f"{endpoint} could not be reached ({said[:160]}): check the connection, or name a mirror with --endpoint"
+    reason = next(iter(str(problem).splitlines()), "") or type(problem).__name__
+    return f"{endpoint} could not be reached ({reason[:160]}): check the connection, or name a mirror with --endpoint"

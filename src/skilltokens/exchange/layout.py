@@ -1,7 +1,7 @@
 """Reading robomimic's HDF5 layout: which demos a file holds, what they show, and its groups, arrays and attributes.
 
-Everything here takes an open file and says in one sentence what it lacks. `plans` makes episodes of what is found;
-`hdf5` has the layout and the functions that users call.
+All functions take an open file and raise an error of one sentence that says what the file lacks. `conversion` makes
+episodes of what they read; `hdf5` describes the layout and has the functions that users call.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from skilltokens.types import (
 )
 
 OWN = "skilltokens"
-"""Attribute of `data` in our exports, with what robomimic's layout has no place for."""
+"""Attribute of `data` in our exports: all that robomimic's layout cannot express."""
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Makes one sentence of whatever h5py raises over damaged bytes, which can be almost any exception."""
+    """Turns what h5py raises on damaged bytes into one sentence. It can be almost any exception."""
     try:
         yield
     except SkilltokensError:
@@ -60,28 +60,28 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def get(path: Path, group: h5py.Group, key: str) -> h5py.Group | h5py.Dataset | None:
-    """The member `key` of `group`, or None. What lies in other files is not read: they could be any file."""
+    """The group or array `key` in `group`, or None. Data in other files is refused: it could be any file."""
     outside = isinstance(group.get(key, getlink=True), h5py.ExternalLink)
-    found = None if outside else group.get(key)
-    if isinstance(found, h5py.Group | h5py.Dataset):
-        outside = found.file.filename != group.file.filename  # by a soft link over an external one
-    if isinstance(found, h5py.Dataset):
-        outside = outside or bool(found.external) or found.is_virtual
+    entry = None if outside else group.get(key)
+    if isinstance(entry, h5py.Group | h5py.Dataset):
+        outside = entry.file.filename != group.file.filename  # by a soft link over an external one
+    if isinstance(entry, h5py.Dataset):
+        outside = outside or bool(entry.external) or entry.is_virtual
     if outside:
         raise DemonstrationError(f"{path}: {group.name}/{key} points to another file: copy its data into this one")
-    return found if isinstance(found, h5py.Group | h5py.Dataset) else None
+    return entry if isinstance(entry, h5py.Group | h5py.Dataset) else None
 
 
 def member(path: Path, group: h5py.Group, key: str) -> h5py.Group:
-    """The group `key` of `group`, which has to be there."""
-    found = get(path, group, key)
-    if not isinstance(found, h5py.Group):
+    """The group `key` in `group`; an error if it is missing."""
+    entry = get(path, group, key)
+    if not isinstance(entry, h5py.Group):
         raise DemonstrationError(f"{path}: {group.name} has no group {key!r}: {nearest(key, list(group))}")
-    return found
+    return entry
 
 
 def demo_names(path: Path, file: h5py.File, subset: str | None) -> list[str]:
-    """The demos of the file, or of the list mask/`subset`, in the order of their numbers."""
+    """The names of the file's demos, or of those listed in mask/`subset`, sorted by number."""
     data = member(path, file, "data")
     names = list(data)
     if subset is not None:
@@ -98,7 +98,7 @@ def demo_names(path: Path, file: h5py.File, subset: str | None) -> list[str]:
 
 
 def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
-    """What one of our exports says beyond robomimic's layout; empty for other files."""
+    """The content of our own attribute (`OWN`) in a file that we exported; empty for other files."""
     own = json_in(path, member(path, file, "data"), OWN)
     try:
         if own:
@@ -113,7 +113,7 @@ def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
 
 
 def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = "") -> Task:
-    """The one task that the demos `names` show, as the file says it; one without a name gets `name`, or the file's."""
+    """The one task that the demos `names` show. If the file does not name it, `name` or the file's own name is used."""
     data = member(path, file, "data")
     metas = [json_in(path, member(path, data, name), "ep_meta") for name in names]
     tasks = {str(meta["task"]) for meta in metas if "task" in meta}
@@ -133,17 +133,17 @@ def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = ""
 
 
 def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
-    """The numeric array `key` of `group`, which has to be there."""
-    found = get(path, group, key)
-    if not isinstance(found, h5py.Dataset):
+    """The numeric array `key` in `group`; an error if it is missing."""
+    array = get(path, group, key)
+    if not isinstance(array, h5py.Dataset):
         raise DemonstrationError(f"{path}: {group.name} has no array {key!r}: {nearest(key, list(group))}")
-    if found.dtype.kind not in "fiub" or found.ndim == 0:
-        raise DemonstrationError(f"{path}: {found.name} is no array of numbers over the steps ({found.dtype})")
-    return found
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise DemonstrationError(f"{path}: {array.name} is no array of numbers over the steps ({array.dtype})")
+    return array
 
 
 def json_in(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
-    """A JSON object kept in an attribute; empty where there is none."""
+    """The JSON object in an attribute of `group`; empty if there is none."""
     text = group.attrs.get(attribute)
     if text is None:
         return {}
@@ -158,9 +158,9 @@ def json_in(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
 
 
 def libero_instruction(path: Path, data: h5py.Group) -> str | None:
-    """LIBERO's files keep the instruction as a string, or as a list of its pieces."""
-    said = json_in(path, data, "problem_info").get("language_instruction")
-    text = "".join(map(str, said)) if isinstance(said, list) else said
+    """The instruction in a file of LIBERO's, stored as a string or as a list of its pieces; None if there is none."""
+    stored = json_in(path, data, "problem_info").get("language_instruction")
+    text = "".join(map(str, stored)) if isinstance(stored, list) else stored
     return text.strip().strip('"') if isinstance(text, str) else None
 
 
@@ -174,4 +174,5 @@ def _first(problem: Exception) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
+    """The first eight words for a message, or "nothing"."""
     return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "") if words else "nothing"

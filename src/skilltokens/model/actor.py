@@ -1,4 +1,4 @@
-"""Acting with a cache: one action costs one step's tokens, not a whole window's."""
+"""Acts with a cache of attention keys and values, so that an action costs one step and not a whole window."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from skilltokens.types import GOAL, Array, Observation
 
 @dataclass
 class Memory:
-    """The last `history` steps of a batch of episodes in lock-step, as each layer's keys and values."""
+    """The cache of a batch of episodes in lock-step: keys and values of their last `history` steps in every layer."""
 
     keys: list[Tensor]
     values: list[Tensor]
-    """For each layer (B, heads, 1 + history * n, width / heads): the instruction, then the oldest step first."""
+    """For each layer (B, heads, 1 + history * n, width / heads): the instruction, then the steps, oldest first, of `n`
+    tokens each."""
     instruction: Tensor
     """The instruction's token (B, 1, width)."""
     age: int = 0
@@ -29,13 +30,13 @@ class Memory:
     """Logarithms of all keys' weights (B, 1, 1, 1 + history * n), see `Policy.weights`; None where all are 0."""
 
     def make_room(self, tokens: int) -> None:
-        """For so many tokens behind the instruction's: nothing has been seen yet."""
-        for kept in (self.keys, self.values):
-            for i, x in enumerate(kept):
-                kept[i] = torch.cat([x, x.new_zeros(*x.shape[:2], tokens, x.shape[3])], 2)
+        """Appends `tokens` entries of zeros behind the instruction's; they are masked until they are written."""
+        for tensors in (self.keys, self.values):
+            for i, x in enumerate(tensors):
+                tensors[i] = torch.cat([x, x.new_zeros(*x.shape[:2], tokens, x.shape[3])], 2)
 
     def weigh(self, newest: Tensor) -> None:
-        """Takes in the weights of the newest step's tokens (B, n)."""
+        """Appends the logarithms of the weights of the newest step's tokens (B, n); the oldest step's leave."""
         if self.weights is None:
             self.weights = newest.new_zeros(len(newest), 1, 1, self.keys[0].shape[2])
         new = newest[:, None, None]
@@ -43,12 +44,12 @@ class Memory:
 
 
 class PolicyActor:
-    """A policy acting by one instruction; implements `types.Actor`.
+    """A policy that acts on one instruction; implements `types.Actor`.
 
     Args:
-        policy: the policy as the skill uses it; its numbers are copied, so later training changes nothing here.
-        embedding: unit sentence vector (language,) that the policy is given.
-        device: where to act, wherever the policy is.
+        policy: the assembled policy of a skill. Its tensors are copied, so later training changes nothing here.
+        embedding: the unit sentence vector (language,) of the instruction.
+        device: the device to act on, whatever the policy's is.
     """
 
     def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
@@ -59,7 +60,7 @@ class PolicyActor:
         self.biases: dict[int, list[Tensor]] = {}
 
     def _biases(self, n: int) -> list[Tensor]:
-        """For each layer the bias (heads, 1, 1 + history * n) of a full memory of steps of `n` tokens."""
+        """For each layer the attention bias (heads, 1, 1 + history * n) of a full memory, `n` tokens a step."""
         if n not in self.biases:
             back = range(self.policy.settings.history - 1, -1, -1)
             self.biases[n] = [
@@ -70,7 +71,7 @@ class PolicyActor:
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:
-        """The memory of `batch` fresh episodes: the instruction is all that there is to look at."""
+        """The memory of `batch` new episodes: it holds the instruction only."""
         policy = self.policy
         x = policy.instruction(self.embedding.expand(batch, -1))
         memory = Memory([], [], x)
@@ -85,15 +86,15 @@ class PolicyActor:
 
     @torch.inference_mode()
     def act(self, observation: Observation, memory: Memory) -> Array:
-        """Actions (batch, A), clipped to [-1, 1], for raw observations (batch, *shape) a feature."""
+        """Actions (batch, A), clipped to [-1, 1], for raw observations, each feature (batch, *shape)."""
         policy = self.policy
-        found = {
+        tensors = {
             name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
             for name, dtype in self.dtypes.items()
             if name in observation or not name.startswith(GOAL)
         }
-        x = policy.tokens(found, memory.instruction)[:, 0]
-        n, weights = x.shape[1], policy.weights(found)
+        x = policy.tokens(tensors, memory.instruction)[:, 0]
+        n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:
             memory.make_room(policy.settings.history * n)
         memory.age += 1
@@ -117,6 +118,6 @@ class PolicyActor:
         return policy.head(norm(x[:, 0])).clamp(-1.0, 1.0).cpu().numpy()
 
 
-def _slide(kept: Tensor, new: Tensor) -> Tensor:
-    """Drops the oldest step's tokens behind the instruction's and appends the new ones."""
-    return torch.cat([kept[:, :, :1], kept[:, :, 1 + new.shape[2] :], new], 2)
+def _slide(cache: Tensor, new: Tensor) -> Tensor:
+    """Drops the oldest step, which stands behind the instruction, and appends the new one."""
+    return torch.cat([cache[:, :, :1], cache[:, :, 1 + new.shape[2] :], new], 2)

@@ -1,9 +1,9 @@
-"""From observations and an instruction to tokens, one for each observation feature and time step.
+"""Encoders: they make a token of each observation feature at each time step, and one of the instruction.
 
-The shape of a feature decides how it is read: (n,) is a vector, (slots, n) a set of things, (height, width, 3) a
-picture; a vector named `observation.goal.*` is a goal that may be left out. Every encoder is called with the raw
-feature, the instruction's token and noise for the scaled feature. Where a skill may not have all of an encoder of its
-own, the encoder's attribute `own` names the parts that it may have.
+The shape of a feature decides how it is read: (n,) is a vector, (slots, n) a set of objects, (height, width, 3) a
+picture. A vector named `observation.goal.*` is a goal, which may be left out. Every encoder is called with the raw
+feature, the instruction's token and noise, which is added to the scaled feature. A skill may have a copy of an encoder
+of its own. If it may copy some parts only, the encoder's attribute `own` names them.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class VectorEncoder(Scaled):
 class GoalEncoder(Scaled):
     """A goal (B, T, 1 + n) -> tokens (B, T, width), by one linear map of all but its first number.
 
-    The first number is 1 where the goal is given. Where it is 0, no token looks at this one (`given`): it is masked, in
-    the words of MaskedMimic (arXiv 2409.14393).
+    The first number is 1 where the goal is given (`given`). Where it is 0 the token is masked, as in MaskedMimic (arXiv
+    2409.14393): no token attends to it.
     """
 
     def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
@@ -52,12 +52,12 @@ class GoalEncoder(Scaled):
 
 
 class SetEncoder(Scaled):
-    """A set (B, T, slots, n) -> tokens (B, T, width): the instruction looks at the things, however many there are.
+    """A set (B, T, slots, n) -> tokens (B, T, width): the instruction attends to the objects, however many there are.
 
-    The first number of an entry is 1 where there is a thing and 0 elsewhere. Each thing gets a hidden vector, from
-    it a key, and from it and the entry itself (places must come through unbent) a value. The instruction asks with one
-    query a head; a head's answer is the mean of the values, weighted by softmax over the things that are there. So the
-    order of the entries does not matter, nor how many slots are empty.
+    The first number of a slot is 1 if it holds an object and 0 if it is empty; full slots come first. Each object gets
+    a hidden vector. Its key is made of that; its value of that and of the scaled slot, so that positions reach it by a
+    linear map alone. The instruction gives one query for each head. A head's output is the mean of the values, weighted
+    by softmax over the objects. So neither the order of the objects nor the number of empty slots matters.
     """
 
     HEADS, KEY, HIDDEN = 4, 8, 48
@@ -65,7 +65,7 @@ class SetEncoder(Scaled):
     def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
         super().__init__(scale)
         if width % self.HEADS:
-            raise SettingError(f"policy.width {width} is no multiple of {self.HEADS}, as a set of things needs")
+            raise SettingError(f"policy.width {width} is no multiple of {self.HEADS}, as a set of objects needs")
         n = len(scale.center)
         self.hidden = make_linear(n, self.HIDDEN, generator)
         self.key = make_linear(self.HIDDEN, self.HEADS * self.KEY, generator)
@@ -73,21 +73,21 @@ class SetEncoder(Scaled):
         self.value = make_linear(self.HIDDEN + n, width, generator)
 
     def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
-        there = x[..., 0] > 0.5
-        filled = max(int(there.sum(-1).max()), 1)  # entries come first: no need to compute with empty slots
-        x, there = x[:, :, :filled], there[:, :, :filled]
+        present = x[..., 0] > 0.5
+        filled = max(int(present.sum(-1).max()), 1)  # full slots come first: nothing is computed for the empty ones
+        x, present = x[:, :, :filled], present[:, :, :filled]
         x = self.scaled(x, None if noise is None else noise[:, :, :filled])
         hidden = F.gelu(self.hidden(x))
         key = self.key(hidden).unflatten(-1, (self.HEADS, self.KEY))
         query = self.query(instruction).reshape(-1, 1, 1, self.HEADS, self.KEY)
         score = (key * query).sum(-1) / math.sqrt(self.KEY)
-        weight = score.masked_fill(~there[..., None], -1e9).softmax(2)
+        weight = score.masked_fill(~present[..., None], -1e9).softmax(2)
         value = self.value(torch.cat([hidden, x], -1)).unflatten(-1, (self.HEADS, -1))
         return (weight[..., None] * value).sum(2).flatten(2)
 
 
 class InstructionEncoder(nn.Module):
-    """Unit sentence vectors (B, n) -> one token each (B, 1, width)."""
+    """Unit sentence vectors (B, n) -> tokens (B, 1, width)."""
 
     def __init__(self, language: int, width: int, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -104,11 +104,11 @@ ENCODERS: dict[str, Callable[[Scale, int, torch.Generator | None], nn.Module]] =
     "set": SetEncoder,
     "image": ImageEncoder,
 }
-"""Kind of feature -> its encoder, made of (scale, width, generator)."""
+"""Kind of feature -> its encoder's class, called with (scale, width, generator)."""
 
 
 def kind_of(name: str, feature: Feature) -> str:
-    """How a feature is read.
+    """The kind of a feature, a key of `ENCODERS`.
 
     Raises:
         SettingError: no encoder reads such a feature.

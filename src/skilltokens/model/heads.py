@@ -1,4 +1,4 @@
-"""Action heads: from the last layer's tokens to actions, and the loss of demonstrated ones."""
+"""Action heads: they make actions of the last layer's tokens, and have the loss to learn demonstrated actions with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skilltokens.model.tpst import make_linear
 
 
 class RegressionHead(nn.Module):
-    """Predicts the action itself; trained by the squared error."""
+    """Predicts the action; trained with the squared error."""
 
     def __init__(self, width: int, actions: int, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class RegressionHead(nn.Module):
 
 
 class MixtureHead(nn.Module):
-    """A mixture of diagonal Gaussians (as in LIBERO's policies); acts by the mean of its likeliest mode."""
+    """A mixture of diagonal Gaussians, as in LIBERO's policies; the action is the mean of the most likely mode."""
 
     def __init__(self, width: int, actions: int, modes: int, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class MixtureHead(nn.Module):
 def make_head(
     kind: str, width: int, actions: int, modes: int, generator: torch.Generator | None
 ) -> RegressionHead | MixtureHead:
-    """A head by its setting."""
+    """The head that the setting `policy.head` names; `modes` is for "mixture" alone."""
     if kind == "mixture":
         return MixtureHead(width, actions, modes, generator)
     return RegressionHead(width, actions, generator)

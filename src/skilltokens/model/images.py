@@ -1,8 +1,8 @@
-"""From pictures to tokens: a small convolutional trunk, and a head that the instruction tells what to look for.
+"""The encoder of pictures: a small convolutional trunk, and a head that the instruction tells what to look for.
 
-The trunk sees no instruction, so where it is frozen it makes the same of a picture for every skill: `precomputed` asks
-it once for each picture of a store, and training goes on with its answers. The head is small enough for every skill to
-have its own. Acting runs both.
+The trunk does not see the instruction. A frozen trunk therefore gives a picture the same features for every skill:
+`precomputed` runs it once for each picture of a store, and training uses those features. The head is so small that
+every skill can have its own. Acting runs both.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from skilltokens.model.tpst import make_linear
 from skilltokens.types import Array, Scale
 
 CHANNELS = 32
-"""Numbers that the trunk says about each place of a picture."""
+"""Channels of the trunk's features."""
 MEMORY = 4_000_000_000
-"""Bytes of precomputed features at most; where a lesson needs more, the trunk runs in every training step."""
-_PIECE = 128
+"""Limit for precomputed features, in bytes; if a lesson needs more, the trunk runs in every training step."""
+_PIECE = 128  # pictures in one call of the trunk
 
 
 class ImageEncoder(Scaled):
     """A picture (B, T, height, width, colours) in uint8 -> tokens (B, T, width); any size from 32 x 32.
 
-    What `trunk` has made of it (B, T, height / 8, width / 8, CHANNELS) is taken as well, in floats.
+    The trunk's features of the picture are taken too: (B, T, height / 8, width / 8, CHANNELS) in floats.
     """
 
     own = ("head",)
-    """The parts that a skill may have of its own."""
+    """The parts of which a skill may have its own copy."""
 
     def __init__(self, scale: Scale, width: int, generator: torch.Generator | None) -> None:
         super().__init__(scale)
@@ -43,7 +43,7 @@ class ImageEncoder(Scaled):
         self.head = Points(width, generator)
 
     def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
-        """`noise` is for features that are vectors: pictures get none."""
+        """`noise` is ignored: only vectors and sets get noise."""
         if x.dtype == torch.uint8:
             x = self.features(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return self.head(x, self.film(instruction)[:, :, None, None])
@@ -59,27 +59,28 @@ class ImageEncoder(Scaled):
 
 
 class Trunk(nn.Module):
-    """(n, height, width, colours) -> (n, height / 8, width / 8, CHANNELS). A place sees 48 x 48 pixels around it."""
+    """(n, height, width, colours) -> (n, height / 8, width / 8, CHANNELS). A cell sees 48 x 48 pixels around it."""
 
     def __init__(self, colours: int, generator: torch.Generator | None) -> None:
         super().__init__()
-        plan = ((colours, 32, 8, 4, 2), (32, 48, 3, 2, 1), (48, 48, 3, 1, 1), (48, CHANNELS, 3, 1, 1))
-        self.maps = nn.ModuleList(_convolution(*numbers, generator) for numbers in plan)
-        self.norms = nn.ModuleList(nn.GroupNorm(4, numbers[1]) for numbers in plan)
+        sizes = ((colours, 32, 8, 4, 2), (32, 48, 3, 2, 1), (48, 48, 3, 1, 1), (48, CHANNELS, 3, 1, 1))
+        self.maps = nn.ModuleList(_convolution(*numbers, generator) for numbers in sizes)
+        self.norms = nn.ModuleList(nn.GroupNorm(4, numbers[1]) for numbers in sizes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 3, 1, 2)  # colours stay last in memory, which is the fast layout
-        for map, norm in zip(self.maps, self.norms, strict=True):
-            x = F.relu(norm(map(x)))
+        for convolution, norm in zip(self.maps, self.norms, strict=True):
+            x = F.relu(norm(convolution(x)))
         return x.permute(0, 2, 3, 1)
 
 
 class Points(nn.Module):
-    """Where things are: each of POINTS maps says how much every place looks like what it seeks.
+    """Where objects are: each of POINTS heat maps is high where the picture looks like what it seeks.
 
-    Features (B, T, h, w, CHANNELS), turned by the instruction's film (FiLM, arXiv 1709.07871) and by an offset of the
-    skill's own, give the maps; of each the softmax's mean place is read (spatial softmax, arXiv 1504.00702), and what
-    the features say there. Their linear map is the token (B, T, width).
+    The instruction scales and shifts the features (B, T, h, w, CHANNELS) (FiLM, arXiv 1709.07871); an offset of the
+    skill's own is added to both factors. One linear map makes the heat maps of them, another one four numbers for each
+    cell. Under the softmax of each heat map, the mean position is read (spatial softmax, arXiv 1504.00702) and the mean
+    of the four numbers. A linear map of all these means is the token (B, T, width).
     """
 
     POINTS = 16
@@ -87,7 +88,7 @@ class Points(nn.Module):
     def __init__(self, width: int, generator: torch.Generator | None) -> None:
         super().__init__()
         self.offset = nn.Parameter(torch.zeros(2 * CHANNELS))
-        self.seek = make_linear(CHANNELS, self.POINTS, generator, 3.0)  # maps with peaks, not all of one grey
+        self.seek = make_linear(CHANNELS, self.POINTS, generator, 3.0)  # heat maps with peaks, not almost flat ones
         self.say = make_linear(CHANNELS, 4, generator)
         self.map = make_linear(self.POINTS * 6, width, generator)
 
@@ -95,13 +96,13 @@ class Points(nn.Module):
         gain, shift = (film + self.offset).chunk(2, -1)
         x = F.relu(x * (1 + gain) + shift)
         high, wide = x.shape[2:4]
-        weight = self.seek(x).flatten(2, 3).softmax(2).transpose(2, 3)  # (B, T, points, places)
-        told = torch.cat([places(high, wide, x.device).expand(*x.shape[:2], -1, -1), self.say(x).flatten(2, 3)], -1)
-        return self.map((weight @ told).flatten(2))
+        weight = self.seek(x).flatten(2, 3).softmax(2).transpose(2, 3)  # (B, T, points, cells)
+        cells = cell_positions(high, wide, x.device).expand(*x.shape[:2], -1, -1)
+        return self.map((weight @ torch.cat([cells, self.say(x).flatten(2, 3)], -1)).flatten(2))
 
 
 def pixels(colours: int) -> Scale:
-    """The scale of pictures: 0 to 255 becomes -1 to 1."""
+    """The scale of pictures: it makes -1 to 1 of 0 to 255."""
     return Scale((127.5,) * colours, (127.5,) * colours)
 
 
@@ -109,11 +110,13 @@ def pixels(colours: int) -> Scale:
 def precomputed(
     encoders: Mapping[str, nn.Module], stores: Sequence[DemonstrationStore], device: str
 ) -> dict[str, list[Array]]:
-    """What frozen trunks make of every picture: feature -> for each store (steps, h, w, CHANNELS) in float16.
+    """The features that frozen trunks give all pictures: name -> for each store (steps, h, w, CHANNELS) in float16.
 
-    Features whose encoder is no ImageEncoder or is trained are left out, and all of them where MEMORY is too small.
+    Only encoders of pictures with a frozen trunk count. Empty if the features would need more than MEMORY bytes.
     """
-    frozen = {name: each for name, each in encoders.items() if isinstance(each, ImageEncoder) and each.frozen}
+    frozen = {
+        name: encoder for name, encoder in encoders.items() if isinstance(encoder, ImageEncoder) and encoder.frozen
+    }
     steps = sum(store.steps for store in stores)
     needed = sum(math.prod(store[name].shape[1:3]) // 64 * CHANNELS * 2 for name in frozen for store in stores[:1])
     if needed * steps > MEMORY:
@@ -122,18 +125,18 @@ def precomputed(
 
 
 def _through(encoder: ImageEncoder, pictures: Array, device: str) -> Array:
-    """Pieces of one size, so that what a picture becomes does not depend on how many there are in all."""
-    made = []
+    """The trunk runs on pieces of one size, so that a picture's bits do not depend on how many pictures there are."""
+    features = []
     for start in range(0, len(pictures), _PIECE):
         piece = np.asarray(pictures[start : start + _PIECE])
         whole = np.concatenate([piece, np.zeros((_PIECE - len(piece), *piece.shape[1:]), np.uint8)])
-        found = encoder.features(torch.from_numpy(whole).to(device))[: len(piece)]
-        made.append(found.half().cpu().numpy())
-    return np.concatenate(made)
+        tensor = encoder.features(torch.from_numpy(whole).to(device))[: len(piece)]
+        features.append(tensor.half().cpu().numpy())
+    return np.concatenate(features)
 
 
-def places(high: int, wide: int, device: torch.device) -> Tensor:
-    """(high * wide, 2): row and column of each place, from -1 to 1."""
+def cell_positions(high: int, wide: int, device: torch.device) -> Tensor:
+    """(high * wide, 2): row and column of each cell of a grid, from -1 to 1."""
     rows, columns = torch.linspace(-1, 1, high, device=device), torch.linspace(-1, 1, wide, device=device)
     return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).flatten(0, 1)
 
@@ -141,8 +144,8 @@ def places(high: int, wide: int, device: torch.device) -> Tensor:
 def _convolution(
     inputs: int, outputs: int, size: int, stride: int, padding: int, generator: torch.Generator | None
 ) -> nn.Conv2d:
-    """A convolution drawn from `generator`, without a bias: a norm follows, which has one."""
-    made = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
+    """A convolution with weights from `generator`. It has no bias, since a norm with one follows."""
+    layer = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
     with torch.no_grad():
-        made.weight.normal_(0.0, math.sqrt(2 / (inputs * size * size)), generator=generator)
-    return made
+        layer.weight.normal_(0.0, math.sqrt(2 / (inputs * size * size)), generator=generator)
+    return layer

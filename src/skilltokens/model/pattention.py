@@ -1,12 +1,12 @@
-"""Pattention: a linear map written as cross-attention between its input and learnable parameter tokens.
+"""Pattention: a linear map in the form of cross-attention from its input to learnable rows (parameter tokens).
 
 For an input x of width d_in and the active rows A of the keys K (n, d_in) and values V (n, d_out):
 
     s = x K_A^T        theta(s) = GeLU(tau * s / ||s||_2)        y = theta(s) V_A
 
-(TokenFormer, arXiv 2410.23168, eq. 4-5; T2S, arXiv 2508.01167). tau = sqrt(rows) is fixed when the base is made
-and the norm runs over the active rows alone. So a row that is not active for a skill cannot touch that skill's
-output, and a new row with K = 0 leaves the function as it was while gradients flow to K through V.
+(TokenFormer, arXiv 2410.23168, eq. 4-5; T2S, arXiv 2508.01167). tau = sqrt(rows) is fixed when the base is made,
+and the norm runs over the active rows alone. So a row that is not active for a skill cannot change that skill's
+output. A new row with K = 0 leaves the function as it was, and gradients still reach K through V.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ EPSILON = 1e-6
 
 
 def pattention(x: Tensor, key: Tensor, value: Tensor, tau: float, gate: Tensor | None = None) -> Tensor:
-    """The equations above in plain operations, as autograd differentiates them.
+    """The equations above in plain operations, which autograd differentiates.
 
     Args:
         x: (..., d_in)
         key: (rows, d_in)
         value: (rows, d_out)
-        gate: (rows,), a factor on each row's weight theta; None stands for ones.
+        gate: (rows,), factors on the rows' weights theta; None for ones.
     Returns:
         (..., d_out)
     """
@@ -38,7 +38,7 @@ def pattention(x: Tensor, key: Tensor, value: Tensor, tau: float, gate: Tensor |
 
 
 def _weights(x: Tensor, key: Tensor, tau: float) -> tuple[Tensor, Tensor, Tensor]:
-    """tau s / ||s|| (n, rows), its factor tau / ||s|| (n, 1) and theta (n, rows), for inputs (n, d_in)."""
+    """For inputs (n, d_in): tau s / ||s|| (n, rows), the factor tau / ||s|| (n, 1) and theta (n, rows)."""
     scores = x @ key.T
     ratio = tau / (scores.norm(dim=-1, keepdim=True) + EPSILON)
     scaled = scores.mul_(ratio)
@@ -46,8 +46,8 @@ def _weights(x: Tensor, key: Tensor, tau: float) -> tuple[Tensor, Tensor, Tensor
 
 
 class _Fused(torch.autograd.Function):
-    """The same with its derivative by hand: about a fifth faster on a CPU core, because the weights' gradients are
-    computed for the rows from `frozen` on alone. Rows before it, shared ones, get no gradient at all."""
+    """The same with a derivative written by hand: gradients of keys and values are computed only for the rows from
+    number `frozen` on, which is about a fifth faster on a CPU core. The rows before, shared ones, get no gradient."""
 
     @staticmethod
     def forward(
@@ -90,7 +90,7 @@ class _Fused(torch.autograd.Function):
 def fused_pattention(
     x: Tensor, key: Tensor, value: Tensor, tau: float, gate: Tensor | None = None, frozen: int = 0
 ) -> Tensor:
-    """`pattention`, with gradients for the rows from `frozen` on alone. Plain operations under autocast."""
+    """`pattention`, with gradients only for the rows from number `frozen` on. Plain operations under autocast."""
     if torch.is_autocast_enabled(x.device.type):
         if frozen:
             key = torch.cat([key[:frozen].detach(), key[frozen:]])
@@ -103,13 +103,13 @@ def fused_pattention(
 
 
 class Pattention(nn.Module):
-    """A map of the base policy, all of whose rows are active.
+    """A linear map of the base policy; all of its rows are active.
 
     Args:
-        rows: parameter tokens at the start; fixes tau.
+        rows: how many rows it has; fixes tau.
         width_in, width_out: d_in, d_out.
-        generator: draws the first keys and values.
-        gain: factor on the values; 1 / sqrt(2 layers) for maps that end a residual branch.
+        generator: for the initial keys and values.
+        gain: factor on the values; 1 / sqrt(2 layers) for linear maps that end a residual branch.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class Pattention(nn.Module):
 
 
 class GrownPattention(nn.Module):
-    """A base map as one skill uses it: frozen rows (of the base and of earlier skills) and the skill's own rows.
+    """A linear map as a skill uses it: frozen rows of the base and of earlier skills, and the skill's specific rows.
 
     Args:
-        base: the base policy's map; its tau stays.
-        frozen_key, frozen_value: (shared, d_in) and (shared, d_out), the active rows that earlier skills trained.
+        base: the base policy's linear map; tau is taken from it.
+        frozen_key, frozen_value: (shared, d_in) and (shared, d_out), the shared rows that are active.
         key, value: (new, d_in) and (new, d_out), this skill's specific rows.
         gate: (shared,), this skill's own factor on each shared row, or None.
     """
@@ -161,7 +161,7 @@ class GrownPattention(nn.Module):
         return fused_pattention(x, key, value, self.tau, gate, len(self.frozen_key))
 
     def fused(self) -> Pattention:
-        """The same function as one plain map of constants, for acting: rows concatenated, gates folded into values."""
+        """The same function as a plain `Pattention` without gradients, for acting; gates become part of the values."""
         plain = Pattention(1, 1, 1)
         plain.tau = self.tau
         gated = self.frozen_value if self.gate is None else self.frozen_value * self.gate[:, None]

@@ -1,7 +1,7 @@
-"""The policy: observation tokens and the instruction's token through a causal, banded transformer to actions.
+"""The policy: a causal, banded transformer from the tokens of observations and of the instruction to actions.
 
-A skill never changes the policy that it grows from: `derive` makes a policy that shares every module but those it
-replaces. So what an old skill computes with stays untouched, whatever is learned later.
+A skill never changes the policy that it grows from: `derive` makes a new policy, which replaces some modules and shares
+the others. So all that an old skill computes with stays as it is, whatever is learned later.
 """
 
 from __future__ import annotations
@@ -21,26 +21,37 @@ from skilltokens.model.encoders import ENCODERS, GoalEncoder, InstructionEncoder
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
 from skilltokens.model.pattention import GrownPattention
-from skilltokens.model.prompt import TaskToken
 from skilltokens.model.settings import PolicySettings
+from skilltokens.model.task_token import TaskToken
 from skilltokens.model.tpst import TPSTLayer, norm
 from skilltokens.types import ACTION, Feature, Scale, SettingError
+
+LINEAR_MAPS = ("q", "k", "v", "o", "ffn")
+"""The linear maps of a transformer layer, which a method may replace."""
+TASK_TOKEN = "prompt"
+"""The path of the task token's encoder in a policy. Files and fingerprints contain it, so it keeps its old name."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a policy sees and does: all that is needed, with its settings, to build it again."""
+    """What a policy observes and does. With its settings, this is all that is needed to build it again."""
 
     scales: Mapping[str, Scale]
     """Observation features in the order of their tokens; the last one's token becomes the action."""
     actions: int
+    """Width of an action."""
     language: int
+    """Width of a sentence vector."""
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """How features are read that are no vectors: "set" or "image"."""
+    """The kinds of the features that are no vectors: "set", "image" or "goal"."""
 
     @classmethod
     def of(cls, features: Mapping[str, Feature], scales: Mapping[str, Scale], language: int) -> Shape:
-        """The shape for a suite's or a store's features; the robot's own state comes last."""
+        """The shape for the features of a suite or a store, in alphabetical order: the robot's own state comes last.
+
+        Raises:
+            SettingError: a feature has no scale, or no encoder reads it.
+        """
         names = sorted(name for name in features if name != ACTION)
         kinds = {name: kind_of(name, features[name]) for name in names}
         known = {name: pixels(features[name].shape[2]) for name, kind in kinds.items() if kind == "image"} | dict(
@@ -53,7 +64,7 @@ class Shape:
         return cls({name: known[name] for name in names}, features[ACTION].shape[0], language, special)
 
     def asdict(self) -> dict[str, Any]:
-        """As JSON has it; read back by `fromdict`."""
+        """In JSON's types; `fromdict` reads it back."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -65,17 +76,15 @@ class Shape:
 
 
 class Policy(nn.Module):
-    """A transformer over the tokens of each time step, behind one token for the instruction.
+    """A transformer over one token for the instruction and then the tokens of each time step.
 
     Args:
-        shape: widths and scales of what it sees and does.
-        settings: width, layers, heads, history, kind of maps and head.
-        generator: draws the first weights; the same generator state gives the same policy.
+        shape: widths and scales of what it observes and does.
+        settings: width, layers, heads, history, kind of linear maps and of head.
+        generator: for the initial weights; equal states of it give equal policies.
     """
 
     head: RegressionHead | MixtureHead
-    prompt: TaskToken | None
-    """Makes task tokens, in front of each step's own; a fresh policy has none."""
 
     def __init__(self, shape: Shape, settings: PolicySettings, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -95,11 +104,16 @@ class Policy(nn.Module):
             for _ in range(settings.layers)
         )
         self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
-        self.register_module("prompt", None)
+        self.register_module(TASK_TOKEN, None)
+
+    @property
+    def task_token(self) -> TaskToken | None:
+        """The encoder of the task tokens, which stand in front of each step's other tokens; a new policy has none."""
+        return cast("TaskToken | None", self._modules[TASK_TOKEN])
 
     @property
     def device(self) -> torch.device:
-        """Where all of its numbers are."""
+        """The device of all its tensors."""
         return self.stack[0].distance.device
 
     @property
@@ -109,51 +123,56 @@ class Policy(nn.Module):
 
     @property
     def per_step(self) -> int:
-        """Tokens in one time step, a prompt's included, where no goal is left out."""
+        """Tokens in one time step where every goal is given, task tokens included."""
         own = 1 if self.settings.step == "joint" else len(self.encoders)
-        return own if self.prompt is None else own + self.prompt.tokens
+        return own if self.task_token is None else own + self.task_token.tokens
 
     @property
     def seen(self) -> dict[str, str]:
-        """The features that it looks at, a prompt's included, and their kinds; goals may be left out."""
+        """The features that it reads, those of its task token included, and their kinds. Goals may be left out."""
         kinds = {name: self.shape.kinds.get(name, "vector") for name in self.shape.scales}
-        return kinds if self.prompt is None else {**self.prompt.kinds, **kinds}
+        return kinds if self.task_token is None else {**self.task_token.kinds, **kinds}
 
     def tokens(
         self, observation: Mapping[str, Tensor], instruction: Tensor, noise: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Tokens (B, T, n, width), a prompt's first, of raw observations (B, T, *shape) a feature, seen with the
-        instruction's token (B, 1, width) in mind; noise is added to scaled ones, where there is any."""
-        found = []
-        for name in self._looked_at(observation):
+        """The tokens (B, T, n, width) of raw observations, each feature (B, T, *shape); task tokens come first.
+
+        Encoders also get the instruction's token (B, 1, width). `noise` is added to scaled features.
+        """
+        tokens = []
+        for name in self._read(observation):
             encoder = self.encoders[name.replace(".", "/")]
-            found.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
-        stacked = torch.stack(found, 2)
+            tokens.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
+        stacked = torch.stack(tokens, 2)
         if self.settings.step == "joint":
             stacked = stacked.sum(2, keepdim=True)
-        return stacked if self.prompt is None else torch.cat([self.prompt(observation), stacked], 2)
+        return stacked if self.task_token is None else torch.cat([self.task_token(observation), stacked], 2)
 
     def weights(self, observation: Mapping[str, Tensor]) -> Tensor | None:
-        """The logarithm of each of the step's tokens' weight in attention (B, T, n): a task token's own, minus infinity
-        for a goal that is not given, and 0 for others; None where there are only others."""
-        names = self._looked_at(observation)
+        """Logarithms of the weights that the tokens of each step have in attention, (B, T, n).
+
+        A task token has a learned one (`TaskToken.presence`), a goal that is not given has minus infinity, and all
+        others have 0. None stands for zeros.
+        """
+        names = self._read(observation)
         goals = {n: e for n in names if isinstance(e := self.encoders[n.replace(".", "/")], GoalEncoder)}
-        if not goals and self.prompt is None:
+        if not goals and self.task_token is None:
             return None
         usual = torch.zeros(observation[names[0]].shape[:2], device=self.device)
         columns = [
             usual.masked_fill(~goals[name].given(observation[name]), float("-inf")) if name in goals else usual
             for name in (names if self.settings.step == "separate" else names[:1])
         ]
-        own = [] if self.prompt is None else [usual + presence for presence in self.prompt.presence]
+        own = [] if self.task_token is None else [usual + presence for presence in self.task_token.presence]
         return torch.stack([*own, *columns], 2)
 
-    def _looked_at(self, observation: Mapping[str, Tensor]) -> list[str]:
-        """The features that it reads of an observation, in the order of their tokens: goals may be left out."""
+    def _read(self, observation: Mapping[str, Tensor]) -> list[str]:
+        """The features to read of this observation, in the order of their tokens: goals may be left out."""
         names = [n for n in self.shape.scales if n in observation or self.shape.kinds.get(n) != "goal"]
         for name in names:
             if name not in observation:
-                raise SettingError(f"the observation lacks {name!r}, which this policy looks at")
+                raise SettingError(f"the observation lacks {name!r}, which this policy reads")
         return names
 
     def forward(
@@ -163,13 +182,13 @@ class Policy(nn.Module):
         mask: Tensor | None = None,
         noise: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """What the head reads, (B, T, width), for whole windows.
+        """The normed output of the last layer, (B, T, width), for whole windows; the head makes actions of it.
 
         Args:
             observation: raw features, each (B, T, *shape).
             embedding: unit sentence vectors (B, language).
-            mask: (B, T), False where a window reaches back before its episode.
-            noise: added to the scaled features, each of its feature's shape.
+            mask: (B, T), False for the steps before the start of the episode.
+            noise: added to the scaled features; of the same shapes.
         """
         instruction = self.instruction(embedding)
         steps = self.tokens(observation, instruction, noise)
@@ -180,7 +199,7 @@ class Policy(nn.Module):
             h = norm(x)
             x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, weights))
         last, h = self.stack[-1], norm(x)
-        # after the last layer only the tokens that become actions are read
+        # of the last layer's tokens only those that become actions are computed
         bias = self._bias(last, length, n, weights)[..., n::n, :]
         x = last.attend(x[:, n::n], h[:, n::n], *last.keys(h), bias)
         return norm(x)
@@ -194,15 +213,15 @@ class Policy(nn.Module):
         noise: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """The head's loss, averaged over the steps that are not padding. action: (B, T, A)."""
-        found = self.head.loss(self(observation, embedding, mask, noise), action)
-        return (found * mask).sum() / mask.sum()
+        losses = self.head.loss(self(observation, embedding, mask, noise), action)
+        return (losses * mask).sum() / mask.sum()
 
     def _masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
-        """The weights' logarithms for all keys of a window, (B, 1, 1, S), minus infinity for padding; the instruction's
-        is 0."""
+        """Logarithms of the weights of all keys of a window, (B, 1, 1, S): 0 for the instruction, minus infinity for
+        padding; None stands for zeros."""
         if mask is not None:
-            there = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))[:, :, None]
-            weights = there.expand(-1, -1, n) if weights is None else weights + there
+            padding = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))[:, :, None]
+            weights = padding.expand(-1, -1, n) if weights is None else weights + padding
         if weights is None:
             return None
         return torch.cat([weights.new_zeros(len(weights), 1), weights.flatten(1)], 1)[:, None, None]
@@ -219,7 +238,7 @@ class Policy(nn.Module):
         return bias if weights is None else bias + weights
 
     def _band(self, length: int) -> tuple[Tensor, Tensor]:
-        """Distance in steps between query and key, kept inside the table, and where the key is out of the band."""
+        """Distances in steps from query to key (length, length), clamped to the history, and which were outside."""
         at = torch.arange(length, device=self.stack[0].distance.device)
         distance = at[:, None] - at[None]
         history = self.settings.history
@@ -228,43 +247,48 @@ class Policy(nn.Module):
     # ---------------------------------------------------------------- growing
 
     def maps(self) -> dict[str, nn.Module]:
-        """The transformer's maps by path ("layers.0.q", ...), as a method may replace them."""
-        return {f"layers.{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.stack) for name in MAPS}
+        """The transformer's linear maps by path ("layers.0.q", ...), which a method may replace."""
+        return {
+            f"layers.{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.stack) for name in LINEAR_MAPS
+        }
 
     def derive(self, replaced: Mapping[str, nn.Module]) -> Policy:
-        """A policy with the modules at these paths replaced; every other module is shared with this one, not copied."""
+        """A policy with the modules at these paths replaced. All other modules are shared with this one, not copied."""
         return _replace(self, replaced)  # pyright: ignore[reportReturnType]
 
+    def with_task_token(self, token: TaskToken) -> Policy:
+        """This policy with a task token; nothing else is replaced."""
+        return self.derive({TASK_TOKEN: token})
+
     def fused(self) -> Policy:
-        """The same policy with every grown map as one plain map of constants: what acts."""
-        grown = {path: map.fused() for path, map in self.maps().items() if isinstance(map, GrownPattention)}
-        return self.derive(grown)
+        """The same policy for acting: every linear map that grew is a plain one without gradients."""
+        maps = self.maps().items()
+        return self.derive(
+            {path: linear_map.fused() for path, linear_map in maps if isinstance(linear_map, GrownPattention)}
+        )
 
     def fingerprint(self) -> str:
-        """SHA-256 over every number that this policy computes with: equal fingerprints act bit for bit alike."""
-        found = hashlib.sha256(repr((self.shape, self.settings)).encode())
+        """SHA-256 of all numbers that this policy computes with. Equal fingerprints mean equal actions, bit for bit."""
+        sha256 = hashlib.sha256(repr((self.shape, self.settings)).encode())
         for name, tensor in sorted(self.fused().state_dict().items()):
-            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return found.hexdigest()
-
-
-MAPS = ("q", "k", "v", "o", "ffn")
+            sha256.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            sha256.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return sha256.hexdigest()
 
 
 def _replace(module: nn.Module, replaced: Mapping[str, nn.Module]) -> nn.Module:
-    """A module with its own table of children, in which those at the given paths are others."""
-    made = copy.copy(module)
-    made._modules = dict(module._modules)
+    """A shallow copy of a module with the submodules at these paths replaced; `module` itself stays as it is."""
+    copied = copy.copy(module)
+    copied._modules = dict(module._modules)
     below: dict[str, dict[str, nn.Module]] = {}
     for path, other in replaced.items():
         name, _, rest = path.partition(".")
         if rest:
             below.setdefault(name, {})[rest] = other
         else:
-            made._modules[name] = other
+            copied._modules[name] = other
     for name, part in below.items():
         child = module._modules[name]
         assert child is not None
-        made._modules[name] = _replace(child, part)
-    return made
+        copied._modules[name] = _replace(child, part)
+    return copied

@@ -1,4 +1,4 @@
-"""Observations in units of the robot's workspace: what every encoder begins with."""
+"""Scaling: every encoder first expresses its feature in units of the robot's workspace."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from skilltokens.types import Scale
 
 LIMIT = 8.0
-"""Scaled observations are clipped to this many units, so that one stray reading cannot swamp a policy."""
+"""Scaled observations are clipped to this many units, so that one wrong reading of a sensor cannot dominate."""
 
 
 class Scaled(nn.Module):
-    """Knows the constants of the workspace that a feature is scaled by."""
+    """A module with the constants of the workspace that its feature is scaled by."""
 
     center: Tensor
     unit: Tensor

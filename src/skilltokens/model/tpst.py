@@ -1,8 +1,8 @@
-"""The transformer layer whose every linear map is Pattention (TPST), and its twin of ordinary linear layers.
+"""The transformer layer whose linear maps are all Pattention (TPST), or all ordinary linear layers for comparison.
 
-Pre-norm without parameters, residual connections, attention that is causal and banded: a token sees the tokens of
+It has pre-norm without parameters and residual connections. Attention is causal and banded: a token sees the tokens of
 its own time step, of the `history - 1` steps before it, and the instruction's token. Positions are relative (one
-learned bias for each head and distance), so that a window can slide over a cache and stay exact.
+learned bias for each head and distance in steps), so a cache of the last steps gives exactly what a whole window gives.
 """
 
 from __future__ import annotations
@@ -16,8 +16,13 @@ from torch import Tensor, nn
 from skilltokens.model.pattention import Pattention
 
 
-def make_map(kind: str, rows: int, width: int, generator: torch.Generator | None, gain: float = 1.0) -> nn.Module:
-    """A width -> width map: `rows` parameter tokens, or a linear layer (with `rows` hidden units if rows > width)."""
+def make_linear_map(
+    kind: str, rows: int, width: int, generator: torch.Generator | None, gain: float = 1.0
+) -> nn.Module:
+    """A linear map width -> width: Pattention with `rows` rows, or an ordinary linear layer for the kind "linear".
+
+    If rows > width, as in the feed-forward, "linear" makes an MLP with `rows` hidden units.
+    """
     if kind == "pattention":
         return Pattention(rows, width, width, generator, gain)
     if rows == width:
@@ -29,7 +34,7 @@ def make_map(kind: str, rows: int, width: int, generator: torch.Generator | None
 def make_linear(
     width_in: int, width_out: int, generator: torch.Generator | None, gain: float = 1.0, bias: bool = True
 ) -> nn.Linear:
-    """A linear layer with normal weights of deviation gain / sqrt(width_in), drawn from `generator`, and zero bias."""
+    """A linear layer with normal weights from `generator`, of deviation gain / sqrt(width_in), and zero bias."""
     layer = nn.Linear(width_in, width_out, bias=bias)
     with torch.no_grad():
         layer.weight.normal_(0.0, gain / math.sqrt(width_in), generator=generator)
@@ -39,13 +44,13 @@ def make_linear(
 
 
 class TPSTLayer(nn.Module):
-    """One transformer layer: q, k, v and o with `width` rows each, the feed-forward one map with 4 * width rows.
+    """One transformer layer of five linear maps: q, k, v and o with `width` rows, and the feed-forward with 4 * width.
 
     Args:
         width, heads: the token's width and the number of attention heads.
-        history: time steps in the band, the current one included.
-        maps: "pattention" or "linear".
-        gain: scale of the two maps that end a residual branch.
+        history: time steps that a token sees, its own included.
+        maps: the kind of the linear maps, "pattention" or "linear".
+        gain: scale of the two linear maps that end a residual branch.
     """
 
     def __init__(
@@ -53,9 +58,9 @@ class TPSTLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
-        self.q, self.k, self.v = (make_map(maps, width, width, generator) for _ in range(3))
-        self.o = make_map(maps, width, width, generator, gain)
-        self.ffn = make_map(maps, 4 * width, width, generator, gain)
+        self.q, self.k, self.v = (make_linear_map(maps, width, width, generator) for _ in range(3))
+        self.o = make_linear_map(maps, width, width, generator, gain)
+        self.ffn = make_linear_map(maps, 4 * width, width, generator, gain)
         self.distance = nn.Parameter(torch.zeros(heads, history))
         self.prefix = nn.Parameter(torch.zeros(heads, 1))
 
@@ -68,9 +73,9 @@ class TPSTLayer(nn.Module):
         return self.split(self.k(normed)), self.split(self.v(normed))
 
     def attend(self, x: Tensor, normed: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-        """New values of the tokens x (B, Q, width), whose norm is `normed`, from keys and values of S tokens.
+        """The layer's output for the tokens x (B, Q, width), whose norm is `normed`, given keys and values of S tokens.
 
-        bias: broadcasts to (B, heads, Q, S); minus infinity where a token may not look.
+        bias: broadcasts to (B, heads, Q, S); minus infinity where a token must not attend.
         """
         mixed = F.scaled_dot_product_attention(self.split(self.q(normed)), keys, values, attn_mask=bias)
         x = x + self.o(mixed.transpose(1, 2).reshape(x.shape))

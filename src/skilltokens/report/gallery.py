@@ -1,9 +1,9 @@
-"""Writes docs/gallery.md: one film of one demonstration of each task, from the simulator's states in its store.
+"""Writes docs/gallery.md: a video of one demonstration of each task, drawn from the simulator's states in its store.
 
     python -m skilltokens.report.gallery libero-spatial libero-object libero-goal --folder demos
 
-Every task needs a store at FOLDER/SUITE/TASK (`skilltokens demos make SUITE`) that keeps those states, and its suite an
-environment that can be put back into them (`restore`).
+Every task needs a store at FOLDER/SUITE/TASK with those states (`skilltokens demos make SUITE`), and its suite's
+environments need a method `restore` that puts one of them back.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from skilltokens.suites import load_suite
 from skilltokens.types import SIMULATOR_STATE, DemonstrationError, SkilltokensError, Suite, Task
 
 EVERY, FPS = 3, 15
-"""Steps between two frames, and frames a second: at 20 steps a second, 2.25 times as fast as it was."""
+"""Steps between two frames, and frames a second: a robot of 20 steps a second is shown 2.25 times as fast."""
 LIMIT = 180_000
-"""Bytes of a film: thirty of them stay below 6 MB."""
+"""Bytes of a video at most: thirty videos stay below 6 MB."""
 COLUMNS = 3
+"""Videos side by side in a table."""
 
 
 @dataclass(frozen=True)
-class Filmed:
-    """One demonstration on film. `path` is relative to the page."""
+class Recording:
+    """The video of one demonstration. `path` is relative to the page."""
 
     task: Task
     path: str
     steps: int
 
 
-def film_demonstration(suite: Suite, task: Task, store: DemonstrationStore, index: int, path: Path) -> int:
-    """Films demonstration `index` of a store; returns its number of steps.
+def record_demonstration(suite: Suite, task: Task, store: DemonstrationStore, index: int, path: Path) -> int:
+    """Writes a video of demonstration `index` of a store to `path`; returns the number of its steps.
 
     Raises:
         DemonstrationError: the store keeps no states of the simulator.
@@ -50,7 +51,7 @@ def film_demonstration(suite: Suite, task: Task, store: DemonstrationStore, inde
     """
     if SIMULATOR_STATE not in store.private:
         raise DemonstrationError(
-            f"{store.path} does not keep {SIMULATOR_STATE}, which a film is drawn from: make it again"
+            f"{store.path} does not keep {SIMULATOR_STATE}, which a video is drawn from: make it again"
         )
     states = store[SIMULATOR_STATE][int(store.offsets[index]) : int(store.offsets[index + 1])]
     environment: Any = suite.make(task)
@@ -64,21 +65,21 @@ def film_demonstration(suite: Suite, task: Task, store: DemonstrationStore, inde
 
 
 def write_gallery(suites: Sequence[str], demos: Path, out: Path) -> Path:
-    """Films the first demonstration of every task of these suites into OUT/gallery, and writes OUT/gallery.md.
+    """Writes a video of the first demonstration of every task of these suites into OUT/gallery, and OUT/gallery.md.
 
     Raises:
-        SkilltokensError: a suite or one of its stores is missing, or a film cannot be made or written.
+        SkilltokensError: a suite or one of its stores is missing, or a video cannot be made or written.
     """
     sections = []
     for name in suites:
-        suite, filmed = load_suite(name), []
+        suite, recordings = load_suite(name), []
         for task in suite.tasks:
             store = DemonstrationStore.open(place(suite, task, DemonstrationSettings(folder=str(demos))))
             path = f"gallery/{name}/{task.name}.webp"
-            steps = film_demonstration(suite, task, store, 0, out / path)
-            filmed.append(Filmed(task, path, steps))
+            steps = record_demonstration(suite, task, store, 0, out / path)
+            recordings.append(Recording(task, path, steps))
             print(f"{path}: {(out / path).stat().st_size / 1000:.0f} kB", file=sys.stderr)
-        sections.append(_section(name, filmed))
+        sections.append(_section(name, recordings))
     page = out / "gallery.md"
     write_bytes(page, (_head(suites) + "\n".join(sections)).encode())
     return page
@@ -94,12 +95,14 @@ is held. The expert's actions are disturbed on the way, as in all demonstrations
 """
 
 
-def _section(name: str, filmed: Sequence[Filmed]) -> str:
-    """A suite's table, three films side by side."""
+def _section(name: str, recordings: Sequence[Recording]) -> str:
+    """The table of a suite's videos."""
     lines = [f"## {name}\n", "| " * COLUMNS + "|", "|:---:" * COLUMNS + "|"]
-    for start in range(0, len(filmed), COLUMNS):
-        row = filmed[start : start + COLUMNS]
-        cells = [f"![{each.task.name}]({each.path})<br>{each.task.instruction}<br>{each.steps} steps" for each in row]
+    for start in range(0, len(recordings), COLUMNS):
+        row = recordings[start : start + COLUMNS]
+        cells = [
+            f"![{shown.task.name}]({shown.path})<br>{shown.task.instruction}<br>{shown.steps} steps" for shown in row
+        ]
         lines.append("| " + " | ".join(cells + [""] * (COLUMNS - len(row))) + " |")
     return "\n".join(lines) + "\n"
 
@@ -112,9 +115,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("suites", nargs="+", help="suites by name")
     parser.add_argument("--folder", type=Path, default=Path("demos"), help="where the demonstrations are")
     parser.add_argument("--out", type=Path, default=Path("docs"), help="where gallery.md and gallery/ go")
-    given = parser.parse_args(words)
+    arguments = parser.parse_args(words)
     try:
-        print(write_gallery(given.suites, given.folder, given.out))
+        print(write_gallery(arguments.suites, arguments.folder, arguments.out))
     except SkilltokensError as problem:
         print(f"gallery: {problem}", file=sys.stderr)
         return 2

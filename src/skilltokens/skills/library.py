@@ -1,4 +1,4 @@
-"""The skill library on disk: a base policy and its skills, grown one file at a time.
+"""The skill library on disk: a base policy and its skills, one file each.
 
     library/
       library.json                schema, digests, the policy's shape and settings, the encoder, the list of skills
@@ -6,8 +6,8 @@
       skills/<name>.safetensors   a skill's own tensors, its active rows, its wordings' vectors
       README.md                   the model card
 
-Adding a skill writes one new file and then replaces library.json atomically: at any instant a reader, or a crash,
-sees the library before or after, never between. Nothing is ever unpickled; every file's digest is checked on load.
+Adding a skill writes its file and then replaces library.json atomically: a reader, or a crash, meets the library before
+or after the addition, never between. Nothing is ever unpickled; the digest of every file is checked when it is read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.selection import choose
-from skilltokens.skills.skill import Prompt, Skill, assemble, pool_offsets, standing
+from skilltokens.skills.skill import Skill, TaskTokenSpec, assemble, row_offsets, standing
 from skilltokens.types import Array, Feature, LibraryError, SkilltokensError
 
 SCHEMA = "skilltokens.library/1"
@@ -41,15 +41,15 @@ FORMS = ("rows", "lora", "whole")
 
 @dataclass
 class SkillLibrary:
-    """A library in memory. `open` reads one, `create` and `add` write.
+    """A library in memory. `open` reads one; `create` and `add` write.
 
     Attributes:
-        folder: where it lives.
-        base: the frozen base policy; it is the first skill as well.
+        folder: its folder on disk.
+        base: the frozen base policy, which is also the policy of the first skill.
         skills: in the order learned.
         features: the observation features and the action that every demonstration must have.
-        notes: for each skill what library.json says beside the tensors (results, digest of demonstrations, ...).
-        encoder: the sentence encoder's name, as load_encoder takes it.
+        encoder: the sentence encoder's name, for `load_encoder`.
+        notes: for each skill further entries of library.json (results, digest of demonstrations, ...).
     """
 
     folder: Path
@@ -77,8 +77,8 @@ class SkillLibrary:
             base.load_state_dict(_tensors(folder, card["base"]))
             skills = [_skill(folder, entry) for entry in card["skills"]]
             notes = [dict(entry["notes"]) for entry in card["skills"]]
-            made = cls(folder, base.requires_grad_(False), skills, features, str(card["encoder"]), notes)
-            made._check_skills()
+            library = cls(folder, base.requires_grad_(False), skills, features, str(card["encoder"]), notes)
+            library._check_skills()
         except LibraryError:
             raise
         except (
@@ -93,7 +93,7 @@ class SkillLibrary:
             raise LibraryError(
                 f"{folder} is damaged or altered ({problem}): restore it from a copy, or learn it again"
             ) from problem
-        return made
+        return library
 
     def _check_skills(self) -> None:
         """Raises ValueError for skills that could not have been learned one after another."""
@@ -105,7 +105,7 @@ class SkillLibrary:
                 raise ValueError(f"skill {skill.name!r} has vectors of shape {skill.embeddings.shape}")
             standing(self.skills[:number], skill)
             for path, rows in skill.active.items():
-                earlier = pool_offsets(self.base, self.skills[:number], path)[-1]
+                earlier = row_offsets(self.base, self.skills[:number], path)[-1]
                 if len(rows) and not 0 <= rows.min() <= rows.max() < earlier:
                     raise ValueError(f"skill {skill.name!r} reuses rows in {path} that no earlier skill has")
 
@@ -123,11 +123,11 @@ class SkillLibrary:
         return assemble(self.base, self.skills, self.skills[number]) if number else self.base
 
     def told(self, number: int) -> Array:
-        """What the policy of one skill is given as its instruction (language,): of a task token, its skill's below."""
+        """The sentence vector (language,) for the policy of one skill: its own, or that of the skill that it steers."""
         return standing(self.skills, self.skills[number]).embeddings[0]
 
     def actor(self, instruction: str, device: str = "cpu") -> PolicyActor:
-        """Acts by the skill that the instruction means, the same bits whatever the wording."""
+        """An actor for the skill that the instruction means. All wordings of a skill give the same actions."""
         number, _ = self.select(instruction)
         return PolicyActor(self.policy(number), self.told(number), device)
 
@@ -135,7 +135,7 @@ class SkillLibrary:
         """The encoder that the library was made with.
 
         Raises:
-            LibraryError: it was a function of its maker's, which no file can hold.
+            LibraryError: that was a Python function, which no file can hold.
         """
         if self.encoder.startswith(FUNCTION):
             raise LibraryError(
@@ -164,13 +164,13 @@ class SkillLibrary:
         folder = Path(folder)
         if (folder / "library.json").exists():
             raise LibraryError(f"{folder} holds a skill library already: add to it, or choose another folder")
-        made = cls(folder, base, [], dict(features), encoder)
+        library = cls(folder, base, [], dict(features), encoder)
         write_bytes(folder / "base.safetensors", save(_plain(base.state_dict())), LibraryError)
-        made.add(skill, notes)
-        return made
+        library.add(skill, notes)
+        return library
 
     def add(self, skill: Skill, notes: Mapping[str, Any] | None = None) -> None:
-        """Appends one skill: one new file, then library.json. Other files are not touched.
+        """Adds a skill: writes its file, then README.md and library.json. Other files stay as they are.
 
         Raises:
             LibraryError: the name is taken or no file name, the library changed on disk, or it cannot be written.
@@ -195,11 +195,11 @@ class SkillLibrary:
             raise
 
     def write_card(self) -> None:
-        """Replaces library.json, after a change of `notes`."""
+        """Writes library.json again, after a change of `notes`."""
         write_json(self.folder / "library.json", self._card(), LibraryError)
 
     def _card(self) -> dict[str, Any]:
-        """library.json"""
+        """The content of library.json."""
         return {
             "schema": SCHEMA,
             "encoder": self.encoder,
@@ -221,7 +221,7 @@ class SkillLibrary:
         }
 
     def _readme(self) -> str:
-        """The model card."""
+        """The model card, README.md."""
         parameters = sum(value.numel() for value in self.base.parameters())
         rows = "\n".join(
             f"| {skill.name} | {skill.wordings[0]} | {skill.parameters or parameters:,} | {_result(notes)} |"
@@ -264,7 +264,7 @@ def check_name(name: str, library: SkillLibrary | None = None) -> None:
 
 
 def _result(notes: Mapping[str, Any]) -> str:
-    """What the notes say of success, as counts."""
+    """The successes in the notes, as counts for the model card."""
     return f"{notes['successes']} of {notes['episodes']}" if "episodes" in notes else "not measured"
 
 
@@ -277,7 +277,7 @@ def _file(folder: Path, path: Path) -> dict[str, str]:
 
 
 def _tensors(folder: Path, entry: Mapping[str, str]) -> dict[str, Tensor]:
-    """A file's tensors, if its digest is the one written down."""
+    """The tensors of the file that `entry` of library.json names, after a check of its digest."""
     path = folder / entry["path"]
     if not path.resolve().is_relative_to(folder.resolve()):
         raise LibraryError(f"{folder}/library.json points out of its folder ({entry['path']}): do not trust it")
@@ -296,14 +296,14 @@ def _skill(folder: Path, entry: Mapping[str, Any]) -> Skill:
     embeddings: Array = tensors.pop("embeddings").numpy()
     active = {name[7:]: value.numpy() for name, value in tensors.items() if name.startswith("active.")}
     own = {name[7:]: value for name, value in tensors.items() if name.startswith("tensor.")}
-    prompt = entry.get("prompt")
-    if prompt is not None:
-        widths = {str(name): int(width) for name, width in prompt["features"].items()}
-        hidden, pictures = (int(n) for n in prompt["hidden"]), (str(name) for name in prompt["pictures"])
-        prompt = Prompt(str(prompt["on"]), widths, int(prompt["tokens"]), tuple(hidden), tuple(pictures))
+    spec = entry.get("prompt")
+    if spec is not None:
+        widths = {str(name): int(width) for name, width in spec["features"].items()}
+        hidden, pictures = (int(n) for n in spec["hidden"]), (str(name) for name in spec["pictures"])
+        spec = TaskTokenSpec(str(spec["on"]), widths, int(spec["tokens"]), tuple(hidden), tuple(pictures))
     form = entry.get("form", "rows")
     if form not in FORMS:
         raise LibraryError(
             f"{folder} has a skill of the form {form!r}, which this version cannot read: update skilltokens"
         )
-    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active, prompt, form)
+    return Skill(entry["name"], tuple(entry["wordings"]), embeddings, own, active, spec, form)

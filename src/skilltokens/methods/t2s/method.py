@@ -34,7 +34,7 @@ from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.selection import top_rows
-from skilltokens.skills.skill import Skill, assemble, own_modules, pool_offsets, standing, trained
+from skilltokens.skills.skill import Skill, assemble, own_modules, row_offsets, standing, trained
 from skilltokens.types import Array, SettingError
 
 
@@ -59,7 +59,7 @@ class T2S(SkillMethod):
             return
         counts = self._rows_by_map(sum(tensor.numel() for tensor in self._own_tensors(self.base).values()))
         for path, new in counts.items():  # the second skill has none but the base's rows to share: the fewest of all
-            rows = int(pool_offsets(self.base, (), path)[-1])
+            rows = int(row_offsets(self.base, (), path)[-1])
             self._check_mu(path, min(round(self.settings.base_rows * rows), rows), new)
 
     def begin(self, lesson: Lesson) -> Training:
@@ -149,7 +149,7 @@ class T2S(SkillMethod):
 
     def _shared_rows(self, path: str, embedding: Array, new: int) -> Array:
         """Top-K by language: the base's rows (a share of them, if asked) and `reuse * new` of the later skills'."""
-        offsets = pool_offsets(self.base, self.skills, path)
+        offsets = row_offsets(self.base, self.skills, path)
         owners = np.repeat(np.arange(len(self.skills)), np.diff(offsets))
         keys = np.stack([skill.embeddings[0] for skill in self.skills])
         base, later = np.flatnonzero(owners == 0), np.flatnonzero(owners > 0)
@@ -186,7 +186,7 @@ class T2S(SkillMethod):
         if self.started is not None:
             found["start"] = self.skills[self.started].name
         for path in self.base.maps():
-            offsets = pool_offsets(self.base, self.skills[:-1] or self.skills, path)
+            offsets = row_offsets(self.base, self.skills[:-1] or self.skills, path)
             rows = skill.active.get(path, np.arange(offsets[1]))
             owners = np.searchsorted(offsets, rows, side="right") - 1
             found["base"] += int((owners == 0).sum())

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.exchange.conversion import IMAGES, Plan, plan, read_demo
+from skilltokens.exchange.conversion import IMAGES, Conversion, conversion_of, read_demo
 from skilltokens.exchange.hdf5 import import_hdf5, origin
 from skilltokens.exchange.layout import (
     dataset,
@@ -104,19 +104,19 @@ def _import_published(
         with reading(path):
             names = demo_names(path, file, subset)
             data = member(path, file, "data")
-            settings = origin(path, subset=subset, source=source, clip=clip, images=images)
-            # A plan without keys: what the suite observes comes from the simulator instead, be it pictures.
+            asked = origin(path, subset=subset, source=source, clip=clip, images=images)
+            # A conversion without keys: what the suite observes comes from the simulator instead, be it pictures.
             images = images and not any(name.startswith(IMAGES) for name in suite.features)
-            arrays = plan(path, data, names[0], {}, images)
-            imported = {**settings, "says": instruction_in(path, data), **arrays.said}
+            conversion = conversion_of(path, data, names[0], {}, images)
+            imported = {**asked, "says": instruction_in(path, data), **conversion.settings()}
         environment = suite.make(task)
         state = Feature(environment.state().shape, "float64")
         try:
             return write_store(
                 target,
-                _episodes(path, data, names, arrays, clip, environment, report),
+                _episodes(path, data, names, conversion, clip, environment, report),
                 task=task,
-                features={**arrays.features, **suite.features, SIMULATOR_STATE: state},
+                features={**conversion.features, **suite.features, SIMULATOR_STATE: state},
                 source=source or "human",
                 suite=suite.name,
                 versions=suite.versions(),
@@ -130,7 +130,7 @@ def _episodes(
     path: Path,
     data: h5py.Group,
     names: Sequence[str],
-    arrays: Plan,
+    conversion: Conversion,
     clip: bool,
     environment: LiberoEnvironment,
     report: Report,
@@ -140,11 +140,11 @@ def _episodes(
         report(Progress("import", number, len(names), name))
         with reading(path):
             demo = member(path, data, name)
-            episode = read_demo(path, demo, arrays, clip)
-            states = _states(path, demo, environment, len(episode) + arrays.late)
+            given = read_demo(path, demo, conversion, clip)
+            states = _states(path, demo, environment, len(given) + conversion.late)
             fixtures = _fixtures(path, demo, environment)
         seen = observations_of(environment, states, fixtures)
-        yield Episode({**episode.features, **{key: rows[arrays.late :] for key, rows in seen.items()}})
+        yield Episode({**given.features, **{key: rows[conversion.late :] for key, rows in seen.items()}})
 
 
 def observations_of(

@@ -1,6 +1,6 @@
-"""Task tokens (arXiv 2503.22886, section 3): tokens that a small encoder makes of what it observes, as one more input.
+"""Task tokens (arXiv 2503.22886, section 3): a small encoder makes them of observations, as further inputs of a policy.
 
-A policy with a prompt has these tokens in front of every step's own ones; nothing of the policy itself changes.
+They stand in front of the other tokens of every step; the policy itself does not change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from skilltokens.model.images import places
+from skilltokens.model.images import cell_positions
 from skilltokens.model.tpst import make_linear
 
 LIMIT = 10.0
@@ -19,7 +19,7 @@ LIMIT = 10.0
 
 
 class RunningNorm(nn.Module):
-    """Scales a vector by the mean and deviation of all that it was shown by `update` so far."""
+    """Normalises a vector by the mean and deviation of all vectors that `update` got so far."""
 
     mean: Tensor
     var: Tensor
@@ -33,7 +33,7 @@ class RunningNorm(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Takes in a batch (N, width), by the parallel form of Welford's algorithm."""
+        """Adds a batch (N, width) to the statistics, by the parallel form of Welford's algorithm."""
         n = len(x)
         mean, var = x.mean(0), x.var(0, unbiased=False)
         total = self.count + n
@@ -48,20 +48,20 @@ class RunningNorm(nn.Module):
 
 
 class TaskToken(nn.Module):
-    """Observed vectors (B, T, n), or sets (B, T, slots, n), by feature -> tokens (B, T, tokens, width), by a ReLU MLP.
+    """A ReLU MLP from observed vectors (B, T, n) and sets (B, T, slots, n) to task tokens (B, T, tokens, width).
 
-    Inputs are normalised by what was seen so far. Of a picture (B, T, height, width, 3) the MLP gets where its channels
-    are brightest (`Eye`).
+    Its inputs are normalised by running statistics. Pictures (B, T, height, width, 3) reach it through an `Eye` each.
 
     Args:
         features: the width of each feature that it reads, by name.
-        pictures: the names of pictures that it reads besides.
-        width: of the policy's tokens.
-        tokens: how many it makes at a step.
+        width: the width of the policy's tokens.
+        tokens: how many tokens it makes at a step.
         hidden: widths of the MLP's hidden layers.
-        presence: the logarithm of a token's weight in attention beside another token's, at the start. The norm in front
-            of attention makes small tokens as loud as large ones; a low presence lets one begin nearly as no token at
-            all, as zero-initialised attention does (arXiv 2303.16199).
+        generator: for the initial weights.
+        pictures: the names of pictures that it reads too.
+        presence: initial logarithm of a task token's weight in attention, where other tokens have 0; it is learned. The
+            norm before attention gives small tokens the same influence as large ones. A low presence makes a new task
+            token nearly invisible, as zero-initialised attention does (arXiv 2303.16199).
     """
 
     def __init__(
@@ -85,11 +85,11 @@ class TaskToken(nn.Module):
 
     @property
     def kinds(self) -> dict[str, str]:
-        """How its features are read."""
+        """The kinds of its features."""
         return dict.fromkeys(self.features, "vector") | dict.fromkeys(self.pictures, "image")
 
     def inputs(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """The vectors that it reads, as one (..., n)."""
+        """The vectors and sets that it reads, joined to one vector (..., n)."""
         return joined(observation, self.features)
 
     def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
@@ -99,8 +99,8 @@ class TaskToken(nn.Module):
 
 
 class Eye(nn.Module):
-    """Pictures (B, T, height, width, 3) -> (B, T, OUT): for each channel of a small convolutional net the mean place of
-    its activations, weighted by softmax (spatial soft-argmax, arXiv 1504.00702)."""
+    """Pictures (B, T, height, width, 3) -> (B, T, OUT): for each channel of a small convolutional net the mean position
+    of its activations under their softmax (spatial soft-argmax, arXiv 1504.00702)."""
 
     CHANNELS = 16
     OUT = 2 * CHANNELS
@@ -121,12 +121,12 @@ class Eye(nn.Module):
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         x = self.layers[-1](x)
-        found = x.flatten(2).softmax(-1) @ places(x.shape[2], x.shape[3], x.device)  # (n, channels, 2)
-        return found.flatten(1).unflatten(0, lead)
+        positions = x.flatten(2).softmax(-1) @ cell_positions(x.shape[2], x.shape[3], x.device)  # (n, channels, 2)
+        return positions.flatten(1).unflatten(0, lead)
 
 
 def joined(observation: Mapping[str, Tensor], widths: Mapping[str, int]) -> Tensor:
-    """Vectors (..., n), and sets (..., slots, n) with their things side by side, as one vector (..., sum of widths)."""
+    """Vectors (..., n), and sets (..., slots, n) with their slots side by side, as one vector (..., sum of widths)."""
     parts = [observation[name] for name in widths]
     return torch.cat(
         [x if x.shape[-1] == n else x.flatten(-2) for x, n in zip(parts, widths.values(), strict=True)], -1
@@ -134,7 +134,7 @@ def joined(observation: Mapping[str, Tensor], widths: Mapping[str, int]) -> Tens
 
 
 def mlp(widths: Sequence[int], generator: torch.Generator | None, gain: float = 1.0) -> nn.Sequential:
-    """A ReLU MLP of these widths, input and output included; `gain` scales the last layer's first weights."""
+    """A ReLU MLP of these widths, input and output included; `gain` scales the initial weights of the last layer."""
     parts: list[nn.Module] = []
     for i, (a, b) in enumerate(itertools.pairwise(widths)):
         last = i == len(widths) - 2
