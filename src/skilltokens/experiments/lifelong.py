@@ -32,7 +32,7 @@ from skilltokens.model.policy import Policy, Shape
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
-from skilltokens.simulation.rollout import evaluate, film
+from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.train import fit
@@ -313,7 +313,7 @@ class _Run:
             actor = PolicyActor(choice.policy, choice.embedding, self.settings.train.device)
             path = f"films/{task.name}.webp"
             try:
-                film(
+                record_video(
                     actor, self.suite, task, wanted.split, 0, self.folder / path,
                     group=wanted.group, horizon=wanted.horizon or None,
                 )  # fmt: skip

@@ -28,7 +28,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments import record
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.files import REWARD_SCHEMA, read_json, write_json
-from skilltokens.simulation.rollout import evaluate, film
+from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
@@ -186,7 +186,7 @@ def _one(settings: RewardSettings, folder: Path, ground: Ground, task: Task, rep
     if settings.films:
         found["film"] = f"films/{task.name}.webp"
         horizon = settings.adapt.horizon or None
-        film(agent.actor(), suite, task, settings.adapt.split, 0, folder / found["film"], horizon=horizon)
+        record_video(agent.actor(), suite, task, settings.adapt.split, 0, folder / found["film"], horizon=horizon)
     return {"task": task.name, "instruction": task.instruction, **found}
 
 
