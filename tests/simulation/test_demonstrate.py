@@ -16,7 +16,7 @@ from tests.toy import TASKS, Toy
 
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import DemonstrationSettings
-from skilltokens.simulation.demonstrate import demonstrations, place
+from skilltokens.simulation.demonstrate import demonstrations, store_path
 from skilltokens.suites import load_suite, task_of
 from skilltokens.types import DemonstrationError, Feature, Progress, SettingError, SuiteError
 
@@ -54,36 +54,36 @@ def test_what_is_missing_is_made_and_what_is_there_is_used(settings) -> None:
 
 
 def test_a_task_that_comes_twice_is_made_once(settings) -> None:
-    told: list[Progress] = []
-    stores = demonstrations(SUITE, (TASKS[0], TASKS[1], TASKS[0]), settings, told.append, workers=0)
+    reports: list[Progress] = []
+    stores = demonstrations(SUITE, (TASKS[0], TASKS[1], TASKS[0]), settings, reports.append, workers=0)
     assert [store.task.name for store in stores] == ["reach-red", "reach-blue", "reach-red"]
-    assert told[-1].done == told[-1].total == 6
+    assert reports[-1].done == reports[-1].total == 6
 
 
 def test_progress_counts_every_episode(settings) -> None:
-    told: list[Progress] = []
-    demonstrations(SUITE, TASKS[:2], settings, told.append, workers=0)
-    assert [news.done for news in told] == list(range(7))
-    assert {(news.stage, news.total) for news in told} == {("demonstrations", 6)}
-    assert told[-1].note == "reach-blue 3/3"
+    reports: list[Progress] = []
+    demonstrations(SUITE, TASKS[:2], settings, reports.append, workers=0)
+    assert [news.done for news in reports] == list(range(7))
+    assert {(news.stage, news.total) for news in reports} == {("demonstrations", 6)}
+    assert reports[-1].note == "reach-blue 3/3"
 
 
 def test_stores_do_not_depend_on_the_number_of_processes(settings) -> None:
-    here = demonstrations(SUITE, TASKS, settings, workers=0)
-    told: list[Progress] = []
-    elsewhere = change(settings, folder=settings.folder + "-2")
-    there = demonstrations(SUITE, TASKS, elsewhere, told.append, workers=2)
-    assert digests(there) == digests(here)
-    assert [news.done for news in told] == list(range(13))
+    serial = demonstrations(SUITE, TASKS, settings, workers=0)
+    reports: list[Progress] = []
+    other_folder = change(settings, folder=settings.folder + "-2")
+    parallel = demonstrations(SUITE, TASKS, other_folder, reports.append, workers=2)
+    assert digests(parallel) == digests(serial)
+    assert [news.done for news in reports] == list(range(13))
 
 
 def test_metaworld_is_demonstrated_by_two_processes_as_by_one(settings) -> None:
     suite = load_suite("metaworld")
     tasks = [task_of(suite, name) for name in ("window-close", "push")]
-    here = demonstrations(suite, tasks, settings, workers=0)
-    there = demonstrations(suite, tasks, change(settings, folder=settings.folder + "-2"), workers=2)
-    assert digests(there) == digests(here)
-    for store in here:
+    serial = demonstrations(suite, tasks, settings, workers=0)
+    parallel = demonstrations(suite, tasks, change(settings, folder=settings.folder + "-2"), workers=2)
+    assert digests(parallel) == digests(serial)
+    for store in serial:
         store.verify()
 
 
@@ -106,16 +106,16 @@ def test_a_store_of_other_versions_or_another_instruction_is_not_used(settings, 
 
 def test_a_persons_demonstrations_are_used_whatever_the_settings(settings) -> None:
     episodes = list(SUITE.demonstrate(TASKS[0], 2, 5, 0.0))
-    path = place(SUITE, TASKS[0], settings)
-    made = write_store(path, episodes, task=TASKS[0], features=SUITE.features, source="human", suite="toy")
-    assert digests(demonstrations(SUITE, TASKS[:1], settings, workers=0)) == [made.digest]
+    path = store_path(SUITE, TASKS[0], settings)
+    store = write_store(path, episodes, task=TASKS[0], features=SUITE.features, source="human", suite="toy")
+    assert digests(demonstrations(SUITE, TASKS[:1], settings, workers=0)) == [store.digest]
 
 
 def test_a_persons_demonstrations_of_another_robot_are_refused(settings) -> None:
     episodes = list(SUITE.demonstrate(TASKS[0], 2, 5, 0.0))
     features = {**SUITE.features, "observation.state": Feature((2,), "float64")}
     write_store(
-        place(SUITE, TASKS[0], settings), episodes, task=TASKS[0], features=features, source="human", suite="toy"
+        store_path(SUITE, TASKS[0], settings), episodes, task=TASKS[0], features=features, source="human", suite="toy"
     )
     with pytest.raises(DemonstrationError, match="has features"):
         demonstrations(SUITE, TASKS[:1], settings, workers=0)
@@ -151,7 +151,7 @@ def test_a_simulators_error_is_not_taken_for_one_of_the_disk(settings, workers: 
 def test_a_suite_that_gives_too_few_is_reported(settings) -> None:
     with pytest.raises(SuiteError, match="gave 2 demonstrations of 'reach-red' where 3 are needed"):
         demonstrations(Short(), TASKS[:1], settings, workers=0)
-    assert not place(SUITE, TASKS[0], settings).exists()
+    assert not store_path(SUITE, TASKS[0], settings).exists()
 
 
 def test_a_task_whose_process_died_is_made_once_more(settings, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_task_whose_process_dies_twice_is_reported(settings, tmp_path: Path) -
         (tmp_path / f"life{life}").touch()
     with pytest.raises(SuiteError, match=r"toy task 'between' died twice \(exit code -9\)"):
         demonstrations(Dying(folder=str(tmp_path)), TASKS, settings, workers=2)
-    assert not place(SUITE, TASKS[2], settings).exists()
+    assert not store_path(SUITE, TASKS[2], settings).exists()
 
 
 def test_a_suite_that_cannot_be_sent_to_processes_is_reported(settings) -> None:
@@ -204,19 +204,18 @@ if __name__ == "__main__":
         while int(process.stdout.readline()) < 5:
             pass
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
-        said = process.stderr.read()
+        errors = process.stderr.read()
         process.wait()
-    assert said.count("KeyboardInterrupt") == 1, said
+    assert errors.count("KeyboardInterrupt") == 1, errors
     assert process.returncode != 0
     end = time.monotonic() + 10
     while leftovers(settings) and time.monotonic() < end:
         time.sleep(0.05)
     assert leftovers(settings) == []
-    made = list(Path(settings.folder).glob("toy/*"))
-    for path in made:
+    for path in Path(settings.folder).glob("toy/*"):
         DemonstrationStore.open(path).verify()
-    wanted = change(settings, episodes=30)
-    assert len(demonstrations(Toy(), TASKS[:1], wanted, workers=0)) == 1
+    longer = change(settings, episodes=30)
+    assert len(demonstrations(Toy(), TASKS[:1], longer, workers=0)) == 1
 
 
 @pytest.mark.slow

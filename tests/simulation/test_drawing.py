@@ -12,7 +12,7 @@ from tests.toy import TASKS, Toy
 
 from skilltokens.demos import DemonstrationStore, stores_in, write_store
 from skilltokens.settings import DemonstrationSettings
-from skilltokens.simulation.demonstrate import demonstrations, place
+from skilltokens.simulation.demonstrate import demonstrations, store_path
 from skilltokens.types import ACTION, STATE, DemonstrationError, Progress, SuiteError
 
 TASK = TASKS[0]
@@ -41,15 +41,15 @@ def hidden(settings: DemonstrationSettings) -> list[str]:
 
 
 def test_what_is_drawn_from_is_made_first(suite: Drawn, settings: DemonstrationSettings):
-    told: list[Progress] = []
-    stores = demonstrations(suite, TASKS[:2], settings, told.append, workers=0)
+    reports: list[Progress] = []
+    stores = demonstrations(suite, TASKS[:2], settings, reports.append, workers=0)
     assert [store.path.parent.name for store in stores] == ["drawn", "drawn"]
     for store, task in zip(stores, TASKS, strict=False):
-        source = DemonstrationStore.open(place(suite.states, task, settings))
+        source = DemonstrationStore.open(store_path(suite.states, task, settings))
         np.testing.assert_array_equal(store[STATE], -source[STATE])
         assert store.settings == {**source.settings, "drawn_from": source.digest}
         assert (store.source, store.suite, store.versions) == ("scripted", "drawn", suite.versions())
-    assert [(news.done, news.total) for news in told][-1] == (8, 8)
+    assert [(news.done, news.total) for news in reports][-1] == (8, 8)
     assert len(drawn_by(suite)) == 8
     assert hidden(settings) == []
 
@@ -64,14 +64,14 @@ def test_a_killed_process_costs_the_episode_that_it_was_drawing(suite: Drawn, se
     dying = dataclasses.replace(suite, victim=TASK.name)
     with pytest.raises(SuiteError, match="died twice"):
         demonstrations(dying, TASKS[:2], settings, workers=2)
-    assert drawn_by(suite).count(f"{TASK.name}.0") == 1  # the second attempt went on from there
+    assert drawn_by(suite).count(f"{TASK.name}.0") == 1  # the second attempt resumed there
     (part,) = hidden(settings)
     assert part.startswith(f".{TASK.name}.drawn-")
     (store,) = demonstrations(suite, [TASK], settings, workers=0)
     assert [name for name in drawn_by(suite) if name.startswith(TASK.name)] == [f"{TASK.name}.{i}" for i in range(4)]
     assert hidden(settings) == []
-    elsewhere = dataclasses.replace(settings, folder=settings.folder + "-2")
-    assert demonstrations(suite, [TASK], elsewhere, workers=0)[0].digest == store.digest
+    other_folder = dataclasses.replace(settings, folder=settings.folder + "-2")
+    assert demonstrations(suite, [TASK], other_folder, workers=0)[0].digest == store.digest
 
 
 def test_unfinished_drawings_are_no_stores(suite: Drawn, settings: DemonstrationSettings):
@@ -106,7 +106,7 @@ def test_stores_made_in_another_way_are_refused(suite: Drawn, settings: Demonstr
 
 def test_pictures_of_other_states_are_refused(suite: Drawn, settings: DemonstrationSettings):
     demonstrations(suite, [TASK], settings, workers=0)
-    source = DemonstrationStore.open(place(suite.states, TASK, settings))
+    source = DemonstrationStore.open(store_path(suite.states, TASK, settings))
     human(suite.states, settings, list(source)[::-1])
     with pytest.raises(DemonstrationError, match="has drawn_from"):
         demonstrations(suite, [TASK], settings, workers=0)
@@ -122,5 +122,5 @@ def test_humans_demonstrations_are_drawn_as_many_as_there_are(suite: Drawn, sett
 def human(toy: Toy, settings: DemonstrationSettings, episodes: list) -> DemonstrationStore:
     """Somebody's demonstrations, in place of those that a script would make."""
     return write_store(
-        place(toy, TASK, settings), episodes, task=TASK, features=toy.features, source="human", suite="toy"
+        store_path(toy, TASK, settings), episodes, task=TASK, features=toy.features, source="human", suite="toy"
     )

@@ -41,17 +41,17 @@ def write(file: Path, text: object) -> None:
 
 
 def test_as_many_workers_as_fit_are_used_and_a_line_says_so(machine: Path):
-    told: list[Progress] = []
-    assert fitting(8, Heavy(), told.append) == 3
-    (news,) = told
+    reports: list[Progress] = []
+    assert fitting(8, Heavy(), reports.append) == 3
+    (news,) = reports
     assert news.note == "8 processes of toy would take 8.0 GiB of memory where 3.5 GiB are free: 3 are used"
 
 
 @pytest.mark.parametrize(("suite", "workers"), [(Heavy(), 3), (Heavy(), 1), (Heavy(), 0), (Toy(), 64)])
 def test_nothing_is_said_where_all_fit_or_nothing_is_known(machine: Path, suite: Toy, workers: int):
-    told: list[Progress] = []
-    assert fitting(workers, suite, told.append) == workers
-    assert not told
+    reports: list[Progress] = []
+    assert fitting(workers, suite, reports.append) == workers
+    assert not reports
 
 
 def test_one_worker_is_used_whatever_is_free(machine: Path):
@@ -84,10 +84,10 @@ def test_control_groups_of_version_1_count_too_seen_from_within(machine: Path):
 
 
 def test_a_pool_starts_no_more_than_fit(machine: Path):
-    told: list[Progress] = []
-    with Pool(Heavy(), 8, told.append) as pool:
+    reports: list[Progress] = []
+    with Pool(Heavy(), 8, reports.append) as pool:
         assert pool.workers == 3
-    assert len(told) == 1
+    assert len(reports) == 1
 
 
 def test_demonstrations_are_made_by_as_many_as_fit(machine: Path, monkeypatch: pytest.MonkeyPatch):
@@ -100,11 +100,11 @@ def test_demonstrations_are_made_by_as_many_as_fit(machine: Path, monkeypatch: p
 
     monkeypatch.setattr(demonstrate, "_in_processes", counting)
     settings = DemonstrationSettings(episodes=1, folder=str(machine / "demos"))
-    told: list[Progress] = []
+    reports: list[Progress] = []
     write(machine / "proc/meminfo", f"MemAvailable: {2 * 2**20 + 5} kB")
-    assert len(demonstrate.demonstrations(Heavy(), TASKS[:3], settings, told.append, workers=3)) == 3
+    assert len(demonstrate.demonstrations(Heavy(), TASKS[:3], settings, reports.append, workers=3)) == 3
     assert counts == [2]
-    assert told[0].stage == memory.STAGE
+    assert reports[0].stage == memory.STAGE
 
 
 def test_the_line_is_printed_however_soon_after_another(capsys: pytest.CaptureFixture[str]):

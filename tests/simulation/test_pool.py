@@ -20,12 +20,12 @@ from skilltokens.types import Array, Observation, Progress, SkilltokensError, Su
 
 SUITE, TASK = Toy(), TASKS[0]
 EXPERT = ToyExpert(TASK)
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         ("reset raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
         ("step raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
@@ -35,11 +35,11 @@ ROOT = Path(__file__).parent.parent
         ("not installed", "the simulator is not installed: pip install it"),
     ],
 )
-def test_a_broken_simulator_is_reported_in_its_own_words(fault: str, said: str, workers: int) -> None:
+def test_a_broken_simulator_is_reported_in_its_own_words(fault: str, message: str, workers: int) -> None:
     suite = Faulty(fault=fault)
     with Pool(suite, workers) as pool:
         for _ in range(2):  # the pool goes on to work, and no stale reply is taken for a new one
-            with pytest.raises(SuiteError, match=said):
+            with pytest.raises(SuiteError, match=message):
                 evaluate(EXPERT, suite, TASK, "test", range(9), group=3, pool=pool)
         if fault != "not installed":
             healthy = evaluate(EXPERT, SUITE, TASK, "test", [0, 6, 7], group=3)
@@ -89,9 +89,11 @@ def test_episodes_of_a_worker_that_dies_once_are_run_again_from_their_start(tmp_
 )
 def test_a_worker_that_always_dies_is_reported(fault: str, how: str, tmp_path: Path) -> None:
     suite = Faulty(fault=fault, folder=str(tmp_path))
-    said = rf"faulty task 'reach-red', episodes 3, 4, 5 of split 'test': the simulator process died 2 times \({how}\)"
+    message = (
+        rf"faulty task 'reach-red', episodes 3, 4, 5 of split 'test': the simulator process died 2 times \({how}\)"
+    )
     with Pool(suite, 2) as pool:
-        with pytest.raises(SuiteError, match=said):
+        with pytest.raises(SuiteError, match=message):
             evaluate(EXPERT, suite, TASK, "test", range(9), group=3, pool=pool)
         assert len(list(tmp_path.iterdir())) == 2
         assert len(evaluate(EXPERT, suite, TASK, "test", [0, 6], group=3, pool=pool)) == 2
@@ -116,21 +118,21 @@ def test_a_worker_ignores_ctrl_c_which_is_for_its_parent() -> None:
 
 
 def test_environments_are_kept_within_a_task_and_closed_with_it() -> None:
-    made: list[Table] = []
+    tables: list[Table] = []
 
     class Counting(Toy):
         def make(self, task: Task) -> Table:
-            made.append(super().make(task))
-            return made[-1]
+            tables.append(super().make(task))
+            return tables[-1]
 
     suite = Counting()
     with Pool(suite) as pool:
         evaluate(EXPERT, suite, TASK, "test", range(8), group=4, pool=pool)
         evaluate(EXPERT, suite, TASK, "validation", range(3), group=4, pool=pool)
-        assert len(made) == 4
+        assert len(tables) == 4
         evaluate(ToyExpert(TASKS[1]), suite, TASKS[1], "test", range(3), group=4, pool=pool)
-        assert [table.closed for table in made] == [True] * 4 + [False] * 3
-    assert all(table.closed for table in made)
+        assert [table.closed for table in tables] == [True] * 4 + [False] * 3
+    assert all(table.closed for table in tables)
 
 
 def test_a_suite_that_cannot_be_sent_to_a_worker_is_reported() -> None:

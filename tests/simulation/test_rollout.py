@@ -1,4 +1,4 @@
-"""The rollout loop: episodes are pure, and end as they should. test_pool.py breaks simulators, test_films.py films."""
+"""The rollout loop: episodes are pure, and end as they should. test_pool.py breaks simulators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.faults import Faulty
 from tests.toy import TASKS, Still, Toy, ToyExpert
 
-from skilltokens.simulation.rollout import Ending, Pool, evaluate, film, play
+from skilltokens.simulation.rollout import Ending, Pool, evaluate, play, record_video
 from skilltokens.types import (
     ENVIRONMENT_STATE,
     STATE,
@@ -104,8 +104,8 @@ def test_an_episode_does_not_depend_on_which_others_are_asked_for_or_in_which_or
     together: dict[int, tuple[Outcome, bytes]], indices: list[int]
 ) -> None:
     with Pool(SUITE) as pool:
-        found = bits(play(Network(), pool, TASK, "test", indices, group=5))
-    assert found == {index: together[index] for index in set(indices)}
+        endings = bits(play(Network(), pool, TASK, "test", indices, group=5))
+    assert endings == {index: together[index] for index in set(indices)}
 
 
 def test_an_episode_does_not_depend_on_what_ran_before_in_the_same_simulators(
@@ -126,9 +126,9 @@ def test_an_episode_does_not_depend_on_the_number_of_workers(
 
 
 def test_an_episode_does_not_depend_on_the_process(together: dict[int, tuple[Outcome, bytes]]) -> None:
-    script = "from tests.test_rollout import all_bits, summary; print(summary(all_bits()))"
-    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == summary(together)
+    script = "from tests.simulation.test_rollout import all_bits, summary; print(summary(all_bits()))"
+    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == summary(together)
 
 
 def summary(endings: dict[int, tuple[Outcome, bytes]]) -> str:
@@ -204,14 +204,14 @@ def test_progress_counts_episodes() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("actor", "said"),
+    ("actor", "message"),
     [
         (Still(np.nan, after=2), r"toy task 'reach-red', .*episode 0, step 2 is not finite"),
         (Still(width=3), r"gave actions \(10, 3\) where \(10, 2\) is needed"),
     ],
 )
-def test_impossible_actions_are_reported(actor: Still, said: str, workers: int) -> None:
-    with Pool(SUITE, workers) as pool, pytest.raises(SkilltokensError, match=said):
+def test_impossible_actions_are_reported(actor: Still, message: str, workers: int) -> None:
+    with Pool(SUITE, workers) as pool, pytest.raises(SkilltokensError, match=message):
         evaluate(actor, SUITE, TASK, "test", range(4), pool=pool)
 
 
@@ -229,4 +229,4 @@ def test_impossible_settings_are_refused() -> None:
     with Pool(Faulty()) as pool, pytest.raises(SettingError, match="pool runs suite 'faulty', not 'toy'"):
         evaluate(EXPERT, SUITE, TASK, "test", [0], pool=pool)
     with pytest.raises(SettingError, match="every 0 steps"):
-        film(EXPERT, SUITE, TASK, "test", 0, Path("nowhere.webp"), every=0)
+        record_video(EXPERT, SUITE, TASK, "test", 0, Path("nowhere.webp"), every=0)

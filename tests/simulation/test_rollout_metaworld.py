@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skilltokens.simulation.rollout import Pool, evaluate, film, play
+from skilltokens.simulation.rollout import Pool, evaluate, play, record_video
 from skilltokens.simulation.video import LIMIT
 from skilltokens.suites.metaworld import MetaWorld
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor, Array, Observation, Outcome, Task
@@ -81,12 +81,12 @@ def test_an_episode_is_the_same_alone_after_others_beside_others_and_in_any_proc
             assert bits(actor, pool, task, [3, 2, 1, 0, 4, 5]) == all_six
 
 
-def test_the_expert_is_counted_as_successful_and_filmed(tmp_path: Path) -> None:
+def test_the_expert_is_counted_as_successful_and_recorded(tmp_path: Path) -> None:
     task = TASKS["window-close"]
     outcomes = evaluate(Expert(task), SUITE, task, "validation", range(4))
     assert all(outcome.success and outcome.steps < 200 for outcome in outcomes)
-    path = tmp_path / "film.webp"
-    assert film(Expert(task), SUITE, task, "validation", 2, path) == outcomes[2]
+    path = tmp_path / "video.webp"
+    assert record_video(Expert(task), SUITE, task, "validation", 2, path) == outcomes[2]
     assert path.stat().st_size < LIMIT
     with Image.open(path) as image:
         assert image.size == (160, 160)

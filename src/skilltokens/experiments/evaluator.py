@@ -16,7 +16,7 @@ from skilltokens.methods.base import Choice, Method, SkillMethod
 from skilltokens.model.actor import PolicyActor
 from skilltokens.settings import EvaluateSettings
 from skilltokens.simulation.pool import Pool
-from skilltokens.simulation.rollout import evaluate, film
+from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import load_suite, task_of
 from skilltokens.types import Array, Counts, Progress, Report, Suite, SuiteError, Task
 
@@ -147,7 +147,7 @@ class Evaluator:
             actor = self._actor(method.choose(self.instructions[number]))
             path = f"films/{name}.webp"
             try:
-                film(
+                record_video(
                     actor,
                     self.suite,
                     self.tasks[number],

@@ -37,7 +37,7 @@ from skilltokens.experiments.records import (
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.experiments.steered import Steered, steered_by
 from skilltokens.files import REWARD_SCHEMA
-from skilltokens.simulation.rollout import evaluate, film
+from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.bodies.tasks import tasks_of
@@ -178,7 +178,9 @@ class _Task:
         if settings.videos:
             result.video = f"films/{task.name}.webp"
             horizon = settings.adapt.horizon or None
-            film(agent.actor(), suite, task, settings.adapt.split, 0, self.folder / result.video, horizon=horizon)
+            record_video(
+                agent.actor(), suite, task, settings.adapt.split, 0, self.folder / result.video, horizon=horizon
+            )
         return result
 
     def _suite(self, **changes: Any) -> Suite:

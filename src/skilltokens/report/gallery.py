@@ -20,8 +20,8 @@ import numpy as np
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import write_bytes
 from skilltokens.settings import DemonstrationSettings
-from skilltokens.simulation.demonstrate import place
-from skilltokens.simulation.video import write_film
+from skilltokens.simulation.demonstrate import store_path
+from skilltokens.simulation.video import write_video
 from skilltokens.suites import load_suite
 from skilltokens.types import SIMULATOR_STATE, DemonstrationError, SkilltokensError, Suite, Task
 
@@ -60,7 +60,7 @@ def record_demonstration(suite: Suite, task: Task, store: DemonstrationStore, in
         environment.restore(np.asarray(state))
         frames.append(environment.render())
     environment.close()
-    write_film(path, frames, True, FPS, LIMIT)
+    write_video(path, frames, True, FPS, LIMIT)
     return len(states)
 
 
@@ -74,7 +74,7 @@ def write_gallery(suites: Sequence[str], demos: Path, out: Path) -> Path:
     for name in suites:
         suite, recordings = load_suite(name), []
         for task in suite.tasks:
-            store = DemonstrationStore.open(place(suite, task, DemonstrationSettings(folder=str(demos))))
+            store = DemonstrationStore.open(store_path(suite, task, DemonstrationSettings(folder=str(demos))))
             path = f"gallery/{name}/{task.name}.webp"
             steps = record_demonstration(suite, task, store, 0, out / path)
             recordings.append(Recording(task, path, steps))

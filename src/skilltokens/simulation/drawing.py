@@ -30,7 +30,7 @@ def states_of(suite: Suite) -> Suite | None:
     return getattr(suite, "states", None)
 
 
-def drawn(suite: Any, task: Task, store: DemonstrationStore, parts: Path) -> Iterator[Episode]:
+def draw_episodes(suite: Any, task: Task, store: DemonstrationStore, parts: Path) -> Iterator[Episode]:
     """Every demonstration of `store` as `suite` observes it; those in the folder `parts` are not drawn again.
 
     Raises:
@@ -47,10 +47,10 @@ def drawn(suite: Any, task: Task, store: DemonstrationStore, parts: Path) -> Ite
         yield episode
 
 
-def parts_of(path: Path, suite: Suite, store: DemonstrationStore) -> Path:
+def parts_folder(path: Path, suite: Suite, store: DemonstrationStore) -> Path:
     """Where episodes of the store at `path` are kept while it is drawn; what is left of others is removed."""
-    made_by = hashlib.sha256(json.dumps([store.digest, suite.versions()], sort_keys=True).encode()).hexdigest()
-    parts = path.with_name(f".{path.name}.drawn-{made_by[:16]}")
+    digest = hashlib.sha256(json.dumps([store.digest, suite.versions()], sort_keys=True).encode()).hexdigest()
+    parts = path.with_name(f".{path.name}.drawn-{digest[:16]}")
     for other in path.parent.glob(f".{path.name}.drawn-*"):
         if other != parts:
             shutil.rmtree(other, ignore_errors=True)

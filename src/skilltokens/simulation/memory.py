@@ -19,17 +19,17 @@ def fitting(workers: int, suite: Suite, report: Report = silent) -> int:
     A suite says by an attribute `memory` how many bytes one of its processes takes, with an environment in it. Where
     it does not, or where the system does not say what is free, all workers are believed to fit.
     """
-    each, free = getattr(suite, "memory", 0), available()
-    if workers < 2 or each <= 0 or free is None:
+    size, free = getattr(suite, "memory", 0), available()
+    if workers < 2 or size <= 0 or free is None:
         return workers
-    fit = max(1, min(workers, free // each))
+    fit = max(1, min(workers, free // size))
     if fit < workers:
         report(
             Progress(
                 STAGE,
                 0,
                 1,
-                f"{workers} processes of {suite.name} would take {_gibibytes(workers * each)} of memory where "
+                f"{workers} processes of {suite.name} would take {_gibibytes(workers * size)} of memory where "
                 f"{_gibibytes(free)} are free: {fit} {'is' if fit == 1 else 'are'} used",
             )
         )
@@ -39,14 +39,14 @@ def fitting(workers: int, suite: Suite, report: Report = silent) -> int:
 def available() -> int | None:
     """Bytes that new processes may take: what the machine has free, or what this control group (a container, a job of
     a cluster) is still allowed, whichever is less. None where the system does not say."""
-    known = [*_free_in_machine(), *_free_in_group()]
-    return max(0, min(known)) if known else None
+    sizes = [*_free_in_machine(), *_free_in_group()]
+    return max(0, min(sizes)) if sizes else None
 
 
 def _free_in_machine() -> Iterator[int]:
-    found = _table(PROC / "meminfo").get("MemAvailable:")
-    if found is not None:
-        yield found * 1024
+    kibibytes = _table(PROC / "meminfo").get("MemAvailable:")
+    if kibibytes is not None:
+        yield kibibytes * 1024
 
 
 def _free_in_group() -> Iterator[int]:
@@ -60,9 +60,9 @@ def _free_in_group() -> Iterator[int]:
             cache = ("total_active_file", "total_inactive_file")
         else:
             continue
-        here = root / path.lstrip("/")
+        own = root / path.lstrip("/")
         # Inside a container the path may be the host's: then only the mount's root is there to be read.
-        for group in (here, *here.parents):
+        for group in (own, *own.parents):
             allowed, used = _number(group / limit), _number(group / usage)
             if allowed is not None and used is not None:
                 statistics = _table(group / "memory.stat")

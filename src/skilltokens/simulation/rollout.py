@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from skilltokens.simulation.pool import Pool, Worker, WorkerDied, ready
+from skilltokens.simulation.pool import Pool, Worker
+from skilltokens.simulation.processes import ATTEMPTS, WorkerDied, ready
 from skilltokens.simulation.simulators import Reply, Reset, Simulators, Step
-from skilltokens.simulation.video import Camera, write_film
+from skilltokens.simulation.video import Camera, write_video
 from skilltokens.types import (
     ACTION,
     Actor,
@@ -37,9 +38,6 @@ from skilltokens.types import (
     Task,
     silent,
 )
-
-ATTEMPTS = 2
-"""A group whose worker process died is run once more from its start, then reported."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,10 @@ def evaluate(
         SuiteError: a simulator failed, or its process died twice.
         SkilltokensError: the actor's actions have a wrong shape or are not finite.
     """
-    wanted = [int(index) for index in indices]
+    numbers = [int(index) for index in indices]
     with _borrowed(suite, pool) as own:
-        endings = play(actor, own, task, split, wanted, group=group, horizon=horizon, report=report)
-    return [endings[index].outcome for index in wanted]
+        endings = play(actor, own, task, split, numbers, group=group, horizon=horizon, report=report)
+    return [endings[index].outcome for index in numbers]
 
 
 def play(
@@ -101,11 +99,11 @@ def play(
     members: dict[int, list[int]] = {}
     for index in sorted(set(indices)):
         members.setdefault(index // group, []).append(index)
-    waiting = deque(_Group(actor, pool.suite, task, split, tuple(each), group, horizon) for each in members.values())
+    waiting = deque(_Group(actor, pool.suite, task, split, tuple(rows), group, horizon) for rows in members.values())
     return _Round(pool, waiting, report, Progress("evaluate", 0, len(set(indices)), task.name)).run()
 
 
-def film(
+def record_video(
     actor: Actor,
     suite: Suite,
     task: Task,
@@ -118,10 +116,10 @@ def film(
     every: int = 3,
     fps: int = 15,
 ) -> Outcome:
-    """Films one episode, the same that `evaluate` counts, as an animated WebP of less than 300 kB.
+    """Records one episode, the same that `evaluate` counts, as an animated WebP of less than 300 kB.
 
     Args:
-        every: steps between two frames; the first and the last moment are always filmed.
+        every: steps between two frames; the first and the last moment are always recorded.
         fps: frames a second when it is shown; the last frame is held, framed in green after success, else in red.
 
     Raises:
@@ -130,12 +128,12 @@ def film(
         SkilltokensError: see `evaluate`; also where the file cannot be written.
     """
     if every < 1 or fps < 1:
-        raise SettingError(f"a film of every {every} steps at {fps} frames a second is impossible: use 1 or more")
+        raise SettingError(f"a video of every {every} steps at {fps} frames a second is impossible: use 1 or more")
     camera = Camera(suite, every)
     with _Studio(camera) as pool:
         outcome = play(actor, pool, task, split, [index], group=group, horizon=horizon)[index].outcome
         camera.shoot()
-    write_film(Path(path), camera.frames, outcome.success, fps)
+    write_video(Path(path), camera.frames, outcome.success, fps)
     return outcome
 
 
@@ -187,13 +185,13 @@ class _Round:
                 del self._playing[worker]
                 self._pool.give(worker)
         except WorkerDied as death:
-            self._again(worker, death)
+            self._retry(worker, death)
             return
         if finished:
             self._endings.update(finished)
             self._tell()
 
-    def _again(self, worker: Worker, death: WorkerDied) -> None:
+    def _retry(self, worker: Worker, death: WorkerDied) -> None:
         """Puts the group of a dead worker first in the line, unless it has had its second chance."""
         group = self._playing.pop(worker)
         self._pool.discard(worker)
@@ -213,7 +211,7 @@ class _Round:
 
 
 class _Group:
-    """The episodes of one batch, in lock-step. `live` marks those that go on, by their place in `indices`."""
+    """The episodes of one batch, in lock-step. `live` marks those that have not ended, by their place in `indices`."""
 
     def __init__(
         self, actor: Actor, suite: Suite, task: Task, split: Split, indices: tuple[int, ...], size: int, horizon: int

@@ -61,7 +61,7 @@ class Simulators:
     def __init__(self, suite: Suite):
         self.suite = suite
         self._features = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        self._made: list[Environment] = []
+        self._environments: list[Environment] = []
         self._reset: Reset | None = None
 
     def answer(self, request: Reset | Step) -> Reply:
@@ -79,9 +79,9 @@ class Simulators:
         observations = []
         for row, index in enumerate(request.indices):
             with self.blaming(index):
-                if row == len(self._made):
-                    self._made.append(self.suite.make(request.task))
-                observations.append(self._checked(self._made[row].reset(request.split, index)))
+                if row == len(self._environments):
+                    self._environments.append(self.suite.make(request.task))
+                observations.append(self._checked(self._environments[row].reset(request.split, index)))
         never = [False] * len(observations)
         return self._reply(observations, never, never)
 
@@ -90,22 +90,22 @@ class Simulators:
         observations, successes, over = [], [], []
         for row, action in zip(request.rows, request.actions, strict=True):
             with self.blaming(self._reset.indices[row]):
-                observation, success = self._made[row].step(action)
+                observation, success = self._environments[row].step(action)
                 observations.append(self._checked(observation))
                 successes.append(bool(success))
-                over.append(is_over(self._made[row]))
+                over.append(is_over(self._environments[row]))
         return self._reply(observations, successes, over)
 
     def picture(self) -> NDArray[np.uint8]:
         """The scene of the first episode now, (height, width, 3)."""
         assert self._reset is not None, "a picture before any reset"
         with self.blaming(self._reset.indices[0]):
-            return np.asarray(self._made[0].render(), np.uint8)
+            return np.asarray(self._environments[0].render(), np.uint8)
 
     def close(self) -> None:
         """Closes all environments."""
-        while self._made:
-            self._made.pop().close()
+        while self._environments:
+            self._environments.pop().close()
         self._reset = None
 
     @contextlib.contextmanager
@@ -116,8 +116,8 @@ class Simulators:
         except Exception as problem:
             where = f"{self.suite.name} task {self._reset.task.name!r}, " if self._reset else ""
             split = f" of split {self._reset.split!r}" if self._reset else ""
-            said = str(problem) if isinstance(problem, SkilltokensError) else f"{type(problem).__name__}: {problem}"
-            raise SuiteError(f"{where}episode {index}{split}: the simulator failed: {said}") from problem
+            message = str(problem) if isinstance(problem, SkilltokensError) else f"{type(problem).__name__}: {problem}"
+            raise SuiteError(f"{where}episode {index}{split}: the simulator failed: {message}") from problem
 
     def _checked(self, observation: Observation) -> Observation:
         for name, feature in self._features.items():
@@ -132,7 +132,7 @@ class Simulators:
 
     def _reply(self, observations: Sequence[Observation], successes: Sequence[bool], over: Sequence[bool]) -> Reply:
         stacked = {
-            name: np.stack([np.asarray(one[name], feature.dtype) for one in observations])
+            name: np.stack([np.asarray(observation[name], feature.dtype) for observation in observations])
             for name, feature in self._features.items()
         }
         return Reply(stacked, np.array(successes, bool), np.array(over, bool))

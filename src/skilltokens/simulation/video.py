@@ -1,4 +1,4 @@
-"""Short films of episodes: animated WebP, small enough to live inside a report."""
+"""Short videos of episodes: animated WebP, small enough to live inside a report."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from skilltokens.simulation.simulators import Reply, Reset, Simulators, Step
 from skilltokens.types import Suite
 
 LIMIT = 300_000
-"""Bytes that a film stays below."""
+"""Bytes that a video stays below."""
 HOLD = 1200
 """Milliseconds that the last frame is held."""
 SUCCESS, FAILURE = (38, 160, 90), (200, 60, 50)
 
 _LADDER = ((320, 70, 1), (320, 45, 1), (240, 45, 1), (240, 40, 2), (160, 30, 2), (120, 20, 4), (80, 10, 8))
-"""Longest side in pixels, quality, and how many frames become one: taken in turn until the film is small enough."""
+"""Longest side in pixels, quality, and how many frames become one: taken in turn until the video is small enough."""
 
 
 class Camera(Simulators):
-    """The simulators of one episode, which films it."""
+    """The simulators of one episode, which records it."""
 
     def __init__(self, suite: Suite, every: int):
         super().__init__(suite)
         self.frames: list[NDArray[np.uint8]] = []
         self._every = every
-        self._moment = self._filmed = 0
+        self._moment = self._recorded = 0
 
     def reset(self, request: Reset) -> Reply:
         reply = super().reset(request)
         self.frames.clear()
-        self._moment, self._filmed = 0, -1
+        self._moment, self._recorded = 0, -1
         self.shoot()
         return reply
 
@@ -47,17 +47,17 @@ class Camera(Simulators):
         return reply
 
     def shoot(self) -> None:
-        """Films this moment, unless it has been."""
-        if self._filmed != self._moment:
+        """Records this moment, unless it has been."""
+        if self._recorded != self._moment:
             self.frames.append(self.picture())
-            self._filmed = self._moment
+            self._recorded = self._moment
 
 
-def write_film(path: Path, frames: Sequence[NDArray[np.uint8]], success: bool, fps: int, limit: int = LIMIT) -> None:
+def write_video(path: Path, frames: Sequence[NDArray[np.uint8]], success: bool, fps: int, limit: int = LIMIT) -> None:
     """Writes frames (height, width, 3) atomically; the last one is held, framed in green after success, else in red.
 
     Args:
-        limit: bytes that the film should stay below; it is made smaller and poorer until it does.
+        limit: bytes that the video should stay below; it is made smaller and poorer until it does.
 
     Raises:
         SkilltokensError: the file cannot be written.

