@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
-import subprocess
 import sys
-from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
+from tests.terminal import on_a_terminal
 
 from skilltokens.cli import progress
 from skilltokens.cli.progress import Clock, Plain, Rows, minutes, share, words
@@ -147,22 +144,6 @@ def test_no_colour_is_shown_where_none_is_wanted():
     colour = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
     assert colour.search(on_a_terminal([sys.executable, "-c", code], TERM="xterm-256color"))
     assert not colour.search(on_a_terminal([sys.executable, "-c", code], TERM="xterm-256color", NO_COLOR="1"))
-
-
-def on_a_terminal(command: Sequence[str], **environment: str) -> str:
-    """What a command writes to a terminal of 100 columns."""
-    own, its = os.openpty()
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
-    env = {**kept, "COLUMNS": "100", "LINES": "24", **environment}
-    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=env) as process:
-        os.close(its)
-        shown = b""
-        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-            while block := os.read(own, 4096):
-                shown += block
-        os.close(own)
-    assert process.returncode == 0, shown
-    return shown.decode()
 
 
 def test_loading_the_encoder_is_never_left_out_and_moves_nothing(capsys: pytest.CaptureFixture[str]):
