@@ -218,6 +218,21 @@ def test_evaluate_ends_episodes_at_its_horizon(library: Path, capsys: Capture):
         assert good in capsys.readouterr().out
 
 
+def test_what_loads_the_sentence_encoder_says_so(
+    library: Path, store: DemonstrationStore, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SKILLTOKENS_CACHE", str(tmp_path / "cache"))
+    said = "loading the sentence encoder minilm\n"
+    words = ["evaluate", str(library), "--suite", "tests.faults:Easy", "--episodes", "1", "--group", "1"]
+    assert main([*words, "--instruction", "a sentence that is new"]) == 0
+    assert said in capsys.readouterr().err
+    assert main([*words, "--instruction", "a sentence that is new"]) == 0
+    assert said not in capsys.readouterr().err
+    few = ["--train.iterations", "2", "--train.batch", "2", "--method.share", "0.3", "--method.mu", "0.9"]
+    assert main(["learn", str(library), str(store.path), "--name", "x", "--instruction", "and another", *few]) == 0
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -37,7 +37,7 @@ usage: skilltokens VERB ...
 
 Start here:
   skilltokens doctor                               is everything here?
-  skilltokens run demo --methods t2s sequential    four Meta-World skills by T2S and by fine-tuning, side by side
+  skilltokens run demo --methods t2s sequential    T2S beside fine-tuning
   skilltokens report runs/demo                     the HTML page again, from the run files alone
   skilltokens list                                 the recipes, methods and suites there are
 

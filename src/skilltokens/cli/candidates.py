@@ -80,18 +80,20 @@ def _helped(before: Sequence[str]) -> Sequence[str]:
 
 def _of_run(before: Sequence[str], word: str) -> Candidates:
     """After `skilltokens run`: a recipe or a run.json, then the options of that recipe and the methods named."""
-    from skilltokens.cli.plan import METHOD_WORDS, RunOptions
-    from skilltokens.cli.study import StudyOptions
     from skilltokens.experiments.recipes import RECIPES, STUDIES, recipe
-    from skilltokens.methods import method_names
 
     if not before:
         return _beginning((*RECIPES, *STUDIES, *HELP), word, files=not word.startswith("-"))
     name, *before = before
     if name in STUDIES:
+        from skilltokens.cli.study import StudyOptions
+
         return _of_verb("run", [StudyOptions(STUDIES[name].settings("token"))], before, word)
     if name not in RECIPES:
         return Candidates()
+    from skilltokens.cli.plan import METHOD_WORDS, RunOptions
+    from skilltokens.methods import method_names
+
     typed = {part for option in before for part in option.split("=")} if set(METHOD_WORDS) & _options(before) else set()
     methods = [method for method in method_names() if method in typed] or ["t2s"]
     kinds = [RunOptions(methods=(), settings=recipe(name, method)) for method in methods]
