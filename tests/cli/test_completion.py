@@ -15,9 +15,8 @@ import pytest
 from tests.terminal import on_a_terminal
 
 from skilltokens.cli import VERBS, main
-from skilltokens.cli.candidates import candidates
+from skilltokens.cli.candidates import candidates, split
 from skilltokens.cli.names import BODY_TASKS, tasks_of
-from skilltokens.cli.verbs.completion import split
 from skilltokens.cli.verbs.demos import ACTIONS
 from skilltokens.suites import load_suite, suite_names
 

@@ -79,6 +79,10 @@ def _run(words: list[str]) -> int:
 
         print(f"skilltokens {__version__}")
         return 0
+    if verb == "completion" and rest[:1] in (["--words"], ["--line"]):
+        from skilltokens.cli.candidates import answer
+
+        return answer(rest)
     if verb not in VERBS:
         raise SettingError(f"skilltokens has no verb {verb!r}: {nearest(verb, list(VERBS))}")
     action: Verb = import_module(f"skilltokens.cli.verbs.{verb}").main

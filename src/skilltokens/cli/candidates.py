@@ -1,11 +1,16 @@
 """What may be typed at a place of a command line. A shell asks it when Tab is pressed, so it must answer at once.
 
+The scripts of `skilltokens completion` call `skilltokens completion --words WORD...`, the last word as far as it is
+typed; bash, which cuts words at ":" and "=", gives its line instead: `--line LINE END`. The answer is a line that says
+whether the shell completes a path as well, `files` or `words`, and then a line for each word that may stand there.
+
 Nothing here parses or checks a command, and neither torch nor a simulator is loaded: options are read from the
 dataclasses that the verbs' parsers are made from, names from the tables of recipes, suites and methods.
 """
 
 from __future__ import annotations
 
+import shlex
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
@@ -13,12 +18,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
 from skilltokens.cli import VERBS
-from skilltokens.cli.names import PLACES, Values, names_for
 
 HELP = ("-h", "--help")
+
+Values = Mapping[str, Sequence[str]]
+"""Name of an argument -> what was typed for it, or its default."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,42 @@ class Argument:
     path: bool
     default: str = ""
     """Where it is text."""
+
+
+def answer(words: Sequence[str]) -> int:
+    """Answers a shell's question: the words after `skilltokens completion`."""
+    form, *rest = words
+    if form == "--line":
+        line, end = (*rest, "", "")[:2]
+        _print(split(line), end)
+    else:
+        _print(rest)
+    return 0
+
+
+def _print(words: Sequence[str], end: str | None = None) -> None:
+    """Prints what may be typed for the last word, or in place of its end only."""
+    offer = candidates(words)
+    start = len(words[-1]) - len(end) if end is not None and words and words[-1].endswith(end) else 0
+    print("files" if offer.files else "words")
+    for word in offer.words:
+        print(word[start:])
+
+
+def split(line: str) -> list[str]:
+    """The words after the command in a line that ends where the cursor is, as bash reads them; the last may be empty.
+
+    A quotation that is still open ends at the cursor.
+    """
+    cursor = "\0"
+    for closing in ("", "'", '"'):
+        lexer = shlex.shlex(f"{line}{cursor}{closing}", posix=True)
+        lexer.whitespace_split, lexer.commenters = True, ""
+        try:
+            return [word.removesuffix(cursor) for word in lexer][1:]
+        except ValueError:
+            continue
+    return []
 
 
 def candidates(words: Sequence[str]) -> Candidates:
@@ -143,6 +184,8 @@ def _place(
 
 def _values(verb: str, argument: Argument, typed: Values, arguments: Sequence[Argument], word: str) -> Candidates:
     """What may be typed for an argument. A name that stands there already is not offered again."""
+    from skilltokens.cli.names import PLACES, names_for
+
     files = argument.path or argument.name in PLACES
     defaults = {other.name: [other.default] for other in reversed(arguments) if other.default}
     names = argument.choices or names_for(verb, argument.name, {**defaults, **typed}, word)
@@ -163,6 +206,8 @@ def _options(words: Sequence[str]) -> set[str]:
 
 def arguments_of(kind: Any, prefix: str = "") -> Iterator[Argument]:
     """The arguments that tyro makes of a dataclass, or of an instance of one, whose values are then the defaults."""
+    from tyro.conf import Positional
+
     hints = typing.get_type_hints(kind if isinstance(kind, type) else type(kind), include_extras=True)
     for field in fields(kind):
         hint, marks = _unwrapped(hints[field.name])
@@ -173,7 +218,7 @@ def arguments_of(kind: Any, prefix: str = "") -> Iterator[Argument]:
             continue
         leaves = tuple(_leaves(hint))
         flag = leaves == (bool,)
-        if tyro.conf.Positional in marks:
+        if Positional in marks:
             options: tuple[str, ...] = ()
         else:
             also = next((mark.aliases for mark in marks if getattr(mark, "aliases", None)), ())

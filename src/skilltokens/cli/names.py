@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from skilltokens.cli.candidates import Values
 from skilltokens.suites import BODIES, GYM, load_suite, suite_names
 from skilltokens.types import SkilltokensError
 
@@ -16,9 +17,6 @@ PLACES = ("folder", "library", "encoder")
 PLANAR = ("direction", "reach", "jump", "strike")
 BODY_TASKS = dict.fromkeys(BODIES, PLANAR) | dict.fromkeys(("ant", "humanoid"), (*PLANAR, "steering"))
 """Tasks of the bodies: their suites would load MuJoCo to say so."""
-
-Values = Mapping[str, Sequence[str]]
-"""Name of an argument -> what was typed for it, or its default."""
 
 
 def tasks_of(suite: str) -> Sequence[str]:
