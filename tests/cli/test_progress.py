@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 
 import pytest
 from rich.console import Console
+from tests.terminal import on_a_terminal
 
 from skilltokens.cli import progress
 from skilltokens.cli.progress import Clock, Plain, Rows, minutes, share, words
+from skilltokens.language import LOADING
 from skilltokens.types import Progress
 
 
@@ -91,3 +95,67 @@ def test_a_terminal_shows_a_row_for_each_run():
     shown = out.getvalue()
     for text in ("t2s-seed0", "50 %", "1:05 left", "push [1/2]", "failed", "waiting", "lora-seed0: it broke"):
         assert text in shown
+
+
+def test_a_narrow_terminal_cuts_what_a_run_does_and_nothing_else():
+    news = Progress("train", 240, 600, "push-wall (2/4)", {"loss": 0.0123, "left": 3725.0})
+    names = ["sequential-seed0", "lora-seed0"]
+    for width in (40, 60, 90, 120):
+        out = io.StringIO()
+        with Rows(names, Console(file=out, force_terminal=True, no_color=True, width=width)) as view:
+            view.update("sequential-seed0", news)
+        last = plain(out.getvalue()).split("\r")[-1].splitlines()
+        rows = [line for line in last if line.strip()]
+        assert [row.split()[0] for row in rows] == names, "each row is one line"
+        assert "  40 % " in rows[0]
+        assert "train push" in rows[0]
+        assert ("1:02:05 left" in rows[0]) == (width >= 60)
+        assert all(len(row) <= width for row in rows)
+
+
+def test_a_bar_is_as_long_as_the_share_done():
+    def bar(done: int) -> int:
+        out = io.StringIO()
+        with Rows(["a"], Console(file=out, force_terminal=True, no_color=True, width=120)) as view:
+            view.update("a", Progress("train", done, 4))
+        return plain(out.getvalue()).split("\r")[-1].count("━")
+
+    assert [bar(done) for done in range(5)] == [0, 6, 12, 18, 24]
+
+
+def plain(text: str) -> str:
+    """What a terminal shows, without what moves its cursor or sets its colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.mark.parametrize(("term", "rows"), [("dumb", False), ("unknown", False), ("xterm", True)])
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines_at_once(term: str, rows: bool):
+    code = (
+        "from skilltokens.cli.progress import watching; from skilltokens.types import Progress\n"
+        "with watching(['a']) as view:\n view.update('a', Progress('train', 1, 2))\n"
+    )
+    shown = on_a_terminal([sys.executable, "-c", code], TERM=term)
+    assert ("\x1b[" in shown) == rows
+    assert ("50 %" if rows else "a   50%  train 1/2\r\n") in shown
+
+
+def test_no_colour_is_shown_where_none_is_wanted():
+    code = "from skilltokens.cli.progress import watching\nwith watching(['a']): pass"
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+    assert colour.search(on_a_terminal([sys.executable, "-c", code], TERM="xterm-256color"))
+    assert not colour.search(on_a_terminal([sys.executable, "-c", code], TERM="xterm-256color", NO_COLOR="1"))
+
+
+def test_loading_the_encoder_is_never_left_out_and_moves_nothing(capsys: pytest.CaptureFixture[str]):
+    with Plain(["a"]) as view:
+        view.update("a", Progress("evaluate", 1, 2))
+        view.update("a", Progress(LOADING, 0, 1, "minilm"))
+        view.update("a", Progress("evaluate", 1, 2))
+    assert capsys.readouterr().err == "a   50%  evaluate 1/2\na  loading the sentence encoder minilm\n"
+    out = io.StringIO()
+    with Rows(["a"], Console(file=out, force_terminal=True, width=120)) as view:
+        view.update("a", Progress("evaluate", 1, 2))
+        view.update("a", Progress(LOADING, 0, 1, "minilm"))
+    last = plain(out.getvalue()).split("\r")[-1]
+    assert " 50 % " in last
+    assert "loading the sentence encoder minilm" in last

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from tests.terminal import on_a_terminal
 from tests.toy import TASKS, Toy
 
 from skilltokens.cli import VERBS, main
@@ -99,38 +99,21 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert done.stderr == ""
 
 
-# ---------------------------------------------------------------- completion
-
-
-def test_bash_completes_verbs_recipes_methods_and_options(tmp_path: Path, capsys: Capture):
-    script = subprocess.run(
-        [sys.executable, "-m", "skilltokens", "completion", "bash"], capture_output=True, text=True, check=True
-    ).stdout
-    (tmp_path / "completion").write_text(script)
-
-    def after(*words: str) -> set[str]:
-        tabbed = " ".join(f"'{word}'" for word in ("skilltokens", *words))
-        code = f"""
-            source {tmp_path}/completion
-            function=$(complete -p skilltokens | sed -E 's/.*-F ([^ ]+).*/\\1/')
-            COMP_WORDS=({tabbed}); COMP_CWORD={len(words)}; $function; printf '%s\\n' "${{COMPREPLY[@]}}"
-        """
-        return set(subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True).stdout.splitlines())
-
-    assert set(VERBS) <= after("")
-    assert {"demo", "metaworld-cw10"} <= after("run", "")
-    assert {"t2s", "sequential"} <= after("run", "demo", "--methods", "")
-    assert {"--train.iterations"} <= after("run", "demo", "--train.it")
-    assert set(ACTIONS) <= after("demos", "")
-
-
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_get_a_script_too(shell: str, capsys: Capture):
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert "metaworld-cw10" in script
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+def test_help_of_a_verb_is_that_verbs_own(capsys: Capture):
+    for words in (["list"], ["demos", "make"], ["run", "demo"]):
+        shown = []
+        for form in (["help", *words], [*words, "--help"]):
+            with pytest.raises(SystemExit) as end:
+                main(form)
+            assert end.value.code == 0
+            shown.append(capsys.readouterr().out)
+        assert shown[0] == shown[1]
+        assert f"skilltokens {' '.join(words)}" in shown[0]
+    assert main(["help", "demos"]) == 0
+    assert "demos ACTION" in capsys.readouterr().out
+    for words in (["help"], ["help", "help"], ["help", "--help"]):
+        assert main(words) == 0
+        assert "usage: skilltokens VERB" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- list
@@ -145,6 +128,27 @@ def test_list_shows_what_there_is(capsys: Capture):
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) == 52
     assert "peg-insert-side" in shown
+    assert main(["list", "sequences"]) == 0
+    assert "metaworld-cw10  of metaworld: hammer, push-wall, " in capsys.readouterr().out
+
+
+def test_list_shows_the_tasks_of_the_suite_named(capsys: Capture):
+    assert main(["list", "tasks", "libero-goal"]) == 0
+    new = capsys.readouterr()
+    assert "put_the_bowl_on_the_stove" in new.out
+    assert main(["list", "tasks", "--suite", "libero-goal"]) == 0
+    old = capsys.readouterr()
+    assert (old.out, new.err) == (new.out, "")
+    assert old.err == "note: --suite is the old way: `skilltokens list tasks libero-goal` is the same\n"
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 140])
+def test_a_list_fits_the_terminal_and_loses_no_word(width: int):
+    shown = on_a_terminal([sys.executable, "-m", "skilltokens", "list"], "", width)
+    piped = subprocess.run([sys.executable, "-m", "skilltokens", "list"], capture_output=True, text=True, check=True)
+    assert shown.split() == piped.stdout.split()
+    assert max(map(len, shown.splitlines())) <= width
+    assert max(map(len, piped.stdout.splitlines())) > 100, "a pipe gets whole lines"
 
 
 # ---------------------------------------------------------------- mistakes
@@ -154,6 +158,8 @@ def test_list_shows_what_there_is(capsys: Capture):
     ("words", "said"),
     [
         (["rnu"], "did you mean 'run'?"),
+        (["help", "rnu"], "did you mean 'run'?"),
+        (["help", "demos", "mak"], "did you mean 'make'?"),
         (["run", "metaworld-cw1"], "did you mean 'metaworld-cw10'?"),
         (["run", "demo", "--method", "sequentail"], "did you mean 'sequential'?"),
         (["run", "demo", "--suite", "metawrold"], "did you mean 'metaworld'?"),
@@ -162,6 +168,11 @@ def test_list_shows_what_there_is(capsys: Capture):
         (["demos", "exprot"], "did you mean 'export'?"),
         (["demos", "make", "metaworld", "--tasks", "hamer"], "did you mean 'hammer'?"),
         (["list", "tasks", "--suite", "metawrold"], "did you mean 'metaworld'?"),
+        (["list", "tasks", "metawrold"], "there is no suite 'metawrold': did you mean 'metaworld'?"),
+        (["list", "taks"], "did you mean 'tasks'?"),
+        (["list", "metaworld"], "`skilltokens list tasks metaworld`"),
+        (["list", "recipes", "metaworld"], "only tasks are those of a suite"),
+        (["list", "tasks", "metaworld", "--suite", "libero-goal"], "named twice"),
         (["doctor", "--now"], "it takes none"),
         (["report"], "no run was named"),
         (["report", "nowhere"], "nowhere"),
@@ -205,6 +216,21 @@ def test_evaluate_ends_episodes_at_its_horizon(library: Path, capsys: Capture):
     for more, good in (([], "3 of 3"), (["--horizon", "2"], "3 of 3"), (["--horizon", "1"], "0 of 3")):
         assert main([*words, *more]) == 0
         assert good in capsys.readouterr().out
+
+
+def test_what_loads_the_sentence_encoder_says_so(
+    library: Path, store: DemonstrationStore, capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SKILLTOKENS_CACHE", str(tmp_path / "cache"))
+    said = "loading the sentence encoder minilm\n"
+    words = ["evaluate", str(library), "--suite", "tests.faults:Easy", "--episodes", "1", "--group", "1"]
+    assert main([*words, "--instruction", "a sentence that is new"]) == 0
+    assert said in capsys.readouterr().err
+    assert main([*words, "--instruction", "a sentence that is new"]) == 0
+    assert said not in capsys.readouterr().err
+    few = ["--train.iterations", "2", "--train.batch", "2", "--method.share", "0.3", "--method.mu", "0.9"]
+    assert main(["learn", str(library), str(store.path), "--name", "x", "--instruction", "and another", *few]) == 0
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

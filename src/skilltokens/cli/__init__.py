@@ -1,4 +1,4 @@
-"""The command `skilltokens`: one verb a module, each imported only when it is asked for.
+"""The command `skilltokens`: one verb a module, each imported only when it is used.
 
 This module and every verb's `--help` load no torch and no simulator, so that they answer at once.
 """
@@ -15,15 +15,15 @@ from skilltokens.types import SettingError, SkilltokensError, nearest
 Verb = Callable[[Sequence[str]], int]
 
 VERBS = {
-    "run": "Learn a recipe's tasks one after another by one or several methods, compare, write the report",
-    "demos": "Make, look at, check, import, export and download demonstrations",
+    "run": "Learn tasks one after another by several methods; compare, report",
+    "demos": "Make, show, check, import, export and download demonstrations",
     "report": "Write one HTML page from run folders",
-    "list": "Show the methods, suites, tasks and recipes there are",
-    "adapt": "Add one skill to a skill library from the reward of an environment, by a task token",
-    "learn": "Add one skill to a skill library from a demonstration store, without any suite",
+    "list": "Show the recipes, methods, suites and tasks there are",
+    "adapt": "Add a skill to a skill library from reward, by a task token",
+    "learn": "Add a skill to a skill library from demonstrations",
     "evaluate": "Measure the skills of a library on a suite",
-    "doctor": "Say what is installed, what renders, what is missing, and the command that mends it",
-    "completion": "Print the tab completion for bash, zsh or fish",
+    "doctor": "Say what works here, what is missing, and how to fix it",
+    "completion": "Print a script that completes words at Tab, for bash, zsh or fish",
 }
 """Verb -> one line; verb `x` is the function `main` of module `skilltokens.cli.verbs.x`."""
 
@@ -31,16 +31,17 @@ _HELP = """\
 skilltokens: grow one frozen robot policy, skill by skill, and never lose one.
 
 usage: skilltokens VERB ...
+       skilltokens help VERB
 
 {verbs}
 
 Start here:
   skilltokens doctor                               is everything here?
-  skilltokens run demo --methods t2s sequential    four Meta-World skills by T2S and by fine-tuning, side by side
+  skilltokens run demo --methods t2s sequential    T2S beside fine-tuning
   skilltokens report runs/demo                     the HTML page again, from the run files alone
   skilltokens list                                 the recipes, methods and suites there are
 
-Each verb explains itself with examples: skilltokens VERB --help
+Each verb explains itself with examples: skilltokens help VERB, or skilltokens VERB --help
 """
 
 
@@ -68,6 +69,8 @@ def help_text() -> str:
 
 def _run(words: list[str]) -> int:
     verb, *rest = words or ["--help"]
+    if verb == "help" and rest and rest[0] not in ("-h", "--help", "help"):
+        verb, *rest = [*rest, "--help"]  # `help demos make` is `demos make --help`
     if verb in ("-h", "--help", "help"):
         print(help_text(), end="")
         return 0
@@ -76,6 +79,10 @@ def _run(words: list[str]) -> int:
 
         print(f"skilltokens {__version__}")
         return 0
+    if verb == "completion" and rest[:1] in (["--words"], ["--line"]):
+        from skilltokens.cli.candidates import answer
+
+        return answer(rest)
     if verb not in VERBS:
         raise SettingError(f"skilltokens has no verb {verb!r}: {nearest(verb, list(VERBS))}")
     action: Verb = import_module(f"skilltokens.cli.verbs.{verb}").main

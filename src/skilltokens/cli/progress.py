@@ -1,4 +1,4 @@
-"""How far everything is: a live row for each run on a terminal, now and then a plain line anywhere else."""
+"""How far everything is: a live row for each run on a terminal that can draw, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
+from skilltokens.language import LOADING
 from skilltokens.simulation.memory import STAGE as MEMORY
 from skilltokens.types import Progress
 
 QUIET, BRIEF = 20.0, 3.0
 """Seconds between two plain lines about the same stage of a run, and about a new one."""
+
+BAR, LEFT = 90, 60
+"""Columns that a terminal must have for a row to hold a bar, and the time left."""
 
 
 @dataclass
@@ -89,8 +95,8 @@ class Plain:
     def __exit__(self, *_: object) -> None: ...
 
     def update(self, name: str, progress: Progress) -> None:
-        if progress.stage == MEMORY:  # said once, so never left out
-            self._say(name, progress.note)
+        if progress.stage in (MEMORY, LOADING):  # said once, and of LOADING seconds of silence follow: never left out
+            self._say(name, progress.note if progress.stage == MEMORY else words(progress))
             return
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
@@ -114,15 +120,7 @@ class Rows:
     """One live row for each run: a bar, the share done, the time left, and what it is doing."""
 
     def __init__(self, names: Sequence[str], console: Console) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>4.0f} %"),
-            TextColumn("{task.fields[left]:>8}", style="cyan"),
-            TextColumn("{task.fields[now]}", style="dim", markup=False),
-            console=console,
-            refresh_per_second=4,
-        )
+        self._bars = Bars(*_columns(console.width), console=console, refresh_per_second=4)
         self._clocks: dict[str, Clock] = {}
         self._rows: dict[str, TaskID] = {
             name: self._bars.add_task(name, total=1.0, left="", now="waiting", start=False) for name in names
@@ -141,23 +139,52 @@ class Rows:
         if progress.stage == MEMORY:  # said once, so it stays above the rows
             self._bars.console.print(f"{name}: {progress.note}", markup=False)
             return
+        row = self._rows[name]
+        self._bars.start_task(row)  # until then its bar only swings
+        if progress.stage == LOADING:  # within any other stage, whose share stays
+            self._bars.update(row, now=words(progress))
+            return
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
         left = minutes(clock.left) + " left" if clock.left is not None else ""
-        self._bars.update(self._rows[name], completed=clock.done, left=left, now=words(progress))
+        self._bars.update(row, completed=clock.done, left=left, now=words(progress))
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
         if failure:  # above the rows: others may go on for hours
             self._bars.console.print(f"{name}: {failure}", markup=False)
         now, share = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
+        self._bars.start_task(self._rows[name])
         self._bars.update(self._rows[name], completed=share, left="", now=now)
 
 
+class _Now(TextColumn):
+    """What a run is doing, on one line: the column that is cut where a terminal is too narrow for all."""
+
+    def __init__(self) -> None:
+        super().__init__("{task.fields[now]}", style="dim", markup=False, table_column=Column(no_wrap=False))
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """What a row shows on a terminal of so many columns: its name, the share done and what it does on any."""
+    columns: list[ProgressColumn] = [TextColumn("{task.description}")]
+    if width >= BAR:
+        columns.append(BarColumn(bar_width=24, table_column=Column(no_wrap=True)))
+    columns.append(TextColumn("{task.percentage:>3.0f} %"))
+    if width >= LEFT:
+        columns.append(TextColumn("{task.fields[left]:>8}", style="cyan"))
+    return [*columns, _Now()]
+
+
 def watching(names: Sequence[str]) -> Rows | Plain:
-    """Rows where standard error is a terminal, else plain lines. A context manager."""
+    """Rows where standard error is a terminal that can move its cursor, else plain lines. A context manager."""
     console = Console(stderr=True)
-    return Rows(names, console) if console.is_terminal else Plain(names)
+    return Rows(names, console) if console.is_terminal and not console.is_dumb_terminal else Plain(names)
 
 
 class Single(AbstractContextManager["Single"]):

@@ -68,7 +68,7 @@ def learn(
     for store in stores:
         store.verify()  # altered numbers would be learned without a word
     note_demonstrations(record, stores)
-    encoder = load_encoder(settings.encoder)
+    encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
     library = SkillLibrary.open(settings.base) if settings.base else None
     method = _method(settings, suite, encoder, library)

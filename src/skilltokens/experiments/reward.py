@@ -154,7 +154,7 @@ class _Task:
 
     def learn(self, report: Report) -> RewardResult:
         settings, task, library = self.settings, self.task, self.target.library
-        number = steered(library, settings.on, library.language()([task.instruction])[0])
+        number = steered(library, settings.on, library.language(report)([task.instruction])[0])
         suite = self._suite()
         agent, curve = adapt(
             library.policy(number),

@@ -32,7 +32,7 @@ from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Skill, TaskTokenSpec, assemble, row_offsets, standing
-from skilltokens.types import Array, Feature, LibraryError, SkilltokensError
+from skilltokens.types import Array, Feature, LibraryError, Report, SkilltokensError, silent
 
 SCHEMA = "skilltokens.library/1"
 FORMS = ("rows", "lora", "whole")
@@ -109,13 +109,15 @@ class SkillLibrary:
                 if len(rows) and not 0 <= rows.min() <= rows.max() < earlier:
                     raise ValueError(f"skill {skill.name!r} reuses rows in {path} that no earlier skill has")
 
-    def select(self, instruction: str) -> tuple[int, float]:
+    def select(self, instruction: str, report: Report = silent) -> tuple[int, float]:
         """The skill that an instruction means, and the cosine to its nearest wording.
+
+        `report` is told when the sentence encoder is loaded for it.
 
         Raises:
             LanguageError: the instruction is empty or too long.
         """
-        vector = self.language()([instruction])[0]
+        vector = self.language(report)([instruction])[0]
         return choose(vector, [skill.embeddings for skill in self.skills])
 
     def policy(self, number: int) -> Policy:
@@ -131,8 +133,8 @@ class SkillLibrary:
         number, _ = self.select(instruction)
         return PolicyActor(self.policy(number), self.told(number), device)
 
-    def language(self) -> LanguageEncoder:
-        """The encoder that the library was made with.
+    def language(self, report: Report = silent) -> LanguageEncoder:
+        """The encoder that the library was made with; `report` is told when it is really loaded.
 
         Raises:
             LibraryError: that was a Python function, which no file can hold.
@@ -142,7 +144,7 @@ class SkillLibrary:
                 f"{self.folder} was made with the sentence encoder {self.encoder}, a function: set `library.encoder` "
                 "to the name of an installed encoder with the same vectors"
             )
-        return load_encoder(self.encoder)
+        return load_encoder(self.encoder, report=report)
 
     # ---------------------------------------------------------------- writing
 

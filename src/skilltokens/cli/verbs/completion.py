@@ -1,10 +1,10 @@
-"""`skilltokens completion`."""
+"""`skilltokens completion`: a small script for the shell, which asks the command itself at Tab (cli/candidates.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union
+from typing import Literal
 
 import tyro
 
@@ -13,10 +13,10 @@ from skilltokens.cli.options import parse
 
 @dataclass(frozen=True)
 class CompletionOptions:
-    """Prints a script that completes verbs, options, recipes and methods when you press Tab.
+    """Prints a script for your shell: it completes verbs, options, names (tasks, skills, ...) and paths at Tab.
 
     examples:
-      source <(skilltokens completion bash)                                     # this shell alone
+      source <(skilltokens completion bash)                                     # in this shell alone
       skilltokens completion bash > ~/.local/share/bash-completion/completions/skilltokens
       skilltokens completion zsh > ~/.zfunc/_skilltokens                        # a folder in $fpath
       skilltokens completion fish > ~/.config/fish/completions/skilltokens.fish
@@ -27,55 +27,70 @@ class CompletionOptions:
 
 
 def main(words: Sequence[str]) -> int:
-    options = parse(CompletionOptions, words, "skilltokens completion")
-    try:
-        tyro.cli(_everything(), prog="skilltokens", args=["--tyro-print-completion", options.shell])
-    except SystemExit as end:
-        return int(end.code or 0)
+    print(_SCRIPTS[parse(CompletionOptions, words, "skilltokens completion").shell], end="")
     return 0
 
 
-def _everything() -> Any:
-    """All verbs as one tyro type. Nothing parses by it: each verb parses its own words.
+# NumPy is loaded sooner where it need not start a thread for each core.
+_BASH = r"""# Completes skilltokens in bash: source <(skilltokens completion bash)
+_skilltokens() {
+    local kind
+    {
+        read -r kind
+        mapfile -t COMPREPLY
+    } < <(OPENBLAS_NUM_THREADS=1 "${1/#\~/$HOME}" completion --line "${COMP_LINE:0:COMP_POINT}" "$2" 2>/dev/null)
+    if [[ $kind == files ]]; then
+        compopt -o default 2>/dev/null
+    fi
+    if [[ ${COMPREPLY[0]-} == */ ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+}
+complete -F _skilltokens skilltokens
+"""
 
-    tyro completes the names of subcommands and the choices of options, so a positional choice (a recipe, an action, a
-    shell) stands here as a subcommand.
-    """
-    from skilltokens.cli import VERBS
-    from skilltokens.cli.plan import RunOptions
-    from skilltokens.cli.study import StudyOptions
-    from skilltokens.cli.verbs.adapt import AdaptOptions
-    from skilltokens.cli.verbs.demos import ACTIONS
-    from skilltokens.cli.verbs.doctor import DoctorOptions
-    from skilltokens.cli.verbs.evaluate import EvaluateOptions
-    from skilltokens.cli.verbs.learn import LearnOptions
-    from skilltokens.cli.verbs.list import ListOptions
-    from skilltokens.cli.verbs.report import ReportOptions
-    from skilltokens.experiments.recipes import recipe_names, study_names
-    from skilltokens.methods.t2s import T2SSettings
+_ZSH = r"""#compdef skilltokens
+# Completes skilltokens in zsh: put this into a folder of $fpath as _skilltokens.
+_skilltokens() {
+    local -a answer
+    local -x OPENBLAS_NUM_THREADS=1
+    local kind program="${${(Q)words[1]}/#\~/$HOME}"
+    answer=("${(@f)$($program completion --words "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
+    kind=$answer[1]
+    answer=("${(@)answer[2,-1]}")
+    compadd -S '' -- "${(@M)answer:#*/}"
+    compadd -- "${(@)answer:#*/}"
+    if [[ $kind == files ]]; then
+        compset -P '-*='
+        _files
+    fi
+}
+if [[ $funcstack[1] == _skilltokens ]]; then
+    _skilltokens "$@"
+else
+    compdef _skilltokens skilltokens
+fi
+"""
 
-    kinds: dict[str, Any] = {
-        "run": _words(
-            {name: (RunOptions[T2SSettings], line) for name, line in recipe_names().items()}
-            | {name: (StudyOptions, line) for name, line in study_names().items()}
-        ),
-        "adapt": AdaptOptions,
-        "demos": _words({name: (options, "") for name, (_, options) in ACTIONS.items()}),
-        "report": ReportOptions,
-        "list": _words(dict.fromkeys(("recipes", "methods", "learners", "suites", "tasks", "all"), (ListOptions, ""))),
-        "learn": LearnOptions,
-        "evaluate": EvaluateOptions,
-        "doctor": DoctorOptions,
-        "completion": _words(dict.fromkeys(("bash", "zsh", "fish"), (DoctorOptions, ""))),
-    }
-    return _words({name: (kinds[name], line) for name, line in VERBS.items()})
+_FISH = r"""# Completes skilltokens in fish: put this into ~/.config/fish/completions/skilltokens.fish
+function __skilltokens_candidates
+    set -l words (commandline --tokenize --cut-at-cursor --current-process)
+    set -l word (commandline --cut-at-cursor --current-token)
+    set -l program (string replace --regex '^~' $HOME -- $words[1])
+    set -e words[1]
+    set -lx OPENBLAS_NUM_THREADS 1
+    set -l answer ($program completion --words $words "$word" 2>/dev/null)
+    if test "$answer[1]" = files
+        set -l option (string match --regex '^-[^=]*=' -- $word)
+        for path in (__fish_complete_path (string replace --regex '^-[^=]*=' '' -- "$word"))
+            echo "$option$path"
+        end
+    end
+    for name in $answer[2..-1]
+        echo $name
+    end
+end
+complete --command skilltokens --no-files --arguments '(__skilltokens_candidates)'
+"""
 
-
-def _words(kinds: dict[str, tuple[Any, str]]) -> Any:
-    """A choice of words, each with what may follow it and a line about it."""
-    return Union[
-        *(
-            Annotated[kind, tyro.conf.subcommand(name, description=line or None, prefix_name=False)]
-            for name, (kind, line) in kinds.items()
-        )
-    ]
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}

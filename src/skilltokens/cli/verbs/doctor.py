@@ -10,7 +10,7 @@ from skilltokens.cli.options import parse
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """Says what is installed, what renders, what is missing, and the command that mends it.
+    """Says what is installed, what works, what is missing, and the command that fixes it.
 
     Every part is really tried, in a process of its own: torch multiplies, the language encoder embeds a sentence,
     Meta-World resets and steps, MuJoCo draws a frame through each graphics backend. Ends with status 1 when learning,

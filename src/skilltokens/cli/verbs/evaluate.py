@@ -84,7 +84,7 @@ def main(words: Sequence[str]) -> int:
     with Single("evaluating") as report, Pool(suite, options.workers, report) as pool:
         for number, task in enumerate(tasks):
             said = task.instruction if options.instruction is None else options.instruction
-            chosen, cosine = library.select(said)
+            chosen, cosine = library.select(said, report)
             outcomes = evaluate(
                 library.actor(said, options.device),
                 suite,

@@ -2,58 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import zip_longest
+from typing import Annotated, Literal
 
 import tyro
 
 from skilltokens.cli.options import parse
+from skilltokens.types import SettingError, nearest
+
+PROG = "skilltokens list"
+SUITE = "metaworld"
+"""Whose tasks are shown where no suite is named."""
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Shows the recipes, methods, suites and tasks there are, those of other installed packages included.
+    """Shows what can be named in a command: recipes, methods, suites, tasks. Those of other installed packages too.
 
     examples:
       skilltokens list
-      skilltokens list tasks --suite metaworld
+      skilltokens list tasks                      # of Meta-World
+      skilltokens list tasks libero-goal
+      skilltokens list sequences
     """
 
-    what: tyro.conf.Positional[Literal["all", "recipes", "methods", "learners", "suites", "tasks"]] = "all"
-    """What to show: recipes, methods, learners (from reward), suites, tasks, or all of them but the tasks."""
-    suite: str = "metaworld"
-    """Whose tasks."""
+    what: tyro.conf.Positional[Literal["all", "recipes", "methods", "learners", "suites", "sequences", "tasks"]] = "all"
+    """What to show: recipes, methods, learners (ways to learn from reward), suites, sequences (orders of tasks known by
+    a name), tasks (of one suite), or all but tasks."""
+    suite: tyro.conf.Positional[str] = ""
+    """The suite whose tasks are shown, by `list tasks` alone; left out: metaworld."""
+    old_suite: Annotated[str, tyro.conf.arg(name="suite")] = ""
+    """The old way to name the suite."""
 
 
 def main(words: Sequence[str]) -> int:
-    options = parse(ListOptions, words, "skilltokens list")
-    if options.what in ("all", "recipes"):
-        from skilltokens.experiments.recipes import recipe_names, study_names
-
-        _print("recipes", {**recipe_names(), **study_names()})
-    if options.what in ("all", "methods"):
-        from skilltokens.methods import methods
-
-        _print("methods", {name: entry.summary for name, entry in methods().items()})
-    if options.what in ("all", "learners"):
-        from skilltokens.behaviour.learners import LEARNERS
-
-        _print("learners, from reward", {name: learner.summary for name, learner in LEARNERS.items()})
-    if options.what in ("all", "suites"):
-        from skilltokens.suites import suite_names
-
-        _print("suites", suite_names())
+    _check_what(words[0] if words else "all")
+    options = parse(ListOptions, words, PROG)
+    if options.suite and options.old_suite:
+        raise SettingError(f"the suite is named twice: say `{PROG} tasks {options.suite}`")
+    suite = options.suite or options.old_suite
+    if suite and options.what != "tasks":
+        raise SettingError(f"only tasks are those of a suite: say `{PROG} tasks {suite}`, or `{PROG} {options.what}`")
     if options.what == "tasks":
         from skilltokens.suites import load_suite
 
-        _print(f"tasks of {options.suite}", {task.name: task.instruction for task in load_suite(options.suite).tasks})
+        tasks = load_suite(suite or SUITE).tasks
+        _print(f"tasks of {suite or SUITE}", {task.name: task.instruction for task in tasks})
+        if options.old_suite:
+            print(f"note: --suite is the old way: `{PROG} tasks {suite}` is the same", file=sys.stderr)
+        return 0
+    for title, show in _LISTS.items():
+        if options.what in ("all", title.partition(",")[0]):
+            _print(title, show())
     return 0
 
 
-def _print(title: str, rows: dict[str, str]) -> None:
+def _check_what(word: str) -> None:
+    """Raises SettingError for a first word that is nothing to show, and says what may have been meant."""
+    known = ["all", *(title.partition(",")[0] for title in _LISTS), "tasks"]
+    if word in known or word.startswith("-"):
+        return
+    if word in _suites():
+        raise SettingError(f"{word} is a suite: its tasks are shown by `{PROG} tasks {word}`")
+    raise SettingError(f"{PROG} cannot show {word!r}: {nearest(word, known)}")
+
+
+def _recipes() -> dict[str, str]:
+    from skilltokens.experiments.recipes import recipe_names
+
+    return recipe_names()
+
+
+def _methods() -> dict[str, str]:
+    from skilltokens.methods import methods
+
+    return {name: entry.summary for name, entry in methods().items()}
+
+
+def _learners() -> dict[str, str]:
+    from skilltokens.behaviour.learners import LEARNERS
+
+    return {name: learner.summary for name, learner in LEARNERS.items()}
+
+
+def _suites() -> dict[str, str]:
+    from skilltokens.suites import suite_names
+
+    return suite_names()
+
+
+def _sequences() -> dict[str, str]:
+    from skilltokens.suites import sequence, sequence_names
+
+    named = {name: sequence(name) for name in sequence_names()}
+    return {name: f"of {suite}: {', '.join(tasks)}" for name, (suite, tasks) in named.items()}
+
+
+_LISTS = {
+    "recipes": _recipes,
+    "methods": _methods,
+    "learners, from reward": _learners,
+    "suites": _suites,
+    "sequences": _sequences,
+}
+"""Title, whose first word is what is asked for -> names with a line about each."""
+
+
+def _print(title: str, rows: Mapping[str, str]) -> None:
+    """Names with a line about each, folded at the edge of a terminal. A pipe or a file gets whole lines."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(title)
-    width = max(map(len, rows), default=0)
-    for name, line in rows.items():
-        print(f"  {name:<{width}}  {line}")
+    for line in lines(rows, width):
+        print(line)
     print()
+
+
+def lines(rows: Mapping[str, str], width: int | None) -> list[str]:
+    """The lines of a list with two columns: name, and what it is, which is folded to fit into `width` columns."""
+    left = 4 + max(map(len, rows), default=0)
+    if width is None:
+        return [f"  {name:<{left - 2}}{text}" for name, text in rows.items()]
+    if width - left < 24:  # too little for a second column: each text below its name
+        indent = " " * 6
+        below = textwrap.TextWrapper(width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+        return [line for name, text in rows.items() for line in (f"  {name}", *below.wrap(text))]
+    beside = textwrap.TextWrapper(width - left, break_on_hyphens=False)
+    return [
+        f"  {shown:<{left - 2}}{line}"
+        for name, text in rows.items()
+        for shown, line in zip_longest([name], beside.wrap(text), fillvalue="")
+    ]
