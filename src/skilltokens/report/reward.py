@@ -114,7 +114,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
-            blocks += [f"**{task}**", text.table(HEADS, [cells(row) for row in rows])]
+            blocks += [f"### {task}", text.table(HEADS, [cells(row) for row in rows])]
             blocks += [text.table(*each) for each in beside(rows)]
     if "tracking" in model:
         said = "How the model follows goals, 40 steps along recorded motion:"
