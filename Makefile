@@ -29,9 +29,8 @@ check: setup  ## ruff and pyright alone
 bench: setup  ## Measure speed against physical limits
 	$(BIN)/python -m benchmarks
 
-results: setup  ## Write RESULTS.md, and its headline table in README.md, from the runs under results/
+results: setup  ## Write RESULTS.md, its pages and pictures and README.md's figures from the runs under results/
 	$(BIN)/python -m skilltokens.report.results
-	$(BIN)/python -m skilltokens.report.readme
 
 setup: system $(BIN)/.installed  ## Make .venv with everything in it
 

@@ -1,4 +1,4 @@
-"""RESULTS.md: made from the runs, the same each time, and stale as soon as it is not what they say."""
+"""RESULTS.md and what goes with it: made from the runs, the same each time, and stale as soon as it is not theirs."""
 
 from __future__ import annotations
 
@@ -8,80 +8,122 @@ from typing import Any
 
 import pytest
 
-from skilltokens.report.results import check_results, main, results, write_results
+from skilltokens.report.results import check_results, made, main, write_results
 from skilltokens.types import RunError
 
 Build = Callable[..., Path]
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 @pytest.fixture
 def folder(build: Build, tmp_path: Path) -> Path:
-    """results/ with one experiment of three seeds and one of a single seed."""
+    """results/ with one experiment of three seeds, one of a single seed and an ablation."""
     for method in ("t2s", "sequential", "multitask"):
         for seed in range(3):
             build(tmp_path / "results" / "cw10" / f"{method}-{seed}", method, seed)
     build(tmp_path / "results" / "few" / "t2s-0", "t2s", tasks=2)
+    build(tmp_path / "results" / "a-start" / "t2s-0", "t2s", tasks=2)
     return tmp_path / "results"
 
 
-def test_results_hold_every_experiment_with_figures_intervals_and_commands(folder: Path):
-    text = results(folder)
-    assert "## cw10" in text
-    assert "## few" in text
-    assert "| t2s | 0, 1, 2 | 0.862 [0.800 to 0.923] |" in text
+def page(folder: Path, name: str) -> str:
+    return made(folder)[folder / name / "README.md"]
+
+
+def front(folder: Path) -> str:
+    return made(folder)[folder.parent / "RESULTS.md"]
+
+
+def test_a_page_holds_figures_intervals_and_commands(folder: Path):
+    text = page(folder, "cw10")
+    assert text.startswith("# cw10\n")
+    assert f"| t2s | 0, 1, 2 | 0.862<br>[0.800{SPACE}to{SPACE}0.923] |" in text
     assert "135 of 135" in text
     assert "skilltokens run metaworld-cw10 --methods t2s sequential multitask --seeds 0 1 2" in text
-    assert "One seed only: t2s" in text
     assert "On 2 cores, Example CPU" in text
     assert "scripted demonstrations" in text
+    assert "One seed only: t2s" in page(folder, "few")
+
+
+def test_the_front_page_has_every_experiment_and_ablations_last(folder: Path):
+    text = front(folder)
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == [
+        "# Results",
+        "## Methods by suites",
+        "## Learning from demonstrations",
+        "### cw10",
+        "### few",
+        "## Ablations",
+        "### a-start",
+    ]
+    summary = text.partition("\n## ")[0]
+    assert "| [cw10](#cw10) | 10 | 3 | T2S 0.862, fine-tuning" in summary
+    assert "| [a-start](#a-start) | 2 | 1 |" in summary
+    assert "(results/few/README.md)" in summary
 
 
 def test_results_are_the_same_each_time(folder: Path):
-    assert results(folder) == results(folder)
+    assert made(folder) == made(folder)
 
 
 def test_recorded_commands_are_shown_as_they_were(build: Build, tmp_path: Path):
     command = "skilltokens run demo --train.iterations 40"
     for seed in (0, 1):
         build(tmp_path / "x" / str(seed), seed=seed, change=lambda content: content.update(command=command))
-    assert results(tmp_path).count(command) == 1
+    assert page(tmp_path, "x").count(command) == 1
 
 
-def test_a_note_beside_the_runs_stands_above_their_tables(folder: Path):
-    (folder / "few" / "about.md").write_text("Two tasks, to see whether it works.\n", encoding="utf-8")
-    assert "## few\n\nTwo tasks, to see whether it works.\n" in results(folder)
+def test_a_note_beside_the_runs_stands_on_the_page_and_its_first_sentence_in_front(folder: Path):
+    note = "Two tasks ([why](../../docs/why.md)), to see\nwhether .1 works. More about it.\n\nAnd more.\n"
+    (folder / "few" / "about.md").write_text(note, encoding="utf-8")
+    assert f"\n{note}\n## Figures" in page(folder, "few")
+    assert "### few\n\nTwo tasks ([why](docs/why.md)), to see whether .1 works.\n\n|" in front(folder)
 
 
-def test_check_passes_fresh_and_fails_stale_or_missing(folder: Path, build: Build, tmp_path: Path):
-    out = write_results(folder, tmp_path / "RESULTS.md")
-    check_results(folder, out)
+def test_check_passes_fresh_and_fails_stale_or_missing(folder: Path, build: Build):
+    paths = write_results(folder)
+    check_results(folder)
 
     def luckier(content: dict[str, Any]) -> None:
         content["evaluations"][-1]["successes"] = 20
 
     build(folder / "cw10" / "sequential-0", "sequential", 0, change=luckier)
     with pytest.raises(RunError, match=r"RESULTS\.md is stale in line \d+"):
-        check_results(folder, out)
-    write_results(folder, out)
-    check_results(folder, out)
-    out.write_text(out.read_text(encoding="utf-8") + "| more | 1.0 |\n", encoding="utf-8")
-    with pytest.raises(RunError, match="stale"):
-        check_results(folder, out)
-    out.unlink()
-    with pytest.raises(RunError, match="could not be read"):
-        check_results(folder, out)
+        check_results(folder)
+    assert write_results(folder) == paths
+    check_results(folder)
+    for path in paths:
+        content = path.read_text(encoding="utf-8")
+        path.write_text(content + "| more | 1.0 |\n", encoding="utf-8")
+        with pytest.raises(RunError, match="stale in its length"):
+            check_results(folder)
+        path.unlink()
+        with pytest.raises(RunError, match="could not be read"):
+            check_results(folder)
+        path.write_text(content, encoding="utf-8")
+        check_results(folder)
 
 
-def test_the_command_writes_checks_and_says_what_is_wrong(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    words = ["--folder", str(folder), "--out", str(tmp_path / "RESULTS.md")]
+def test_a_readme_beside_the_runs_is_filled_and_checked(folder: Path):
+    readme = folder.parent / "README.md"
+    readme.write_text("# Mine\n<!-- results:begin -->\n<!-- results:end -->\n", encoding="utf-8")
+    write_results(folder)
+    assert "| T2S | 86.2" in readme.read_text(encoding="utf-8")
+    readme.write_text(readme.read_text(encoding="utf-8").replace("86.2", "99.2"), encoding="utf-8")
+    with pytest.raises(RunError, match=r"README\.md is stale"):
+        check_results(folder)
+
+
+def test_the_command_writes_checks_and_says_what_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["--folder", str(folder)]
     assert main([*words, "--check"]) == 2
+    assert "could not be read" in capsys.readouterr().err
     assert main(words) == 0
     assert main([*words, "--check"]) == 0
-    assert "could not be read" in capsys.readouterr().err
+    assert "RESULTS.md" in capsys.readouterr().out
 
 
-def test_a_folder_without_runs_is_told(tmp_path: Path):
+def test_a_folder_without_runs_is_named(tmp_path: Path):
     with pytest.raises(RunError, match=r"no run\.json"):
-        results(tmp_path)
+        made(tmp_path)

@@ -15,7 +15,7 @@ from skilltokens.report import read_run
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.page import render
-from skilltokens.report.results import results
+from skilltokens.report.results import made
 from skilltokens.report.summary import chosen, compare, strangers, variants, versus
 from skilltokens.types import RunError
 
@@ -195,6 +195,7 @@ def test_a_variant_with_more_successes_than_episodes_is_refused(build: Build, tm
 
 def test_variants_are_shown_in_results_and_on_the_page(build: Build, tmp_path: Path):
     build(tmp_path / "results" / "words" / "t2s", "t2s", tasks=2, change=varied)
-    assert "| t2s | other-words | 1 of 2 | 0.475" in results(tmp_path / "results")
+    page = made(tmp_path / "results")[tmp_path / "results" / "words" / "README.md"]
+    assert "| t2s | other-words | 1 of 2 | 0.475" in page
     page = render([read_run(tmp_path / "results" / "words" / "t2s" / "run.json")])
     assert "other-words" in page

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.cli.candidates import Values
-from skilltokens.suites import BODIES, GYM, load_suite, suite_names
+from skilltokens.suites import load_suite, suite_names
+from skilltokens.suites.registry import BODIES, GYM
 from skilltokens.types import SkilltokensError
 
 PLACES = ("folder", "library", "encoder")

@@ -48,7 +48,7 @@ def seen(group: Group) -> list[np.ndarray]:
 
 def retention(groups: Sequence[Group], tasks: int) -> Markup:
     """Mean success over all skills seen so far, after each lesson: one line a method, its seeds' range as a band."""
-    plot = Plot(30, 10, 348, 186, low=(1, 0), high=(max(tasks, 2), 1))
+    plot = Plot(30, 10, 352, 186, low=(0.7, 0), high=(max(tasks, 2) + 0.3, 1))
     parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (0.75, ""), (1.0, "1")))]
     step = 1 if tasks <= 12 else 2
     parts.append(plot.feet([(t, str(t)) for t in range(1, tasks + 1, step)], "skills learned so far"))

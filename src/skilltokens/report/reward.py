@@ -95,7 +95,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
-            blocks += [f"**{task}**", text.table(HEADS, [cells(row) for row in rows])]
+            blocks += [f"### {task}", text.table(HEADS, [cells(row) for row in rows])]
             blocks += [text.table(*each) for each in beside(rows)]
     if model.tracking:
         said = "How the model follows goals, 40 steps along recorded motion:"

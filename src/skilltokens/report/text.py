@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
@@ -75,3 +76,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose first column is text and whose others are numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, rule, *rows))
+
+
+def stacked(page: str) -> str:
+    """Markdown whose tables have each interval in one line below its figure, so that columns stay narrow."""
+    lines = [_stacked(line) if line.startswith("|") else line for line in page.split("\n")]
+    return "\n".join(lines)
+
+
+def _stacked(row: str) -> str:
+    return re.sub(r" (\[[^]|]+\])(?!\()", lambda match: "<br>" + match[1].replace(" ", "\N{NO-BREAK SPACE}"), row)

@@ -1,0 +1,204 @@
+"""The page of one experiment, results/EXPERIMENT/README.md: every task, comparisons in pairs, commands and machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from skilltokens import metrics
+from skilltokens.report import reward, text
+from skilltokens.report.configs import machine, shown
+from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
+from skilltokens.report.finding import proved
+from skilltokens.report.published import Published
+from skilltokens.report.summary import Comparison, Group, chosen, variants, versus
+
+HELD = next(definition for definition in DEFINITIONS if definition.key == "held")
+FIGURES = tuple(definition.key for definition in DEFINITIONS if definition is not HELD)
+
+
+def page(experiment: Published, root: Path) -> str:
+    """The page as text.
+
+    Args:
+        root: the folder of RESULTS.md and docs/, to which the page links.
+    """
+    up = os.path.relpath(root, experiment.folder)
+    head = (
+        f"# {experiment.name}\n\n"
+        f"Made from the `run.json` files beside it by `make results`: do not edit it, change the runs or `about.md`. "
+        f"[All results]({up}/RESULTS.md), [what each figure means]({up}/docs/metrics.md).\n"
+    )
+    parts = [head]
+    if experiment.about:
+        parts.append(experiment.about + "\n")
+    if experiment.rewards:
+        parts.append("## Figures\n\n" + reward.markdown(experiment.rewards))
+    parts += [_section(comparison) for comparison in experiment.comparisons]
+    return text.stacked("\n".join(parts))
+
+
+def _section(comparison: Comparison) -> str:
+    first = comparison.first
+    demonstrations = first.record.demonstrations
+    episodes = sorted({int(n) for group in comparison.groups for run in group.runs for n in run.episodes.ravel() if n})
+    episodes_made = shown(sorted({int(n) for n in demonstrations.episodes}))
+    choosers = shown(sorted({group.first.selected_by.replace("_", " ") for group in comparison.groups}))
+    what = (
+        f"{text.plural(len(comparison.tasks), 'task')} of {comparison.suite}, protocol {first.record.protocol}, "
+        f"{first.record.observations} observations, {episodes_made} {demonstrations.source} "
+        f"demonstrations a task; success on {first.split} states, {shown(episodes)} episodes a cell, the skill chosen "
+        f"by {choosers}. "
+        f"Tasks in order: {', '.join(comparison.tasks)}."
+    )
+    blocks = [
+        "## Figures",
+        what,
+        figures(comparison),
+        *_notes(comparison),
+        *_pairs(comparison),
+        "## Task by task",
+        _tasks(comparison),
+        *_wordings(comparison),
+        *_variants(comparison),
+        "## Commands",
+        _commands(comparison),
+        _machines(comparison),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def figures(comparison: Comparison, keys: Sequence[str] = FIGURES) -> str:
+    """The headline table: a row for each method, a column for each figure of `keys`."""
+    definitions = [definition for definition in DEFINITIONS if definition.key in keys]
+    head = ["method", "seeds", *(definition.title for definition in definitions)]
+    rows = [
+        [
+            _label(group),
+            shown([run.seed for run in group.runs]),
+            *(_cell(definition, group) for definition in definitions),
+        ]
+        for group in comparison.groups
+    ]
+    return text.table(head, rows)
+
+
+def _label(group: Group) -> str:
+    return group.label + ("" if group.finished else f" (unfinished: {group.learned} learned)")
+
+
+def _cell(definition: Definition, group: Group) -> str:
+    figure = group.figure(definition)
+    if figure.value is None and definition.key in LIFELONG and group.joint:
+        return text.DASH
+    interval = f" [{text.span(figure.interval, definition.kind)}]" if figure.interval is not None else ""
+    if figure.interval is not None and figure.interval.low == figure.interval.high:
+        interval = ""
+    return text.number(figure.value, definition.kind) + interval
+
+
+def _pairs(comparison: Comparison) -> list[str]:
+    groups = comparison.groups
+    pairs = [pair for other in groups[1:] if (pair := versus(groups[0], other)) is not None]
+    if not pairs:
+        return []
+    rows = [
+        [
+            pair.b.label,
+            f"{text.signed(pair.final.difference)} [{text.span(pair.final.interval)}]",
+            f"{pair.final.wins} / {pair.final.ties} / {pair.final.losses}",
+            f"{text.signed(pair.fwt.difference)} [{text.span(pair.fwt.interval)}]" if pair.fwt else text.DASH,
+            text.plural(len(pair.seeds), "seed") if pair.final.over == "seeds" else "tasks (one seed)",
+        ]
+        for pair in pairs
+    ]
+    head = ["against", "final success", "better / same / worse", "FWT", "interval over"]
+    title = f"{groups[0].label} less each other method, paired by seed and task:"
+    return ["## In pairs", title, text.table(head, rows)]
+
+
+def _tasks(comparison: Comparison) -> str:
+    """Final success of each task, counts pooled over seeds."""
+    head = ["final success on", *(group.label for group in comparison.groups)]
+    rows = []
+    for k, name in enumerate(comparison.tasks):
+        row = [name]
+        for group in comparison.groups:
+            good, tried, _ = group.cells
+            last = len(comparison.tasks) - 1 if group.joint else group.learned - 1
+            n = int(tried[last, k]) if last >= 0 else 0
+            if n == 0:
+                row.append(text.DASH)
+                continue
+            low, high = metrics.wilson(good[last, k], n)
+            row.append(f"{good[last, k]}/{n} [{low:.2f} to {high:.2f}]")
+        rows.append(row)
+    return text.table(head, rows)
+
+
+def _wordings(comparison: Comparison) -> list[str]:
+    lines = []
+    for group in comparison.groups:
+        right, asked = chosen(group, held_out=True)
+        if asked:
+            low, high = metrics.wilson(right, asked)
+            lines.append(f"{group.label} {right} of {asked} [{low:.2f} to {high:.2f}]")
+    return [f"Held-out wordings that chose the right skill: {'; '.join(lines)}."] if lines else []
+
+
+def _variants(comparison: Comparison) -> list[str]:
+    """Each method on each variant of the suite: whether its words called the right skill, and the success."""
+    rows = []
+    for group in comparison.groups:
+        for variant in variants(group):
+            low, high = metrics.wilson(variant.successes, variant.episodes)
+            rate = variant.successes / variant.episodes
+            called = f"{variant.right} of {variant.asked}" if variant.asked else text.DASH
+            rows.append([group.label, variant.suite, called, f"{rate:.3f} [{low:.3f} to {high:.3f}]"])
+    if not rows:
+        return []
+    head = ["on a variant", "suite", "right skill called", "success"]
+    return [
+        "Evaluated once at the end on variants of the suite, which no method was trained on:",
+        text.table(head, rows),
+    ]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    held = [f"{g.label} {_cell(HELD, g)}" for g in comparison.groups if g.figure(HELD).value is not None]
+    notes = [f"FWT by LIBERO's own rule, the best point of each curve held: {'; '.join(held)}."] if held else []
+    single = [group.label for group in comparison.groups if len(group.runs) == 1]
+    if single:
+        notes.append(
+            f"One seed only: {text.listed(single)}; the interval of final success is Wilson's over pooled episodes, "
+            "and another seed may fall outside it."
+        )
+    counts = [(group.label, *proved(group)) for group in comparison.groups]
+    words = [f"{label} {same} of {later}" for label, same, later in counts if same]
+    if words:
+        notes.append(f"Later cells proved the same bits as an earlier one, not run again: {'; '.join(words)}.")
+    return notes
+
+
+def _commands(comparison: Comparison) -> str:
+    """The commands as they were recorded; where they were not, one for all methods with the same recipe and seeds."""
+    commands: dict[str, None] = {}
+    unrecorded: dict[tuple[str, str], list[str]] = {}
+    for group in comparison.groups:
+        recipe = group.first.record.recipe
+        if recipe and not any(run.record.command for run in group.runs):
+            seeds = " ".join(str(run.seed) for run in group.runs)
+            unrecorded.setdefault((recipe, seeds), []).append(group.method)
+        else:
+            commands |= dict.fromkeys(run.command for run in group.runs)
+    for (recipe, seeds), methods in unrecorded.items():
+        commands[f"skilltokens run {recipe} --methods {' '.join(dict.fromkeys(methods))} --seeds {seeds}"] = None
+    return "```sh\n" + "\n".join(commands) + "\n```"
+
+
+def _machines(comparison: Comparison) -> str:
+    runs = [run for group in comparison.groups for run in group.runs]
+    machines = dict.fromkeys(machine(run) for run in runs)
+    commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.record))
+    return f"On {'; '.join(machines)}. Commit {', '.join(commits)}."
