@@ -11,7 +11,7 @@ from tests.small import ENCODER, LANGUAGE, make_stores
 from tests.toy import TASKS, Table, Toy
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments.lifelong import lessons_of
+from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.methods.base import Lesson, generator
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
@@ -60,4 +60,4 @@ def pictured_policy(seed: int = 0) -> Policy:
 
 
 def pictured_lessons(stores: Sequence[DemonstrationStore]) -> list[Lesson]:
-    return lessons_of([store.task for store in stores], stores, ENCODER, joint=False)
+    return lessons_of([store.task for store in stores], stores, ENCODER, groups_of(len(stores)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tests.toy import TASKS, Toy
 
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.experiments.lifelong import lessons_of
+from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.language import load_encoder
 from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator
 from skilltokens.methods.lora import LoraSettings
@@ -79,13 +79,13 @@ def make_stores(
 
 
 def lessons(stores: Sequence[DemonstrationStore], joint: bool = False) -> list[Lesson]:
-    return lessons_of([store.task for store in stores], stores, ENCODER, joint)
+    return lessons_of([store.task for store in stores], stores, ENCODER, groups_of(len(stores), joint=joint))
 
 
 def more_lessons(store: DemonstrationStore, number: int) -> list[Lesson]:
     """Any number of lessons with sentences of their own, all on one store."""
     tasks = [Task(f"skill-{i:03}", f"do thing {i:03}", (f"please do thing {i:03}",)) for i in range(number)]
-    return lessons_of(tasks, [store] * number, ENCODER, joint=False)
+    return lessons_of(tasks, [store] * number, ENCODER, groups_of(number))
 
 
 def make_policy(settings: PolicySettings = POLICY, seed: int = 0) -> Policy:

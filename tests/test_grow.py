@@ -12,7 +12,7 @@ from tests.toy import TASKS, Toy
 
 from skilltokens import grow
 from skilltokens.demos import DemonstrationStore, workspace_statistics, write_store
-from skilltokens.experiments.lifelong import lessons_of
+from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.grow import learn_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
@@ -142,7 +142,7 @@ def test_a_library_stays_where_it_is_when_a_skill_is_learned_elsewhere(
     library = SkillLibrary.open(tmp_path)
     train = replace(TRAIN, device="meta")  # which has room for shapes alone: it cannot be trained on
     learner = grow._learner(library.base, library, METHOD, train, 0)
-    *_, lesson = lessons_of([store.task for store in stores], stores, library.language(), joint=False)
+    *_, lesson = lessons_of([store.task for store in stores], stores, library.language(), groups_of(len(stores)))
     training = learner.begin(lesson)
     tensors = [*training.policy.parameters(), *training.policy.buffers(), *training.parameters()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}

@@ -232,8 +232,8 @@ def test_5_learn_chooses_by_the_instruction_and_says_so(tmp_path: Path):
         ),
         tmp_path / "run",
     )
-    assert {entry["selected_by"] for entry in run["evaluations"]} == {"instruction"}
-    called = {(entry["after"], entry["task"]): entry["skill"] for entry in run["evaluations"]}
+    assert {cell.selected_by for cell in run.cells} == {"instruction"}
+    called = {(cell.after, cell.task): cell.skill for cell in run.cells}
     assert called == {(0, 0): 0, (1, 0): 1, (1, 1): 1}
 
 

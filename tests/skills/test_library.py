@@ -20,7 +20,7 @@ from tests.toy import TASKS
 
 from skilltokens import files
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments.lifelong import lessons_of
+from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.language import load_encoder
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.policy import Policy, Shape
@@ -36,7 +36,7 @@ def learned(toy_stores: list[DemonstrationStore]) -> T2S:
     base = Policy(Shape(tiny.shape.scales, 2, encoder.dim), tiny.settings, torch.Generator().manual_seed(0))
     method = make_method(replace(EVERYWHERE, reuse=1.0, gates=True), base)
     assert isinstance(method, T2S)
-    for lesson in lessons_of(TASKS[:3], toy_stores[:3], encoder, joint=False):
+    for lesson in lessons_of(TASKS[:3], toy_stores[:3], encoder, groups_of(3)):
         teach(method, lesson)
     return method
 
