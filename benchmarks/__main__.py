@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,7 @@ from rich.table import Table
 from benchmarks import acting, bodies, libero, loader, opening, pictures, rolling, startup, training
 from benchmarks.setting import Bench
 from benchmarks.timing import QUICK, Effort, Row
-from skilltokens.experiments.record import commit, machine, now, versions
+from skilltokens.experiments.provenance import commit, machine, now, versions
 from skilltokens.files import write_json
 from skilltokens.types import SkilltokensError
 
@@ -63,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def surroundings() -> dict[str, Any]:
     """All that the figures may depend on."""
     return {
-        **machine(),
+        **msgspec.structs.asdict(machine()),
         "threads": torch.get_num_threads(),
         "blas": "MKL" if torch.backends.mkl.is_available() else "other",
         "load": _load(),

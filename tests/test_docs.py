@@ -25,9 +25,7 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
-from skilltokens.cli.study import make_study_plan
 from skilltokens.cli.verbs import demos
-from skilltokens.experiments.recipes import STUDIES
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.results import check_results
@@ -180,8 +178,7 @@ def try_command(words: list[str]) -> None:
         assert importlib.util.find_spec(rest[1]), f"no module {rest[1]}"
     elif rest[0] == "run":
         if rest[1:]:
-            words = [word for word in rest[1:] if word != "--help"]
-            (make_study_plan if words[0] in STUDIES else make_plan)(words)
+            make_plan([word for word in rest[1:] if word != "--help"])
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")

@@ -62,7 +62,7 @@ def fingerprints(folder: Path, skills: int) -> list[str]:
 
 def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(library: Path):
     before, files = fingerprints(library, 2), {p: p.read_bytes() for p in library.rglob("*.safetensors")}
-    grown, found = learn_token(library, f"{ENV}/between", on="reach-blue", settings=SHORT, ppo=PPO)
+    grown, curve = learn_token(library, f"{ENV}/between", on="reach-blue", settings=SHORT, ppo=PPO)
     assert fingerprints(library, 2) == before
     assert all(path.read_bytes() == content for path, content in files.items())
     skill = SkillLibrary.open(library).skills[2]
@@ -70,8 +70,8 @@ def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(librar
     assert skill.prompt is not None
     assert skill.prompt.on == "reach-blue"
     assert skill.prompt.features == {ENVIRONMENT_STATE: 4, STATE: 2}
-    assert skill.parameters == found["trained"] == 6 * 16 + 16 + 16 * 32 + 32 + 1
-    assert found["steps"] == [0, 128, 256]
+    assert skill.parameters == curve.trained == 6 * 16 + 16 + 16 * 32 + 32 + 1
+    assert curve.steps == [0, 128, 256]
     assert not (library / "adapting").exists()
     assert "between" in (library / "README.md").read_text()
     assert grown.notes[2]["episodes"] == 4
@@ -97,11 +97,11 @@ def test_a_board_that_cannot_be_written_is_told_before_anything_is_learned(libra
 
 
 def test_the_stored_token_acts_as_it_was_trained(library: Path, toy_stores: list[DemonstrationStore]):
-    grown, found = learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
+    grown, curve = learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
     stored = SkillLibrary.open(library).actor("stop halfway between both markers")
     outcomes = evaluate(stored, Toy(), TASKS[2], SHORT.split, range(SHORT.episodes))
-    assert sum(outcome.success for outcome in outcomes) == found["successes"][-1]
-    assert sum(outcome.steps for outcome in outcomes) / 4 == pytest.approx(found["lengths"][-1], abs=0.06)
+    assert sum(outcome.success for outcome in outcomes) == curve.successes[-1]
+    assert sum(outcome.steps for outcome in outcomes) / 4 == pytest.approx(curve.lengths[-1], abs=0.06)
     opened, seen = SkillLibrary.open(library), observations(toy_stores[2], 5)
     for one, other in ((grown.actor("stop halfway between both markers"), opened.actor("park in between")),):
         memories = one.start(len(seen[0][STATE])), other.start(len(seen[0][STATE]))
@@ -163,7 +163,7 @@ def test_an_interrupted_training_is_not_taken_for_another(library: Path, other: 
         learn_token(library, report=lambda news: stop(news) if news.done > 128 else None, **words)
     with pytest.raises(RunError, match="keeps a training of another configuration"):
         learn_token(library, **{**words, **other})
-    learn_token(library, **{**words, "ppo": replace(PPO, rate=1e-4)})  # what mends a training that diverged
+    learn_token(library, **{**words, "ppo": replace(PPO, rate=1e-4)})  # what fixes a training that diverged
     assert SkillLibrary.open(library).skills[2].name == "new"
 
 

@@ -100,7 +100,7 @@ def test_names_of_suites_tasks_and_skills(tmp_path: Path):
 def test_choices_flags_and_paths():
     assert after("run", "demo", "--evaluate.split", "") == {"validation", "test"}
     assert after("run", "demo", "--train.device", "c") == {"cpu", "cuda"}
-    assert "--out" in after("run", "demo", "--evaluate.films", ""), "a flag takes no value"
+    assert "--out" in after("run", "demo", "--evaluate.videos", ""), "a flag takes no value"
     for words in (["report"], ["report", "a"], ["learn"], ["learn", "a"], ["run", "demo", "--out"], ["evaluate"]):
         assert candidates([*words, ""]).files
         assert candidates([*words, ""]).words == ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skilltokens.cli.estimate import Estimate, Lesson, lessons
+from skilltokens.cli.estimate import Estimate
+from skilltokens.experiments.costs import Cost, costs
+from skilltokens.experiments.lessons import groups_of
 from skilltokens.experiments.recipes import recipe
 from skilltokens.types import Progress
 
@@ -14,40 +18,38 @@ from skilltokens.types import Progress
 class Run:
     """A run whose steps and cells take a fixed time, telling its news to an estimate."""
 
-    def __init__(self, plan: list[Lesson], step: float, cell: float) -> None:
+    def __init__(self, plan: list[Cost], step: float, cell: float) -> None:
         self.plan, self.step, self.cell, self.now = plan, step, cell, 0.0
         self.told: list[tuple[float, Progress]] = []
         self.estimate = Estimate(plan, lambda news: self.told.append((self.now, news)), lambda: self.now)
 
     def play(self) -> float:
-        for number, lesson in enumerate(self.plan, 1):
-            note = f"task ({number}/{len(self.plan)})"
-            for point in range(lesson.points + 1):
+        for lesson, cost in enumerate(self.plan):
+            stretch = cost.steps / max(cost.points, 1)
+            for point in range(cost.points + 1):
                 if point:
-                    for _ in range(5):
-                        self.say(
-                            "train", round((point - 0.8 + _ / 5) * lesson.steps / lesson.points), lesson.steps, note
-                        )
-                        self.now += self.step * lesson.steps / lesson.points / 5
-                    self.say("train", point * lesson.steps // lesson.points, lesson.steps, note)
-                if point < lesson.points:
-                    self.roll(note)
-            for _ in range(lesson.final):
-                self.roll(note)
+                    for part in range(5):
+                        self.say("train", round((point - 0.8 + part / 5) * stretch), cost.steps, lesson)
+                        self.now += self.step * stretch / 5
+                    self.say("train", point * cost.steps // cost.points, cost.steps, lesson)
+                if point < cost.points:
+                    self.roll(lesson)
+            for _ in range(cost.final):
+                self.roll(lesson)
         return self.now
 
-    def roll(self, note: str) -> None:
-        self.say("evaluate", 0, 2, note)
+    def roll(self, lesson: int) -> None:
+        self.say("evaluate", 0, 2, lesson)
         for done in (1, 2):
             self.now += self.cell / 2
-            self.say("evaluate", done, 2, note)
+            self.say("evaluate", done, 2, lesson)
 
-    def say(self, stage: str, done: int, total: int, note: str) -> None:
-        self.estimate(Progress(stage, done, total, note))
+    def say(self, stage: str, done: int, total: int, lesson: int) -> None:
+        self.estimate(Progress(stage, done, total, "task", lesson=lesson))
 
 
 def test_an_even_run_is_foretold():
-    run = Run([Lesson(500, 5, 1), Lesson(300, 5, 2), Lesson(300, 5, 3)], step=0.2, cell=12.0)
+    run = Run([Cost(500, 5, 1), Cost(300, 5, 2), Cost(300, 5, 3)], step=0.2, cell=12.0)
     end = run.play()
     late = [(at, news.figures["left"]) for at, news in run.told if at > end / 3]
     assert late
@@ -57,7 +59,7 @@ def test_an_even_run_is_foretold():
 
 
 def test_the_share_done_grows_to_one():
-    run = Run([Lesson(200, 2, 1), Lesson(100, 2, 1)], step=0.05, cell=3.0)
+    run = Run([Cost(200, 2, 1), Cost(100, 2, 1)], step=0.05, cell=3.0)
     run.play()
     shares = [news.figures["overall"] for _, news in run.told]
     assert shares[0] < 0.05
@@ -67,55 +69,74 @@ def test_the_share_done_grows_to_one():
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["train", "evaluate", "variant", "film", "odd"]),
+            st.sampled_from(["train", "evaluate", "variant", "video", "odd"]),
             st.integers(0, 50),
             st.integers(0, 50),
-            st.sampled_from(["a (1/2)", "b (2/2)", "c (3/2)", "(0/2)", "nothing", ""]),
+            st.sampled_from([0, 1, 2, 9, None]),
         )
     )
 )
-def test_whatever_the_news_the_figures_make_sense(news: list[tuple[str, int, int, str]]):
+def test_whatever_the_news_the_figures_make_sense(news: list[tuple[str, int, int, int | None]]):
     told: list[Progress] = []
     times = iter(range(10_000))
-    estimate = Estimate([Lesson(40, 1, 1), Lesson(20, 1, 2)], told.append, lambda: float(next(times)))
-    for stage, done, total, note in news:
-        estimate(Progress(stage, done, total, note))
+    estimate = Estimate([Cost(40, 1, 1), Cost(20, 1, 2)], told.append, lambda: float(next(times)))
+    for stage, done, total, lesson in news:
+        estimate(Progress(stage, done, total, "task", lesson=lesson))
     assert len(told) == len(news)
-    for each in told:
-        assert 0 <= each.figures.get("overall", 0) <= 1
-        assert each.figures.get("left", 0) >= 0
+    for progress in told:
+        assert 0 <= progress.figures.get("overall", 0) <= 1
+        assert progress.figures.get("left", 0) >= 0
 
 
 def test_the_plan_follows_the_settings():
     settings = recipe("demo", "t2s")
     train, points = settings.train, settings.evaluate.points
-    assert lessons(settings, 3, joint=False, keeps=True) == [
-        Lesson(train.first_iterations, points - 1, 1),
-        Lesson(train.iterations, points - 1, 1),
-        Lesson(train.iterations, points - 1, 1),
+    single, together = groups_of(3), groups_of(3, joint=True)
+    first, later = train.first_iterations, train.iterations
+    assert costs(settings, single, joint=False, keeps=True) == [
+        Cost(first, points - 1, 1),
+        Cost(later, points - 1, 1),
+        Cost(later, points - 1, 1),
     ]
-    assert [lesson.final for lesson in lessons(settings, 3, joint=False, keeps=False)] == [1, 2, 3]
-    assert lessons(settings, 3, joint=True, keeps=False) == [
-        Lesson(train.first_iterations + 2 * train.iterations, 0, 3)
-    ]
+    assert [cost.final for cost in costs(settings, single, joint=False, keeps=False)] == [1, 2, 3]
+    assert costs(settings, together, joint=True, keeps=False) == [Cost(first + 2 * later, 0, 3)]
 
 
-def test_films_at_the_end_do_not_set_the_share_back():
+def test_a_first_lesson_of_several_tasks_has_no_points_on_the_way():
+    settings = recipe("demo", "t2s")
+    train, points = settings.train, settings.evaluate.points
+    groups = groups_of(4, first=2)
+    assert costs(settings, groups, joint=False, keeps=True) == [
+        Cost(train.first_iterations + train.iterations, 0, 2),
+        Cost(train.iterations, points - 1, 1),
+        Cost(train.iterations, points - 1, 1),
+    ]
+    assert [cost.final for cost in costs(settings, groups, joint=False, keeps=False)] == [2, 3, 4]
+
+
+def test_a_run_that_begins_from_a_library_has_no_longer_first_lesson():
+    settings = replace(recipe("demo", "t2s"), protocol="A+", base="library")
+    assert settings.train.first_iterations != settings.train.iterations
+    plan = costs(settings, groups_of(3), joint=False, keeps=True)
+    assert [cost.steps for cost in plan] == [settings.train.iterations] * 3
+
+
+def test_videos_at_the_end_do_not_set_the_share_back():
     said: list[Progress] = []
-    Estimate([Lesson(10, 1, 1)], said.append)(Progress("film", 1, 4, "push"))
+    Estimate([Cost(10, 1, 1)], said.append)(Progress("video", 1, 4, "push"))
     assert said[0].figures["overall"] > 0.97
     assert said[0].figures["left"] > 0
 
 
 def test_variants_are_part_of_the_whole():
     settings = recipe("libero-goal", "t2s")
-    plan = lessons(settings, 2, joint=False, keeps=True)
-    assert plan[-1] == Lesson(0, 0, 2)
+    plan = costs(settings, groups_of(2), joint=False, keeps=True)
+    assert plan[-1] == Cost(0, 0, 2)
     said: list[Progress] = []
     times = iter(range(1000))
     estimate = Estimate(plan, said.append, lambda: float(next(times)))
     steps = settings.train.iterations
-    estimate(Progress("train", steps, steps, "b (2/2)"))
+    estimate(Progress("train", steps, steps, "b (2/2)", lesson=1))
     for cell in range(2):
         for done in (0, 10, 20):
             estimate(Progress("variant", done, 20, f"libero-goal-lan/{cell}"))

@@ -29,7 +29,7 @@ def test_every_method_runs_with_every_seed():
     plan = make_plan(["demo", "--methods", "t2s", "sequential", "--seeds", "0", "3", "--out", "here", "--jobs", "2"])
     assert [run.name for run in plan.runs] == ["t2s-seed0", "t2s-seed3", "sequential-seed0", "sequential-seed3"]
     assert [run.settings.seed for run in plan.runs] == [0, 3, 0, 3]
-    assert plan.folder(plan.runs[1]) == Path("here/t2s-seed3")
+    assert plan.runs[1].folder == Path("here/t2s-seed3")
     assert plan.jobs == 2
 
 
@@ -41,7 +41,7 @@ def test_settings_are_overridden_for_all_methods_and_the_rest_stays():
     plan = make_plan(["demo", "--methods", "t2s", "lora", "--train.iterations", "5", "--tasks", "push"])
     for run in plan.runs:
         assert (run.settings.train.iterations, run.settings.tasks) == (5, ("push",))
-        assert run.settings.evaluate == recipe("demo", run.method).evaluate
+        assert run.settings.evaluate == recipe("demo", run.learner).evaluate
 
 
 def test_a_method_setting_goes_to_the_methods_that_have_it():

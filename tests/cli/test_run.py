@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 SMALL = shlex.split(
     "--suite tests.toy:Toy --tasks reach-red reach-blue --policy.width 32 --policy.layers 2 "
     "--train.iterations 20 --train.first-iterations 20 --train.batch 8 --method.share 0.3 "
-    "--evaluate.episodes 4 --evaluate.group 4 --evaluate.points 2 --evaluate.no-films --demonstrations.episodes 4"
+    "--evaluate.episodes 4 --evaluate.group 4 --evaluate.points 2 --evaluate.no-videos --demonstrations.episodes 4"
 )
 
 
@@ -110,7 +110,7 @@ def test_interrupted_resumed_and_alone_a_run_ends_with_the_same_numbers(
     os.kill(process.pid, signal.SIGINT)
     rest = process.communicate(timeout=60)[1]
     assert process.returncode == 130, rest
-    assert rest.splitlines()[-1] == "skilltokens: stopped; the same command goes on where it stopped"
+    assert rest.splitlines()[-1] == "skilltokens: stopped; the same command resumes where it stopped"
     assert not children_of(place / "cut")
     resumed = run(words)
     assert resumed.returncode == 0, resumed.stderr

@@ -1,4 +1,4 @@
-"""What a run keeps on disk to go on."""
+"""What a run keeps on disk to be resumed."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import pytest
 import torch
 
 from skilltokens.experiments import checkpoint
+from skilltokens.experiments.records import Cell
 from skilltokens.types import RunError
 
 TENSORS = {"parameter.0": torch.arange(6.0).view(2, 3), "optimizer.0.step": torch.tensor(3.0)}
 
 
 def test_a_lesson_in_training_comes_back_as_it_was(tmp_path: Path):
-    checkpoint.save_progress(tmp_path, 2, (TENSORS, {"step": 4, "rng": "{}"}), [{"task": 1}], (1.5, 2.5))
-    found = checkpoint.load_progress(tmp_path, 2)
-    assert found is not None
-    tensors, plain = found.start
+    cell = Cell(
+        after=2, progress=0.5, task=1, split="test", selected_by="instruction", skill=1, successes=3, episodes=4
+    )
+    checkpoint.save_progress(tmp_path, 2, (TENSORS, {"step": 4, "rng": "{}"}), [cell], (1.5, 2.5))
+    before = checkpoint.load_progress(tmp_path, 2)
+    assert before is not None
+    tensors, plain = before.start
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
     assert plain == {"step": 4, "rng": "{}"}
-    assert (found.evaluations, found.seconds) == ([{"task": 1}], (1.5, 2.5))
+    assert (before.cells, before.seconds) == ([cell], (1.5, 2.5))
 
 
 def test_of_another_lesson_or_damaged_it_counts_as_none(tmp_path: Path):

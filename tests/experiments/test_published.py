@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from skilltokens.behaviour.motion import expert
-from skilltokens.experiments.recipes import STUDIES
+from skilltokens.experiments.recipes import RECIPES
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites.bodies import body_of
 from skilltokens.types import Progress
@@ -38,7 +38,7 @@ def test_the_published_questions_were_asked_on_the_model_that_is_kept():
 
 @pytest.mark.parametrize("kept", EXPERTS, ids=[path.stem for path in EXPERTS])
 def test_a_published_expert_is_used_by_its_recipe_as_it_is(kept: Path, tmp_path: Path):
-    settings = STUDIES[kept.parents[1].name].settings("token")
+    settings = RECIPES[kept.parents[1].name].settings("token")
     shutil.copy(kept, tmp_path)
 
     def report(news: Progress) -> None:

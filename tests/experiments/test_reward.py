@@ -1,4 +1,4 @@
-"""A whole study, small: motion, a model, a token and a rival; what is written, shown, and gone on with."""
+"""A whole study, small: motion, a model, a token and a rival; what is written, shown, and resumed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import pytest
 
 from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.cli import main
-from skilltokens.cli.study import make_study_plan
-from skilltokens.experiments.recipes import STUDIES
+from skilltokens.cli.plan import make_plan
+from skilltokens.experiments.recipes import RECIPES
+from skilltokens.experiments.records import Counted, RewardRecord, read_reward
 from skilltokens.grow import learn_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.report import results
-from skilltokens.report.reward import headline, markdown, needed, physics, prompted, shaken
+from skilltokens.report.reward import commanded, headline, markdown, needed, noisy, physics
 from skilltokens.report.reward_page import render
-from skilltokens.report.reward_runs import check_alike, read_reward, rows_of
+from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of
 from skilltokens.report.text import DASH
 from skilltokens.settings import TrainSettings
 from skilltokens.types import RunError, SettingError
 
 SMALL = [
-    *("task-tokens-halfcheetah", "--methods", "token", "goal", "--jobs", "1", "--no-films"),
+    *("task-tokens-halfcheetah", "--methods", "token", "goal", "--jobs", "1", "--no-videos"),
     *("--motion.steps", "2048", "--motion.motion-steps", "1500", "--train.first-iterations", "20"),
-    *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5", "--prompts", "0.5"),
+    *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5", "--commands", "0.5"),
     *("--noise", "-1", "1"),
 ]
 
@@ -43,29 +44,30 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def content(study: Path, run: str = "token-seed0") -> dict:
-    return json.loads((study / "runs/task-tokens-halfcheetah" / run / "run.json").read_text())
+def record_of(study: Path, run: str = "token-seed0") -> RewardRecord:
+    return read_reward(study / "runs/task-tokens-halfcheetah" / run)
 
 
 @pytest.mark.slow
 def test_a_run_says_what_was_found_and_that_the_model_kept_its_bits(study: Path):
-    run = content(study)
-    (found,) = run["results"]
-    assert found["task"] == "reach"
-    assert found["steps"] == [0, 2048, 4096]
-    assert len(found["successes"]) == 3
-    assert found["trained"] < run["model"]["parameters"] / 5
-    assert run["model"]["fingerprints"] == run["model"]["fingerprints_after"]
-    assert found["changed"] == [{"what": "gravity", "factor": 1.5, "successes": 0, "episodes": 2}]
-    assert found["closeness"]["neighbour"] > 0
-    assert found["prompted"][0]["asked"] == 0.5 * 3.5
-    assert 0.3 < found["closeness"]["discriminator"] <= 1
-    assert run["finished"]
-    goal = content(study, "goal-seed0")["results"][0]
-    assert goal["steps"] == [0]
-    assert goal["trained"] == 0
-    assert [(each["log_std"], each["episodes"]) for each in goal["shaken"]] == [(-1, 2), (1, 2)]
-    assert found["shaken"] == []
+    run = record_of(study)
+    (result,) = run.results
+    assert result.task == "reach"
+    assert result.steps == [0, 2048, 4096]
+    assert len(result.successes) == 3
+    assert result.trained < run.model.parameters / 5
+    assert run.model.fingerprints == run.model.fingerprints_after != []
+    assert result.changed == [Counted(what="gravity", factor=1.5, successes=0, episodes=2)]
+    assert result.closeness is not None
+    assert result.closeness["neighbour"] > 0
+    assert 0.3 < result.closeness["discriminator"] <= 1
+    assert result.commanded[0].asked == 0.5 * 3.5
+    assert run.finished
+    (goal,) = record_of(study, "goal-seed0").results
+    assert goal.steps == [0]
+    assert goal.trained == 0
+    assert [(cell.log_std, cell.episodes) for cell in goal.noisy] == [(-1, 2), (1, 2)]
+    assert result.noisy == []
 
 
 @pytest.mark.slow
@@ -127,11 +129,11 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
     for run in ("token-seed0", "goal-seed0"):
         (folder / run).mkdir(parents=True)
         shutil.copy(study / "runs/task-tokens-halfcheetah" / run / "run.json", folder / run)
-    runs = [read_reward(path) for path in sorted(folder.rglob("run.json"))]
+    runs = [read_reward_run(path) for path in sorted(folder.rglob("run.json"))]
     text = markdown(runs)
     assert "| token | 1 |" in text
     assert "| gravity x 1.5 |" in text.replace("as it is | ", "| ")
-    assert text in results.results(tmp_path / "results")
+    assert text in results.made(tmp_path / "results")[folder / "README.md"]
     page = render(runs)
     assert "the same bits as before it" in page
     assert "<script src" not in page
@@ -143,10 +145,10 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
 
 @pytest.mark.slow
 def test_an_altered_run_is_told(study: Path, tmp_path: Path):
-    run = content(study)
+    run = json.loads((study / "runs/task-tokens-halfcheetah/token-seed0/run.json").read_text())
     del run["results"][0]["seconds"]
     (tmp_path / "run.json").write_text(json.dumps(run))
-    with pytest.raises(RunError, match="is altered"):
+    with pytest.raises(RunError, match=r"altered \(Object missing required field seconds - at results\[0\]\)"):
         read_reward(tmp_path)
 
 
@@ -212,14 +214,15 @@ def made_up(tmp_path: Path, name: str, successes: list[list[int]], **changes: An
     """Runs of one learner whose curves are these, of ten episodes a point, one run a seed."""
     paths = []
     for seed, curve in enumerate(successes):
-        found = {
+        result = {
             "task": "reach", "instruction": "go", "steps": [1000 * i for i in range(len(curve))], "successes": curve,
             "lengths": [5.0] * len(curve), "episodes": 10, "trained": 7, "seconds": 60.0, "changed": [],
-            "closeness": {"neighbour": 1.5, "discriminator": 0.75}, "reward": {},
+            "closeness": {"neighbour": 1.5, "discriminator": 0.75},
         }  # fmt: skip
         run = {
             "schema": "skilltokens.reward/1", "learner": name, "suite": "halfcheetah", "seed": seed,
-            "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [found], "finished": None,
+            "tasks": [{"name": "reach", "instruction": "go"}], "model": {}, "results": [result], "versions": {},
+            "started": "2026-01-01T00:00:00+00:00", "finished": None,
             "config": {
                 "ppo": {"tokens": 1, "presence": -3.0, "hidden": [128, 128]},
                 "adapt": {"body": True, "split": "test", "episodes": 10},
@@ -234,7 +237,7 @@ def made_up(tmp_path: Path, name: str, successes: list[list[int]], **changes: An
 
 
 def test_steps_to_success_are_the_median_and_a_seed_that_never_gets_there_is_the_worst(tmp_path: Path):
-    runs = [read_reward(path) for path in made_up(tmp_path, "token", [[0, 3, 8, 9], [0, 8, 9, 9], [0, 2, 3, 7]])]
+    runs = [read_reward_run(path) for path in made_up(tmp_path, "token", [[0, 3, 8, 9], [0, 8, 9, 9], [0, 2, 3, 7]])]
     (row,) = rows_of(runs, "reach")
     assert row.needed == [2000, 1000, None]
     assert needed(row) == "2,000 (1 of 3 never)"
@@ -245,24 +248,23 @@ def test_steps_to_success_are_the_median_and_a_seed_that_never_gets_there_is_the
 
 
 def test_success_that_is_lost_at_the_next_point_is_not_reached(tmp_path: Path):
-    runs = [
-        read_reward(path) for path in made_up(tmp_path, "token", [[0, 9, 3, 9, 9], [0, 9, 2, 2, 2], [0, 0, 0, 0, 8]])
-    ]
+    curves = [[0, 9, 3, 9, 9], [0, 9, 2, 2, 2], [0, 0, 0, 0, 8]]
+    runs = [read_reward_run(path) for path in made_up(tmp_path, "token", curves)]
     (row,) = rows_of(runs, "reach")
     assert row.needed == [3000, None, 4000]
 
 
 def test_what_was_measured_beside_is_pooled_over_the_seeds(tmp_path: Path):
-    runs = [read_reward(path) for path in made_up(tmp_path, "token", [[0, 9], [0, 8]])]
+    runs = [read_reward_run(path) for path in made_up(tmp_path, "token", [[0, 9], [0, 8]])]
     for run, (moved, good) in zip(runs, ((1.0, 3), (2.0, 8)), strict=True):
-        beside = run.content["results"][0]
-        beside["prompted"] = [{"asked": 1.1, "speed": moved, "successes": good, "episodes": 10}]
-        beside["changed"] = [{"what": "gravity", "factor": 1.5, "successes": good, "episodes": 10}]
-        beside["shaken"] = [{"log_std": -1.2, "successes": good - 1, "episodes": 10}]
+        (result,) = run.record.results
+        result.commanded = [Counted(asked=1.1, speed=moved, successes=good, episodes=10)]
+        result.changed = [Counted(what="gravity", factor=1.5, successes=good, episodes=10)]
+        result.noisy = [Counted(log_std=-1.2, successes=good - 1, episodes=10)]
     rows = rows_of(runs, "reach")
-    assert prompted(rows)[1] == [["token", "1.1", "1.5", "0.55"]]
+    assert commanded(rows)[1] == [["token", "1.1", "1.5", "0.55"]]
     assert physics(rows)[1] == [["token", "0.85", "0.55"]]
-    assert shaken(rows) == (["success under noise of log_std", "none", "-1.2"], [["token", "0.85", "0.45"]])
+    assert noisy(rows) == (["success under noise of log_std", "none", "-1.2"], [["token", "0.85", "0.45"]])
 
 
 @pytest.mark.parametrize(
@@ -281,18 +283,18 @@ def test_what_was_measured_beside_is_pooled_over_the_seeds(tmp_path: Path):
 def test_runs_of_different_experiments_are_not_put_into_one_table(tmp_path: Path, changes: dict[str, Any]):
     paths = made_up(tmp_path, "token", [[0, 9]]) + made_up(tmp_path, "mlp", [[0, 1]], **changes)
     with pytest.raises(RunError, match="of different experiments"):
-        markdown([read_reward(path) for path in paths])
+        markdown([read_reward_run(path) for path in paths])
 
 
 def test_seeds_on_different_grids_are_not_put_into_one_row(tmp_path: Path):
-    runs = [read_reward(path) for path in made_up(tmp_path, "token", [[0, 9, 9], [0, 9]])]
+    runs = [read_reward_run(path) for path in made_up(tmp_path, "token", [[0, 9, 9], [0, 9]])]
     with pytest.raises(RunError, match="points after other numbers of steps"):
         markdown(runs)
 
 
 def test_learners_come_in_their_own_order(tmp_path: Path):
     paths = made_up(tmp_path, "mlp", [[0, 1]]) + made_up(tmp_path, "token", [[0, 9]])
-    assert [row.label for row in rows_of([read_reward(path) for path in paths], "reach")] == ["token", "mlp"]
+    assert [row.label for row in rows_of([read_reward_run(path) for path in paths], "reach")] == ["token", "mlp"]
 
 
 def test_variants_of_a_learner_come_by_their_number(tmp_path: Path):
@@ -304,7 +306,7 @@ def test_variants_of_a_learner_come_by_their_number(tmp_path: Path):
             "adapt": {"body": True, "split": "test", "episodes": 10},
         }
         paths += made_up(tmp_path / str(tokens), "token", [[0, 9]], config=config)
-    labels = [row.label for row in rows_of([read_reward(path) for path in paths], "reach")]
+    labels = [row.label for row in rows_of([read_reward_run(path) for path in paths], "reach")]
     assert labels == ["token", "token (4 tokens)", "token (16 tokens)"]
 
 
@@ -314,10 +316,10 @@ def test_the_headline_has_every_way_to_learn_and_every_task(tmp_path: Path):
         "finished": None,
     }
     paths = made_up(tmp_path, "mlp", [[0, 1, 9]], **tasks) + made_up(tmp_path, "token", [[0, 9], [0, 8]], **tasks)
-    head, rows = headline([read_reward(path) for path in paths])
+    head, rows = headline([read_reward_run(path) for path in paths])
     assert head == ["steps to 80%", "seeds", "steps trained", "trained parameters", "reach", "jump"]
     assert rows == [["token", "2", "1,000", "7", "1,000", DASH], ["mlp", "1", "2,000", "7", "2,000", DASH]]
-    assert "Steps to 80%, task by task" not in render([read_reward(path) for path in paths])  # one task has figures
+    assert "Steps to 80%, task by task" not in render([read_reward_run(path) for path in paths])  # one task has figures
 
 
 def test_a_row_says_what_its_settings_are_where_they_are_not_the_usual_ones(tmp_path: Path):
@@ -325,21 +327,21 @@ def test_a_row_says_what_its_settings_are_where_they_are_not_the_usual_ones(tmp_
     adapt = {"body": False, "split": "test", "episodes": 10}
     config = {"config": {"ppo": {"tokens": 4, "hidden": [64]}, "adapt": adapt}}
     paths = made_up(tmp_path, "token", [[0, 9]], **config) + made_up(tmp_path, "mlp", [[0, 1]], **config)
-    labels = [row.label for row in rows_of([read_reward(path) for path in paths], "reach")]
+    labels = [row.label for row in rows_of([read_reward_run(path) for path in paths], "reach")]
     assert labels == [
         "token (4 tokens, presence 0, without body state, hidden 64)",
         "mlp (4 tokens, without body state, hidden 64)",
     ]
 
 
-@pytest.mark.parametrize("name", list(STUDIES))
+@pytest.mark.parametrize("name", [recipe.name for recipe in RECIPES.values() if recipe.experiment.name == "reward"])
 def test_a_study_plans_every_learner_and_seed(name: str):
-    plan = make_study_plan([name, "--seeds", "0", "1", "--ppo.tokens", "2"])
+    plan = make_plan([name, "--seeds", "0", "1", "--ppo.tokens", "2"])
     once = ("goal",)  # nothing is trained there, so every seed would be the same run
-    wanted = [each for each in STUDIES[name].learners for _ in range(1 if each in once else 2)]
-    assert [run.settings.learner for run in plan.runs] == wanted
+    learners = [learner for learner in RECIPES[name].learners for _ in range(1 if learner in once else 2)]
+    assert [run.settings.learner for run in plan.runs] == learners
     assert all(run.settings.ppo.tokens == 2 for run in plan.runs)
-    assert set(STUDIES[name].learners) <= set(LEARNERS)
+    assert set(RECIPES[name].learners) <= set(LEARNERS)
 
 
 @pytest.mark.parametrize(
@@ -349,7 +351,7 @@ def test_a_study_plans_every_learner_and_seed(name: str):
         (["--methods", "token", "token"], "asked for twice"),
         (["--jobs", "-1"], "impossible"),
         (["--nothing", "3"], "no option --nothing"),
-        (["--learner", "mlp"], "name ways to learn with --methods"),
+        (["--learner", "mlp"], "name learners with --methods"),
         (["--seeds", "-1"], "seed -1 is impossible"),
         (["--adapt.points", "0"], "use 1 or more"),
         (["--ppo.presence", "nan"], "ppo.presence nan is impossible: use a finite number"),
@@ -357,13 +359,19 @@ def test_a_study_plans_every_learner_and_seed(name: str):
         (["--suite", "metaworld"], "name one with --library"),
     ],
 )
-def test_mistakes_in_the_words_are_told(words: list[str], said: str):
+def test_mistakes_in_the_words_are_told_before_anything_is_made(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError, match=said):
-        make_study_plan(["task-tokens", *words])
+        plan = make_plan(["task-tokens", *words])
+        for run in plan.runs:
+            plan.experiment.finished(run.folder, run.settings, plan.recipe.name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_scratch_gets_five_times_the_steps():
-    runs = {run.settings.learner: run.settings for run in make_study_plan(["task-tokens"]).runs}
+    runs = {run.settings.learner: run.settings for run in make_plan(["task-tokens"]).runs}
     assert runs["mlp"].adapt.steps == runs["transformer"].adapt.steps == 5 * runs["token"].adapt.steps
     assert runs["token"].adapt.steps == runs["finetune"].adapt.steps == runs["lora"].adapt.steps
 
@@ -377,7 +385,7 @@ def test_a_page_of_several_tasks_shows_all_curves_at_a_glance_each_learner_in_on
         if run["learner"] == "token":  # its first task is not there
             run["results"] = run["results"][1:]
         path.write_text(json.dumps(run))
-    page = render([read_reward(path) for path in paths])
+    page = render([read_reward_run(path) for path in paths])
     glance = page[page.index('id="all"') : page.index('<section id="reach"')]
     assert glance.count("<svg") == 2 + 2  # a picture a task, a sample of line a learner
     assert glance.count('class="band"') == 2

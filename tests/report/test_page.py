@@ -147,9 +147,9 @@ def test_a_run_that_went_on_under_other_code_says_so(build: Build, tmp_path: Pat
     assert "0123abc, then 4567def" in outline.words
 
     def spoilt(content: dict[str, Any]) -> None:
-        content["resumed"] = [{"commit": 5}]
+        content["resumed"] = [{"at": "2026-01-01T00:00:00+00:00", "commit": 5, "versions": {}}]
 
-    with pytest.raises(RunError, match=r"resumed\[0\].commit is missing or of the wrong kind"):
+    with pytest.raises(RunError, match=r"int - at resumed\[0\]\.commit"):
         _page([build(tmp_path / "b", change=spoilt)], tmp_path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from skilltokens.report import read_run
+from skilltokens.report.runs import read_run
 from skilltokens.types import RunError
 
 Build = Callable[..., Path]
@@ -123,7 +123,7 @@ BROKEN = {
     "a seed that is no number": (_set("seed", "0"), "seed"),
     "a seed that is a truth value": (_set("seed", True), "seed"),
     "no task": (_set("tasks", []), "names no task"),
-    "a task without instruction": (_set("tasks", 1, {"name": "push"}), r"tasks\[1\].instruction"),
+    "a task without instruction": (_set("tasks", 1, {"name": "push"}), r"field instruction - at tasks\[1\]"),
     "more successes than episodes": (_set("evaluations", 3, "successes", 21), r"evaluations\[3\] counts 21"),
     "negative successes": (_set("evaluations", 3, "successes", -1), "counts -1"),
     "fractions of episodes": (_set("evaluations", 3, "successes", 1.5), "successes"),

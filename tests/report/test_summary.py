@@ -11,11 +11,11 @@ import pytest
 
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
-from skilltokens.report import read_run
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.page import render
 from skilltokens.report.results import made
+from skilltokens.report.runs import read_run
 from skilltokens.report.summary import chosen, compare, strangers, variants, versus
 from skilltokens.types import RunError
 
@@ -171,9 +171,10 @@ def test_settings_and_machines_are_written_as_people_do(build: Build, tmp_path: 
 
 def varied(content: dict[str, Any]) -> None:
     """Two tasks of one variant: the first was called by its own skill, the second by the first's."""
+    same = {"suite": "other-words", "split": "test", "skill": 0, "episodes": 20}
     content["variants"] = [
-        {"suite": "other-words", "task": 0, "skill": 0, "successes": 18, "episodes": 20, "instruction": "a"},
-        {"suite": "other-words", "task": 1, "skill": 0, "successes": 1, "episodes": 20, "instruction": "b"},
+        {**same, "task": 0, "successes": 18, "instruction": "a"},
+        {**same, "task": 1, "successes": 1, "instruction": "b"},
     ]
 
 
@@ -189,7 +190,7 @@ def test_a_variant_with_more_successes_than_episodes_is_refused(build: Build, tm
         varied(content)
         content["variants"][1]["successes"] = 21
 
-    with pytest.raises(RunError, match=r"variants\[1\].*21 of 20"):
+    with pytest.raises(RunError, match=r"variants\[1\] counts 21 successes of 20"):
         read_run(build(tmp_path, "t2s", tasks=2, change=wrong))
 
 

@@ -134,7 +134,7 @@ def _recipe(body: Body, settings: MotionSettings) -> dict[str, Any]:
     recipe = {"body": plain(body), **plain(settings)}
     for unused in ("workers", "presence", "stagger"):  # experts have no token, nor are they staggered
         del recipe["ppo"][unused]
-    del recipe["folder"]
+    del recipe["folder"], recipe["body"]["title"]
     return recipe
 
 

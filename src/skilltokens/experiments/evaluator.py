@@ -145,7 +145,7 @@ class Evaluator:
         for done, (name, number) in enumerate(tasks.items()):
             self.report(Progress("video", done, len(tasks), name))
             actor = self._actor(method.choose(self.instructions[number]))
-            path = f"films/{name}.webp"
+            path = f"videos/{name}.webp"
             try:
                 record_video(
                     actor,

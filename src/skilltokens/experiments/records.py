@@ -24,6 +24,10 @@ class _Record(msgspec.Struct, omit_defaults=True):
     """Keys without a default are always written, others where they say something."""
 
 
+def _null() -> None:
+    """The default of a key that a file may lack and that is written as null: `omit_defaults` heeds no such function."""
+
+
 class Machine(msgspec.Struct):
     """What the figures of time depend on."""
 
@@ -108,20 +112,20 @@ class Wording(_Record, kw_only=True):
     cosine: float | None = None
 
 
-class Parameters(_Record, kw_only=True):
+class Parameters(msgspec.Struct, kw_only=True):
     """Parameters: of the policy after the first lesson, trained in each lesson, and kept after it."""
 
-    base: int | None
+    base: int | None = None
     trained: list[int]
     total: list[int]
 
 
-class Timing(_Record, kw_only=True):
+class Timing(msgspec.Struct, kw_only=True):
     """Seconds of each lesson, and the machine."""
 
-    train_s: list[float]
-    evaluate_s: list[float]
-    machine: Machine | str | None
+    train_s: list[float] = []
+    evaluate_s: list[float] = []
+    machine: Machine | str | None = None
 
 
 class Loss(_Record, kw_only=True):
@@ -161,7 +165,7 @@ class LifelongRecord(_Record, kw_only=True):
     """run.json of a lifelong run."""
 
     schema: str
-    recipe: str | None
+    recipe: str | None = msgspec.field(default_factory=_null)
     method: str
     suite: str
     protocol: str
@@ -186,7 +190,7 @@ class LifelongRecord(_Record, kw_only=True):
     videos: dict[str, str] = msgspec.field(name="films", default_factory=dict)
     config: dict[str, Any]
     versions: dict[str, str | None]
-    commit: str | None
+    commit: str | None = msgspec.field(default_factory=_null)
     command: str | list[str] = ""
     started: str
     resumed: list[Resumed] = []
@@ -271,7 +275,7 @@ class RewardRecord(_Record, kw_only=True):
     """run.json of a run that learns from reward."""
 
     schema: str
-    recipe: str | None
+    recipe: str | None = msgspec.field(default_factory=_null)
     learner: str
     suite: str
     seed: int
@@ -281,7 +285,7 @@ class RewardRecord(_Record, kw_only=True):
     config: dict[str, Any]
     machine: Machine | None = None
     versions: dict[str, str | None]
-    commit: str | None
+    commit: str | None = msgspec.field(default_factory=_null)
     command: str = ""
     started: str
     finished: str | None

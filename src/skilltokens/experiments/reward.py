@@ -176,7 +176,7 @@ class _Task:
             result.commanded = self._commanded(agent)
             result.noisy = [] if agent.learned() else self._noisy(agent)
         if settings.videos:
-            result.video = f"films/{task.name}.webp"
+            result.video = f"videos/{task.name}.webp"
             horizon = settings.adapt.horizon or None
             record_video(
                 agent.actor(), suite, task, settings.adapt.split, 0, self.folder / result.video, horizon=horizon

@@ -95,7 +95,7 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
             if (run := with_key(g, "reuse")) is not None
         ],
         "flows": [(tone(i), flow) for i, g in ordered if (flow := inside.flow(g, i)) is not None],
-        "films": [(g, tone(i), films(run)) for i, g in ordered if (run := with_key(g, "videos")) is not None],
+        "videos": [(g, tone(i), videos(run)) for i, g in ordered if (run := with_key(g, "videos")) is not None],
         "selection": [wordings(g, tone(i)) for i, g in ordered],
         "variants": [(g, tone(i), found) for i, g in ordered if (found := variants(g))],
         "wilson": lambda good, tried: metrics.Interval(*(float(end) for end in metrics.wilson(good, tried))),
@@ -204,8 +204,8 @@ def with_key(group: Group, key: Literal["reuse", "videos"]) -> Run | None:
     return next((run for run in group.runs if getattr(run.record, key)), None)
 
 
-def films(run: Run) -> list[dict[str, Any]]:
-    """Each film as a data URI with its caption; `uri` is None, and `why` says so, where the file cannot be shown."""
+def videos(run: Run) -> list[dict[str, Any]]:
+    """Each video as a data URI with its caption; `uri` is None, and `why` says so, where the file cannot be shown."""
     last = run.learned - 1
     out = []
     for k, name in enumerate(run.tasks):

@@ -1,4 +1,4 @@
-"""A template of assets/ -> one HTML page: style, script and films are inside, nothing is loaded from anywhere."""
+"""A template of assets/ -> one HTML page: style, script and videos are inside, nothing is loaded from anywhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-_FILMS = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
-_LARGEST_FILM = 4_000_000
+_VIDEO_TYPES = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
+_LARGEST_VIDEO = 4_000_000
 
 
 def fill(template: str, **values: Any) -> str:
@@ -32,17 +32,17 @@ def fill(template: str, **values: Any) -> str:
 
 
 def embedded(folder: Path, word: str) -> tuple[str | None, str]:
-    """A film as a data URI, or None and why not.
+    """A video as a data URI, or None and why not.
 
     Only pictures inside the run's own folder: a run.json may come from a stranger.
     """
-    film = (folder / word).resolve()
-    if not film.is_relative_to(folder.resolve()) or film.suffix not in _FILMS:
+    video = (folder / word).resolve()
+    if not video.is_relative_to(folder.resolve()) or video.suffix not in _VIDEO_TYPES:
         return None, "not a picture in the run's folder"
     try:
-        content = film.read_bytes()
+        content = video.read_bytes()
     except OSError:
         return None, "the file is not beside run.json"
-    if len(content) > _LARGEST_FILM:
+    if len(content) > _LARGEST_VIDEO:
         return None, "the file is too large to embed"
-    return f"data:{_FILMS[film.suffix]};base64,{base64.b64encode(content).decode()}", ""
+    return f"data:{_VIDEO_TYPES[video.suffix]};base64,{base64.b64encode(content).decode()}", ""

@@ -6,14 +6,12 @@ Nothing here imports a simulator; a suite imports its own when it makes an envir
 from __future__ import annotations
 
 import functools
-import importlib
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
+from skilltokens.plugins import object_at
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero import suites as libero_suites
 from skilltokens.suites.metaworld import CW10, CW20, MetaWorld
@@ -90,9 +88,7 @@ def load_suite(name: str) -> Suite:
 
         return suite_of_id(name.removeprefix(GYM))
     if ":" in name:
-        if os.getcwd() not in sys.path:
-            sys.path.append(os.getcwd())  # a command, unlike a script, does not look for modules where it is started
-        return _foreign(name, lambda: _attribute(name))
+        return _foreign(name, lambda: object_at(name))
     for entry in entry_points(group=GROUP, name=name):
         return _foreign(name, entry.load)
     known = nearest(name, list(suite_names()))
@@ -112,12 +108,6 @@ def _foreign(name: str, load: Callable[[], Any]) -> Suite:
     if not isinstance(suite, Suite):
         raise SuiteError(f"{name!r} is no Suite but a {type(suite).__name__}: see docs/adding-a-suite.md")
     return suite
-
-
-def _attribute(name: str) -> Any:
-    """What stands at "module:attribute"."""
-    module, attribute = name.split(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def sequence_names() -> tuple[str, ...]:

@@ -26,32 +26,32 @@
   }
 
   // An animated picture cannot be paused, so a still of its present frame takes its place.
-  const toggles = document.querySelectorAll(".films-toggle");
+  const toggles = document.querySelectorAll(".videos-toggle");
   let paused = false;
   const pause = (on) => {
     paused = on;
-    for (const film of document.querySelectorAll(".films img")) {
-      film.parentElement.querySelector("canvas")?.remove();
-      film.hidden = on;
-      if (!on || !film.complete || !film.naturalWidth) { film.hidden = false; continue; }
+    for (const video of document.querySelectorAll(".videos img")) {
+      video.parentElement.querySelector("canvas")?.remove();
+      video.hidden = on;
+      if (!on || !video.complete || !video.naturalWidth) { video.hidden = false; continue; }
       const still = document.createElement("canvas");
-      still.width = film.naturalWidth;
-      still.height = film.naturalHeight;
+      still.width = video.naturalWidth;
+      still.height = video.naturalHeight;
       still.setAttribute("role", "img");
-      still.setAttribute("aria-label", film.alt);
-      still.getContext("2d").drawImage(film, 0, 0);
-      film.before(still);
+      still.setAttribute("aria-label", video.alt);
+      still.getContext("2d").drawImage(video, 0, 0);
+      video.before(still);
     }
-    for (const toggle of toggles) toggle.textContent = on ? "Play the films" : "Pause the films";
+    for (const toggle of toggles) toggle.textContent = on ? "Play the videos" : "Pause the videos";
   };
   for (const toggle of toggles) {
     toggle.hidden = false;
     toggle.addEventListener("click", () => pause(!paused));
   }
   if (toggles.length && matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    for (const film of document.querySelectorAll(".films img")) {
-      film.loading = "eager";
-      film.decode().catch(() => {}).then(() => pause(true));
+    for (const video of document.querySelectorAll(".videos img")) {
+      video.loading = "eager";
+      video.decode().catch(() => {}).then(() => pause(true));
     }
   }
 })();
