@@ -20,7 +20,7 @@ def leave_library(
     """Writes the library of a finished run, in place of half of one that an interruption left.
 
     Args:
-        base: the library that the run began from, whose skills and notes come first.
+        base: the library that the run began from; its skills and notes come first where the method kept them.
 
     Raises:
         LibraryError: it cannot be written.
@@ -31,7 +31,9 @@ def leave_library(
     features = {name: store.features[name] for name in (*policy.shape.scales, ACTION)}
     if base is not None:
         features = base.features
-    notes = [*(base.notes if base is not None else []), *_notes(record, lessons)]
+    own = _notes(record, lessons)
+    given = len(skills) - len(own)  # none where the method changed the policy that they stand on
+    notes = [*(base.notes[:given] if base is not None else []), *own]
     library: SkillLibrary | None = None
     names: set[str] = set()
     for number, (skill, about) in enumerate(zip(skills, notes, strict=True)):

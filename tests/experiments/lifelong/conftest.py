@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.experiments.lifelong.runs import TASKS, Settings, work
 from tests.killing import dies
 
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.records import LifelongRecord
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
@@ -36,13 +36,13 @@ def settings(place: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def whole(place: Path, settings: Settings) -> dict[str, Any]:
+def whole(place: Path, settings: Settings) -> LifelongRecord:
     """A run that was never interrupted."""
     return learn(settings, place / "whole", recipe="small")
 
 
 @pytest.fixture(scope="session")
-def begun(place: Path, settings: Settings, whole: dict[str, Any]) -> Path:
+def begun(place: Path, settings: Settings, whole: LifelongRecord) -> Path:
     """A run that died in its second lesson."""
     assert dies(work, place / "begun", {"train"}, 12, settings) == "train"
     folder = place / "begun"

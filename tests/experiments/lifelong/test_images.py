@@ -30,14 +30,15 @@ def settings_for(method: str, folder: Path) -> RunSettings[Any]:
 @pytest.mark.parametrize("method", ["t2s", "lora", "sequential", "multitask", "single_task"])
 def test_every_method_runs_on_pictures(method: str, tmp_path: Path):
     run = learn(settings_for(method, tmp_path / "demos"), tmp_path / "run")
-    assert run["observations"] == "images"
-    assert run["finished"]
-    cells = {(cell["after"], cell["task"], cell["progress"]): cell for cell in run["evaluations"]}
+    assert run.observations == "images"
+    assert run.finished
+    cells = {(cell.after, cell.task, cell.progress): cell for cell in run.cells}
     if method in ("t2s", "lora"):
-        assert cells[1, 0, 1.0]["actions"] == cells[0, 0, 1.0]["actions"]
-        assert run["parameters"]["trained"][1] <= 0.08 * run["parameters"]["base"]
+        assert cells[1, 0, 1.0].actions == cells[0, 0, 1.0].actions
+        assert run.parameters.base is not None
+        assert run.parameters.trained[1] <= 0.08 * run.parameters.base
     if method == "sequential":
-        assert cells[1, 0, 1.0]["actions"] != cells[0, 0, 1.0]["actions"]
+        assert cells[1, 0, 1.0].actions != cells[0, 0, 1.0].actions
     if method == "t2s":
         library = SkillLibrary.open(tmp_path / "run" / "library")
         assert library.base.shape.kinds == {"observation.images.top": "image"}

@@ -1,4 +1,4 @@
-"""learn(): killed at any moment, it goes on to the same numbers."""
+"""learn(): killed at any moment, it is resumed to the same numbers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, work
 from tests.killing import dies
 
-from skilltokens.experiments import record
+from skilltokens.experiments import provenance
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.records import LifelongRecord
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
@@ -23,7 +24,7 @@ from skilltokens.types import Progress
 
 @pytest.mark.slow
 def test_killed_around_every_write_it_ends_with_the_same_numbers(
-    place: Path, settings: Settings, whole: dict[str, Any]
+    place: Path, settings: Settings, whole: LifelongRecord
 ):
     folder, deaths = place / "writes", []
     early, late = itertools.cycle((3, 2, 4)), itertools.count(2, 4)
@@ -41,7 +42,7 @@ def test_killed_around_every_write_it_ends_with_the_same_numbers(
 
 
 def test_killed_while_it_trains_and_evaluates_it_ends_with_the_same_numbers(
-    place: Path, settings: Settings, whole: dict[str, Any]
+    place: Path, settings: Settings, whole: LifelongRecord
 ):
     folder = place / "moments"
     kinds = {"train", "evaluate", "write"}
@@ -52,8 +53,8 @@ def test_killed_while_it_trains_and_evaluates_it_ends_with_the_same_numbers(
     assert figures(folder) == figures(place / "whole")
 
 
-def going_on(settings: Settings, folder: Path) -> list[tuple[str, int]]:
-    """Goes on with a run to its end; for each piece of news its stage and how much was done of it."""
+def resumed(settings: Settings, folder: Path) -> list[tuple[str, int]]:
+    """Resumes a run to its end; for each piece of news its stage and how much was done of it."""
     told: list[Progress] = []
     learn(settings, folder, told.append, recipe="small")
     return [(news.stage, news.done) for news in told]
@@ -65,7 +66,7 @@ def test_all_tasks_at_once_lose_a_tenth_of_their_training_at_most(place: Path, s
     folder = place / "joint-cut"
     train = dataclasses.replace(settings.train, log_every=1)
     assert dies(work, folder, {"train"}, 30, dataclasses.replace(joint, train=train)) == "train"
-    steps = [done for stage, done in going_on(dataclasses.replace(joint, train=train), folder) if stage == "train"]
+    steps = [done for stage, done in resumed(dataclasses.replace(joint, train=train), folder) if stage == "train"]
     assert 16 <= steps[0] < steps[-1] == 22  # of 22, and the process died at the 19th
     assert figures(folder)["evaluations"] == figures(place / "joint")["evaluations"]
 
@@ -81,8 +82,8 @@ def test_killed_among_the_last_cells_it_repeats_neither_training_nor_cells(
     cells = [news.done for news in told if news.stage == "evaluate"]
     last = cells[len(cells) - 1 - cells[::-1].index(0) :]
     assert dies(work, place / f"{name}-cut", {"evaluate"}, len(cells), chosen) == "evaluate"  # in the very last cell
-    assert going_on(chosen, place / f"{name}-cut") == [
-        ("train", whole["learning"][-1]["iterations"][-1] + 1),  # all of it
+    assert resumed(chosen, place / f"{name}-cut") == [
+        ("train", whole.learning[-1].iterations[-1] + 1),  # all of it
         *[("evaluate", done) for done in last],
     ]
     assert figures(place / f"{name}-cut") == figures(place / name)
@@ -100,13 +101,13 @@ def test_what_another_run_has_left_in_the_folder_is_not_taken_over(place: Path, 
     assert [path.name for path in folder.glob("*.safetensors")] == ["state-3.safetensors"]
 
 
-def test_other_versions_are_written_down_where_a_run_goes_on(
+def test_other_versions_are_written_down_where_a_run_is_resumed(
     half: Path, settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ):
     content = json.loads((half / "run.json").read_text())
     content |= {"versions": {**content["versions"], "toy": "0", "gone": "7"}, "commit": "old"}
     (half / "run.json").write_text(json.dumps(content))
-    monkeypatch.setattr(record, "commit", lambda: "new")
+    monkeypatch.setattr(provenance, "commit", lambda: "new")
     told: list[Progress] = []
 
     def stop_at_the_first_step(news: Progress) -> None:
@@ -118,18 +119,18 @@ def test_other_versions_are_written_down_where_a_run_goes_on(
         with pytest.raises(KeyboardInterrupt):
             learn(settings, half, stop_at_the_first_step, recipe="small")
     run = learn(settings, half, recipe="small")
-    (entry,) = run["resumed"]  # once, and at once
-    assert (entry["commit"], entry["versions"]) == ("new", {"gone": None, "toy": "1"})
-    assert entry["at"] >= run["started"]
-    assert (run["commit"], run["versions"]["toy"]) == ("old", "0")
+    (entry,) = run.resumed  # once, and at once
+    assert (entry.commit, entry.versions) == ("new", {"gone": None, "toy": "1"})
+    assert entry.at >= run.started
+    assert (run.commit, run.versions["toy"]) == ("old", "0")
     (said,) = [news.note for news in told if "other code" in news.note]
     assert "commit was 'old', is 'new'" in said
     assert {**figures(half), "versions": 0} == {**figures(place / "whole"), "versions": 0}
     read_run(half)
 
 
-def test_a_run_that_goes_on_as_it_was_says_nothing_of_versions(
+def test_a_run_that_is_resumed_as_it_was_says_nothing_of_versions(
     half: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(record, "commit", lambda: json.loads((half / "run.json").read_text())["commit"])
-    assert "resumed" not in learn(settings, half, recipe="small")
+    monkeypatch.setattr(provenance, "commit", lambda: json.loads((half / "run.json").read_text())["commit"])
+    assert learn(settings, half, recipe="small").resumed == []

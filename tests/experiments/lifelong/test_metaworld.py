@@ -1,4 +1,4 @@
-"""The whole of it on the real simulator: demonstrations, two skills, rollouts, run.json, films."""
+"""The whole of it on the real simulator: demonstrations, two skills, rollouts, run.json, report."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ def test_two_metaworld_skills_from_beginning_to_end(tmp_path: Path):
         evaluate=EvaluateSettings(episodes=4, group=4, points=2),
         demonstrations=DemonstrationSettings(episodes=8, folder=str(tmp_path / "demos")),
     )
-    content = learn(settings, tmp_path / "run")
+    record = learn(settings, tmp_path / "run")
     run = read_run(tmp_path / "run")
     assert run.finished
     assert run.learned == 2
-    assert content["demonstrations"]["episodes"] == [8, 8]
-    cells = {(e["after"], e["task"], e["progress"]): e for e in content["evaluations"]}
+    assert record.demonstrations.episodes == [8, 8]
+    cells = {(cell.after, cell.task, cell.progress): cell for cell in record.cells}
     assert set(cells) == {(0, 0, 0.0), (0, 0, 1.0), (1, 1, 0.0), (1, 0, 1.0), (1, 1, 1.0)}
-    assert cells[0, 0, 0.0]["successes"] == 0
-    assert cells[0, 0, 1.0]["successes"] >= 1  # 150 steps on 8 demonstrations are enough for something
-    assert cells[1, 0, 1.0]["actions"] == cells[0, 0, 1.0]["actions"]
-    assert "same_as" in cells[1, 0, 1.0]
-    assert cells[1, 1, 1.0]["skill"] == 1
-    assert content["learning"][1]["loss"][-1] < content["learning"][1]["loss"][0]
-    assert 0 < content["parameters"]["trained"][1] <= 0.08 * content["parameters"]["base"]
-    assert content["versions"]["metaworld"]
-    assert {entry["chosen"] == entry["task"] for entry in content["selection"] if not entry["held_out"]} == {True}
+    assert cells[0, 0, 0.0].successes == 0
+    assert cells[0, 0, 1.0].successes >= 1  # 150 steps on 8 demonstrations are enough for something
+    assert cells[1, 0, 1.0].actions == cells[0, 0, 1.0].actions
+    assert cells[1, 0, 1.0].same_as is not None
+    assert cells[1, 1, 1.0].skill == 1
+    assert record.learning[1].loss[-1] < record.learning[1].loss[0]
+    assert record.parameters.base is not None
+    assert 0 < record.parameters.trained[1] <= 0.08 * record.parameters.base
+    assert record.versions["metaworld"]
+    assert {wording.chosen == wording.task for wording in record.selection if not wording.held_out} == {True}

@@ -14,6 +14,7 @@ from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, 
 from tests.killing import dies
 
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.records import LifelongRecord
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
@@ -39,7 +40,7 @@ def test_another_configuration_is_refused_and_nothing_is_lost(half: Path, settin
 
 
 def test_a_run_that_died_in_its_first_lesson_keeps_its_configuration(
-    place: Path, settings: Settings, whole: dict[str, Any]
+    place: Path, settings: Settings, whole: LifelongRecord
 ):
     folder = place / "first"
     assert dies(work, folder, {"train"}, 5, settings) == "train"
@@ -58,14 +59,14 @@ def test_other_demonstrations_are_refused(half: Path, settings: Settings, tmp_pa
 
 
 def test_a_finished_run_is_not_shown_for_demonstrations_it_did_not_learn_from(
-    place: Path, settings: Settings, whole: dict[str, Any], tmp_path: Path
+    place: Path, settings: Settings, whole: LifelongRecord, tmp_path: Path
 ):
     folder = Path(shutil.copytree(place / "whole", tmp_path / "run"))
     elsewhere = dataclasses.replace(settings.demonstrations, folder=str(tmp_path / "demos"))
     settings = dataclasses.replace(settings, demonstrations=elsewhere)
     assert learn(settings, folder) == whole  # none there: what was found stands in run.json
     suite = load_suite(settings.suite)
-    task = task_of(suite, whole["tasks"][0]["name"])
+    task = task_of(suite, whole.tasks[0].name)
     demonstrations(suite, [task], dataclasses.replace(elsewhere, seed=5), workers=0)
     with pytest.raises(RunError, match="demonstrations are others"):
         learn(settings, folder)
@@ -102,7 +103,11 @@ PARTS = ["method", "config", "versions", "resumed", "evaluations", "parameters",
 
 @pytest.mark.parametrize("key", PARTS)
 def test_a_run_without_one_of_its_parts_is_refused_in_words(key: str, half: Path, settings: Settings):
-    cases: dict[str, list[dict[str, Any]]] = {"finished": [{}], "resumed": [{key: 7}, {key: [7]}, {key: [{}]}]}
+    cases: dict[str, list[dict[str, Any]]] = {
+        "finished": [{}],
+        "resumed": [{key: 7}, {key: [7]}, {key: [{}]}],
+        "learning": [{key: 7}, {key: [7]}, {key: [{}]}],  # a reader does without it, but must be able to trust it
+    }
     for broken in cases.get(key, [{}, {key: 7}]):
         content = json.loads((half / "run.json").read_text())
         content.pop(key, None)
@@ -164,7 +169,7 @@ def test_what_could_only_fail_later_is_refused_before_anything_is_written(
 
 def test_as_many_episodes_as_there_are_may_be_asked_for(settings: Settings, tmp_path: Path):
     few = dataclasses.replace(_evaluated(settings, variants=("tests.faults:Few",)), suite="tests.faults:Few")
-    assert learn(few, tmp_path / "run")["finished"]
+    assert learn(few, tmp_path / "run").finished
 
 
 def test_unknown_tasks_and_impossible_policies_are_refused(settings: Settings, tmp_path: Path):
