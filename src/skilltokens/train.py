@@ -184,12 +184,13 @@ def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings
 
 def _noisy(learned: Examples, new: Examples, training: Training, settings: TrainSettings, now: Now) -> Examples:
     """Examples with noise on what is seen. That of the new batch is drawn in any case: the next batch depends on it."""
-    noise = observation_noise(training.policy, new, settings, now.batches)
+    order = list(new.observation)
+    noise = observation_noise(training.policy, new, settings, now.batches, order)
     if learned.noise is not None or noise is None:
         return learned
     if len(learned) > len(new):
         added = learned.rows(slice(len(new), None))
-        more = observation_noise(training.policy, added, settings, now.generator) or {}
+        more = observation_noise(training.policy, added, settings, now.generator, order) or {}
         noise = {name: torch.cat([noise[name], value]) for name, value in more.items()}
     return replace(learned, noise={name: value[: len(learned)] for name, value in noise.items()})
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -160,17 +160,27 @@ def imitation(policy: Policy, examples: Examples, settings: TrainSettings, gener
 
 
 def observation_noise(
-    policy: Policy, examples: Examples, settings: TrainSettings, generator: np.random.Generator
+    policy: Policy,
+    examples: Examples,
+    settings: TrainSettings,
+    generator: np.random.Generator,
+    order: Sequence[str] | None = None,
 ) -> dict[str, Tensor] | None:
-    """Normal noise for every feature but pictures, as `settings.observation_noise` says; None where it says 0."""
+    """Normal noise for every feature but pictures, as `settings.observation_noise` says; None where it says 0.
+
+    Args:
+        order: the features in the order in which they draw; None: by their names, so that examples read from a file,
+            whose features lie in another order, draw the same.
+    """
     if not settings.observation_noise:
         return None
-    return {
-        name: torch.from_numpy(generator.standard_normal(value.shape, dtype=np.float32)).to(value.device)
-        * settings.observation_noise
-        for name, value in examples.observation.items()
-        if policy.shape.kinds.get(name) != "image"
-    }
+    noise: dict[str, Tensor] = {}
+    for name in order or sorted(examples.observation):
+        if name in examples.observation and policy.shape.kinds.get(name) != "image":
+            value = examples.observation[name]
+            draw = torch.from_numpy(generator.standard_normal(value.shape, dtype=np.float32))
+            noise[name] = draw.to(value.device) * settings.observation_noise
+    return noise
 
 
 def _precision(settings: TrainSettings) -> contextlib.AbstractContextManager[Any]:
