@@ -29,10 +29,8 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
-from skilltokens.cli.study import make_study_plan
 from skilltokens.cli.verbs import demos
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments.recipes import STUDIES
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods.examples import Examples, Source
 from skilltokens.methods.sequential import SequentialSettings
@@ -198,7 +196,7 @@ def test_the_plug_in_of_the_guide_works_from_entry_point_to_report(folder: Path,
     assert asked
     code = (
         "from skilltokens.cli import main; from skilltokens.cli.plan import make_plan; main(['list', 'methods'])\n"
-        f"for words in {asked!r}: print([run.method for run in make_plan(words[2:]).runs])"
+        f"for words in {asked!r}: print([run.learner for run in make_plan(words[2:]).runs])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT, ROOT / "src")))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -230,7 +228,7 @@ def try_command(words: list[str]) -> None:
     elif rest[0] == "run":
         if rest[1:]:
             words = [word for word in rest[1:] if word != "--help"]
-            (make_study_plan if words[0] in STUDIES else make_plan)(words)
+            make_plan(words)
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
