@@ -11,16 +11,15 @@ where those few small operations are most of the work, and about 1 with images, 
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from benchmarks.setting import Bench, make_lesson, make_store, make_training
 from benchmarks.timing import Row, row, take_turns
 from benchmarks.training import BLOCK, steps_of
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.demos.windows import Windows
+from skilltokens.methods.examples import Source
 from skilltokens.settings import TrainSettings
 from skilltokens.suites.metaworld import MetaWorld
-from skilltokens.train import Source
 from skilltokens.types import Feature
 
 CAMERA = "observation.images.front"
@@ -43,12 +42,10 @@ def run(bench: Bench) -> list[Row]:
 def _share(bench: Bench, store: DemonstrationStore, train: TrainSettings) -> Row:
     source, rng = Source(make_lesson(0, store), train), np.random.default_rng(0)
 
-    def draw() -> None:
-        batch, words = source.draw(rng)
-        for array in (*batch.features.values(), batch.mask, words):
-            torch.from_numpy(array)
-
-    sides = {"draw a batch": draw, "step, T2S skill": steps_of(make_training("T2S skill", store, train), train)}
+    sides = {
+        "draw a batch": lambda: source.draw(rng),
+        "step, T2S skill": steps_of(make_training("T2S skill", store, train), train),
+    }
     times = take_turns(sides, bench.effort)
     return row("loader", times, "draw a batch", "step, T2S skill", "below 0.1", units=(1, BLOCK))
 

@@ -69,7 +69,12 @@ def make_policy(settings: PolicySettings | None = None) -> Policy:
 def make_lesson(index: int, store: DemonstrationStore) -> Lesson:
     """A lesson of one task, with two wordings."""
     return Lesson(
-        index, (store.task.name,), (store,), (("one wording", "another wording"),), (embedding(index, wordings=2),)
+        index,
+        (store.task.name,),
+        (store,),
+        (("one wording", "another wording"),),
+        (embedding(index, wordings=2),),
+        first=index,
     )
 
 

@@ -1,7 +1,7 @@
 """The documentation is true: its code runs, its commands parse, its links lead somewhere, its settings exist.
 
 Code blocks of one page run one after another in one namespace and one temporary folder. A block whose first line is a
-comment with a path (`# rehearsal/method.py`) is written there instead. Blocks of other languages are not run.
+comment with a path (`# replay/method.py`) is written there instead. Blocks of other languages are not run.
 """
 
 from __future__ import annotations
@@ -15,18 +15,26 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from tests.small import TRAIN, lessons, make_policy, teach, train
 
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.verbs import demos
+from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods.examples import Examples, Source
+from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.methods.sequential.method import Sequential
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.results import check_results
 
@@ -50,7 +58,7 @@ BRIEF = {
         "PpoSettings()": "PpoSettings(envs=2, rollout=32, batch=64)",
         "points=5, episodes=20": "points=1, episodes=1",
     },
-    "adding-a-method.md": {"first_iterations=30, iterations=30": "first_iterations=3, iterations=3"},
+    "adding-a-method.md": {"first_iterations=30, iterations=30": "first_iterations=6, iterations=6"},
 }
 """Numbers that cost time and nothing else, made small."""
 PLUGIN = "adding-a-method.md"
@@ -73,8 +81,11 @@ def has_code(page: Path) -> bool:
     return any(block.language == "python" for block in blocks(page))
 
 
-def run_code(page: Path, folder: Path) -> None:
-    """Runs a page's Python, or writes it where its first line says; an error names the page's own line."""
+def run_code(page: Path, folder: Path) -> dict[str, Any]:
+    """Runs a page's Python, or writes it where its first line says; an error names the page's own line.
+
+    Returns the names that it has defined.
+    """
     names: dict[str, Any] = {"__name__": "__main__"}
     brief = dict(BRIEF.get(page.name, {}))
     for language, text, line in blocks(page):
@@ -88,6 +99,7 @@ def run_code(page: Path, folder: Path) -> None:
             text = text.replace(long, brief.pop(long))
         exec(compile("\n" * line + text, str(page), "exec"), names)
     assert not brief, f"{page.name} no longer says {list(brief)}"
+    return names
 
 
 @pytest.fixture
@@ -132,7 +144,39 @@ def install(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def test_the_plug_in_of_the_guide_works_from_entry_point_to_report(folder: Path):
+def try_rules(names: dict[str, Any], stores: Sequence[DemonstrationStore]) -> None:
+    """Trains a second lesson by each further rule of the page: the same batches, other numbers than fine-tuning."""
+    first, second = lessons(stores[:2])
+    makers: dict[str, Callable[[Sequential, Examples], Any]] = {
+        "Rule": lambda method, memory: names["Rule"](),
+        "Springs": lambda method, memory: names["Springs"](method.base, springs_of(method), 1e3),
+        "Project": lambda method, memory: names["Project"](method.base, memory, TRAIN),
+        "Distil": lambda method, memory: names["Distil"](method.base, memory.words[:2], TRAIN, 1.0),
+        "Pack": lambda method, memory: names["Pack"](method.base, owners_of(method)),
+    }
+
+    def springs_of(method: Sequential) -> dict[str, Any]:
+        fisher = names["fisher_of"](method, first, windows=5)
+        named = dict(method.base.named_parameters())
+        anchors = {f"anchor.{name}": value.detach().clone() for name, value in named.items()}
+        return anchors | {f"fisher.{name}": value for name, value in zip(named, fisher, strict=True)}
+
+    def owners_of(method: Sequential) -> dict[str, Any]:
+        return {name: (value > 0).short() for name, value in method.base.named_parameters()}
+
+    found: dict[str, str] = {}
+    for name, maker in makers.items():
+        method = Sequential(make_policy(), SequentialSettings(), TRAIN, 0)
+        teach(method, first)
+        memory = Source(first, TRAIN).draw(np.random.default_rng(0))
+        training = method.begin(second)
+        training.rule = maker(method, memory)
+        train(training, TRAIN)
+        found[name] = method.base.fingerprint()
+    assert len(set(found.values())) == len(found)
+
+
+def test_the_plug_in_of_the_guide_works_from_entry_point_to_report(folder: Path, toy_stores: list[DemonstrationStore]):
     page = ROOT / "docs" / PLUGIN
     (toml,) = (block for block in blocks(page) if block.language == "toml")
     (folder / "pyproject.toml").write_text(toml.text)
@@ -140,20 +184,25 @@ def test_the_plug_in_of_the_guide_works_from_entry_point_to_report(folder: Path)
     (folder / "my_suite.py").write_text(
         "from tests.toy import TASKS, Toy\n\n\ndef suite():\n    return Toy(TASKS[:3])\n"
     )
-    run_code(page, folder)
-    assert "rehearsal" in (folder / "report.html").read_text()
+    names = run_code(page, folder)
+    try_rules(names, toy_stores)
+    assert "replay" in (folder / "report.html").read_text()
+    whole, cut = (load_file(folder / "runs" / name / "state-3.safetensors") for name in ("test", "cut"))
+    assert any(name.startswith("kept.") for name in whole)
+    assert whole.keys() == cut.keys()
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
     # Which methods the command knows is read once a process, so the commands are tried in a fresh one.
     asked = [shlex.split(command) for command in commands(page) if command.startswith("skilltokens run")]
     assert asked
     code = (
         "from skilltokens.cli import main; from skilltokens.cli.plan import make_plan; main(['list', 'methods'])\n"
-        f"for words in {asked!r}: print([run.method for run in make_plan(words[2:]).runs])"
+        f"for words in {asked!r}: print([run.learner for run in make_plan(words[2:]).runs])"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT, ROOT / "src")))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "fine-tunes, rehearsing earlier tasks" in done.stdout
-    assert "'t2s', 'sequential', 'rehearsal'" in done.stdout
+    assert "fine-tunes with replay" in done.stdout
+    assert "'t2s', 'sequential', 'replay'" in done.stdout
 
 
 # ---------------------------------------------------------------- commands and settings
@@ -198,7 +247,7 @@ def _complete(action: str, words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_can_be_parsed(page: Path):
     for command in commands(page):
-        if "rehearsal" in command and page.name == PLUGIN:
+        if "replay" in command and page.name == PLUGIN:
             continue  # needs the plug-in: tried above
         try:
             try_command(shlex.split(command))
@@ -215,7 +264,7 @@ def test_settings_that_are_named_exist():
     strange = {
         (page, name)
         for page, name in named
-        if name.replace("_", "-") not in known and name.rpartition(".")[2] not in ("py", "fit", "remember")
+        if name.replace("_", "-") not in known and name.rpartition(".")[2] not in ("py", "fit", "windows")
     }
     assert not strange
 

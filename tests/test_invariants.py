@@ -195,7 +195,7 @@ def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
         PolicyActor.__init__: {"policy", "embedding", "device"},
         PolicyActor.start: {"batch"},
         PolicyActor.act: {"observation", "memory"},
-        SkillLibrary.select: {"instruction"},
+        SkillLibrary.select: {"instruction", "report"},
         SkillLibrary.actor: {"instruction", "device"},
         choose: {"embedding", "skills"},
         **{load_method(name).choose: {"embedding"} for name in method_names()},
@@ -255,4 +255,4 @@ def _unseen(language: int, number: int) -> Sequence[Lesson]:
     random = np.random.default_rng(0)
     vectors = random.standard_normal((number, 1, language)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return [Lesson(i, (f"task-{i}",), (), ((f"do {i}",),), (vectors[i],)) for i in range(number)]
+    return [Lesson(i, (f"task-{i}",), (), ((f"do {i}",),), (vectors[i],), first=i) for i in range(number)]

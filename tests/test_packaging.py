@@ -45,8 +45,15 @@ def test_importing_the_package_loads_nothing_but_itself():
         "suites.libero",
         "methods",
         "metrics",
-        "recipes",
+        "behaviour.settings",
+        "experiments.recipes",
+        "experiments.experiment",
+        "experiments.records",
+        "experiments.repeating",
+        "configuration",
+        "plugins",
         "cli",
+        "cli.plan",
     ],
 )
 def test_reading_rooms_load_no_torch_and_no_simulator(module: str):

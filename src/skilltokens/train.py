@@ -1,7 +1,7 @@
 """fit(): the only training loop.
 
 It is a generator that stops at the points of the learning curve, so that its caller evaluates and saves there; and
-it goes on from a saved state bit for bit (same machine, same threads).
+it resumes from a saved state bit for bit (same machine, same threads). A method takes part in each step by its rule.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.demos.windows import Batch, Windows
-from skilltokens.methods.base import Lesson, Training
-from skilltokens.model.images import precomputed
-from skilltokens.model.pattention import GrownPattention
-from skilltokens.model.policy import Policy
+from skilltokens.methods.base import Training
+from skilltokens.methods.examples import Examples, Source, imitation, observation_noise
+from skilltokens.methods.rule import Now, checked_examples, checked_loss, checked_state
 from skilltokens.settings import TrainSettings
-from skilltokens.types import ACTION, Progress, Report, SkilltokensError, silent
+from skilltokens.types import Progress, Report, SkilltokensError, silent
 
 
 @dataclass
@@ -33,7 +32,23 @@ class Record:
     iterations: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     gradients: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """For each map the norms of the gradients of its shared and its specific rows."""
+    """What the rule's `figures` were: layer -> name -> a figure for each of `iterations`."""
+
+    def note(self, step: int, loss: float, figures: Mapping[str, Mapping[str, float]]) -> None:
+        """Appends a step.
+
+        Raises:
+            SkilltokensError: the loss is not finite, or the figures have other names than before.
+        """
+        if not math.isfinite(loss):
+            raise SkilltokensError(f"the loss became {loss} at step {step}: lower the learning rate (--method.rate)")
+        if self.iterations and _names(figures) != _names(self.gradients):
+            raise SkilltokensError(f"a rule's figures have other names at step {step} than before: give the same ones")
+        self.iterations.append(step)
+        self.loss.append(loss)
+        for layer, values in figures.items():
+            for name, value in values.items():
+                self.gradients.setdefault(layer, {}).setdefault(name, []).append(value)
 
 
 @dataclass
@@ -47,7 +62,7 @@ class Point:
     _save: Any = None
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What fit(start=...) needs to go on from here: tensors, and a part that JSON can hold."""
+        """What fit(start=...) needs to resume from here: tensors, and a part that JSON can hold."""
         return self._save()
 
 
@@ -64,53 +79,52 @@ def fit(
     """Trains by AdamW with a cosine rate, and yields at each of `points`.
 
     Args:
-        training: the policy, its parameter groups and where batches come from.
+        training: the policy, its parameter groups, where batches come from and the method's rule.
         iterations: optimizer steps.
         points: rising numbers in [0, 1], the shares of training at which to stop.
-        seed: of the batches.
-        start: what `Point.state` returned; training goes on behind that point. Behind the last one there is no more
+        seed: of the batches, and of what the rule draws.
+        start: what `Point.state` returned; training resumes behind that point. Behind the last one there is no more
             training: that point is then yielded again, with what was written down.
 
     Raises:
-        SkilltokensError: the loss is not finite.
+        SkilltokensError: the loss is not finite, or the rule returned what cannot be learned from.
     """
     sources = [Source(lesson, settings, training.policy) for lesson in training.lessons]
-    optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
-    peaks = [group["lr"] for group in optimizer.param_groups]
-    rng = np.random.default_rng([seed, 7])
-    average = Average(training.parameters(), settings.average)
-    record, step = Record(), 0
+    work = _Work(training, settings, seed)
     if start is not None:
-        step, record = _load(start, training, average, optimizer, rng)
+        work.load(*start)
+    optimizer, rule, record = work.optimizer, training.rule, work.record
+    peaks = [group["lr"] for group in optimizer.param_groups]
     stops = [round(point * iterations) for point in points]
 
-    def save() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        return _save(step, training, average, optimizer, rng, record)
-
     if start is None and stops and stops[0] == 0:
-        yield Point(0, iterations, points[0], record, save)
-    if start is not None and step == iterations and step in stops:
-        report(Progress("train", step, iterations, figures={"loss": record.loss[-1]}))
-        with average.shown():
-            yield Point(step, iterations, points[stops.index(step)], record, save)
-    while step < iterations:
+        yield Point(0, iterations, points[0], record, work.save)
+    if start is not None and work.step == iterations and work.step in stops:
+        report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
+        with work.average.shown():
+            yield Point(work.step, iterations, points[stops.index(work.step)], record, work.save)
+    while work.step < iterations:
+        now = Now(work.step, iterations, work.generator, work.batches)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate_factor(step, iterations, settings.warmup)
-        loss = _loss(training, sources, settings, rng)
+            group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
+        loss = _loss(training, sources, settings, now)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if step % settings.log_every == 0 or step == iterations - 1:
-            _note(record, step, float(loss.detach()), training.policy)
-            report(Progress("train", step, iterations, figures={"loss": record.loss[-1]}))
+        rule.gradients(now)
+        if now.step % settings.log_every == 0 or now.step == iterations - 1:
+            record.note(now.step, float(loss.detach()), rule.figures())
+            report(Progress("train", now.step, iterations, figures={"loss": record.loss[-1]}))
         torch.nn.utils.clip_grad_norm_(training.parameters(), settings.clip)
         optimizer.step()
-        average.update()
-        step += 1
-        if step in stops:
-            report(Progress("train", step, iterations, figures={"loss": record.loss[-1]}))
-            with average.shown():
-                yield Point(step, iterations, points[stops.index(step)], record, save)
-    average.keep()
+        with torch.no_grad():
+            rule.stepped(now)
+        work.average.update()
+        work.step += 1
+        if work.step in stops:
+            report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
+            with work.average.shown():
+                yield Point(work.step, iterations, points[stops.index(work.step)], record, work.save)
+    work.average.keep()
 
 
 def rate_factor(step: int, total: int, warmup: int) -> float:
@@ -158,112 +172,80 @@ class Average:
         self._swap()
 
 
-class Source:
-    """Batches of one lesson. Of pictures, what a policy's frozen trunks make of them, computed once."""
-
-    def __init__(self, lesson: Lesson, settings: TrainSettings, policy: Policy | None = None) -> None:
-        encoders = (
-            {path.replace("/", "."): each for path, each in policy.encoders.items()} if policy is not None else {}
-        )
-        self.windows = Windows(lesson.stores, settings.window, precomputed(encoders, lesson.stores, settings.device))
-        self.embeddings, self.settings = lesson.embeddings, settings
-
-    def draw(self, rng: np.random.Generator) -> tuple[Batch, np.ndarray]:
-        """A batch, and for each of its windows one of its task's wordings at random (B, language)."""
-        batch = self.windows.sample(self.settings.batch, rng)
-        chosen = rng.random(len(batch.store))
-        words = [self.embeddings[s][int(u * len(self.embeddings[s]))] for s, u in zip(batch.store, chosen, strict=True)]
-        return batch, np.stack(words)
+def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings, now: Now) -> Tensor:
+    """The loss of one step: on a batch of every source, as the method's rule has it."""
+    new = reduce(Examples.joined, [source.draw(now.batches) for source in sources])
+    learned = checked_examples(training.rule, new, now)
+    if settings.observation_noise:
+        learned = _noisy(learned, new, training, settings, now)
+    loss = imitation(training.policy, learned, settings, now.generator)
+    return checked_loss(training.rule, loss, learned, now)
 
 
-def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings, rng: np.random.Generator) -> Tensor:
-    """The mean loss over one batch of every source, with the method's penalty."""
-    device, total = settings.device, torch.zeros((), device=settings.device)
-    for source in sources:
-        batch, words = source.draw(rng)
-        if training.augment is not None:
-            training.augment(batch.features, rng)
-        seen = {n: torch.from_numpy(v).to(device) for n, v in batch.features.items() if n != ACTION}
-        noise = None
-        if settings.observation_noise:
-            noise = {
-                name: torch.from_numpy(rng.standard_normal(value.shape, dtype=np.float32)).to(device)
-                * settings.observation_noise
-                for name, value in seen.items()
-                if training.policy.shape.kinds.get(name) != "image"
-            }
-        action = torch.from_numpy(batch.features[ACTION]).to(device)
-        with _precision(settings):
-            total = total + training.policy.loss(
-                seen, torch.from_numpy(words).to(device), action, torch.from_numpy(batch.mask).to(device), noise
-            )
-    total = total / len(sources)
-    if training.penalty is not None:
-        total = total + training.penalty()
-    return total
+def _noisy(learned: Examples, new: Examples, training: Training, settings: TrainSettings, now: Now) -> Examples:
+    """Examples with noise on what is seen. That of the new batch is drawn in any case: the next batch depends on it."""
+    order = list(new.observation)
+    noise = observation_noise(training.policy, new, settings, now.batches, order)
+    if learned.noise is not None or noise is None:
+        return learned
+    if len(learned) > len(new):
+        added = learned.rows(slice(len(new), None))
+        more = observation_noise(training.policy, added, settings, now.generator, order) or {}
+        noise = {name: torch.cat([noise[name], value]) for name, value in more.items()}
+    return replace(learned, noise={name: value[: len(learned)] for name, value in noise.items()})
 
 
-def _precision(settings: TrainSettings) -> contextlib.AbstractContextManager[Any]:
-    if settings.precision == "bfloat16":
-        return torch.autocast(torch.device(settings.device).type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+def _names(figures: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
+    return {(layer, name) for layer, values in figures.items() for name in values}
 
 
-def _note(record: Record, step: int, loss: float, policy: Policy) -> None:
-    """Appends to the record; a loss that is not finite ends the run."""
-    if not math.isfinite(loss):
-        raise SkilltokensError(f"the loss became {loss} at step {step}: lower the learning rate (--method.rate)")
-    record.iterations.append(step)
-    record.loss.append(loss)
-    for path, map in policy.maps().items():
-        if isinstance(map, GrownPattention):
-            entry = record.gradients.setdefault(path, {"shared": [], "specific": []})
-            entry["shared"].append(_norm([map.frozen_key.grad, map.frozen_value.grad]))
-            entry["specific"].append(_norm([map.key.grad, map.value.grad]))
+class _Work:
+    """A training at work: all that changes on its way, saved and loaded bit for bit."""
 
+    def __init__(self, training: Training, settings: TrainSettings, seed: int) -> None:
+        self.training, self.record, self.step = training, Record(), 0
+        self.optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
+        self.average = Average(training.parameters(), settings.average)
+        self.batches, self.generator = np.random.default_rng([seed, 7]), np.random.default_rng([seed, 13])
 
-def _norm(gradients: Sequence[Tensor | None]) -> float:
-    """Their common norm; none at all is exactly zero."""
-    return math.sqrt(sum(float(g.square().sum()) for g in gradients if g is not None))
+    def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        # taken at a point, where the policy shows the averages and `values` holds the parameters (but at step 0)
+        tensors = {f"parameter.{i}": p.detach().clone() for i, p in enumerate(self.training.parameters())}
+        tensors |= {f"average.{i}": value.clone() for i, value in enumerate(self.average.values)}
+        for i, entry in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{name}": value.clone() for name, value in entry.items()}
+        rule = checked_state(self.training.rule)
+        tensors |= {f"{RULE}{name}": value.detach().clone() for name, value in rule.items()}
+        plain = {
+            "step": self.step,
+            "rng": json.dumps(self.batches.bit_generator.state),
+            "rule": json.dumps(self.generator.bit_generator.state),
+            "record": vars(self.record),
+        }
+        return tensors, json.loads(json.dumps(plain))
 
-
-def _save(
-    step: int,
-    training: Training,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
-    record: Record,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    # taken at a point, where the policy shows the averages and `values` holds the parameters (but at step 0)
-    tensors = {f"parameter.{i}": p.detach().clone() for i, p in enumerate(training.parameters())}
-    tensors |= {f"average.{i}": value.clone() for i, value in enumerate(average.values)}
-    for i, entry in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{i}.{name}": value.clone() for name, value in entry.items()}
-    plain = {"step": step, "rng": json.dumps(rng.bit_generator.state), "record": vars(record)}
-    return tensors, json.loads(json.dumps(plain))
-
-
-def _load(
-    start: tuple[Mapping[str, Tensor], Mapping[str, Any]],
-    training: Training,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
-) -> tuple[int, Record]:
-    tensors, plain = start
-    average.steps = plain["step"]
-    with torch.no_grad():
-        for i, parameter in enumerate(training.parameters()):
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        self.step = self.average.steps = plain["step"]
+        for i, parameter in enumerate(self.training.parameters()):
             shown, held = tensors[f"parameter.{i}"], tensors.get(f"average.{i}")
             parameter.copy_(shown if held is None else held)
             if held is not None:
-                average.values[i].copy_(shown)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, i, key = name.split(".", 2)
-            state.setdefault(int(i), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    rng.bit_generator.state = json.loads(plain["rng"])
-    return plain["step"], Record(**plain["record"])
+                self.average.values[i].copy_(shown)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, i, key = name.split(".", 2)
+                state.setdefault(int(i), {})[key] = value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        device = self.training.policy.device
+        rule = {n.removeprefix(RULE): value.to(device) for n, value in tensors.items() if n.startswith(RULE)}
+        self.training.rule.restore(rule)
+        self.batches.bit_generator.state = json.loads(plain["rng"])
+        if "rule" in plain:  # a file from before there were rules has none, and drew nothing
+            self.generator.bit_generator.state = json.loads(plain["rule"])
+        self.record = Record(**plain["record"])
+
+
+RULE = "rule."
+"""Before the names of a rule's tensors."""

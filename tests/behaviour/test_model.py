@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from skilltokens.behaviour.model import distil, mask_goals
+from skilltokens.behaviour.model import MaskGoals, distil
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.methods.examples import Examples
+from skilltokens.methods.rule import Now
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
@@ -87,9 +89,10 @@ def test_a_policy_says_which_feature_it_lacks():
 
 
 def test_masks_leave_out_every_goal_now_and_then_and_the_rest_alone():
-    draw = np.random.default_rng(0)
-    features = {f"{GOAL}{i}": np.ones((4000, 1, 3), np.float32) for i in range(4)} | {STATE: np.ones((4000, 1, 2))}
-    mask_goals(features, draw)
+    features = {f"{GOAL}{i}": torch.ones(4000, 1, 3) for i in range(4)} | {STATE: torch.ones(4000, 1, 2)}
+    whole = Examples(features, torch.ones(4000, 4), torch.ones(4000, 1, 2), torch.ones(4000, 1).bool(), (4000,))
+    now = Now(0, 1, np.random.default_rng(1), np.random.default_rng(0))
+    features = MaskGoals().examples(whole, now).observation
     given = np.stack([features[f"{GOAL}{i}"][:, 0, 0] for i in range(4)], 1).sum(1)
     shares = np.bincount(given.astype(int), minlength=5) / 4000
     assert 0.1 < shares[0] < 0.2  # a tenth, and of the rest those where chance leaves all out

@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from skilltokens.cli.plan import make_plan
-from skilltokens.experiments.recipes import recipe, recipe_names
-from skilltokens.methods import method_names, method_settings
+from skilltokens.experiments.recipes import RECIPES, recipe
+from skilltokens.methods import method_settings
 from skilltokens.types import SettingError
 
 
-@pytest.mark.parametrize("name", list(recipe_names()))
-@pytest.mark.parametrize("method", method_names())
-def test_a_bare_recipe_is_exactly_that_recipe(name: str, method: str):
-    plan = make_plan([name, "--method", method])
+@pytest.mark.parametrize(
+    ("name", "learner"), [(name, learner) for name in RECIPES for learner in RECIPES[name].experiment.learners()]
+)
+def test_a_bare_recipe_is_exactly_that_recipe(name: str, learner: str):
+    plan = make_plan([name, "--method", learner])
     (run,) = plan.runs
-    assert run.settings == recipe(name, method)
+    assert run.settings == recipe(name, learner)
     assert plan.out == Path("runs") / name
 
 

@@ -344,6 +344,13 @@ def test_a_study_plans_every_learner_and_seed(name: str):
     assert set(RECIPES[name].learners) <= set(LEARNERS)
 
 
+def checked_plan(words: list[str]) -> None:
+    """What `skilltokens run` does before it makes anything."""
+    plan = make_plan(words)
+    for run in plan.runs:
+        plan.experiment.finished(run.folder, run.settings, plan.recipe.name)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -364,9 +371,7 @@ def test_mistakes_in_the_words_are_told_before_anything_is_made(
 ):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError, match=said):
-        plan = make_plan(["task-tokens", *words])
-        for run in plan.runs:
-            plan.experiment.finished(run.folder, run.settings, plan.recipe.name)
+        checked_plan(["task-tokens", *words])
     assert not list(tmp_path.iterdir())
 
 

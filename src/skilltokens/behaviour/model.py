@@ -8,6 +8,7 @@ left out at random, as in MaskedMimic (arXiv 2409.14393), so that any of them ca
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,37 @@ import torch
 from skilltokens.demos import DemonstrationStore
 from skilltokens.language import load_encoder
 from skilltokens.methods.base import Lesson, Training, generator
+from skilltokens.methods.examples import Examples
+from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skill
 from skilltokens.train import fit
-from skilltokens.types import ACTION, GOAL, Array, Report, Scale, silent
+from skilltokens.types import ACTION, GOAL, Report, Scale, silent
 
 FLOOR = 0.01
 """Least unit of an entry, as a share of the largest one in its feature: a joint moves little beside a way of metres."""
 
 
-def mask_goals(features: dict[str, Array], draw: np.random.Generator) -> None:
-    """Leaves goals out of a batch (B, T, n), in place: all in a tenth of it, all but one in two, else each or not."""
-    names = [name for name in features if name.startswith(GOAL)]
-    batch = len(features[names[0]])
-    keep = draw.random((batch, len(names))) < 0.5
-    kind, one = draw.random(batch), draw.integers(len(names), size=batch)
-    keep[kind < 0.3] = False
-    single = (kind >= 0.1) & (kind < 0.3)
-    keep[np.flatnonzero(single), one[single]] = True
-    for column, name in enumerate(names):
-        features[name] = features[name] * keep[:, column, None, None]
+class MaskGoals(Rule):
+    """Leaves goals out of a batch: all in a tenth of it, all but one in two, else each or not.
+
+    Draws from the batches' generator, as it did when the published models were distilled: they can be made again.
+    """
+
+    def examples(self, new: Examples, now: Now) -> Examples:
+        names = [name for name in new.observation if name.startswith(GOAL)]
+        generator, batch = now.batches, len(new)
+        keep = generator.random((batch, len(names))) < 0.5
+        kind, one = generator.random(batch), generator.integers(len(names), size=batch)
+        keep[kind < 0.3] = False
+        single = (kind >= 0.1) & (kind < 0.3)
+        keep[np.flatnonzero(single), one[single]] = True
+        kept = torch.from_numpy(keep).to(new.words.device)[:, :, None, None]
+        masked = {name: new.observation[name] * kept[:, column] for column, name in enumerate(names)}
+        return replace(new, observation={**new.observation, **masked})
 
 
 def distil(
@@ -70,7 +79,7 @@ def distil(
     made = Policy(shape, policy, generator(seed, 0)).to(train.device)
     lesson = Lesson(0, (store.task.name,), (store,), (words,), (language(words),))
     groups = [{"params": list(made.parameters()), "lr": train.rate}]
-    training = Training(made, groups, [lesson], augment=mask_goals)
+    training = Training(made, groups, [lesson], rule=MaskGoals())
     for _ in fit(training, train, train.first_iterations, [1.0], seed, report=report):
         pass
     made.requires_grad_(False)

@@ -11,18 +11,21 @@ import dataclasses
 import inspect
 import io
 import re
+import sys
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import tyro
 
+from skilltokens.configuration import OLD_NAMES
 from skilltokens.types import SettingError, nearest
 
 Options = TypeVar("Options")
 
 # Quotations and options may be long names; a box is as wide as the terminal, so words are joined again by spaces.
 _BOX = re.compile(r"[│╭╮╰╯─]+|\x1b\[[0-9;]*m")
+_OLD = re.compile(rf"--(no-)?((?:[\w-]+\.)*)(no[-_])?({'|'.join(OLD_NAMES)})(=.*)?", re.DOTALL)
 _RULE = re.compile(r"^│ ─+ │$", re.MULTILINE)
 
 
@@ -42,12 +45,13 @@ def parse_known(
     kind: type[Options], args: Sequence[str], prog: str, default: Options | None = None
 ) -> tuple[Options, list[list[str]]]:
     """As `parse`, but gives back the options that `kind` does not have: for each its name and its values."""
+    args = with_new_options(args)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             options, rest = tyro.cli(
                 cast(Any, kind),
-                args=list(args),
+                args=args,
                 prog=prog,
                 # The whole docstring: by itself tyro would leave out the examples.
                 description=inspect.getdoc(typing.get_origin(kind) or kind),
@@ -60,6 +64,26 @@ def parse_known(
             raise
         raise SettingError(f"{_sentence(said.getvalue())}: see `{prog} --help`") from None
     return options, _grouped(rest, prog)
+
+
+def with_new_options(words: Sequence[str]) -> list[str]:
+    """The same words with today's names of options that were called otherwise once (`configuration.OLD_NAMES`).
+
+    For each a line on standard error says the new name.
+    """
+    renamed = []
+    for word in words:
+        new = _OLD.sub(_new_option, word) if _OLD.fullmatch(word) else word
+        if new != word:
+            old_name, new_name = word.partition("=")[0], new.partition("=")[0]
+            print(f"note: {old_name} is the old name: {new_name} is the same", file=sys.stderr)
+        renamed.append(new)
+    return renamed
+
+
+def _new_option(match: re.Match[str]) -> str:
+    negated, groups, inner_negated, old, value = match.groups()
+    return f"--{groups}{'no-' if negated or inner_negated else ''}{OLD_NAMES[old]}{value or ''}"
 
 
 def known_options(kind: Any, prefix: str = "") -> list[str]:

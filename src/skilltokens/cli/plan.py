@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skilltokens.cli.options import known_options, parse_known, unknown_option
+from skilltokens.cli.options import known_options, parse_known, unknown_option, with_new_options
 from skilltokens.cli.run_options import options_type
 from skilltokens.experiments.experiment import Experiment, home_of
 from skilltokens.experiments.recipes import RECIPES, Recipe, recipe_of, settings_from
@@ -66,7 +66,7 @@ def make_plan(words: Sequence[str]) -> Plan:
         SettingError: an unknown recipe, learner or option, or an impossible value.
         RunError: a run to repeat cannot be read.
     """
-    name, rest = _first_word(words)
+    name, rest = _first_word(with_new_options(words))  # once, not again for each learner
     recipe = recipe_in(Path(name)) if names_a_run(name) else recipe_of(name)
     learners = _learners_of(rest, recipe.experiment) or recipe.learners
     prog = f"skilltokens run {name}"

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.methods.rule import Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.selection import choose
@@ -48,10 +48,8 @@ class Training:
     """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none."""
     lessons: Sequence[Lesson] = ()
     """Where batches come from, lesson by lesson with equal shares."""
-    penalty: Callable[[], Tensor] | None = None
-    """Added to the loss (regularising methods)."""
-    augment: Callable[[dict[str, Array], np.random.Generator], None] | None = None
-    """Changes the features of a batch in place before it is learned from (masks, noise)."""
+    rule: Rule = field(default_factory=Rule)
+    """What the method does within each step."""
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that is trained."""

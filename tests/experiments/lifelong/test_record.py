@@ -89,6 +89,7 @@ def test_every_seen_task_is_evaluated_and_the_curve_of_the_new_one(whole: Lifelo
 
 def test_lessons_are_written_down(whole: LifelongRecord):
     parameters = whole.parameters
+    assert parameters.base is not None
     assert parameters.trained[0] == parameters.base == parameters.total[0]
     later = parameters.trained[1:]
     assert [after - before for before, after in itertools.pairwise(parameters.total)] == later

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -77,7 +78,7 @@ class T2S(SkillMethod):
         rows = [p for name, p in mine.items() if name.endswith((".key", ".value"))]
         own = [p for name, p in mine.items() if not name.endswith((".key", ".value"))]
         groups = [{"params": rows, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
-        return Training(policy, [group for group in groups if group["params"]], [lesson])
+        return Training(policy, [group for group in groups if group["params"]], [lesson], rule=GradientFlow(policy))
 
     def finish(self, lesson: Lesson) -> None:
         if self.begins_fresh(lesson):
