@@ -15,16 +15,17 @@ help:  ## This list
 demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
 	$(BIN)/skilltokens run demo --methods t2s sequential
 
-test: check  ## Everything that must hold: ruff, pyright, tests
+test: check  ## Everything that must hold: ruff, pyright, import-linter, tests
 	$(BIN)/pytest
 
 libero: setup  ## Set up LIBERO beside Meta-World, and prove that it works: files, a step, a frame
 	$(BIN)/skilltokens doctor
 
-check: setup  ## ruff and pyright alone
+check: setup  ## ruff, pyright and import-linter alone
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+	$(BIN)/lint-imports
 
 bench: setup  ## Measure speed against physical limits
 	$(BIN)/python -m benchmarks
@@ -54,7 +55,7 @@ system:
 		apt-get update -qq; \
 		for p in $$missing; do apt-get install -y -qq --no-install-recommends $$p >/dev/null || echo "Not installed: $$p"; done; \
 	else \
-		echo "Films and LIBERO need system packages that are missing here: sudo apt-get install$$missing"; \
+		echo "Videos and LIBERO need system packages that are missing here: sudo apt-get install$$missing"; \
 	fi
 
 constraints: setup  ## Write constraints.txt from .venv
@@ -63,5 +64,5 @@ constraints: setup  ## Write constraints.txt from .venv
 	mv constraints.txt.tmp constraints.txt
 
 clean:  ## Remove .venv and every cache; runs and demonstrations stay
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

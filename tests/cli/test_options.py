@@ -9,7 +9,8 @@ import pytest
 import tyro
 
 from skilltokens import settings
-from skilltokens.cli.options import known_options, parse, parse_known
+from skilltokens.cli.options import known_options, parse, parse_known, with_new_options
+from skilltokens.settings import EvaluateSettings
 from skilltokens.types import SettingError
 
 
@@ -74,6 +75,49 @@ def test_unknown_options_come_back_with_their_values():
     options, unknown = parse_known(Outer, ["--other", "1", "2", "--count", "4", "--more=5"], "do")
     assert options.count == 4
     assert unknown == [["--other", "1", "2"], ["--more", "5"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("--evaluate.films", "--evaluate.videos"),
+        ("--no-evaluate.films", "--evaluate.no-videos"),
+        ("--evaluate.no-films", "--evaluate.no-videos"),
+        ("--films", "--videos"),
+        ("--no-films", "--no-videos"),
+        ("--prompts", "--commands"),
+        ("--prompts=0.3", "--commands=0.3"),
+    ],
+)
+def test_an_old_name_goes_on_working_and_the_new_one_is_said(old: str, new: str, capsys: pytest.CaptureFixture[str]):
+    assert with_new_options([old, "1"]) == [new, "1"]
+    shown = capsys.readouterr()
+    old, new = old.partition("=")[0], new.partition("=")[0]
+    assert (shown.out, shown.err) == ("", f"note: {old} is the old name: {new} is the same\n")
+
+
+def test_what_only_looks_like_an_old_name_is_left_alone(capsys: pytest.CaptureFixture[str]):
+    words = ["films", "--filmset", "--method.films", "--tasks", "prompts", "-films", "--videos", "--commands"]
+    assert with_new_options(words) == words
+    assert capsys.readouterr().err == ""
+
+
+def test_every_verb_takes_old_names(capsys: pytest.CaptureFixture[str]):
+    """`parse` and `parse_known`, which all of them use."""
+
+    @dataclass(frozen=True)
+    class Filmed:
+        """Films."""
+
+        videos: bool = False
+        commands: tuple[float, ...] = ()
+        evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+
+    options = parse(Filmed, ["--films", "--prompts", "0.5", "2", "--evaluate.films"], "do")
+    assert options == Filmed(True, (0.5, 2.0), EvaluateSettings(videos=True))
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    options, unknown = parse_known(Filmed, ["--no-films", "--other"], "do", Filmed(videos=True))
+    assert (options.videos, unknown) == (False, [["--other"]])
 
 
 def test_all_options_are_known_by_the_names_that_are_typed():

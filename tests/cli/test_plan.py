@@ -52,6 +52,15 @@ def test_a_method_setting_goes_to_the_methods_that_have_it():
     assert sequential == method_settings("sequential")(rate=0.5)
 
 
+def test_an_old_option_is_taken_and_said_once_however_many_methods_have_it(capsys: pytest.CaptureFixture[str]):
+    plan = make_plan(["demo", "--methods", "t2s", "lora", "sequential", "--evaluate.no-films"])
+    assert [run.settings.evaluate.videos for run in plan.runs] == [False] * 3
+    assert capsys.readouterr().err == "note: --evaluate.no-films is the old name: --evaluate.no-videos is the same\n"
+    plan = make_plan(["task-tokens", "--methods", "token", "mlp", "--prompts", "0.3", "--no-films"])
+    assert [(run.settings.commands, run.settings.videos) for run in plan.runs] == [((0.3,), False)] * 2
+    assert "--prompts is the old name: --commands is the same" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

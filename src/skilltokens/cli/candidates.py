@@ -16,15 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from skilltokens.cli import VERBS
 
+if TYPE_CHECKING:
+    from skilltokens.cli.names import Values
+
 HELP = ("-h", "--help")
-
-Values = Mapping[str, Sequence[str]]
-"""Name of an argument -> what was typed for it, or its default."""
-
 
 @dataclass(frozen=True)
 class Candidates:

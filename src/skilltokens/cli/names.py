@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skilltokens.cli.candidates import Values
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.registry import BODIES, GYM
 from skilltokens.types import SkilltokensError
+
+Values = Mapping[str, Sequence[str]]
+"""Name of an argument -> what was typed for it, or its default."""
 
 PLACES = ("folder", "library", "encoder")
 """Options whose value is the path of a file or folder, though their type is text."""

@@ -25,7 +25,8 @@ Options = TypeVar("Options")
 
 # Quotations and options may be long names; a box is as wide as the terminal, so words are joined again by spaces.
 _BOX = re.compile(r"[│╭╮╰╯─]+|\x1b\[[0-9;]*m")
-_OLD = re.compile(rf"--(no-)?((?:[\w-]+\.)*)(no[-_])?({'|'.join(OLD_NAMES)})(=.*)?", re.DOTALL)
+# A plug-in's own setting, --method.films, may be called so still.
+_OLD = re.compile(rf"--(no-)?((?:evaluate\.)?)(no[-_])?({'|'.join(OLD_NAMES)})(=.*)?", re.DOTALL)
 _RULE = re.compile(r"^│ ─+ │$", re.MULTILINE)
 
 

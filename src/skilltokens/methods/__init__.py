@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 METHODS = {
     "t2s": t2s.REGISTRATION,
-    "lora": lora.REGISTRATION,
     "sequential": sequential.REGISTRATION,
+    "lora": lora.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
 }

@@ -77,6 +77,7 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "comparison": comparison,
         "heading": story.heading(comparison),
         "lede": story.lede(comparison),
+        "together": story.together(comparison),
         "running": story.running(comparison),
         "legend": [(tone(i), g.label, sample(i)) for i, g in ordered],
         "headline": [headline(group, i, groups) for i, group in ordered],

@@ -77,6 +77,28 @@ def _keeping(groups: list[Group]) -> list[Markup]:
     return sentences
 
 
+def together(comparison: Comparison) -> str:
+    """How the run began, where that is not with one task from scratch; empty otherwise."""
+    first = next((group.first for group in comparison.groups if not group.joint), None)
+    if first is None:
+        return ""
+    sentences = []
+    if first.together > 1:
+        sentences.append(
+            f"The first lesson taught {_word(first.together)} tasks together: they have no learning curve of their own, "
+            "so FWT and AUC are over the other tasks."
+        )
+    if first.record.base is not None:
+        skills = first.record.base.skills
+        sentences.append(
+            f"The runs began from a library of {_word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base of "
+            f"{first.record.base.parameters:,} parameters."
+        )
+    if len(set(comparison.tasks)) < len(comparison.tasks):
+        sentences.append("Tasks come back in this stream, and are taught again.")
+    return " ".join(sentences)
+
+
 def running(comparison: Comparison) -> list[str]:
     """One line for each run that is not finished."""
     lines = []

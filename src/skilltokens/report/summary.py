@@ -12,6 +12,7 @@ import numpy as np
 
 from skilltokens import metrics
 from skilltokens.experiments.records import Variant
+from skilltokens.methods import method_names
 from skilltokens.report.configs import differences, measured, shown
 from skilltokens.report.definitions import DEFINITIONS, Definition
 from skilltokens.report.runs import Counts, Curve, Run
@@ -32,7 +33,6 @@ __all__ = [
     "versus",
 ]
 
-_ORDER = ("t2s", "sequential", "lora", "single_task", "multitask")
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def _place(group: list[Run]) -> int:
-    method = group[0].method
-    return _ORDER.index(method) if method in _ORDER else len(_ORDER)
+    names, method = method_names(), group[0].method
+    return names.index(method) if method in names else len(names)
 
 
 def _bench(run: Run) -> Any:
