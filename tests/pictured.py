@@ -12,7 +12,7 @@ from tests.toy import TASKS, Table, Toy
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.lessons import groups_of, lessons_of
-from skilltokens.methods.base import Lesson, generator
+from skilltokens.methods.base import Lesson, generator_of
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.types import ACTION, STATE, Feature, Observation, Scale, Task
@@ -56,7 +56,7 @@ def pictured_stores(folder: Path, tasks: Sequence[Task] = TASKS[:3], episodes: i
 def pictured_policy(seed: int = 0) -> Policy:
     suite = Pictured()
     settings = PolicySettings(width=64, layers=1, history=4)
-    return Policy(Shape.of(suite.features, suite.scales, LANGUAGE), settings, generator(seed, 0))
+    return Policy(Shape.of(suite.features, suite.scales, LANGUAGE), settings, generator_of(seed, 0))
 
 
 def pictured_lessons(stores: Sequence[DemonstrationStore]) -> list[Lesson]:

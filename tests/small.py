@@ -16,7 +16,7 @@ from tests.toy import TASKS, Toy
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.language import load_encoder
-from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator
+from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator_of
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.lora.method import Lora
 from skilltokens.methods.t2s import T2SSettings
@@ -32,7 +32,7 @@ LANGUAGE = 24
 POLICY = PolicySettings(width=32, layers=2)
 TRAIN = TrainSettings(iterations=4, first_iterations=4, batch=8, window=12, warmup=2, log_every=1)
 
-EVERYWHERE = T2SSettings(place="all", start="base")
+EVERYWHERE = T2SSettings(rows_in="all", start="base")
 """T2S in its plain form: new rows in every map, nothing copied."""
 SKILL_METHODS = {
     "t2s": T2SSettings(),
@@ -90,7 +90,7 @@ def more_lessons(store: DemonstrationStore, number: int) -> list[Lesson]:
 
 def make_policy(settings: PolicySettings = POLICY, seed: int = 0) -> Policy:
     toy = Toy()
-    return Policy(Shape.of(toy.features, toy.scales, LANGUAGE), settings, generator(seed, 0))
+    return Policy(Shape.of(toy.features, toy.scales, LANGUAGE), settings, generator_of(seed, 0))
 
 
 def wide_policy() -> Policy:
@@ -99,7 +99,7 @@ def wide_policy() -> Policy:
 
     suite = MetaWorld()
     scales: dict[str, Scale] = dict(suite.scales)
-    return Policy(Shape.of(suite.features, scales, 384), PolicySettings(), generator(0, 0))
+    return Policy(Shape.of(suite.features, scales, 384), PolicySettings(), generator_of(0, 0))
 
 
 def make_method(

@@ -138,6 +138,50 @@ def test_learning_together_defines_final_success_alone():
     assert (found.learned, found.fwt, found.nbt, found.auc) == (None, None, None, None)
 
 
+TEN = np.full((4, 4), 10)
+FIRST_TWO_TOGETHER = np.array([[9, 9, 9, 9], [5, 8, 9, 9], [4, 8, 6, 9], [3, 9, 4, 10]])
+"""Four tasks, the first two taught in one lesson. Row 0 and what is above the diagonal say nothing."""
+CURVES_OF_OTHERS = [([0, 6], [10, 10]), ([2, 10], [10, 10])]
+
+
+def test_figures_of_first_tasks_taught_together_worked_by_hand():
+    figures = metrics.lifelong(FIRST_TWO_TOGETHER, TEN, CURVES_OF_OTHERS, together=2)
+    assert figures.final_of == pytest.approx([0.3, 0.9, 0.4, 1.0])
+    assert figures.learned_of == pytest.approx([0.5, 0.8, 0.6, 1.0])  # the first two: after the lesson of both
+    # task 0: (.5 - .4 + .5 - .3) / 2; task 1: (.8 - .8 + .8 - .9) / 2; task 2: .6 - .4
+    assert figures.nbt_of == pytest.approx([0.15, -0.05, 0.2])
+    assert figures.fwt_of == pytest.approx([0.3, 0.6])  # the others alone: the first two have no curve
+    assert figures.auc_of == pytest.approx([(0.3 + 0.4) / 2, 0.6])
+    assert (figures.final, figures.learned) == pytest.approx((0.65, 0.725))
+    assert (figures.nbt, figures.fwt, figures.auc) == pytest.approx((0.1, 0.45, 0.475))
+
+
+def test_the_rows_before_the_last_task_taught_together_are_not_read():
+    successes, episodes = FIRST_TWO_TOGETHER.copy(), TEN.copy()
+    successes[0], episodes[0] = 0, 0
+    before = metrics.lifelong(FIRST_TWO_TOGETHER, TEN, CURVES_OF_OTHERS, together=2)
+    after = metrics.lifelong(successes, episodes, CURVES_OF_OTHERS, together=2)
+    assert (after.final, after.nbt, after.fwt, after.auc) == (before.final, before.nbt, before.fwt, before.auc)
+    with pytest.raises(ValueError, match="not evaluated"):
+        metrics.lifelong(successes, episodes, CURVES_OF_OTHERS)
+    episodes[1, 0] = successes[1, 0] = 0
+    with pytest.raises(ValueError, match="not evaluated"):
+        metrics.lifelong(successes, episodes, CURVES_OF_OTHERS, together=2)
+
+
+@pytest.mark.parametrize("curves", [(), CURVES_OF_OTHERS[:1], [CURVES_OF_OTHERS[0], ([10], [10])]])
+def test_without_a_curve_of_every_other_task_there_is_no_area(curves: list[tuple[list[int], list[int]]]):
+    figures = metrics.lifelong(FIRST_TWO_TOGETHER, TEN, curves, together=2)
+    assert (figures.fwt, figures.auc) == (None, None)
+    assert figures.nbt == pytest.approx(0.1)
+
+
+def test_where_nothing_was_taught_after_the_first_tasks_nothing_was_forgotten_or_transferred():
+    figures = metrics.lifelong(FIRST_TWO_TOGETHER[:2, :2], TEN[:2, :2], together=2)
+    assert (figures.final, figures.learned) == (0.65, 0.65)
+    assert (figures.nbt, figures.fwt, figures.auc) == (None, None, None)
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=11))
 def test_held_keeps_the_best_point_and_never_lowers_fwt(curve: list[float]):
     held = metrics.held(curve)

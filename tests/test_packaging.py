@@ -15,7 +15,8 @@ import pytest
 import skilltokens
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 
 HEAVY = {"torch", "sentence_transformers", "transformers", "metaworld", "mujoco", "h5py", "gymnasium", "PIL", "jinja2"}
 HEAVY |= {"libero", "robosuite", "numba", "scipy", "cv2", "matplotlib"}
@@ -106,6 +107,35 @@ def test_type_information_and_the_command_are_installed():
 def test_continuous_integration_runs_make_test():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
     assert "make test" in (ROOT / ".github" / "workflows" / "test.yml").read_text()
+
+
+# ---------------------------------------------------------------- the order of the rooms
+
+
+def layers() -> list[set[str]]:
+    """The rooms from left to right, those that know nothing of each other together."""
+    (contract,) = (entry for entry in PYPROJECT["tool"]["importlinter"]["contracts"] if entry["type"] == "layers")
+    assert contract["exhaustive"], "a room that is not named may import anything"
+    assert "ignore_imports" not in contract
+    return [{room.strip() for room in layer.split("|")} for layer in reversed(contract["layers"])]
+
+
+def test_the_order_of_imports_names_every_room():
+    home = ROOT / "src" / "skilltokens"
+    rooms = {path.stem for path in home.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    named = [room for layer in layers() for room in layer]
+    assert sorted(named) == sorted(rooms - {"__init__"})
+
+
+def test_contributing_prints_the_order_that_is_held():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (order,) = re.findall(r"^ {4}types -> .*(?:\n {4}-> .*)*", text, re.MULTILINE)
+    printed = [{room.strip() for room in layer.split(",")} for layer in order.split("->")]
+    assert printed == [layer for layer in layers() if layer != {"__main__"}]
+
+
+def test_make_check_holds_the_order():
+    assert re.search(r"^check:.*\n(\t.*\n)*\t\$\(BIN\)/lint-imports$", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 def canonical(name: str) -> str:

@@ -139,7 +139,7 @@ def test_shared_rows_have_no_gradient_and_specific_rows_have_some(name: str, toy
     assert record.iterations == [0, 1, 2, 3]
     assert len(record.loss) == 4
     assert record.gradients.keys() == method.skills[2].active.keys()
-    assert len(record.gradients) == (2 if method.settings.place == "feed-forward" else 10)
+    assert len(record.gradients) == (2 if method.settings.rows_in == "feed-forward" else 10)
     for norms in record.gradients.values():
         assert norms["shared"] == [0.0] * 4
         assert len(norms["specific"]) == 4

@@ -6,7 +6,8 @@ annotated-types:
     rate: Annotated[float, Gt(0)] = 1e-3
 
 `check_settings` walks through any dataclass, a plug-in's own included: no list of names has to be kept. What several
-fields ask of each other, a dataclass says in a method `check(name)`.
+fields ask of each other, a dataclass says in a method `check(name)`. What older files have and it has no more, it names
+in a class variable `DROPPED`, a collection of names that `settings_of` passes over.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ from skilltokens.types import SettingError
 Settings = TypeVar("Settings")
 
 
-OLD_NAMES = {"films": "videos", "prompts": "commands"}
-"""Settings that were called otherwise once: files and command lines with the old name are still read."""
+OLD_NAMES = {"films": "videos", "prompts": "commands", "place": "rows_in"}
+"""Settings that were called otherwise once: files and command lines with the old name are still read.
+
+A dataclass that has a setting of an old name itself, such as a plug-in's, keeps it.
+"""
 
 
 class Infinite:
@@ -74,6 +78,11 @@ def check_settings(settings: Any, name: str = "") -> None:
         check(name)
 
 
+def check_setting(settings: Any, name: str) -> None:
+    """Checks one field of a dataclass against the range beside it; see `check_settings`."""
+    _check_value(name, getattr(settings, name), get_type_hints(type(settings), include_extras=True)[name])
+
+
 def check_number(name: str, value: float, hint: Any) -> None:
     """Checks one number against a range such as `Count`; see `check_settings`."""
     _check_value(name, value, hint)
@@ -107,7 +116,8 @@ def plain(settings: Any) -> dict[str, Any]:
 def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
     """The reverse of `plain`: settings_of(type(x), plain(x)) == x.
 
-    What an older file lacks has its default. Ranges are not checked here.
+    What an older file lacks has its default, old names are read as today's (`OLD_NAMES`), and what a class says it has
+    dropped is passed over. Ranges are not checked here.
 
     Args:
         kind: the dataclass, with its argument where it is generic: RunSettings[T2SSettings].
@@ -117,8 +127,8 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
     """
     import msgspec  # loads in 10 ms, but `--help` does without
 
-    content = with_new_names(content)
-    strangers = sorted(_strangers(get_origin(kind) or kind, kind, content))
+    content = _of_today(kind, content)
+    strangers = sorted(_strangers(kind, content))
     if strangers:
         raise SettingError(f"this version of skilltokens has no setting {strangers[0]}: use the version of the file")
     try:
@@ -128,24 +138,43 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
 
 
 def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with the names that its settings have today."""
+    """A configuration with the names that its settings have today, where their class is not known."""
     return {
         OLD_NAMES.get(name, name): with_new_names(value) if isinstance(value, Mapping) else value
         for name, value in content.items()
     }
 
 
-def _strangers(kind: Any, alias: Any, content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _of_today(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What an older file says of a dataclass, by today's names and without what was dropped since."""
+    types, dropped = _types(kind), getattr(kind, "DROPPED", ())
+    today = {}
+    for old, value in content.items():
+        name = old if old in types else OLD_NAMES.get(old, old)
+        inner = types.get(name)
+        if old not in dropped:
+            nested = isinstance(value, Mapping) and dataclasses.is_dataclass(inner)
+            today[name] = _of_today(inner, value) if nested else value
+    return today
+
+
+def _strangers(kind: Any, content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """The names in `content` that are no fields of the dataclass."""
-    arguments = dict(zip(getattr(kind, "__parameters__", ()), get_args(alias), strict=False))
-    hints = get_type_hints(kind)
+    types = _types(kind)
     for name, value in content.items():
-        if name not in hints:
+        if name not in types:
             yield f"{prefix}{name}"
-            continue
-        inner = arguments.get(hints[name], hints[name])
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(inner):
-            yield from _strangers(inner, inner, value, f"{prefix}{name}.")
+        elif isinstance(value, Mapping) and dataclasses.is_dataclass(types[name]):
+            yield from _strangers(types[name], value, f"{prefix}{name}.")
+
+
+def _types(kind: Any) -> dict[str, Any]:
+    """The fields of a dataclass and their types, its type argument in place."""
+    plain_kind = get_origin(kind) or kind
+    arguments = dict(zip(getattr(plain_kind, "__parameters__", ()), get_args(kind), strict=False))
+    hints = get_type_hints(plain_kind)
+    names = [field.name for field in dataclasses.fields(plain_kind)]
+    return {name: arguments.get(hints[name], hints[name]) for name in names}
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -46,7 +46,7 @@ def replacing(path: Path, error: type[SkilltokensError] = SkilltokensError) -> I
                 old.rename(path)  # where this fails too, the old folder is left in `holder`
             shutil.rmtree(holder, ignore_errors=True)
     except OSError as problem:
-        raise error(f"{path} could not be written ({problem.strerror or problem}): {_mend(problem)}") from problem
+        raise error(f"{path} could not be written ({problem.strerror or problem}): {_remedy(problem)}") from problem
 
 
 def write_bytes(path: Path, content: bytes, error: type[SkilltokensError] = SkilltokensError) -> None:
@@ -104,7 +104,7 @@ def _sync(path: Path) -> None:
                 os.close(descriptor)
 
 
-def _mend(problem: OSError) -> str:
+def _remedy(problem: OSError) -> str:
     import errno
 
     if problem.errno == errno.ENOSPC:

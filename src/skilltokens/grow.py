@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from skilltokens.configuration import Seed, check_number, check_settings
 from skilltokens.demos import DemonstrationStore, workspace_statistics
 from skilltokens.language import LanguageEncoder, load_encoder
-from skilltokens.methods.base import Lesson, generator
+from skilltokens.methods.base import Lesson, generator_of
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.policy import Policy, Shape
@@ -54,7 +55,7 @@ def learn_skill(
         method, train: how to learn; None is the default.
         policy, encoder: of a new library; one that exists keeps its own.
         seed: of first weights, new rows and batches.
-        report: told when the sentence encoder is loaded, and of training steps.
+        report: called when the sentence encoder is loaded, and of training steps.
 
     Raises:
         DemonstrationError: the store was altered.
@@ -66,41 +67,46 @@ def learn_skill(
     name, folder = name or store.task.name, Path(folder)
     words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
     library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
-    shape = library.base.settings if library else policy or PolicySettings()
+    policy = library.base.settings if library else policy or PolicySettings()
     check_number("seed", seed, Seed)
-    for part, settings in (("method", method), ("policy", shape)):
+    for part, settings in (("method", method), ("policy", policy)):
         check_settings(settings, part)
-    check_training(train, shape.history)
+    check_training(train, policy.history)
     if library is None:
-        _check_new(folder, policy or PolicySettings())
+        _check_new(folder, policy)
     torch.set_num_threads(train.threads)
     store.verify()
     check_name(name, library)  # before the training, not after
     if library is None:
         language = load_encoder(encoder, report=report)
-        base = _first_policy(store, policy or PolicySettings(), language, seed)
-        features = {each: store.features[each] for each in (*base.shape.scales, ACTION)}
+        base = _first_policy(store, policy, language, seed)
     else:
         # A store may hold more than this library looks at, such as images.
         library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
-        language, base, features = library.language(report), library.base, library.features
+        language, base = library.language(report), library.base
     learner = _learner(base, library, method, train, seed)
-    lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),))
+    lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),), first=0)
     iterations = train.first_iterations if learner.begins_fresh(lesson) else train.iterations
     training = learner.begin(lesson)
     for _ in fit(training, train, iterations, [1.0], seed * 1_000_003 + lesson.index, report=report):
         pass
     learner.finish(lesson)
-    notes = {
+    notes = _notes(store, iterations, seed)
+    if library is None:
+        features = {name: store.features[name] for name in (*base.shape.scales, ACTION)}
+        return SkillLibrary.create(folder, learner.base.cpu(), learner.skills[0], features, language.name, notes)
+    library.add(learner.skills[-1].to("cpu"), notes)
+    return library
+
+
+def _notes(store: DemonstrationStore, iterations: int, seed: int) -> dict[str, Any]:
+    """What the library says of how the skill was learned."""
+    return {
         "demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest},
         "suite": store.suite,
         "iterations": iterations,
         "seed": seed,
     }
-    if library is None:
-        return SkillLibrary.create(folder, learner.base.cpu(), learner.skills[0], features, language.name, notes)
-    library.add(learner.skills[-1].to("cpu"), notes)
-    return library
 
 
 def _check_new(folder: Path, policy: PolicySettings) -> None:
@@ -132,7 +138,7 @@ def _first_policy(store: DemonstrationStore, settings: PolicySettings, language:
     if not scales:
         raise SettingError(f"{store.path} has no observation that is a vector of numbers: a policy needs one")
     return Policy(
-        Shape.of({**features, ACTION: store.features[ACTION]}, scales, language.dim), settings, generator(seed, 0)
+        Shape.of({**features, ACTION: store.features[ACTION]}, scales, language.dim), settings, generator_of(seed, 0)
     )
 
 
@@ -140,9 +146,9 @@ def _observed(store: DemonstrationStore) -> tuple[Mapping[str, Feature], Mapping
     """Observations to learn from, and their constants: the suite's where the store has all of them, else statistics."""
     if store.suite in suite_names():
         suite = load_suite(store.suite)
-        wanted = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        if all(name in store.features and store.features[name].shape == wanted[name].shape for name in wanted):
-            return wanted, suite.scales
+        observed = {name: feature for name, feature in suite.features.items() if name != ACTION}
+        if all(name in store.features and store.features[name].shape == observed[name].shape for name in observed):
+            return observed, suite.scales
     measured = workspace_statistics([store])
     return {
         n: f for n, f in store.features.items() if n in measured or (len(f.shape) == 3 and f.dtype == "uint8")

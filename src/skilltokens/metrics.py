@@ -3,7 +3,7 @@
 Notation, as in LIBERO (arXiv 2306.03310): c[t, k] is the success rate on task k after lesson t, and c[k, k, e] the
 rate on task k at point e of its own lesson. Lessons and tasks count from 0 here, so K - k stands where the paper,
 counting from 1, writes K - k + 1. Counts are stored and rates derived: every public function that takes counts takes
-successes and episodes as integer arrays of one shape. docs/metrics.md works an example by hand.
+successes and episodes as integer arrays of one shape. docs/metrics.md works an example step by step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Objects of other people's code, by their place."""
+"""Objects of other people's code, by their path, module:name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 
-def object_at(place: str) -> Any:
+def object_at(path: str) -> Any:
     """The object at "module:name", modules in the working folder included; raises whatever the import raises."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # a command, unlike a script, does not look for modules where it is started
-    module, _, name = place.partition(":")
+    module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

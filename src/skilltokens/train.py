@@ -97,12 +97,15 @@ def fit(
     peaks = [group["lr"] for group in optimizer.param_groups]
     stops = [round(point * iterations) for point in points]
 
+    def point() -> Point:
+        return Point(work.step, iterations, points[stops.index(work.step)], record, work.save)
+
     if start is None and stops and stops[0] == 0:
-        yield Point(0, iterations, points[0], record, work.save)
+        yield point()
     if start is not None and work.step == iterations and work.step in stops:
         report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
         with work.average.shown():
-            yield Point(work.step, iterations, points[stops.index(work.step)], record, work.save)
+            yield point()
     while work.step < iterations:
         now = Now(work.step, iterations, work.generator, work.batches)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -123,7 +126,7 @@ def fit(
         if work.step in stops:
             report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
             with work.average.shown():
-                yield Point(work.step, iterations, points[stops.index(work.step)], record, work.save)
+                yield point()
     work.average.keep()
 
 

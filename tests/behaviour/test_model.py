@@ -126,7 +126,7 @@ def test_distillation_makes_a_library_whose_model_follows_its_goal(motion: Demon
     library = distil(tmp_path / "model", motion, policy=SETTINGS, train=train)
     opened = SkillLibrary.open(tmp_path / "model")
     assert opened.base.fingerprint() == library.base.fingerprint()
-    actor = PolicyActor(opened.base, opened.told(0))
+    actor = PolicyActor(opened.base, opened.instruction_vector(0))
     state = np.zeros((2, 4), np.float32)
     asked = {f"{GOAL}place": np.array([[1, 1.2, 0], [1, -1.2, 0.0]], np.float32), STATE: state}
     told = actor.act(asked, actor.start(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from skilltokens.behaviour import motion as module
 from skilltokens.behaviour.motion import expert, motion
-from skilltokens.behaviour.settings import MotionSettings, PpoSettings
+from skilltokens.behaviour.settings import ExpertPpoSettings, MotionSettings
+from skilltokens.configuration import settings_of
+from skilltokens.experiments.settings import RewardSettings
 from skilltokens.suites.bodies import body_of
 from skilltokens.types import DemonstrationError, RunError, SettingError
 
@@ -18,7 +21,7 @@ TINY = MotionSettings(
     part=320,
     motion_steps=20_000,
     kinds=("runner",),
-    ppo=PpoSettings(envs=4, rollout=16, batch=64, epochs=1),
+    ppo=ExpertPpoSettings(envs=4, rollout=16, batch=64, epochs=1),
 )
 
 
@@ -38,7 +41,7 @@ def test_an_expert_of_a_body_with_other_numbers_is_refused(tmp_path: Path):
         expert(replace(walker, strength=0.5), False, TINY, tmp_path)
 
 
-def test_an_expert_that_is_trained_longer_goes_on_where_it_was(tmp_path: Path):
+def test_an_expert_that_is_trained_longer_resumes_where_it_was(tmp_path: Path):
     walker = body_of("walker2d")
     once, twice = tmp_path / "once", tmp_path / "twice"
     for folder in (once, twice):
@@ -50,7 +53,29 @@ def test_an_expert_that_is_trained_longer_goes_on_where_it_was(tmp_path: Path):
     assert one.read_bytes() == other.read_bytes()
 
 
-def test_a_body_without_the_kinds_of_expert_that_are_named_is_told(tmp_path: Path):
+def test_a_body_without_the_kinds_of_expert_that_are_named_is_refused(tmp_path: Path):
     for body, kinds in (("ant", ("leaper",)), ("halfcheetah", ())):
         with pytest.raises(SettingError, match="names no expert"):
             motion(body_of(body), replace(TINY, folder=str(tmp_path), kinds=kinds))
+
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.mark.skipif(not RESULTS.is_dir(), reason="the published runs are not here")
+def test_experts_and_motion_of_the_published_runs_need_not_be_made_again():
+    """What their files hold of PPO's settings is what is compared, and what the digest of the motion covers."""
+    bodies = set()
+    for path in RESULTS.glob("task-tokens*/*/run.json"):
+        config = json.loads(path.read_text())["config"]
+        if "part" not in config.get("motion", {}):
+            continue  # older than the experts that are published
+        settings = settings_of(RewardSettings, config)
+        written = config["motion"]["ppo"]
+        held = {name: written[name] for name in written if name not in ("workers", "presence", "stagger")}
+        recipe = module._recipe(body_of(settings.body), settings.motion)
+        assert recipe["ppo"] == held, path
+        assert module._alike({**recipe, "ppo": {**held, "policy_rate": 0.5}}, recipe)
+        assert not module._alike({**recipe, "ppo": {**held, "rate": 0.5}}, recipe)
+        bodies.add(settings.body)
+    assert bodies == {"halfcheetah", "walker2d", "ant"}

@@ -67,9 +67,9 @@ def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(librar
     assert all(path.read_bytes() == content for path, content in files.items())
     skill = SkillLibrary.open(library).skills[2]
     assert skill.name == "between"
-    assert skill.prompt is not None
-    assert skill.prompt.on == "reach-blue"
-    assert skill.prompt.features == {ENVIRONMENT_STATE: 4, STATE: 2}
+    assert skill.task_token is not None
+    assert skill.task_token.on == "reach-blue"
+    assert skill.task_token.features == {ENVIRONMENT_STATE: 4, STATE: 2}
     assert skill.parameters == curve.trained == 6 * 16 + 16 + 16 * 32 + 32 + 1
     assert curve.steps == [0, 128, 256]
     assert not (library / "adapting").exists()
@@ -116,7 +116,7 @@ def test_a_skill_is_learned_from_demonstrations_after_one_from_reward(
     before = fingerprints(library, 3)
     learn_skill(library, toy_stores[3], method=T2SSettings(share=0.3, near=-1.0), train=TRAIN)
     assert fingerprints(library, 3) == before
-    assert [skill.prompt is None for skill in SkillLibrary.open(library).skills] == [True, True, False, True]
+    assert [skill.task_token is None for skill in SkillLibrary.open(library).skills] == [True, True, False, True]
 
 
 def test_interrupted_training_goes_on_and_ends_with_the_same_bits(library: Path, tmp_path: Path):

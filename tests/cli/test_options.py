@@ -77,33 +77,38 @@ def test_unknown_options_come_back_with_their_values():
     assert unknown == [["--other", "1", "2"], ["--more", "5"]]
 
 
+KNOWN = ["--evaluate.videos", "--videos", "--commands", "--method.rows-in", "--plugged.prompts", "--plugged.commands"]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         ("--evaluate.films", "--evaluate.videos"),
         ("--no-evaluate.films", "--evaluate.no-videos"),
         ("--evaluate.no-films", "--evaluate.no-videos"),
+        ("--evaluate.no_films", "--evaluate.no-videos"),
         ("--films", "--videos"),
         ("--no-films", "--no-videos"),
         ("--prompts", "--commands"),
         ("--prompts=0.3", "--commands=0.3"),
+        ("--method.place", "--method.rows-in"),
     ],
 )
 def test_an_old_name_goes_on_working_and_the_new_one_is_said(old: str, new: str, capsys: pytest.CaptureFixture[str]):
-    assert with_new_options([old, "1"]) == [new, "1"]
+    assert with_new_options([old, "1"], KNOWN) == [new, "1"]
     shown = capsys.readouterr()
     old, new = old.partition("=")[0], new.partition("=")[0]
     assert (shown.out, shown.err) == ("", f"note: {old} is the old name: {new} is the same\n")
 
 
 def test_what_only_looks_like_an_old_name_is_left_alone(capsys: pytest.CaptureFixture[str]):
-    words = ["films", "--filmset", "--method.films", "--tasks", "prompts", "-films", "--videos", "--commands"]
-    assert with_new_options(words) == words
+    words = ["films", "--filmset", "--train.films", "--plugged.prompts", "--tasks", "prompts", "-films", "--videos"]
+    assert with_new_options(words, KNOWN) == words
     assert capsys.readouterr().err == ""
 
 
 def test_every_verb_takes_old_names(capsys: pytest.CaptureFixture[str]):
-    """`parse` and `parse_known`, which all of them use."""
+    """By `parse` or `parse_known`, which all of them use."""
 
     @dataclass(frozen=True)
     class Filmed:

@@ -59,6 +59,9 @@ def test_an_old_option_is_taken_and_said_once_however_many_methods_have_it(capsy
     plan = make_plan(["task-tokens", "--methods", "token", "mlp", "--prompts", "0.3", "--no-films"])
     assert [(run.settings.commands, run.settings.videos) for run in plan.runs] == [((0.3,), False)] * 2
     assert "--prompts is the old name: --commands is the same" in capsys.readouterr().err
+    plan = make_plan(["demo", "--methods", "t2s", "lora", "--method.place", "all"])
+    assert plan.runs[0].settings.method.rows_in == "all"
+    assert capsys.readouterr().err == "note: --method.place is the old name: --method.rows-in is the same\n"
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.running import ROOT, command, results_in, run
 
 from skilltokens.cli import main
-
-ROOT = Path(__file__).parents[2]
-SMALL = shlex.split(
-    "--suite tests.toy:Toy --tasks reach-red reach-blue --policy.width 32 --policy.layers 2 "
-    "--train.iterations 20 --train.first-iterations 20 --train.batch 8 --method.share 0.3 "
-    "--evaluate.episodes 4 --evaluate.group 4 --evaluate.points 2 --evaluate.no-videos --demonstrations.episodes 4"
-)
 
 
 @pytest.fixture(scope="module")
@@ -30,27 +20,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-def command(place: Path, out: str, *words: str) -> list[str]:
-    return ["run", "demo", *SMALL, "--demonstrations.folder", str(place / "demos"), "--out", str(place / out), *words]
-
-
-def run(words: Sequence[str], **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "skilltokens", *words], cwd=ROOT, capture_output=True, text=True, check=False, **more
-    )
-
-
 @pytest.fixture(scope="module")
 def whole(place: Path) -> subprocess.CompletedProcess[str]:
     """Two methods at the same time, never interrupted."""
     return run(command(place, "whole", "--methods", "t2s", "sequential", "--jobs", "2"))
-
-
-def found(folder: Path) -> dict[str, Any]:
-    """The numbers of a run."""
-    content = json.loads((folder / "run.json").read_text())
-    assert content["finished"]
-    return {key: content[key] for key in ("evaluations", "parameters", "learning", "demonstrations", "selection")}
 
 
 def test_it_ends_with_a_table_and_a_report(whole: subprocess.CompletedProcess[str], place: Path):
@@ -114,7 +87,7 @@ def test_interrupted_resumed_and_alone_a_run_ends_with_the_same_numbers(
     assert not children_of(place / "cut")
     resumed = run(words)
     assert resumed.returncode == 0, resumed.stderr
-    assert found(place / "cut" / "t2s-seed0") == found(place / "whole" / "t2s-seed0")
+    assert results_in(place / "cut" / "t2s-seed0") == results_in(place / "whole" / "t2s-seed0")
 
 
 def test_a_killed_parent_leaves_no_children(place: Path, whole: subprocess.CompletedProcess[str]):

@@ -13,8 +13,9 @@ import pytest
 from skilltokens.behaviour.learners import LEARNERS
 from skilltokens.cli import main
 from skilltokens.cli.plan import make_plan
+from skilltokens.experiments.reading import read_reward
 from skilltokens.experiments.recipes import RECIPES
-from skilltokens.experiments.records import Counted, RewardRecord, read_reward
+from skilltokens.experiments.records import Counted, RewardRecord
 from skilltokens.grow import learn_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
@@ -22,16 +23,17 @@ from skilltokens.report import results
 from skilltokens.report.reward import commanded, headline, markdown, needed, noisy, physics
 from skilltokens.report.reward_page import render
 from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of
-from skilltokens.report.text import DASH
+from skilltokens.report.text import DASH, stacked
 from skilltokens.settings import TrainSettings
 from skilltokens.types import RunError, SettingError
 
-SMALL = [
-    *("task-tokens-halfcheetah", "--methods", "token", "goal", "--jobs", "1", "--no-videos"),
+OPTIONS = [
+    *("--jobs", "1", "--no-videos"),
     *("--motion.steps", "2048", "--motion.motion-steps", "1500", "--train.first-iterations", "20"),
     *("--adapt.steps", "4096", "--adapt.points", "2", "--adapt.episodes", "2", "--gravity", "1.5", "--commands", "0.5"),
     *("--noise", "-1", "1"),
 ]
+SMALL = ["task-tokens-halfcheetah", "--methods", "token", "goal", *OPTIONS]
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ def test_a_model_whose_measuring_was_interrupted_is_not_distilled_again(study: P
     card.write_text(json.dumps(whole))
     base = (card.parent / "base.safetensors").stat().st_mtime_ns
     monkeypatch.chdir(copy)
-    assert main(["run", *SMALL, "--methods", "goal", "--out", "other"]) == 0
+    assert main(["run", "task-tokens-halfcheetah", "--methods", "goal", *OPTIONS, "--out", "other"]) == 0
     assert json.loads(card.read_text())["skills"][0]["notes"]["tracking"] == rows
     assert (card.parent / "base.safetensors").stat().st_mtime_ns == base
 
@@ -133,7 +135,7 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
     text = markdown(runs)
     assert "| token | 1 |" in text
     assert "| gravity x 1.5 |" in text.replace("as it is | ", "| ")
-    assert text in results.made(tmp_path / "results")[folder / "README.md"]
+    assert stacked(text) in results.made(tmp_path / "results")[folder / "README.md"]
     page = render(runs)
     assert "the same bits as before it" in page
     assert "<script src" not in page
@@ -160,7 +162,7 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
         learn_skill("library", store, policy=policy, train=train, method=T2SSettings(share=0.2))
     words = [
         *("task-tokens-metaworld", "--library", "library", "--suite", "tests.toy:Toy", "--tasks", "between"),
-        *("--methods", "token", "goal", "--jobs", "1", "--adapt.steps", "256", "--adapt.points", "1"),
+        *("--jobs", "1", "--adapt.steps", "256", "--adapt.points", "1"),
         *(
             "--adapt.episodes",
             "2",
@@ -175,7 +177,7 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
         ),
     ]
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    assert main(["run", *words]) == 0
+    assert main(["run", *words, "--methods", "token", "goal"]) == 0
     run = json.loads(Path("runs/task-tokens-metaworld/token-seed0/run.json").read_text())
     assert run["suite"] == "tests.toy:Toy"
     assert run["results"][0]["on"] in ("reach-red", "reach-blue")

@@ -117,7 +117,7 @@ def test_state_and_restore_keep_every_bit(kind: Any, settings: Any, toy_stores: 
 # ------------------------------------------------ budgets
 
 BUDGETS = [
-    *(T2SSettings(share=share, place=place, mu=mu) for share in (0.01, 0.08, 0.5) for mu in (0.02, 0.5)
+    *(T2SSettings(share=share, rows_in=place, mu=mu) for share in (0.01, 0.08, 0.5) for mu in (0.02, 0.5)
       for place in ("all", "feed-forward")),
     *(T2SSettings(share=share, gates=True, reuse=1.0, base_rows=0.3, mu=0.3) for share in (0.08, 0.3, 0.6)),
     *(LoraSettings(share=share) for share in (0.01, 0.08, 0.5)),

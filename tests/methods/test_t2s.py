@@ -124,7 +124,7 @@ def test_a_share_of_the_base_can_be_left_out(toy_stores: list[DemonstrationStore
 
 @pytest.mark.parametrize(("place", "maps"), [("attention", {"q", "k", "v", "o"}), ("feed-forward", {"ffn"})])
 def test_rows_go_where_they_are_wanted(place: str, maps: set[str], toy_stores: list[DemonstrationStore]):
-    method = taught(replace(EVERYWHERE, place=place), toy_stores[:2])  # pyright: ignore[reportArgumentType]
+    method = taught(replace(EVERYWHERE, rows_in=place), toy_stores[:2])  # pyright: ignore[reportArgumentType]
     assert {path.split(".")[-1] for path in method.skills[1].active} == maps
     assert {path.split(".")[0] for path in method.skills[1].active} == {"layers"}
     assert 0.07 < method.skills[1].parameters / count(method.base) <= 0.08

@@ -13,6 +13,7 @@ from torch import Tensor
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import Challenge, Make, Stacked
+from skilltokens.behaviour.ppo import Stop
 from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import differences, flat, plain
@@ -41,9 +42,18 @@ class Curve:
     reward: dict[str, list[Any]] = field(default_factory=dict)
     """Of the training itself: "steps", and the "mean" return after them."""
 
+    def add(self, stop: Stop, counts: Counts) -> None:
+        """Adds a point: where the training stopped, and what was counted there."""
+        self.steps.append(stop.steps)
+        self.successes.append(counts.successes)
+        self.lengths.append(round(counts.steps / counts.episodes, 1))
+        self.reward = {"steps": stop.curve.steps, "mean": stop.curve.reward}
 
+
+CURVE = "found"
+"""The key of the curve in a training's file."""
 FREE = ("ppo.rate", "ppo.policy_rate", "ppo.critic_rate", "ppo.workers")
-"""Settings with which a training may go on though they differ: a lower rate mends one that diverged."""
+"""Settings that may differ when a training is resumed: a lower rate fixes one that diverged."""
 
 
 def adapt(
@@ -63,10 +73,10 @@ def adapt(
 
     Args:
         policy: frozen; its bits are the same afterwards.
-        embedding: the instruction that it is given.
+        embedding: the instruction's unit vector, which the policy gets (language,).
         state: where the last good state is kept.
         learner: one of LEARNERS.
-        board: a folder for TensorBoard.
+        board: a folder for TensorBoard's files; None: none are written.
 
     Returns:
         The agent, and what was measured.
@@ -83,42 +93,42 @@ def adapt(
     space: Any = env.observation_space
     agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body, settings.picture)
     env.close()
-    curve = Curve([], [], [], settings.episodes, trained(agent))
-    if start is not None:
-        curve = Curve(**start[1]["found"])
+    curve = Curve([], [], [], settings.episodes, trained(agent)) if start is None else Curve(**start[1][CURVE])
     last = settings.steps if agent.learned() else 0
     points = sorted({round(last * point / settings.points) for point in range(settings.points + 1)})
 
-    def tell(news: Progress) -> None:
+    def pass_on(news: Progress) -> None:
         report(Progress("train", news.done, last, challenge.name, news.figures))
 
     clock = time.perf_counter()
     with Pool(challenge.suite) as pool:
         for stop in run_ppo(
-            agent, make, ppo, points, seed, horizon=challenge.horizon, start=start, report=tell, board=board
+            agent, make, ppo, points, seed, horizon=challenge.horizon, start=start, report=pass_on, board=board
         ):
             curve.seconds = round(curve.seconds + time.perf_counter() - clock, 1)
-            outcomes = evaluate(
-                agent.actor(),
-                challenge.suite,
-                challenge.task,
-                settings.split,
-                range(settings.episodes),
-                group=settings.group,
-                horizon=challenge.horizon,
-                pool=pool,
-            )
-            counts = Counts.of(outcomes)
-            curve.steps.append(stop.steps)
-            curve.successes.append(counts.successes)
-            curve.lengths.append(round(counts.steps / counts.episodes, 1))
-            curve.reward = {"steps": stop.curve.steps, "mean": stop.curve.reward}
+            counts = _measured(agent, challenge, settings, pool)
+            curve.add(stop, counts)
             tensors, rest = stop.state()
-            write_state(state, tensors, {**rest, "found": asdict(curve), "made_with": made_with})
+            write_state(state, tensors, {**rest, CURVE: asdict(curve), "made_with": made_with})
             rate = counts.successes / counts.episodes
             report(Progress("train", stop.steps, last, challenge.name, {"success": rate}))
             clock = time.perf_counter()
     return agent, curve
+
+
+def _measured(agent: Agent, challenge: Challenge, settings: AdaptSettings, pool: Pool) -> Counts:
+    """How often the agent succeeds as it is now."""
+    outcomes = evaluate(
+        agent.actor(),
+        challenge.suite,
+        challenge.task,
+        settings.split,
+        range(settings.episodes),
+        group=settings.group,
+        horizon=challenge.horizon,
+        pool=pool,
+    )
+    return Counts.of(outcomes)
 
 
 def _made_with(

@@ -26,11 +26,11 @@ from skilltokens.types import Actor, Array, Observation
 class Critic(nn.Module):
     """The value of what is observed, by a ReLU MLP on normalised inputs."""
 
-    def __init__(self, features: Mapping[str, int], hidden: Sequence[int], draw: torch.Generator) -> None:
+    def __init__(self, features: Mapping[str, int], hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.features = dict(features)
         self.norm = RunningNorm(sum(features.values()))
-        self.net = mlp((sum(features.values()), *hidden, 1), draw)
+        self.net = mlp((sum(features.values()), *hidden, 1), generator)
 
     def inputs(self, observation: Mapping[str, Tensor]) -> Tensor:
         return joined(observation, self.features)
@@ -47,10 +47,12 @@ class Agent(nn.Module):
         actions: their number.
     """
 
-    def __init__(self, features: Mapping[str, int], actions: int, settings: PpoSettings, draw: torch.Generator) -> None:
+    def __init__(
+        self, features: Mapping[str, int], actions: int, settings: PpoSettings, generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.features, self.settings = dict(features), settings
-        self.critic = Critic(features, settings.critic_hidden, draw)
+        self.critic = Critic(features, settings.critic_hidden, generator)
         self.log_std = nn.Parameter(torch.full((actions,), settings.log_std), requires_grad=settings.learn_std)
 
     def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
@@ -92,10 +94,12 @@ class Agent(nn.Module):
 class MlpAgent(Agent):
     """Plain PPO: a ReLU MLP from what is observed to the action."""
 
-    def __init__(self, features: Mapping[str, int], actions: int, settings: PpoSettings, draw: torch.Generator) -> None:
-        super().__init__(features, actions, settings, draw)
+    def __init__(
+        self, features: Mapping[str, int], actions: int, settings: PpoSettings, generator: torch.Generator
+    ) -> None:
+        super().__init__(features, actions, settings, generator)
         self.norm = RunningNorm(sum(features.values()))
-        self.net = mlp((sum(features.values()), *settings.hidden, actions), draw, gain=0.01)
+        self.net = mlp((sum(features.values()), *settings.hidden, actions), generator, gain=0.01)
 
     def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
         return self.net(self.norm(self.critic.inputs(latest(observation))))
@@ -125,9 +129,9 @@ class PolicyAgent(Agent):
         embedding: Array,
         features: Mapping[str, int],
         settings: PpoSettings,
-        draw: torch.Generator,
+        generator: torch.Generator,
     ) -> None:
-        super().__init__(features, policy.shape.actions, settings, draw)
+        super().__init__(features, policy.shape.actions, settings, generator)
         self.policy = policy
         self.embedding: Tensor
         self.register_buffer("embedding", torch.as_tensor(embedding, dtype=torch.float32))
@@ -187,9 +191,11 @@ class Shaken:
         return self.inner.start(batch), np.random.default_rng(0)
 
     def act(self, observation: Observation, memory: tuple[Any, np.random.Generator]) -> Array:
-        inner, draw = memory
+        inner, generator = memory
         actions = self.inner.act(observation, inner)
-        return np.clip(actions + self.deviation * draw.standard_normal(actions.shape), -1.0, 1.0).astype(np.float32)
+        return np.clip(actions + self.deviation * generator.standard_normal(actions.shape), -1.0, 1.0).astype(
+            np.float32
+        )
 
 
 def latest(observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

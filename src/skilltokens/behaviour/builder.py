@@ -15,7 +15,7 @@ from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
 from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.settings import PpoSettings
-from skilltokens.methods.base import generator
+from skilltokens.methods.base import generator_of
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
 from skilltokens.model.task_token import TaskToken
@@ -39,7 +39,7 @@ def make_agent(
 
     Args:
         policy: the frozen policy.
-        embedding: what it is given as its instruction.
+        embedding: the instruction's unit vector, which it gets (language,).
         space: of the environment's observations, maybe stacked.
         body: show the encoder the body's own state.
         picture: show it the environment's pictures instead of the task's numbers; the critic sees those still.
@@ -47,31 +47,31 @@ def make_agent(
     Raises:
         SettingError: an unknown learner, or an environment that does not show what the policy needs.
     """
-    learner, draw = learner_of(name), generator(seed, 1)
+    learner, generator = learner_of(name), generator_of(seed, 1)
     widths = vectors(space)
     if learner.policy == "none":
-        return MlpAgent(widths, policy.shape.actions, settings, draw)
+        return MlpAgent(widths, policy.shape.actions, settings, generator)
     check_fits(policy, space)
-    made = _prepared(learner.policy, policy, seed)
+    actor = _prepared(learner.policy, policy, seed)
     if learner.token:
         hidden = ({STATE} if not body else set()) | ({ENVIRONMENT_STATE} if picture else set())
-        shown = {each: width for each, width in widths.items() if each not in hidden}
+        shown = {feature: width for feature, width in widths.items() if feature not in hidden}
         seen = pictures(space) if picture else ()
         width = policy.settings.width
-        token = TaskToken(shown, width, settings.tokens, settings.hidden, draw, seen, settings.presence)
-        made = made.with_task_token(token)
-    return PolicyAgent(made, embedding, widths, settings, draw)
+        token = TaskToken(shown, width, settings.tokens, settings.hidden, generator, seen, settings.presence)
+        actor = actor.with_task_token(token)
+    return PolicyAgent(actor, embedding, widths, settings, generator)
 
 
 def vectors(space: DictSpace) -> dict[str, int]:
     """What encoders and critics read of an environment: its vectors and sets but for goals, in the order of names."""
     depth = 1 if STEPS in space.spaces else 0
-    found = {}
-    for name, each in sorted(space.spaces.items()):
-        shape: tuple[int, ...] = each.shape or ()
+    widths = {}
+    for name, box in sorted(space.spaces.items()):
+        shape: tuple[int, ...] = box.shape or ()
         if name != STEPS and not name.startswith(GOAL) and len(shape) - depth in (1, 2):
-            found[name] = math.prod(shape[depth:])
-    return found
+            widths[name] = math.prod(shape[depth:])
+    return widths
 
 
 def pictures(space: DictSpace) -> tuple[str, ...]:
@@ -80,10 +80,10 @@ def pictures(space: DictSpace) -> tuple[str, ...]:
     Raises:
         SettingError: it has none.
     """
-    found = tuple(n for n, each in sorted(space.spaces.items()) if each.dtype == np.uint8)
-    if not found:
+    names = tuple(name for name, box in sorted(space.spaces.items()) if box.dtype == np.uint8)
+    if not names:
         raise SettingError("the environment shows no picture (height, width, 3): use one that does, or its numbers")
-    return found
+    return names
 
 
 def check_fits(policy: Policy, space: DictSpace) -> None:
@@ -104,17 +104,17 @@ def check_fits(policy: Policy, space: DictSpace) -> None:
 def _prepared(kind: str, policy: Policy, seed: int) -> Policy:
     """A policy to put a task token on: frozen, a copy to be trained, with adapters, or fresh.
 
-    None shares its numbers with the one that is given, which stays where it is when this one goes to a GPU.
+    None shares its numbers with `policy`, which stays where it is when this one goes to a GPU.
     """
     if kind == "fresh":
-        return Policy(policy.shape, policy.settings, generator(seed, 2))
-    made = copy.deepcopy(policy.fused())
+        return Policy(policy.shape, policy.settings, generator_of(seed, 2))
+    copied = copy.deepcopy(policy.fused())
     if kind == "tuned":
-        return made.requires_grad_()
-    frozen = made.requires_grad_(False)
+        return copied.requires_grad_()
+    frozen = copied.requires_grad_(False)
     if kind == "frozen":
         return frozen
-    draw = generator(seed, 2)
+    generator = generator_of(seed, 2)
     return frozen.derive(
-        {path: LowRank.fresh(leaf, [RANK] * len(matrices(leaf)), draw) for path, leaf in leaves(frozen)}
+        {path: LowRank.fresh(leaf, [RANK] * len(matrices(leaf)), generator) for path, leaf in leaves(frozen)}
     )

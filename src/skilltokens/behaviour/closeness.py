@@ -42,15 +42,15 @@ def visited(
     actor: Actor, suite: Suite, task: Task, split: Split, episodes: int, group: int = 10, horizon: int | None = None
 ) -> Array:
     """The body's states (N, S) in the first episodes of a split, until they end or the body falls."""
-    recorder, found = Recorder(actor), []
+    recorder, states = Recorder(actor), []
     with Pool(suite) as pool:
         for first in range(0, episodes, group):
             indices = range(first, min(first + group, episodes))
             recorder.states.clear()
             endings = play(recorder, pool, task, split, indices, group=group, horizon=horizon)
             steps = np.stack(recorder.states[-1])
-            found += [steps[: endings[index].outcome.steps, index % group] for index in indices]
-    return np.concatenate(found)
+            states += [steps[: endings[index].outcome.steps, index % group] for index in indices]
+    return np.concatenate(states)
 
 
 def speeds(states: Array, body: Body) -> float:
@@ -71,18 +71,18 @@ def closeness(states: Array, motion: DemonstrationStore, seed: int = 0) -> dict[
         "neighbour": the mean distance to the nearest state of motion, over that of held-out motion (1: as close as the
         motion to itself). "discriminator": the accuracy of a small classifier on held-out states, .5 being none.
     """
-    draw = np.random.default_rng([seed, 3])
+    generator = np.random.default_rng([seed, 3])
     theirs = np.asarray(motion[STATE])
-    theirs = theirs[draw.permutation(len(theirs))[: SAMPLE + 4000]]
-    states = states[draw.permutation(len(states))[:4000]]
+    theirs = theirs[generator.permutation(len(theirs))[: SAMPLE + 4000]]
+    states = states[generator.permutation(len(states))[:4000]]
     unit, held_out = theirs.std(0) + 1e-6, min(4000, len(theirs) // 4)
     held, kept = theirs[:held_out] / unit, theirs[held_out:] / unit
     tree, mine = KDTree(kept), states / unit
     distance = float(tree.query(mine)[0].mean()) / float(tree.query(held)[0].mean())
-    return {"neighbour": round(distance, 3), "discriminator": round(_told_apart(mine, held, seed), 3)}
+    return {"neighbour": round(distance, 3), "discriminator": round(_discrimination(mine, held, seed), 3)}
 
 
-def _told_apart(mine: Array, theirs: Array, seed: int) -> float:
+def _discrimination(mine: Array, theirs: Array, seed: int) -> float:
     """The accuracy of an MLP that tells two sets of states apart, on the half that it did not learn from."""
     n = min(len(mine), len(theirs))
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What experts are told: a command that changes every few seconds, and the reward for following it."""
+"""Commands for experts: a velocity that changes every few seconds, and the reward for following it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = 3.0
 FREE_SECONDS = 10.0
 """The same for a body that moves freely, which takes seconds to turn: of 3, Ant learned to face no way, nor to walk."""
 ALIVE = 0.5
-"""Reward of a step without a fall; of 1, Walker2d's experts stood still where a slow or backward walk was asked."""
+"""Reward of a step without a fall; of 1, Walker2d's experts stood still at commands to walk slowly or backwards."""
 
 
 class Command(GoalTask):
@@ -52,7 +52,7 @@ class Command(GoalTask):
         return np.concatenate([self.target, env.now.velocity - self.target, [0.0, float(self.flight.length > 0)]])
 
     def reward(self, env: BodyEnvironment) -> float:
-        """The same for standing still whatever is asked, so that the command makes no return better or worse.
+        """The same for standing still whatever the command, so that the command makes no return better or worse.
 
         A body that can fall gets ALIVE for every step that it did not.
         """
@@ -86,9 +86,9 @@ class FreeCommand(Steering):
         return False
 
 
-def _next(env: BodyEnvironment, draw: np.random.Generator, seconds: float) -> int:
+def _next(env: BodyEnvironment, generator: np.random.Generator, seconds: float) -> int:
     """The step at which the next command begins."""
-    return env.steps + round(draw.uniform(0.5, 1.5) * seconds / env.dt)
+    return env.steps + round(generator.uniform(0.5, 1.5) * seconds / env.dt)
 
 
 def make_command(body: Body, leap: bool) -> gymnasium.Env[Any, Any]:

@@ -18,7 +18,7 @@ class Learner:
     token: bool = True
     """A task token is trained."""
     commanded: bool = False
-    """The policy is given each task's obvious command as well."""
+    """The policy gets each task's obvious command as well."""
     policy_rate: float | None = None
     """Learning rate of the model itself, or of its adapters; chosen by success on validation states."""
 

@@ -17,7 +17,7 @@ import torch
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.language import load_encoder
-from skilltokens.methods.base import Lesson, Training, generator
+from skilltokens.methods.base import Lesson, Training, generator_of
 from skilltokens.methods.examples import Examples
 from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy, Shape
@@ -76,17 +76,17 @@ def distil(
     language = load_encoder(encoder, report=report)
     words = (store.task.instruction,)
     shape = Shape.of(store.features, _scales(store), language.dim)
-    made = Policy(shape, policy, generator(seed, 0)).to(train.device)
-    lesson = Lesson(0, (store.task.name,), (store,), (words,), (language(words),))
-    groups = [{"params": list(made.parameters()), "lr": train.rate}]
-    training = Training(made, groups, [lesson], rule=MaskGoals())
+    model = Policy(shape, policy, generator_of(seed, 0)).to(train.device)
+    lesson = Lesson(0, (store.task.name,), (store,), (words,), (language(words),), first=0)
+    groups = [{"params": list(model.parameters()), "lr": train.rate}]
+    training = Training(model, groups, [lesson], rule=MaskGoals())
     for _ in fit(training, train, train.first_iterations, [1.0], seed, report=report):
         pass
-    made.requires_grad_(False)
+    model.requires_grad_(False)
     skill = Skill(store.suite, words, language(words))
     origin = {"demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest}}
     return SkillLibrary.create(
-        folder, made.cpu(), skill, dict(store.features), language.name, {**origin, **(notes or {})}
+        folder, model.cpu(), skill, dict(store.features), language.name, {**origin, **(notes or {})}
     )
 
 

@@ -45,6 +45,8 @@ from skilltokens.types import (
 )
 
 INSTRUCTION = "move as the goals say"
+UNUSED = {"policy_rate": 2e-4, "tokens": 1}
+"""Settings of PPO that experts do not use, but which the files of experts and motion hold from the beginning."""
 SHORT = 500
 """Episodes one after another that may end in a fall at once before the experts are given up."""
 
@@ -55,30 +57,31 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
     Raises:
         RunError: the folder's file is damaged, or of an expert that was trained with other settings.
     """
-    draw = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
     env = make_command(body, leap)
     widths = {name: env.observation_space[name].shape[0] for name in (STATE, ENVIRONMENT_STATE)}  # pyright: ignore
     actions = env.action_space.shape[0]  # pyright: ignore[reportOptionalSubscript]
     env.close()
-    agent = MlpAgent(widths, actions, settings.ppo, draw)
+    ppo_settings = settings.ppo.ppo()
+    agent = MlpAgent(widths, actions, ppo_settings, generator)
     kind = "leaper" if leap else "runner"
     path = folder / f"{body.name}-{kind}.safetensors"
     part = min(settings.part, settings.steps)
     parts = math.ceil(settings.steps / part)
     made_with = _recipe(body, dataclasses.replace(settings, steps=0, part=part, motion_steps=0, kinds=(), noise=0.0))
     start = read_state(path) if path.exists() else None
-    if start is not None and (start[1].get("made_with") != made_with or start[1]["part"] > parts):
+    if start is not None and (not _alike(start[1].get("made_with"), made_with) or start[1]["part"] > parts):
         raise RunError(
             f"{path} holds an expert that was trained longer, or with other settings: move it away, or choose another "
             "--motion.folder"
         )
     stops = [part * number for number in range(1, parts + 1)]
 
-    def tell(news: Progress) -> None:
+    def pass_on(news: Progress) -> None:
         report(Progress("expert", news.done, stops[-1], f"{body.name} {kind}", news.figures))
 
     make = functools.partial(make_command, body, leap)
-    for stop in ppo(agent, make, settings.ppo, stops, settings.seed, start=start, report=tell):
+    for stop in ppo(agent, make, ppo_settings, stops, settings.seed, start=start, report=pass_on):
         tensors, rest = stop.state()
         write_state(path, tensors, {**rest, "made_with": made_with})
     return agent.actor()
@@ -97,7 +100,7 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
     recipe = _recipe(body, settings)
     if path.exists():
         store = DemonstrationStore.open(path)
-        if store.settings == recipe:
+        if _alike(store.settings, recipe):
             return store
         raise DemonstrationError(
             f"{path} holds motion that was made with other settings: move it and the experts beside it away, or choose "
@@ -123,29 +126,39 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
 
 def _kinds(body: Body, settings: MotionSettings) -> tuple[bool, ...]:
     """Whether to leap: bodies that move freely have runners only."""
-    found = tuple(kind == "leaper" for kind in settings.kinds if body.planar or kind == "runner")
-    if not found:
+    leaps = tuple(kind == "leaper" for kind in settings.kinds if body.planar or kind == "runner")
+    if not leaps:
         raise SettingError(f"motion.kinds names no expert for {body.name}: name runner{', leaper' * body.planar}")
-    return found
+    return leaps
 
 
 def _recipe(body: Body, settings: MotionSettings) -> dict[str, Any]:
-    """The body, and the settings that change numbers, as JSON has them."""
+    """The body, and the settings that change numbers, as JSON has them.
+
+    UNUSED stays in it, with the values of the published runs: the digest of the motion covers all of it.
+    """
     recipe = {"body": plain(body), **plain(settings)}
-    for unused in ("workers", "presence", "stagger"):  # experts have no token, nor are they staggered
-        del recipe["ppo"][unused]
-    del recipe["folder"], recipe["body"]["title"]
+    recipe["ppo"] |= {**UNUSED, **({"policy_rate": 3e-4} if body.name == "ant" else {})}
+    del recipe["folder"], recipe["body"]["title"], recipe["ppo"]["workers"]
     return recipe
+
+
+def _alike(old: Any, new: dict[str, Any]) -> bool:
+    """Whether two recipes are the same, but for what experts never used."""
+    if not isinstance(old, dict) or not isinstance(old.get("ppo"), dict):
+        return False
+    return {**old, "ppo": {**old["ppo"], **UNUSED}} == {**new, "ppo": {**new["ppo"], **UNUSED}}
 
 
 def _episodes(body: Body, actors: Mapping[bool, Actor], settings: MotionSettings, report: Report) -> Iterator[Episode]:
     """Episodes by turns of each expert, with noise between none and `settings.noise`, until there are enough steps."""
-    draw, done, short = np.random.default_rng([settings.seed, 11]), 0, 0
+    generator, done, short = np.random.default_rng([settings.seed, 11]), 0, 0
     environments = {leap: make_command(body, leap) for leap in actors}
     try:
         while done < settings.motion_steps:
             for leap, env in environments.items():
-                episode = _episode(env, actors[leap], float(draw.uniform(0, settings.noise)), draw)
+                noise = float(generator.uniform(0, settings.noise))
+                episode = _episode(env, actors[leap], noise, generator)
                 if episode is None:
                     short += 1
                     if short > SHORT:
@@ -162,9 +175,11 @@ def _episodes(body: Body, actors: Mapping[bool, Actor], settings: MotionSettings
             env.close()
 
 
-def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.random.Generator) -> Episode | None:
+def _episode(
+    env: gymnasium.Env[Any, Any], actor: Actor, noise: float, generator: np.random.Generator
+) -> Episode | None:
     """One episode; None where the body falls at once, which would teach falling."""
-    observation, _ = env.reset(seed=int(draw.integers(2**31)))
+    observation, _ = env.reset(seed=int(generator.integers(2**31)))
     inner: Any = env.unwrapped
     memory, over, terminated = actor.start(1), False, False
     states, actions = [], []
@@ -172,8 +187,8 @@ def _episode(env: gymnasium.Env[Any, Any], actor: Actor, noise: float, draw: np.
         action = actor.act({name: value[None] for name, value in observation.items()}, memory)[0]
         states.append(np.concatenate([inner.now.qpos, inner.now.qvel]))
         actions.append(action)
-        loud = action + noise * draw.standard_normal(action.shape)  # clipped where it is executed
-        observation, _, terminated, truncated, _ = env.step(loud)
+        noisy = action + noise * generator.standard_normal(action.shape)  # clipped where it is executed
+        observation, _, terminated, truncated, _ = env.step(noisy)
         over = terminated or truncated
     rows = np.stack(states)
     if terminated:  # the last moments of a fall are nobody's wish

@@ -1,6 +1,6 @@
 """PPO (arXiv 1707.06347) by Stable-Baselines3, in parts: a generator that stops where its caller evaluates and saves.
 
-Every part begins with fresh episodes and random numbers drawn from (seed, part). So a run that goes on from a saved
+Every part begins with fresh episodes and random numbers drawn from (seed, part). So a run that resumes from a saved
 state ends with the same numbers as one that was never stopped (same machine, same threads), and a state holds no
 simulator.
 """
@@ -56,7 +56,7 @@ class Stop:
     _save: Callable[[], State]
 
     def state(self) -> State:
-        """What ppo(start=...) needs to go on from here."""
+        """What ppo(start=...) needs to resume from here."""
         return self._save()
 
 
@@ -80,7 +80,7 @@ def ppo(
         seed: of episodes, actions and the order of batches.
         horizon: steps of an episode at most, over which first episodes are staggered (`ppo.stagger`); 0: they are not.
         start: what `Stop.state` returned.
-        board: a folder for TensorBoard; one file of events for each call.
+        board: a folder for TensorBoard's files, one for each call; None: none are written.
 
     Raises:
         Diverged: a reward, a loss or a parameter is not finite; the last stop's state is the last good one.
@@ -96,15 +96,8 @@ def ppo(
             if part < done:
                 continue
             _seed(env, algorithm, seed, part)
-            left = steps - algorithm.num_timesteps
-            if left > 0:
-                watcher = _Watcher(curve, steps, report)
-                algorithm.learn(left, callback=watcher, reset_num_timesteps=False)
-                logger.dump(algorithm.num_timesteps)  # of the last update, which would wait for the next part
-
-            def save(part: int = part) -> State:
-                return _save(part + 1, curve, agent, algorithm, env)
-
+            algorithm.learn_until(steps, _Watcher(curve, steps, report))
+            save = functools.partial(_save, part + 1, curve, agent, algorithm, env)
             yield Stop(part, algorithm.num_timesteps, curve, save)
 
 
@@ -132,8 +125,15 @@ class _Algorithm(PPO):
         )
         self.set_logger(logger)
 
+    def learn_until(self, steps: int, watcher: BaseCallback) -> None:
+        """Trains up to so many environment steps in all."""
+        left = steps - self.num_timesteps
+        if left > 0:
+            self.learn(left, callback=watcher, reset_num_timesteps=False)
+            self.logger.dump(self.num_timesteps)  # of the last update, which would wait for the next part
+
     def _update_info_buffer(self, infos: list[dict[str, Any]], dones: Any = None) -> None:
-        """The returns of episodes that were cut short are not told."""
+        """Leaves out the returns of episodes that were cut short."""
         super()._update_info_buffer([{} if Staggered.CUT in info else info for info in infos], dones)
 
     def _update_learning_rate(self, optimizers: Any) -> None:
@@ -177,11 +177,11 @@ class _Policy(ActorCriticPolicy):
 
 
 class _Watcher(BaseCallback):
-    """Writes the curve down and tells of progress."""
+    """Writes the curve down and reports progress."""
 
     def __init__(self, curve: Curve, total: int, report: Report) -> None:
         super().__init__()
-        self.curve, self.total, self.tell = curve, total, report
+        self.curve, self.total, self.report = curve, total, report
 
     def _on_step(self) -> bool:
         return True
@@ -189,14 +189,14 @@ class _Watcher(BaseCallback):
     def _on_rollout_end(self) -> None:
         episodes = self.model.ep_info_buffer or ()
         if not episodes:  # a part begins with fresh ones, and none has ended yet
-            self.tell(Progress("train", self.num_timesteps, self.total))
+            self.report(Progress("train", self.num_timesteps, self.total))
             return
         mean = float(np.mean([episode["r"] for episode in episodes]))
         if not math.isfinite(mean):
             raise Diverged(f"the return became {mean} after {self.num_timesteps} steps: check the environment's reward")
         self.curve.steps.append(self.num_timesteps)
         self.curve.reward.append(round(mean, 4))
-        self.tell(Progress("train", self.num_timesteps, self.total, figures={"return": mean}))
+        self.report(Progress("train", self.num_timesteps, self.total, figures={"return": mean}))
 
 
 class _Returns(VecNormalize):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from skilltokens.behaviour.adapt import Curve, adapt
-from skilltokens.behaviour.agents import PolicyAgent
+from skilltokens.behaviour.agents import Agent, PolicyAgent
 from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import Seed, check_number, check_settings
@@ -42,7 +43,7 @@ def learn_token(
         env: SUITE/TASK or a Gymnasium id; see suites/reward.py.
         on: the skill to steer; empty: the one that the instruction means, of those learned from demonstrations.
         name, instruction: of the new skill; empty: the task's.
-        board: a folder for TensorBoard.
+        board: a folder for TensorBoard's files; None: none are written.
 
     Returns:
         The library, and what was measured on the way (behaviour/adapt.py).
@@ -60,32 +61,17 @@ def learn_token(
     library = SkillLibrary.open(folder)
     task = challenge(env, instruction, settings.horizon)
     check_episodes(task.suite, settings.split, settings.episodes)
-    name, words = (
-        name or task.task.name,
-        (instruction or task.task.instruction, *task.task.wordings * (not instruction)),
-    )
+    name = name or task.task.name
+    words = (instruction or task.task.instruction, *task.task.wordings * (not instruction))
     check_name(name, library)
     vectors = library.language(report)(words)
     number = steered(library, on, vectors[0])
     before = library.base.fingerprint()
     state = library.folder / "adapting" / f"{name}.safetensors"
-    agent, curve = adapt(
-        library.policy(number),
-        library.told(number),
-        task,
-        state,
-        settings=settings,
-        ppo=ppo,
-        seed=seed,
-        report=report,
-        board=board,
-    )
-    assert isinstance(agent, PolicyAgent)
-    token = agent.policy.task_token
-    assert token is not None
+    policy, vector = library.policy(number), library.instruction_vector(number)
+    agent, curve = adapt(policy, vector, task, state, settings=settings, ppo=ppo, seed=seed, report=report, board=board)
     assert library.base.fingerprint() == before  # frozen, bit for bit
-    spec = TaskTokenSpec(library.skills[number].name, dict(token.features), token.tokens, token.hidden, token.pictures)
-    tensors = {f"{TASK_TOKEN}.{key}": value.detach().clone() for key, value in token.state_dict().items()}
+    tensors, spec = _task_token(agent, library.skills[number].name)
     notes = {
         "environment": env,
         "steps": curve.steps[-1],
@@ -101,17 +87,26 @@ def learn_token(
     return library, curve
 
 
+def _task_token(agent: Agent, on: str) -> tuple[dict[str, Tensor], TaskTokenSpec]:
+    """An agent's task token as a library keeps it; `on` is the skill that it steers."""
+    assert isinstance(agent, PolicyAgent)
+    token = agent.policy.task_token
+    assert token is not None
+    tensors = {f"{TASK_TOKEN}.{key}": value.detach().clone() for key, value in token.state_dict().items()}
+    return tensors, TaskTokenSpec(on, dict(token.features), token.tokens, token.hidden, token.pictures)
+
+
 def steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:
     """The skill to steer: by its name, or the nearest of those that were learned from demonstrations.
 
     Raises:
         LibraryError: there is no such skill.
     """
-    shown = [i for i, skill in enumerate(library.skills) if skill.prompt is None]
+    demonstrated = [i for i, skill in enumerate(library.skills) if skill.task_token is None]
     if not on:
-        return shown[choose(vector, [library.skills[i].embeddings for i in shown])[0]]
-    for i in shown:
+        return demonstrated[choose(vector, [library.skills[i].embeddings for i in demonstrated])[0]]
+    for i in demonstrated:
         if library.skills[i].name == on:
             return i
-    names = [library.skills[i].name for i in shown]
+    names = [library.skills[i].name for i in demonstrated]
     raise LibraryError(f"{library.folder} has no skill {on!r} learned from demonstrations: {nearest(on, names)}")

@@ -1,4 +1,4 @@
-"""How well a behaviour model follows goals: it starts where recorded motion did and is asked to go where that went."""
+"""How well a behaviour model follows goals: it starts where recorded motion did, its goals are where that went."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def tracking(
     env: Any = make_body(body.name, "direction")
     env.reset(seed=0)
     actor = PolicyActor(model, embedding)
-    draw = np.random.default_rng([seed, 5])
-    clips = [_clip(store, index, draw) for index in episodes]
+    generator = np.random.default_rng([seed, 5])
+    clips = [_clip(store, index, generator) for index in episodes]
     rows = []
     for name, goals in masks().items():
-        found = np.array([_follow(env, actor, body, clip, goals) for clip in clips])
-        way, joints, moved = found.mean(0)
+        errors = np.array([_follow(env, actor, body, clip, goals) for clip in clips])
+        way, joints, moved = errors.mean(0)
         rows.append({"goals": name, "way": round(way, 3), "joints": round(joints, 3), "moved": round(moved, 3)})
     env.close()
     return rows
 
 
-def _clip(store: DemonstrationStore, index: int, draw: np.random.Generator) -> Array:
+def _clip(store: DemonstrationStore, index: int, generator: np.random.Generator) -> Array:
     """A stretch of recorded simulator states, long enough to ask for goals until its last followed step."""
     first, last = int(store.offsets[index]), int(store.offsets[index + 1])
     length = STEPS + max(HORIZONS) + 1
-    start = first + int(draw.integers(max(last - first - length, 1)))
+    start = first + int(generator.integers(max(last - first - length, 1)))
     return np.asarray(store[SIMULATOR_STATE][start : min(start + length, last)], np.float64)
 
 
@@ -68,7 +68,7 @@ def _follow(env: Any, actor: PolicyActor, body: Body, clip: Array, goals: Sequen
     steps = min(STEPS, len(clip) - max(HORIZONS) - 1)
     for t in range(steps):
         observation = {STATE: env.observation()[STATE]}
-        observation |= {name: value for name, value in _asked(env, body, clip, t).items() if name in goals}
+        observation |= {name: value for name, value in _goals_at(env, body, clip, t).items() if name in goals}
         env.move(actor.act({n: v[None] for n, v in observation.items()}, memory)[0])
     now, then, first = env.now.qpos[None], clip[steps : steps + 1, :n_q], clip[:1, :n_q]
     way = float(np.linalg.norm(body.place(now) - body.place(then)))
@@ -76,15 +76,15 @@ def _follow(env: Any, actor: PolicyActor, body: Body, clip: Array, goals: Sequen
     return way, joints, float(np.linalg.norm(body.place(then) - body.place(first)))
 
 
-def _asked(env: Any, body: Body, clip: Array, t: int) -> dict[str, Array]:
+def _goals_at(env: Any, body: Body, clip: Array, t: int) -> dict[str, Array]:
     """The goals that the recording gives a body that stands where this one does."""
     n_q = env.model.nq
     now = env.now.qpos[None]
-    found = {}
+    goals = {}
     for horizon in HORIZONS:
         later, speed = clip[t + horizon : t + horizon + 1, :n_q], clip[t + horizon : t + horizon + 1, n_q:]
-        found[f"{GOAL}pose_{horizon}"] = given(body.pose(now, later)[0])
-        found[f"{GOAL}velocity_{horizon}"] = given(body.velocity(now, later, speed)[0])
+        goals[f"{GOAL}pose_{horizon}"] = given(body.pose(now, later)[0])
+        goals[f"{GOAL}velocity_{horizon}"] = given(body.velocity(now, later, speed)[0])
     later = clip[t + AHEAD : t + AHEAD + 1, :n_q]
-    found[COMMAND] = given(body.command(now, later, np.array([AHEAD * env.dt]))[0])
-    return found
+    goals[COMMAND] = given(body.command(now, later, np.array([AHEAD * env.dt]))[0])
+    return goals

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HELP = ("-h", "--help")
 
+
 @dataclass(frozen=True)
 class Candidates:
     """Words that may stand at a place, and whether the path of a file may."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from skilltokens.configuration import plain, settings_of
-from skilltokens.experiments.experiment import Experiment, experiment_of
+from skilltokens.experiments.experiment import EXPERIMENTS, Experiment
 from skilltokens.files import read_json, write_json
 from skilltokens.types import RunError
 
@@ -26,16 +28,28 @@ class RunJob:
 
     def write(self, path: Path) -> None:
         """Raises RunError where it cannot be written."""
-        content = {
-            "schema": SCHEMA,
-            "experiment": self.experiment.name,
-            "learner": self.experiment.learner(self.settings),
-            "settings": plain(self.settings),
-            "folder": str(self.folder),
-            "recipe": self.recipe,
-            "command": self.command,
-        }
-        write_json(path, content, RunError)
+        content = _Content(
+            schema=SCHEMA,
+            experiment=self.experiment.name,
+            learner=self.experiment.learner(self.settings),
+            settings=plain(self.settings),
+            folder=str(self.folder),
+            recipe=self.recipe,
+            command=self.command,
+        )
+        write_json(path, msgspec.to_builtins(content), RunError)
+
+
+class _Content(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The file."""
+
+    schema: str
+    experiment: str
+    learner: str
+    settings: dict[str, Any]
+    folder: str
+    recipe: str
+    command: str
 
 
 def read_job(path: Path) -> RunJob:
@@ -45,7 +59,13 @@ def read_job(path: Path) -> RunJob:
         RunError: the file is missing or damaged.
         SettingError: a setting or a method that this process does not have.
     """
-    content = read_json(path, SCHEMA, RunError)
-    experiment = experiment_of(content["experiment"])
-    settings = settings_of(experiment.settings_type(content["learner"]), content["settings"])
-    return RunJob(experiment, settings, Path(content["folder"]), content["recipe"], content["command"])
+    try:
+        content = msgspec.convert(read_json(path, SCHEMA, RunError), _Content)
+    except msgspec.ValidationError as problem:
+        reason = str(problem).replace("`", "").replace("$.", "")
+        raise RunError(f"{path} is truncated or altered ({reason}): run the same command again") from problem
+    experiment = next((known for known in EXPERIMENTS if known.name == content.experiment), None)
+    if experiment is None:
+        raise RunError(f"{path} is altered (there is no experiment {content.experiment!r}): run the same command again")
+    settings = settings_of(experiment.settings_type(content.learner), content.settings)
+    return RunJob(experiment, settings, Path(content.folder), content.recipe, content.command)

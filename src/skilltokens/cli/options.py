@@ -13,7 +13,7 @@ import io
 import re
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import tyro
@@ -25,8 +25,7 @@ Options = TypeVar("Options")
 
 # Quotations and options may be long names; a box is as wide as the terminal, so words are joined again by spaces.
 _BOX = re.compile(r"[│╭╮╰╯─]+|\x1b\[[0-9;]*m")
-# A plug-in's own setting, --method.films, may be called so still.
-_OLD = re.compile(rf"--(no-)?((?:evaluate\.)?)(no[-_])?({'|'.join(OLD_NAMES)})(=.*)?", re.DOTALL)
+_OLD = re.compile(rf"--(no-)?((?:[\w-]+\.)*)(no[-_])?({'|'.join(OLD_NAMES)})(=.*)?", re.DOTALL)
 _RULE = re.compile(r"^│ ─+ │$", re.MULTILINE)
 
 
@@ -46,7 +45,7 @@ def parse_known(
     kind: type[Options], args: Sequence[str], prog: str, default: Options | None = None
 ) -> tuple[Options, list[list[str]]]:
     """As `parse`, but gives back the options that `kind` does not have: for each its name and its values."""
-    args = with_new_options(args)
+    args = with_new_options(args, known_options(kind if default is None else default))
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -67,14 +66,18 @@ def parse_known(
     return options, _grouped(rest, prog)
 
 
-def with_new_options(words: Sequence[str]) -> list[str]:
+def with_new_options(words: Sequence[str], known: Collection[str]) -> list[str]:
     """The same words with today's names of options that were called otherwise once (`configuration.OLD_NAMES`).
 
-    For each a line on standard error says the new name.
+    For each a line on standard error says the new name. A plug-in's own setting may be called by an old name still.
+
+    Args:
+        known: the options that there are, as `known_options` has them.
     """
     renamed = []
     for word in words:
-        new = _OLD.sub(_new_option, word) if _OLD.fullmatch(word) else word
+        match = _OLD.fullmatch(word)
+        new = _new_option(match, known) if match else word
         if new != word:
             old_name, new_name = word.partition("=")[0], new.partition("=")[0]
             print(f"note: {old_name} is the old name: {new_name} is the same", file=sys.stderr)
@@ -82,9 +85,12 @@ def with_new_options(words: Sequence[str]) -> list[str]:
     return renamed
 
 
-def _new_option(match: re.Match[str]) -> str:
+def _new_option(match: re.Match[str], known: Collection[str]) -> str:
     negated, groups, inner_negated, old, value = match.groups()
-    return f"--{groups}{'no-' if negated or inner_negated else ''}{OLD_NAMES[old]}{value or ''}"
+    new = OLD_NAMES[old].replace("_", "-")
+    if f"--{groups}{old}" in known or f"--{groups}{new}" not in known:
+        return match[0]
+    return f"--{groups}{'no-' if negated or inner_negated else ''}{new}{value or ''}"
 
 
 def known_options(kind: Any, prefix: str = "") -> list[str]:

@@ -66,11 +66,15 @@ def make_plan(words: Sequence[str]) -> Plan:
         SettingError: an unknown recipe, learner or option, or an impossible value.
         RunError: a run to repeat cannot be read.
     """
-    name, rest = _first_word(with_new_options(words))  # once, not again for each learner
+    name, rest = _first_word(words)
     recipe = recipe_in(Path(name)) if names_a_run(name) else recipe_of(name)
     learners = _learners_of(rest, recipe.experiment) or recipe.learners
     prog = f"skilltokens run {name}"
-    parsed = [(learner, *_parse(recipe, learner, learners, rest, prog)) for learner in learners]
+    kind = options_type(recipe.experiment)
+    defaults = {learner: kind(methods=learners, settings=settings_from(recipe, learner)) for learner in learners}
+    known = {option for default in defaults.values() for option in known_options(default)}
+    rest = with_new_options(rest, known)  # once, not again for each learner
+    parsed = [(learner, *_parse(recipe, learner, defaults[learner], rest, prog)) for learner in learners]
     _refuse_strangers(parsed, prog)
     first = parsed[0][1]
     out = first.out or Path("runs") / recipe.name.replace(":", "-")
@@ -94,11 +98,8 @@ def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     return first, words[1:]
 
 
-def _parse(
-    recipe: Recipe, learner: str, learners: tuple[str, ...], words: Sequence[str], prog: str
-) -> tuple[Any, list[list[str]]]:
+def _parse(recipe: Recipe, learner: str, default: Any, words: Sequence[str], prog: str) -> tuple[Any, list[list[str]]]:
     kind = options_type(recipe.experiment)
-    default = kind(methods=learners, settings=settings_from(recipe, learner))
     # tyro reads the type argument at run time: it decides which --method.* options there are.
     return parse_known(kind[recipe.experiment.settings_type(learner)], words, prog, default)
 

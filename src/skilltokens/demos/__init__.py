@@ -1,8 +1,7 @@
 """Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
-from skilltokens.demos.checks import check
 from skilltokens.demos.statistics import info, workspace_statistics
-from skilltokens.demos.store import DemonstrationStore, same_features, stores_in, write_store
+from skilltokens.demos.store import DemonstrationStore, check, same_features, stores_in, write_store
 from skilltokens.demos.windows import Batch, Windows
 
 __all__ = [

@@ -1,34 +1,19 @@
-"""Reads a whole store and lists every fault in it."""
+"""Reads a whole open store and lists every fault in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skilltokens.demos.rules import wrong_value
 from skilltokens.files import digest
-from skilltokens.types import DemonstrationError
 
 if TYPE_CHECKING:
     from skilltokens.demos.store import DemonstrationStore
 
 _PIECE = 1 << 24  # bytes read at a time
-
-
-def check(path: str | Path) -> list[str]:
-    """Every fault of the store in folder `path`, one sentence a fault; empty if there is none.
-
-    A store that cannot be opened gives one sentence that says why. For a folder of stores see `stores_in`.
-    """
-    from skilltokens.demos.store import DemonstrationStore
-
-    try:
-        return list(findings(DemonstrationStore.open(path)))
-    except DemonstrationError as problem:
-        return [str(problem)]
 
 
 def findings(store: DemonstrationStore) -> Iterator[str]:

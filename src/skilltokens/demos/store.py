@@ -278,3 +278,14 @@ def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
 
 def _shown(feature: Feature | None) -> str:
     return "absent" if feature is None else f"{feature.dtype} {feature.shape}"
+
+
+def check(path: str | Path) -> list[str]:
+    """Every fault of the store in folder `path`, one sentence a fault; empty if there is none.
+
+    A store that cannot be opened gives one sentence that says why. For a folder of stores see `stores_in`.
+    """
+    try:
+        return list(findings(DemonstrationStore.open(path)))
+    except DemonstrationError as problem:
+        return [str(problem)]

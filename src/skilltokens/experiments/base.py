@@ -11,7 +11,7 @@ from skilltokens.experiments.records import BaseLibrary
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.files import read_json
 from skilltokens.model.settings import PolicySettings
-from skilltokens.types import LibraryError, SettingError
+from skilltokens.types import LibraryError, SettingError, Suite
 
 if TYPE_CHECKING:
     from skilltokens.skills.library import SkillLibrary
@@ -26,7 +26,7 @@ def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
         LibraryError: there is no library, or its library.json is damaged.
         SettingError: the settings ask for another policy or encoder than the library has.
     """
-    if not settings.base:
+    if settings.protocol != "A+" or not settings.base:  # a base that is in the way is refused by `check`
         return settings
     folder = Path(settings.base)
     card = read_json(folder / "library.json", SCHEMA, LibraryError)
@@ -43,6 +43,22 @@ def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
     if settings.encoder not in (usual["encoder"], encoder):
         raise SettingError(f"the library {folder} keeps its own sentence encoder {encoder!r}: leave out --encoder")
     return dataclasses.replace(settings, policy=policy, encoder=encoder)
+
+
+def open_base(settings: RunSettings[Any], suite: Suite) -> SkillLibrary | None:
+    """The library that the run begins from, fit for its suite; None where it begins from none.
+
+    Raises:
+        LibraryError: it is damaged, or of another robot.
+    """
+    if not settings.base:
+        return None
+    from skilltokens.skills.library import SkillLibrary
+
+    library = SkillLibrary.open(settings.base)
+    features = {name: feature for name, feature in suite.features.items() if name in library.features}
+    library.check_features(features, f"suite {suite.name!r}")
+    return library
 
 
 def base_record(library: SkillLibrary) -> BaseLibrary:

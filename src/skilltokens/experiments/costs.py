@@ -21,13 +21,12 @@ class Cost:
 def costs_of(settings: RunSettings[Any]) -> list[Cost]:
     """The lessons of a run, and behind them its variants, as a lesson without training."""
     from skilltokens.methods import load_method, method_of
-    from skilltokens.methods.base import SkillMethod
     from skilltokens.suites import load_suite
 
     kind = load_method(method_of(settings.method))
     tasks = len(order_of(settings, load_suite(settings.suite)))
     groups = groups_of(tasks, settings.first, kind.joint)
-    return costs(settings, groups, joint=kind.joint, keeps=issubclass(kind, SkillMethod))
+    return costs(settings, groups, joint=kind.joint, keeps=kind.keeps)
 
 
 def costs(settings: RunSettings[Any], groups: list[range], *, joint: bool, keeps: bool) -> list[Cost]:

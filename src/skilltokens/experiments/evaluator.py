@@ -12,7 +12,7 @@ import numpy as np
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments.records import Cell, Variant, Wording
 from skilltokens.language import LanguageEncoder
-from skilltokens.methods.base import Choice, Method, SkillMethod
+from skilltokens.methods.base import Choice, Method
 from skilltokens.model.actor import PolicyActor
 from skilltokens.settings import EvaluateSettings
 from skilltokens.simulation.pool import Pool
@@ -86,13 +86,15 @@ class Evaluator:
 
     def wordings(self, method: Method) -> list[Wording]:
         """Which skill each wording calls, those never trained on included; none where one policy serves all."""
-        if not isinstance(method, SkillMethod) or not self.settings.wordings:
-            return []
-        entries = []
+        entries: list[Wording] = []
+        if not self.settings.wordings:
+            return entries
         for number, task in enumerate(self.tasks):
             for held_out, texts in ((False, (task.instruction, *task.wordings)), (True, task.held_out)):
                 for text, vector in zip(texts, self.encoder(texts), strict=True):
                     choice = method.choose(vector)
+                    if not choice.name:
+                        return []
                     entries.append(
                         Wording(
                             task=number,
@@ -124,7 +126,6 @@ class Evaluator:
         choice = method.choose(self.encoder([task.instruction])[0])
         report = labelled(self.report, f"{suite.name}/{task.name}", stage="variant")
         counts = self._count(self._actor(choice), suite, task, pool, report)
-        chosen = isinstance(method, SkillMethod)
         return Variant(
             suite=suite.name,
             task=number,
@@ -132,7 +133,7 @@ class Evaluator:
             split=self.settings.split,
             skill=choice.skill,
             called=_called(choice),
-            cosine=round(choice.cosine, 4) if chosen else None,
+            cosine=round(choice.cosine, 4) if choice.name else None,
             successes=counts.successes,
             episodes=counts.episodes,
             steps=counts.steps,

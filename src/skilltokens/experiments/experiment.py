@@ -10,7 +10,7 @@ an experiment runs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +18,13 @@ from typing import Any, Protocol, TypeVar
 
 from skilltokens.behaviour.learners import LEARNERS, learner_of
 from skilltokens.configuration import check_settings
-from skilltokens.experiments.base import with_base
+from skilltokens.experiments.base import open_base, with_base
+from skilltokens.experiments.changes import lifelong_changes, reward_changes
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import Cost, costs_of
 from skilltokens.experiments.lessons import order_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
+from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
 from skilltokens.experiments.settings import RewardSettings, RunSettings
 from skilltokens.methods import method_of, method_settings, methods
 from skilltokens.types import Report, SettingError
@@ -63,6 +65,18 @@ class Experiment(Protocol[Settings]):
 
     def learner(self, settings: Settings) -> str:
         """Whose settings these are."""
+        ...
+
+    def settings_in(self, record: Any) -> Settings:
+        """The settings that a run was made with, out of its record.
+
+        Raises:
+            SettingError: a setting, or a method, that this version does not have.
+        """
+        ...
+
+    def changes(self, before: Any, after: Any) -> Iterator[str]:
+        """Where the figures of a repeated run differ from those of the run that it repeats, a line each."""
         ...
 
     def seeds(self, learner: str, seeds: Sequence[int]) -> Sequence[int]:
@@ -116,10 +130,16 @@ class Lifelong:
         return kind[method_settings(learner)]
 
     def with_learner(self, settings: RunSettings[Any], learner: str, seed: int) -> RunSettings[Any]:
-        return with_base(dataclasses.replace(settings, seed=seed))
+        return dataclasses.replace(settings, seed=seed)
 
     def learner(self, settings: RunSettings[Any]) -> str:
         return method_of(settings.method)
+
+    def settings_in(self, record: LifelongRecord) -> RunSettings[Any]:
+        return lifelong_settings_in(record)
+
+    def changes(self, before: LifelongRecord, after: LifelongRecord) -> Iterator[str]:
+        return lifelong_changes(before, after)
 
     def seeds(self, learner: str, seeds: Sequence[int]) -> Sequence[int]:
         return seeds
@@ -127,7 +147,7 @@ class Lifelong:
     def finished(self, folder: Path, settings: RunSettings[Any], recipe: str) -> bool:
         from skilltokens.suites import load_suite, task_of
 
-        suite = load_suite(settings.suite)
+        settings, suite = with_base(settings), load_suite(settings.suite)
         tasks = [task_of(suite, name) for name in order_of(settings, suite)]
         if (folder / "run.json").exists():
             from skilltokens.experiments.opening import open_run  # torch: only where there is a run to compare with
@@ -135,12 +155,7 @@ class Lifelong:
             if open_run(folder, settings, recipe, suite, tasks).finished:
                 return True
         check_run(settings, suite)
-        if settings.base:
-            from skilltokens.skills.library import SkillLibrary
-
-            library = SkillLibrary.open(settings.base)
-            features = {name: feature for name, feature in suite.features.items() if name in library.features}
-            library.check_features(features, f"suite {suite.name!r}")
+        open_base(settings, suite)
         return False
 
     def prepare(self, settings: RunSettings[Any], report: Report) -> None:
@@ -192,6 +207,12 @@ class FromReward:
 
     def learner(self, settings: RewardSettings) -> str:
         return settings.learner
+
+    def settings_in(self, record: RewardRecord) -> RewardSettings:
+        return reward_settings_in(record)
+
+    def changes(self, before: RewardRecord, after: RewardRecord) -> Iterator[str]:
+        return reward_changes(before, after)
 
     def seeds(self, learner: str, seeds: Sequence[int]) -> Sequence[int]:
         return seeds[:1] if learner_of(learner).untrained else seeds

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skilltokens.configuration import check_setting
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.types import SettingError, Suite
 
@@ -23,8 +24,11 @@ def order_of(settings: RunSettings[Any], suite: Suite) -> tuple[str, ...]:
     It depends on the settings of the order alone, so that it is the same for every method and every training seed.
 
     Raises:
-        SettingError: there are fewer tasks than the order or the first lesson asks for.
+        SettingError: a setting of the order is out of its range, or there are fewer tasks than the order or the first
+            lesson asks for.
     """
+    for name in ("first", "order_seed", "lessons", "exponent"):
+        check_setting(settings, name)
     names = settings.tasks or tuple(task.name for task in suite.tasks)
     count = settings.lessons or len(names)
     if settings.order != "power-law" and count > len(names):

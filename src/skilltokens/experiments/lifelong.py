@@ -16,18 +16,19 @@ from typing import Any
 import torch
 
 from skilltokens.experiments import checkpoint, provenance
-from skilltokens.experiments.base import base_record, with_base
+from skilltokens.experiments.base import base_record, open_base, with_base
 from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.evaluator import Evaluator, labelled
 from skilltokens.experiments.leaving import leave_library
 from skilltokens.experiments.lessons import groups_of, lessons_of, order_of
 from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
-from skilltokens.experiments.records import LifelongRecord, write_record
+from skilltokens.experiments.reading import write_record
+from skilltokens.experiments.records import LifelongRecord
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import Lesson, Method, generator
+from skilltokens.methods.base import Lesson, Method, generator_of
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.memory import STAGE
@@ -62,6 +63,7 @@ def learn(
     if record.finished:
         return record
     check_run(settings, suite)
+    library = open_base(settings, suite)
     torch.set_num_threads(settings.train.threads)
     record.command = command or record.command
     stores = demonstrations(suite, tasks, settings.demonstrations, report)
@@ -70,7 +72,6 @@ def learn(
     note_demonstrations(record, stores)
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
-    library = SkillLibrary.open(settings.base) if settings.base else None
     method = _method(settings, suite, encoder, library)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups)
@@ -93,11 +94,9 @@ def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, 
         )
     if library is None:
         shape = Shape.of(suite.features, suite.scales, encoder.dim)
-        base = Policy(shape, settings.policy, generator(settings.seed, 0)).to(settings.train.device)
+        base = Policy(shape, settings.policy, generator_of(settings.seed, 0)).to(settings.train.device)
         return kind(base, settings.method, settings.train, settings.seed)
-    features = {name: feature for name, feature in suite.features.items() if name in library.features}
-    library.check_features(features, f"suite {suite.name!r}")
-    base = Policy(library.base.shape, library.base.settings, generator(settings.seed, 0)).to(settings.train.device)
+    base = Policy(library.base.shape, library.base.settings, generator_of(settings.seed, 0)).to(settings.train.device)
     method = kind(base, settings.method, settings.train, settings.seed)
     method.adopt(library.base, library.skills)
     return method
@@ -110,7 +109,7 @@ def _note_base(record: LifelongRecord, library: SkillLibrary | None, folder: str
         RunError: it is another.
     """
     base = None if library is None else base_record(library)
-    if record.lessons and record.base != base:
+    if (record.lessons or record.base is not None) and record.base != base:
         raise RunError(
             f"{folder} is not the library that this run began from (its skills are others): restore it, or choose a "
             "new folder with --out"

@@ -9,6 +9,7 @@ from typing import Any
 from skilltokens.configuration import differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
+from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import (
     Demonstrations,
     Flow,
@@ -19,7 +20,6 @@ from skilltokens.experiments.records import (
     Reuse,
     TaskEntry,
     Timing,
-    read_lifelong,
 )
 from skilltokens.experiments.rereading import lifelong_settings_in
 from skilltokens.experiments.settings import RunSettings

@@ -1,23 +1,14 @@
-"""run.json as typed records, read and written in one place (docs/formats.md).
+"""run.json as typed records (docs/formats.md); reading.py reads and writes them.
 
 msgspec makes the records: it checks kinds while it reads, says where one is wrong, has no dependency of its own and
-loads in milliseconds. What a record means is checked behind it: counts that cannot be, tasks that do not exist.
-Keys that a record does not know are passed over, so that files of later versions stay readable.
+loads in milliseconds. Keys that a record does not know are passed over, so that files of later versions stay readable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-
-from skilltokens.files import REWARD_SCHEMA, RUN_SCHEMA, read_json, write_json
-from skilltokens.types import RunError
-
-SPLITS = ("test", "validation")
-CHOOSERS = ("instruction", "task_id")
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
@@ -201,6 +192,11 @@ class LifelongRecord(_Record, kw_only=True):
         """How many lessons are done."""
         return len(self.parameters.trained)
 
+    @property
+    def made_on(self) -> Machine | str | None:
+        """The machine."""
+        return self.timing.machine
+
 
 class Motion(msgspec.Struct):
     """The experts' motion that a behaviour model was distilled from."""
@@ -282,6 +278,7 @@ class RewardRecord(_Record, kw_only=True):
     tasks: list[TaskEntry]
     model: Model
     results: list[RewardResult]
+    resumed: list[Resumed] = []
     config: dict[str, Any]
     machine: Machine | None = None
     versions: dict[str, str | None]
@@ -290,140 +287,7 @@ class RewardRecord(_Record, kw_only=True):
     started: str
     finished: str | None
 
-
-Record = TypeVar("Record", LifelongRecord, RewardRecord)
-
-
-def run_file(path: Path) -> Path:
-    """The run.json that is named, or the one in the folder that is named."""
-    path = Path(path)
-    return path / "run.json" if path.is_dir() else path
-
-
-def read_record(path: Path) -> LifelongRecord | RewardRecord:
-    """Any run.json, or the one in a folder.
-
-    Raises:
-        RunError: it is missing, truncated, altered or of another schema.
-    """
-    path = run_file(path)
-    content = read_json(path, (RUN_SCHEMA, REWARD_SCHEMA), RunError)
-    if content["schema"] == RUN_SCHEMA:
-        return _checked_lifelong(path, content)
-    return _checked_reward(path, content)
-
-
-def read_lifelong(path: Path) -> LifelongRecord:
-    """The run.json of a lifelong run, or the one in its folder.
-
-    Raises:
-        RunError: it is missing, truncated, altered (counts that cannot be, tasks that do not exist, cells that
-            contradict each other) or of another schema.
-    """
-    path = run_file(path)
-    return _checked_lifelong(path, read_json(path, RUN_SCHEMA, RunError))
-
-
-def read_reward(path: Path) -> RewardRecord:
-    """The run.json of a run from reward, or the one in its folder.
-
-    Raises:
-        RunError: it is missing, damaged or of another kind.
-    """
-    path = run_file(path)
-    return _checked_reward(path, read_json(path, REWARD_SCHEMA, RunError))
-
-
-def write_record(folder: Path, record: LifelongRecord | RewardRecord) -> None:
-    """Replaces FOLDER/run.json atomically.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    write_json(Path(folder) / "run.json", msgspec.to_builtins(record), RunError)
-
-
-def altered(path: Path, problem: str) -> RunError:
-    """What to raise for a file that cannot be trusted."""
-    return RunError(f"{path} is truncated or altered ({problem}): restore it, or run the same command again")
-
-
-def _converted(path: Path, content: dict[str, Any], kind: type[Record]) -> Record:
-    try:
-        return msgspec.convert(content, kind)
-    except msgspec.ValidationError as problem:
-        raise altered(path, str(problem).replace("`", "").replace("$.", "")) from problem
-
-
-def _checked_lifelong(path: Path, content: dict[str, Any]) -> LifelongRecord:
-    record = _converted(path, content, LifelongRecord)
-    for problem in _problems(record):
-        raise altered(path, problem)
-    return record
-
-
-def _checked_reward(path: Path, content: dict[str, Any]) -> RewardRecord:
-    record = _converted(path, content, RewardRecord)
-    if not record.tasks:
-        raise altered(path, "it names no task")
-    for result in record.results:
-        if not result.steps or len(result.steps) != len(result.successes) or result.episodes < 1:
-            raise altered(path, f"the result of {result.task!r} has no whole curve")
-    return record
-
-
-def _problems(record: LifelongRecord) -> Iterator[str]:
-    """What in a run.json cannot be right, though every value is of its kind."""
-    tasks = len(record.tasks)
-    if not tasks:
-        yield "it names no task"
-    yield from _cell_problems(record.cells, [task.name for task in record.tasks])
-    for key, numbers in (("trained", record.parameters.trained), ("total", record.parameters.total)):
-        if len(numbers) > tasks:
-            yield f"parameters.{key} has more entries than there are tasks"
-        if min(numbers, default=0) < 0:
-            yield f"parameters.{key} holds a number below 0"
-    for i, lesson in enumerate(record.learning):
-        if len(lesson.iterations) != len(lesson.loss):
-            yield f"learning[{i}] has more losses than iterations, or fewer"
-    for i, flow in enumerate(record.gradients):
-        for layer, series in flow.layers.items():
-            for kind, norms in series.items():
-                count = len(flow.iterations)
-                if len(norms) not in (0, count):
-                    yield f"gradients[{i}] has {len(norms)} norms of {kind} rows in {layer} for {count} records"
-    for name, entries in (("selection", record.selection), ("variants", record.variants)):
-        for i, entry in enumerate(entries):
-            places = (entry.task, entry.chosen if isinstance(entry, Wording) else entry.skill)
-            if not all(place is None or 0 <= place < tasks for place in places):
-                yield f"{name}[{i}] is about a task that the run does not have"
-    for i, variant in enumerate(record.variants):
-        if not 0 <= variant.successes <= variant.episodes or variant.episodes == 0:
-            yield f"variants[{i}] counts {variant.successes} successes of {variant.episodes} episodes"
-
-
-def _cell_problems(cells: list[Cell], tasks: list[str]) -> Iterator[str]:
-    known: set[tuple[Any, ...]] = set()
-    for i, cell in enumerate(cells):
-        place = f"evaluations[{i}]"
-        if not (-1 <= cell.after < len(tasks) and 0 <= cell.task < len(tasks) and 0 <= cell.progress <= 1):
-            yield f"{place} is about a task or a time that the run does not have"
-        elif not 0 <= (cell.skill or 0) < len(tasks):
-            yield f"{place} was acted by a skill that the run does not have"
-        if cell.split not in SPLITS or cell.selected_by not in CHOOSERS:
-            yield f"{place} has split {cell.split!r} and selected_by {cell.selected_by!r}"
-        if not 0 <= cell.successes <= cell.episodes or cell.episodes == 0:
-            yield f"{place} counts {cell.successes} successes of {cell.episodes} episodes"
-        key = (cell.after, cell.progress, cell.task, cell.split, cell.selected_by)
-        if key in known:
-            yield f"{place} repeats a cell"
-        known.add(key)
-        if cell.same_as is not None and not (0 <= cell.same_as < i and _alike(cells[cell.same_as], cell, tasks)):
-            yield f"{place} claims the same bits as entry {cell.same_as}, which differs"
-
-
-def _alike(one: Cell, other: Cell, tasks: list[str]) -> bool:
-    """Whether two cells may be of the same bits: the same task and states, and the same counts."""
-    return tasks[one.task] == tasks[other.task] and all(
-        getattr(one, name) == getattr(other, name) for name in ("split", "successes", "episodes")
-    )
+    @property
+    def made_on(self) -> Machine | None:
+        """The machine."""
+        return self.machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from skilltokens.configuration import flat, plain, settings_of, with_new_names
@@ -11,21 +12,22 @@ from skilltokens.methods import method_settings
 from skilltokens.types import SettingError
 
 
-def settings_in(record: LifelongRecord | RewardRecord) -> RunSettings[Any] | RewardSettings:
-    """The settings that a run was made with; what an older file lacks has its default.
+def lifelong_settings_in(record: LifelongRecord) -> RunSettings[Any]:
+    """The settings that a lifelong run was made with; what an older file lacks has its default.
 
     Raises:
         SettingError: a setting, or a method, that this version does not have.
     """
-    if isinstance(record, RewardRecord):
-        return settings_of(RewardSettings, record.config)
-    return lifelong_settings_in(record)
-
-
-def lifelong_settings_in(record: LifelongRecord) -> RunSettings[Any]:
-    """The same of a lifelong run."""
     kind: Any = RunSettings
     return settings_of(kind[method_settings(record.method)], record.config)
+
+
+def reward_settings_in(record: RewardRecord) -> RewardSettings:
+    """The same of a run from reward."""
+    ppo = record.config.get("ppo", {})
+    if isinstance(ppo, Mapping):
+        ppo = {"presence": 0.0, **ppo}  # before there was such a setting, tokens began loud
+    return settings_of(RewardSettings, {**record.config, "ppo": ppo})
 
 
 def config_of(record: LifelongRecord) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from skilltokens.behaviour.closeness import closeness, speeds, visited
 from skilltokens.behaviour.environments import of_suite
 from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.token import steered
-from skilltokens.configuration import check_settings, flat, plain, settings_of
+from skilltokens.configuration import check_settings, flat, plain
 from skilltokens.experiments import provenance
 from skilltokens.experiments.opening import check_same
+from skilltokens.experiments.reading import read_reward, write_record
 from skilltokens.experiments.records import (
     Counted,
     Model,
@@ -31,9 +32,8 @@ from skilltokens.experiments.records import (
     RewardResult,
     TaskEntry,
     Tracking,
-    read_reward,
-    write_record,
 )
+from skilltokens.experiments.rereading import reward_settings_in
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.experiments.steered import Steered, steered_by
 from skilltokens.files import REWARD_SCHEMA
@@ -89,7 +89,7 @@ def open_reward(folder: Path, settings: RewardSettings, recipe: str) -> RewardRe
     path = Path(folder) / "run.json"
     if path.exists():
         record = read_reward(path)
-        old = plain(settings_of(RewardSettings, record.config))
+        old = plain(reward_settings_in(record))
         check_same(Path(folder), flat(old), flat(plain(settings)), FREE)
         return record
     return RewardRecord(
@@ -158,7 +158,7 @@ class _Task:
         suite = self._suite()
         agent, curve = adapt(
             library.policy(number),
-            library.told(number),
+            library.instruction_vector(number),
             of_suite(suite, task, horizon=settings.adapt.horizon),
             self.folder / f"{task.name}.safetensors",
             learner=settings.learner,

@@ -101,7 +101,7 @@ class RewardSettings:
     suite: str = ""
     """The suite of the tasks, where a library is steered."""
     on: str = ""
-    """The skill of it to steer; empty: the one that the task's instruction means."""
+    """The library's skill to steer, by name; empty: the nearest by the task's instruction."""
     tasks: tuple[str, ...] = ()
     """Tasks, each learned on the same frozen policy; empty: all of the suite."""
     seed: Seed = 0

@@ -26,9 +26,9 @@ def load_encoder(name: str | Encode = "minilm", cache: Path | None = None, repor
     Args:
         name: "minilm" (packaged, offline); the folder or the hub name of any sentence-transformers model that is
             already on this machine (nothing is ever downloaded); or a callable that maps n texts to (n, dim)
-            numbers. A callable is cached on disk only if it has an attribute `name` to be told apart by.
+            numbers. A callable is cached on disk only if it has an attribute `name` that tells it apart.
         cache: the folder of the cache; the operating system's cache folder when left out (`cache_folder`).
-        report: told when the encoder is really loaded, since that takes seconds.
+        report: called when the encoder is really loaded, since that takes seconds.
     """
     if not isinstance(name, str):
         label = getattr(name, "name", None)

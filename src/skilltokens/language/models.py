@@ -45,14 +45,14 @@ def minilm() -> Encode:
     return sentence_transformer("minilm", str(get_model_path()))
 
 
-def sentence_transformer(name: str, place: str) -> Encode:
+def sentence_transformer(name: str, source: str) -> Encode:
     """A sentence-transformers model on the CPU, never from the network.
 
     The random state of torch is put back afterwards: whether a text was cached must not change a run.
 
     Args:
         name: what errors call it.
-        place: the model's folder, or its name on the hub.
+        source: the model's folder, or its name on the hub.
 
     Raises:
         LanguageError: the model is not on this machine or damaged, or a package that it needs is missing or broken.
@@ -67,9 +67,9 @@ def sentence_transformer(name: str, place: str) -> Encode:
         raise import_error(name, "sentence-transformers", problem) from problem
     logging.disable_progress_bar()
     try:
-        folder = Path(place).expanduser()
+        folder = Path(source).expanduser()
         if not folder.is_dir():  # a hub name: only what was downloaded before
-            folder = Path(snapshot_download(place, local_files_only=True))
+            folder = Path(snapshot_download(source, local_files_only=True))
         with torch.random.fork_rng(devices=[]):
             model = SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
     except Exception as problem:  # so does a damaged model

@@ -7,8 +7,9 @@ An entry point names a function without arguments that returns a `Registration`.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from skilltokens.methods import lora, multitask, sequential, single_task, t2s
@@ -31,10 +32,32 @@ METHODS = {
 
 def methods() -> dict[str, Registration]:
     """Every method that is installed, by name."""
-    found = dict(METHODS)
+    registrations = dict(METHODS)
     for entry in entry_points(group="skilltokens.methods"):
-        found.setdefault(entry.name, entry.load()())
-    return found
+        if entry.name not in registrations:
+            registrations[entry.name] = _foreign(entry)
+    return registrations
+
+
+def _foreign(entry: EntryPoint) -> Registration:
+    """The registration of another package's method: whatever its code does, its user gets one sentence.
+
+    Raises:
+        SettingError: it cannot be loaded, or has no settings that can be made without arguments.
+    """
+    advice = f"fix {entry.value}, or uninstall its package (docs/adding-a-method.md)"
+    try:
+        registered = entry.load()()
+        if not isinstance(registered, Registration):
+            raise TypeError(f"{type(registered).__name__} is no Registration")
+        if not (isinstance(registered.settings, type) and dataclasses.is_dataclass(registered.settings)):
+            raise TypeError(f"its settings are no dataclass but {registered.settings!r}")
+        registered.settings()
+    except Exception as problem:  # anybody's code may raise anything
+        raise SettingError(
+            f"the method {entry.name!r} could not be loaded ({type(problem).__name__}: {problem}): {advice}"
+        ) from problem
+    return registered
 
 
 def method_names() -> list[str]:

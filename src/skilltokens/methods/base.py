@@ -35,7 +35,7 @@ class Lesson:
     """For each task the sentences to train with, its instruction first."""
     embeddings: tuple[Array, ...]
     """Their unit vectors, (wordings, language) for each task."""
-    first: int = 0
+    first: int
     """How many tasks the run taught before: the place of this lesson's first task in the order."""
 
 
@@ -83,6 +83,8 @@ class Method(ABC):
 
     joint: ClassVar[bool] = False
     """True where all tasks are one lesson."""
+    keeps: ClassVar[bool] = False
+    """True where no later lesson changes what an earlier skill does: only new skills are then evaluated afresh."""
     maps: ClassVar[tuple[str, ...]] = ("pattention", "linear")
     """The kinds of policy that the method can grow."""
 
@@ -171,34 +173,36 @@ class SkillMethod(Method):
     """A method with one policy for each skill, chosen by the instruction; a chosen skill is given its own instruction,
     so that it acts the same whatever the wording that called it."""
 
+    keeps = True
+
     def __init__(self, base: Policy, settings: Any, train: TrainSettings, seed: int) -> None:
         super().__init__(base, settings, train, seed)
         self.entries: list[Entry] = []
-        self.given: list[Skill] = []
+        self.adopted_skills: list[Skill] = []
         """Skills of the library that the run began from; their entries come first."""
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
         self.base.requires_grad_(False)
-        self.given = [skill.to(self.base.device) for skill in skills]
+        self.adopted_skills = [skill.to(self.base.device) for skill in skills]
         self.entries = [
             Entry(
                 skill.name,
                 skill.wordings,
                 skill.embeddings,
-                assemble(self.base, self.given, skill).requires_grad_(False),
-                standing(self.given, skill).embeddings[0],
+                assemble(self.base, self.adopted_skills, skill).requires_grad_(False),
+                standing(self.adopted_skills, skill).embeddings[0],
             )
-            for skill in self.given
+            for skill in self.adopted_skills
         ]
 
-    def place(self, lesson: Lesson) -> int:
+    def first_entry(self, lesson: Lesson) -> int:
         """The number of the lesson's first entry."""
-        return len(self.given) + lesson.first
+        return len(self.adopted_skills) + lesson.first
 
     def enter(self, lesson: Lesson, policy: Policy) -> None:
         """Makes `policy` the skill of each of the lesson's tasks, replacing an earlier version of it."""
-        del self.entries[self.place(lesson) :]
+        del self.entries[self.first_entry(lesson) :]
         for name, wordings, vectors in zip(lesson.names, lesson.wordings, lesson.embeddings, strict=True):
             self.entries.append(Entry(name, wordings, vectors, policy, vectors[0]))
 
@@ -210,7 +214,7 @@ class SkillMethod(Method):
 
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
-        entry, task = self.entries[number], number - len(self.given)
+        entry, task = self.entries[number], number - len(self.adopted_skills)
         return Choice(entry.policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
@@ -223,13 +227,13 @@ class SkillMethod(Method):
                 {} if entry.policy is self.base else dict(entry.policy.state_dict()),
                 form="whole",
             )
-            for entry in self.entries[len(self.given) :]
+            for entry in self.entries[len(self.adopted_skills) :]
         ]
-        return self.base, [*self.given, *skills]
+        return self.base, [*self.adopted_skills, *skills]
 
     def stored_before(self) -> int:
         """Parameters of the base and of the library's skills."""
-        return count(self.base) + sum(skill.parameters for skill in self.given)
+        return count(self.base) + sum(skill.parameters for skill in self.adopted_skills)
 
 
 def count(policy: torch.nn.Module) -> int:
@@ -237,6 +241,11 @@ def count(policy: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in policy.parameters())
 
 
-def generator(seed: int, lesson: int) -> torch.Generator:
+def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state whose names begin with a prefix, by their names without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+def generator_of(seed: int, lesson: int) -> torch.Generator:
     """The source of a lesson's draws."""
     return torch.Generator().manual_seed((seed * 1_000_003 + lesson) % 2**63)

@@ -178,8 +178,8 @@ def observation_noise(
     for name in order or sorted(examples.observation):
         if name in examples.observation and policy.shape.kinds.get(name) != "image":
             value = examples.observation[name]
-            draw = torch.from_numpy(generator.standard_normal(value.shape, dtype=np.float32))
-            noise[name] = draw.to(value.device) * settings.observation_noise
+            normal = torch.from_numpy(generator.standard_normal(value.shape, dtype=np.float32))
+            noise[name] = normal.to(value.device) * settings.observation_noise
     return noise
 
 

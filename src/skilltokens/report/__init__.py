@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skilltokens.experiments.experiment import experiment_in
-from skilltokens.experiments.records import read_record
+from skilltokens.experiments.reading import read_record
 from skilltokens.types import RunError
 
 __all__ = ["kind_of", "write_report"]

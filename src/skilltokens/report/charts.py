@@ -52,7 +52,7 @@ def retention(groups: Sequence[Group], tasks: int) -> Markup:
     parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (0.75, ""), (1.0, "1")))]
     step = 1 if tasks <= 12 else 2
     parts.append(plot.feet([(t, str(t)) for t in range(1, tasks + 1, step)], "skills learned so far"))
-    said = []
+    phrases = []
     for index, group in enumerate(groups):
         lessons = seen(group)
         if not lessons:
@@ -67,8 +67,8 @@ def retention(groups: Sequence[Group], tasks: int) -> Markup:
             f"{group.label}, after skill {x}: {rate(mean)} over those seen" for x, mean in zip(xs, means, strict=True)
         ]
         parts.append(plot.series(index, xs, means, titles))
-        said.append(f"{group.label} from {rate(means[0])} to {rate(means[-1])}")
-    label = f"Mean success over all skills seen so far after each lesson: {'; '.join(said)}."
+        phrases.append(f"{group.label} from {rate(means[0])} to {rate(means[-1])}")
+    label = f"Mean success over all skills seen so far after each lesson: {'; '.join(phrases)}."
     return picture(360, 220, label, *parts)
 
 
@@ -113,7 +113,7 @@ def learning(groups: Sequence[Group], task: int, name: str) -> Markup | None:
     """One task's learning curves, success against the share of its training done; None where nobody has one."""
     plot = Plot(22, 8, 162, 84)
     parts = [plot.rules(RATE_TICKS), plot.feet(RATE_TICKS)]
-    said = []
+    phrases = []
     for index, group in enumerate(groups):
         curve = group.curve(task)
         if curve is None or len(curve.progress) == 0:
@@ -124,10 +124,10 @@ def learning(groups: Sequence[Group], task: int, name: str) -> Markup | None:
             for p, good, tried in zip(curve.progress, curve.successes, curve.episodes, strict=True)
         ]
         parts.append(plot.series(index, curve.progress.tolist(), ys.tolist(), titles, size=2.6))
-        said.append(f"{group.label} {', '.join(rate(float(y)) for y in ys)}")
-    if not said:
+        phrases.append(f"{group.label} {', '.join(rate(float(y)) for y in ys)}")
+    if not phrases:
         return None
-    return picture(170, 104, f"Learning curves of {name}: {'; '.join(said)}.", *parts)
+    return picture(170, 104, f"Learning curves of {name}: {'; '.join(phrases)}.", *parts)
 
 
 def losses(group: Group, index: int) -> Markup | None:

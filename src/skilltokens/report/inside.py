@@ -24,7 +24,7 @@ class Stack:
     tone: str
     segments: tuple[tuple[float, str, str, str], ...]
     total: str
-    said: str
+    description: str
 
 
 def parameters(comparison: Comparison) -> list[Stack]:
@@ -73,9 +73,11 @@ def reuse(run: Run, index: int) -> list[Stack]:
         )
         total = sum(rows for _, _, rows, _ in parts)
         mark = f" ← {number[start]}" if start in number else ""
-        said = ", ".join(f"{rows:,} from {name}" for _, _, rows, name in parts if rows)
+        description = ", ".join(f"{rows:,} from {name}" for _, _, rows, name in parts if rows)
         stacks.append(
-            Stack(f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}{mark}", f"{run.tasks[k]}: {said}.")
+            Stack(
+                f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}{mark}", f"{run.tasks[k]}: {description}."
+            )
         )
     return stacks
 

@@ -98,7 +98,7 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "flows": [(tone(i), flow) for i, g in ordered if (flow := inside.flow(g, i)) is not None],
         "videos": [(g, tone(i), videos(run)) for i, g in ordered if (run := with_key(g, "videos")) is not None],
         "selection": [wordings(g, tone(i)) for i, g in ordered],
-        "variants": [(g, tone(i), found) for i, g in ordered if (found := variants(g))],
+        "variants": [(g, tone(i), counts) for i, g in ordered if (counts := variants(g))],
         "wilson": lambda good, tried: metrics.Interval(*(float(end) for end in metrics.wilson(good, tried))),
         "differences": differences([g.first for g in groups]) if len(groups) > 1 else {},
         "held": [(g, tone(i), g.figure(next(d for d in DEFINITIONS if d.key == "held"))) for i, g in ordered],

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from skilltokens.experiments.records import RewardRecord, read_record
+from skilltokens.experiments.experiment import experiment_in
+from skilltokens.experiments.reading import read_record
 from skilltokens.report.reward_runs import RewardRun, read_reward_run
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, compare
@@ -66,7 +67,7 @@ def read_published(folder: Path) -> list[Published]:
     published = []
     for experiment, paths in files.items():
         about = experiment / "about.md"
-        rewards = [path for path in paths if isinstance(read_record(path), RewardRecord)]
+        rewards = [path for path in paths if experiment_in(read_record(path)).name == "reward"]
         lifelong = [read_run(path) for path in paths if path not in rewards]
         published.append(
             Published(

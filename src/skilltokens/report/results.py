@@ -137,11 +137,11 @@ def _outcome(experiment: Published) -> list[str]:
     for row in rows:
         counts.setdefault(row.label, []).append(not reward.needed(row).startswith("never"))
     if len(counts) > MOST:
-        good = sum(all(there) for there in counts.values())
+        good = sum(all(held) for held in counts.values())
         learners = text.listed(list(dict.fromkeys(run.learner for run in experiment.rewards)))
         ending = f"on all of them with {good} of {len(counts)} settings of {learners}"
     else:
-        ending = ", ".join(f"{label} {sum(there)} of {len(there)}" for label, there in counts.items())
+        ending = ", ".join(f"{label} {sum(held)} of {len(held)}" for label, held in counts.items())
     return [str(len(tasks)), _range({len(row.seeds) for row in rows}), ending]
 
 

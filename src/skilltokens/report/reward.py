@@ -47,11 +47,11 @@ SHORT_HEADS = ["learner", "seeds", "success", f"to {GOOD:.0%}", "steps", "traine
 
 def needed(row: Row) -> str:
     """Steps to GOOD: the median over seeds, a seed that never gets there being the worst."""
-    found = [n if n is not None else float("inf") for n in row.needed]
-    middle = statistics.median(found)
+    steps = [n if n is not None else float("inf") for n in row.needed]
+    middle = statistics.median(steps)
     never = sum(n is None for n in row.needed)
-    there = f"{middle:,.0f}" if middle != float("inf") else "never"
-    return there if never in (0, len(found)) else f"{there} ({never} of {len(found)} never)"
+    shown = f"{middle:,.0f}" if middle != float("inf") else "never"
+    return shown if never in (0, len(steps)) else f"{shown} ({never} of {len(steps)} never)"
 
 
 HEADLINE = "steps to"
@@ -96,10 +96,10 @@ def markdown(runs: Sequence[RewardRun]) -> str:
         rows = rows_of(runs, task)
         if rows:
             blocks += [f"### {task}", text.table(HEADS, [cells(row) for row in rows])]
-            blocks += [text.table(*each) for each in beside(rows)]
+            blocks += [text.table(*table) for table in beside(rows)]
     if model.tracking:
-        said = "How the model follows goals, 40 steps along recorded motion:"
-        blocks += [said, text.table(*tracking(model.tracking))]
+        title = "How the model follows goals, 40 steps along recorded motion:"
+        blocks += [title, text.table(*tracking(model.tracking))]
     if unchanged(runs):
         skills = text.plural(len(model.fingerprints), "skill")
         blocks.append(f"After every run the frozen library ({skills}) had the same bits as before it (SHA-256).")
@@ -126,7 +126,7 @@ def headline(runs: Sequence[RewardRun]) -> tuple[list[str], list[list[str]]]:
 
 def beside(rows: Sequence[Row]) -> list[tuple[list[str], list[list[str]]]]:
     """The tables of what was measured besides: their heads and rows, of those that have any."""
-    return [each for each in (physics(rows), commanded(rows), noisy(rows)) if each[1]]
+    return [table for table in (physics(rows), commanded(rows), noisy(rows)) if table[1]]
 
 
 def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
@@ -135,8 +135,8 @@ def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     body = []
     for row in rows:
         good, tried = row.final
-        there = row.changed()
-        body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
+        cells = row.changed()
+        body.append([row.label, f"{good / tried:.2f}", *(_share(cells.get(key)) for key in columns)])
     head = ["success with", "as it is", *(f"{what} x {factor:g}" for what, factor in columns)]
     return head, body if columns else []
 
@@ -146,9 +146,9 @@ def noisy(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     columns = list(dict.fromkeys(key for row in rows for key in row.noisy()))
     body = []
     for row in rows:
-        there, (good, tried) = row.noisy(), row.final
-        if there:
-            body.append([row.label, f"{good / tried:.2f}", *(_share(there.get(key)) for key in columns)])
+        cells, (good, tried) = row.noisy(), row.final
+        if cells:
+            body.append([row.label, f"{good / tried:.2f}", *(_share(cells.get(key)) for key in columns)])
     return ["success under noise of log_std", "none", *(f"{column:g}" for column in columns)], body
 
 

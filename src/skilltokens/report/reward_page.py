@@ -92,15 +92,15 @@ def curves(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:
     parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (GOOD, ".8"), (1.0, "1")))]
     feet = [(last * share, f"{last * share / 1000:,.0f}k") for share in (0, 0.25, 0.5, 0.75, 1)]
     parts.append(plot.feet(feet, "environment steps"))
-    said = []
+    endings = []
     for row in rows:
         index = places[row.label]
         xs, means, band = _curve(plot, row, index)
         parts.append(band)
         titles = [f"{row.label}: {text.rate(y)} after {x:,.0f} steps" for x, y in zip(xs, means, strict=True)]
         parts.append(plot.series(index, xs, means, titles, size=2.8))
-        said.append(f"{row.label} ends at {text.rate(means[-1])}")
-    return picture(360, 220, f"Success against environment steps: {'; '.join(said)}.", *parts)
+        endings.append(f"{row.label} ends at {text.rate(means[-1])}")
+    return picture(360, 220, f"Success against environment steps: {'; '.join(endings)}.", *parts)
 
 
 def glance(rows: Sequence[Row], places: Mapping[str, int]) -> Markup:

@@ -13,8 +13,9 @@ from typing import Any
 
 from skilltokens.behaviour.learners import LEARNERS, learner_of
 from skilltokens.behaviour.settings import PpoSettings
-from skilltokens.configuration import settings_of
-from skilltokens.experiments.records import Counted, RewardRecord, RewardResult, altered, read_reward, run_file
+from skilltokens.experiments.reading import altered, read_reward, run_file
+from skilltokens.experiments.records import Counted, RewardRecord, RewardResult
+from skilltokens.experiments.rereading import reward_settings_in
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.report import text
 from skilltokens.types import RunError, SettingError, natural
@@ -147,9 +148,8 @@ def read_reward_run(path: Path) -> RewardRun:
     """
     path = run_file(path)
     record = read_reward(path)
-    ppo = {"presence": 0.0, **record.config.get("ppo", {})}  # before there was such a setting, tokens began loud
     try:
-        settings = settings_of(RewardSettings, {**record.config, "ppo": ppo})
+        settings = reward_settings_in(record)
     except SettingError as problem:
         raise altered(path, str(problem)) from problem
     return RewardRun(path, record, settings)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens import metrics
-from skilltokens.experiments.records import CHOOSERS, SPLITS, Cell, LifelongRecord, read_lifelong, run_file
+from skilltokens.experiments.reading import CHOOSERS, SPLITS, read_lifelong, run_file
+from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.experiments.rereading import config_of
 
 Counts = NDArray[np.int64]
@@ -162,7 +163,8 @@ def read_run(path: Path) -> Run:
             successes[after, task], episodes[after, task] = cell.successes, cell.episodes
             same[after, task] = cell.same_as is not None
     together = record.first if record.first is not None else _together(record, cells)
-    curves = {k: curve for k in range(tasks) if (curve := _curve(cells, max(k, together - 1), k)) is not None}
+    alone = range(0 if together in (1, tasks) else together, tasks)  # a joint run's last points stand beside others
+    curves = {k: curve for k in alone if (curve := _curve(cells, max(k, together - 1), k)) is not None}
     learned = _learned(episodes, together)
     return Run(path, record, split, selected_by, together, learned, successes, episodes, same, curves)
 

@@ -49,7 +49,8 @@ def _ending(groups: list[Group], learned: int, tasks: int) -> Markup:
         Markup("{}{} {}").format(_name(group), "" if i else " solves", _percent(_value(group, "final")))
         for i, group in enumerate(order)
     ]
-    when = f"After {_word(learned)} lesson{'' if learned == 1 else 's'}"
+    unit = "task" if groups[0].first.together > 1 else "lesson"  # a lesson may teach several tasks
+    when = f"After {_word(learned)} {unit}{'' if learned == 1 else 's'}"
     when += f" of {_word(tasks)}" if learned < tasks else ""
     over = "it" if learned == 1 else f"all {_word(learned)}"
     return Markup("{}, {} of the test episodes over {}.").format(when, _listed(figures), over)
@@ -85,14 +86,14 @@ def together(comparison: Comparison) -> str:
     sentences = []
     if first.together > 1:
         sentences.append(
-            f"The first lesson taught {_word(first.together)} tasks together: they have no learning curve of their own, "
-            "so FWT and AUC are over the other tasks."
+            f"The first lesson taught {_word(first.together)} tasks together: they have no learning curve of their "
+            "own, so FWT and AUC are over the other tasks."
         )
     if first.record.base is not None:
         skills = first.record.base.skills
         sentences.append(
-            f"The runs began from a library of {_word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base of "
-            f"{first.record.base.parameters:,} parameters."
+            f"The runs began from a library of {_word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base "
+            f"of {first.record.base.parameters:,} parameters."
         )
     if len(set(comparison.tasks)) < len(comparison.tasks):
         sentences.append("Tasks come back in this stream, and are taught again.")

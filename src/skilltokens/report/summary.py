@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 
-
 @dataclass(frozen=True)
 class Figure:
     """A headline figure of a group: the mean over seeds, each seed's value, and an interval.

@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
 
 def commits(record: LifelongRecord | RewardRecord) -> list[str]:
     """The commits of a run: the one it began under, and those under which it was resumed."""
-    resumed = record.resumed if isinstance(record, LifelongRecord) else []
+    resumed = record.resumed
     return list(
         dict.fromkeys(str(commit or "unknown")[:12] for commit in [record.commit, *(r.commit for r in resumed)])
     )

@@ -30,6 +30,7 @@ from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
+from skilltokens.skills.card import model_card
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Skill, TaskTokenSpec, assemble, row_offsets, standing
 from skilltokens.types import Array, Feature, LibraryError, Report, SkilltokensError, silent
@@ -112,7 +113,7 @@ class SkillLibrary:
     def select(self, instruction: str, report: Report = silent) -> tuple[int, float]:
         """The skill that an instruction means, and the cosine to its nearest wording.
 
-        `report` is told when the sentence encoder is loaded for it.
+        `report` is called when the sentence encoder is loaded for it.
 
         Raises:
             LanguageError: the instruction is empty or too long.
@@ -121,20 +122,21 @@ class SkillLibrary:
         return choose(vector, [skill.embeddings for skill in self.skills])
 
     def policy(self, number: int) -> Policy:
-        """The policy of one skill."""
-        return assemble(self.base, self.skills, self.skills[number]) if number else self.base
+        """The policy of one skill; the base's own where it has no tensors."""
+        skill = self.skills[number]
+        return assemble(self.base, self.skills, skill) if skill.tensors else self.base
 
-    def told(self, number: int) -> Array:
+    def instruction_vector(self, number: int) -> Array:
         """The sentence vector (language,) for the policy of one skill: its own, or that of the skill that it steers."""
         return standing(self.skills, self.skills[number]).embeddings[0]
 
     def actor(self, instruction: str, device: str = "cpu") -> PolicyActor:
         """An actor for the skill that the instruction means. All wordings of a skill give the same actions."""
         number, _ = self.select(instruction)
-        return PolicyActor(self.policy(number), self.told(number), device)
+        return PolicyActor(self.policy(number), self.instruction_vector(number), device)
 
     def language(self, report: Report = silent) -> LanguageEncoder:
-        """The encoder that the library was made with; `report` is told when it is really loaded.
+        """The encoder that the library was made with; `report` is called when it is really loaded.
 
         Raises:
             LibraryError: that was a Python function, which no file can hold.
@@ -189,7 +191,7 @@ class SkillLibrary:
         self.skills.append(skill)
         self.notes.append(dict(notes or {}))
         try:
-            write_bytes(self.folder / "README.md", self._readme().encode(), LibraryError)
+            write_bytes(self.folder / "README.md", model_card(self).encode(), LibraryError)
             write_json(self.folder / "library.json", self._card(), LibraryError)
         except BaseException:
             self.skills.pop()
@@ -214,34 +216,13 @@ class SkillLibrary:
                     "wordings": list(skill.wordings),
                     "parameters": skill.parameters,
                     **({} if skill.form == "rows" else {"form": skill.form}),
-                    **({} if skill.prompt is None else {"prompt": dataclasses.asdict(skill.prompt)}),
+                    **({} if skill.task_token is None else {"prompt": dataclasses.asdict(skill.task_token)}),
                     "file": _file(self.folder, Path("skills") / f"{skill.name}.safetensors"),
                     "notes": notes,
                 }
                 for skill, notes in zip(self.skills, self.notes, strict=True)
             ],
         }
-
-    def _readme(self) -> str:
-        """The model card, README.md."""
-        parameters = sum(value.numel() for value in self.base.parameters())
-        rows = "\n".join(
-            f"| {skill.name} | {skill.wordings[0]} | {skill.parameters or parameters:,} | {_result(notes)} |"
-            for skill, notes in zip(self.skills, self.notes, strict=True)
-        )
-        return (
-            f"# A skill library\n\n{len(self.skills)} skill{'s' * (len(self.skills) != 1)} on one frozen base of "
-            f"{parameters:,} parameters "
-            f"({self.base.settings.layers} layers, width {self.base.settings.width}), made with skilltokens.\n"
-            f"Instructions are read by the sentence encoder `{self.encoder}`.\n\n"
-            "| skill | instruction | parameters of its own | success |\n|---|---|---|---|\n"
-            f"{rows}\n\n"
-            "```python\nfrom skilltokens import SkillLibrary\n\n"
-            f'actor = SkillLibrary.open("{self.folder.name}").actor("{self.skills[-1].wordings[0]}")\n'
-            "memory = actor.start(batch=1)\naction = actor.act(observation, memory)  # arrays of shape (1, n)\n```\n\n"
-            "Each skill acts only with the rows that were active when it was learned, so skills that are added later "
-            "leave its actions the same bit for bit.\n"
-        )
 
     # ---------------------------------------------------------------- checking
 
@@ -263,11 +244,6 @@ def check_name(name: str, library: SkillLibrary | None = None) -> None:
         raise LibraryError(f"skill name {name!r} is no file name: use letters, digits, '-', '_' and '.'")
     if library is not None and name in {skill.name for skill in library.skills}:
         raise LibraryError(f"{library.folder} has a skill {name!r} already: choose another name")
-
-
-def _result(notes: Mapping[str, Any]) -> str:
-    """The successes in the notes, as counts for the model card."""
-    return f"{notes['successes']} of {notes['episodes']}" if "episodes" in notes else "not measured"
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

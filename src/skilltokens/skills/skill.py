@@ -54,7 +54,7 @@ class Skill:
     """Trained tensors by their names in the assembled policy: "layers.0.q.key", "head.map.weight", ..."""
     active: Mapping[str, Array] = field(default_factory=dict)
     """For each linear map, the numbers of the earlier rows that it reuses, in the order of its computation (int64)."""
-    prompt: TaskTokenSpec | None = None
+    task_token: TaskTokenSpec | None = None
     """Of a skill learned from reward: its task token, whose tensors are named "prompt.*"."""
     form: Literal["rows", "lora", "whole"] = "rows"
     """What the tensors are beside copies of the base's modules: rows (T2S), low-rank adapters, or a whole policy."""
@@ -110,7 +110,7 @@ def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
         base: the base policy; the skills' tensors are on its device.
         skills: the library in the order learned, the base's skill first. Only rows of earlier skills are read.
     """
-    if skill.prompt is not None:
+    if skill.task_token is not None:
         return _with_task_token(base, skills, skill)
     if skill.form == "whole" and skill.tensors:
         policy = copy.deepcopy(base)
@@ -153,10 +153,10 @@ def _adapters(base: Policy, skill: Skill) -> dict[str, torch.nn.Module]:
 
 def _with_task_token(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
     """The policy of the skill that `skill` steers, with the task token of `skill`."""
-    assert skill.prompt is not None
+    assert skill.task_token is not None
     steered = standing(skills, skill)
     policy = assemble(base, skills, steered) if steered.tensors else base
-    spec, width = skill.prompt, base.settings.width
+    spec, width = skill.task_token, base.settings.width
     token = TaskToken(spec.features, width, spec.tokens, spec.hidden, None, spec.pictures)
     tensors = {n.removeprefix(_PREFIX): t for n, t in skill.tensors.items() if n.startswith(_PREFIX)}
     tensors.setdefault("presence", torch.zeros(spec.tokens))  # files from before 2026-11-28 have none
@@ -170,12 +170,14 @@ def standing(skills: Sequence[Skill], skill: Skill) -> Skill:
     Raises:
         LookupError: there is no such skill, or it was learned from reward too.
     """
-    if skill.prompt is None:
+    if skill.task_token is None:
         return skill
     for other in skills:
-        if other.name == skill.prompt.on and other.prompt is None:
+        if other.name == skill.task_token.on and other.task_token is None:
             return other
-    raise LookupError(f"skill {skill.name!r} steers {skill.prompt.on!r}, which is no skill learned from demonstrations")
+    raise LookupError(
+        f"skill {skill.name!r} steers {skill.task_token.on!r}, which is no skill learned from demonstrations"
+    )
 
 
 def own_modules(base: Policy) -> list[str]:

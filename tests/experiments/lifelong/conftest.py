@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def settings(place: Path) -> Settings:
     return RunSettings(
-        method=T2SSettings(reuse=1.0, place="all"),
+        method=T2SSettings(reuse=1.0, rows_in="all"),
         suite="tests.toy:Toy",
         tasks=TASKS,
         policy=PolicySettings(width=16, layers=1, history=4),

@@ -15,7 +15,8 @@ from tests.experiments.lifelong.runs import TASKS, Settings, figures
 from skilltokens.configuration import plain
 from skilltokens.experiments.evaluator import Evaluator, fingerprint
 from skilltokens.experiments.lifelong import learn
-from skilltokens.experiments.records import LifelongRecord, read_lifelong
+from skilltokens.experiments.reading import read_lifelong
+from skilltokens.experiments.records import LifelongRecord
 from skilltokens.methods.base import Choice
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.sequential import SequentialSettings

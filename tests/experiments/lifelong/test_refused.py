@@ -29,7 +29,7 @@ def test_another_configuration_is_refused_and_nothing_is_lost(half: Path, settin
     others = {
         "seed": dataclasses.replace(settings, seed=1),
         r"train\.rate": dataclasses.replace(settings, train=dataclasses.replace(settings.train, rate=0.5)),
-        r"method\.share": dataclasses.replace(settings, method=T2SSettings(reuse=1.0, place="all", share=0.07)),
+        r"method\.share": dataclasses.replace(settings, method=T2SSettings(reuse=1.0, rows_in="all", share=0.07)),
         "method was 't2s', is 'sequential'": dataclasses.replace(settings, method=SequentialSettings()),
         "tasks": dataclasses.replace(settings, tasks=TASKS[:2]),
     }

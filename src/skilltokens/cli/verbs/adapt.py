@@ -19,7 +19,7 @@ class AdaptOptions:
     Nothing of the library changes but that a file is added: every earlier skill keeps its exact bits. The environment
     is SUITE/TASK (reward 1 at success, where a suite has none of its own) or the id of any Gymnasium environment with a
     success flag in its info; "module:" in front of an id names the module that registers it. Stop it with Ctrl-C: the
-    same command goes on from the last point of its learning curve.
+    same command resumes from the last point of its learning curve.
 
     examples:
       skilltokens adapt demos/short/halfcheetah/model --env halfcheetah/reach
@@ -32,7 +32,7 @@ class AdaptOptions:
     env: str
     """The environment: SUITE/TASK, or a Gymnasium id."""
     on: str = ""
-    """The skill to steer; empty: the one that the instruction means, of those learned from demonstrations."""
+    """The skill to steer, one learned from demonstrations; empty: the nearest of them by the instruction."""
     name: str = ""
     """The new skill's name, a file name; empty: the task's."""
     instruction: str = ""
@@ -40,7 +40,7 @@ class AdaptOptions:
     seed: int = 0
     """Seed of first weights, episodes and actions."""
     board: Path | None = None
-    """A folder for TensorBoard: returns and losses of each update."""
+    """Folder for TensorBoard's files, with the returns and losses of each update; by default none are written."""
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     ppo: PpoSettings = field(default_factory=PpoSettings)
 
@@ -68,12 +68,12 @@ def main(words: Sequence[str]) -> int:
             board=options.board,
         )
     skill = library.skills[-1]
-    assert skill.prompt is not None
+    assert skill.task_token is not None
     good, tried = curve.successes[-1], curve.episodes
     low, high = (float(end) for end in metrics.wilson(good, tried))
     base = sum(parameter.numel() for parameter in library.base.parameters())
     print(
-        f"{library.folder}: skill {skill.name!r} added, steering {skill.prompt.on!r} with {skill.parameters:,} "
+        f"{library.folder}: skill {skill.name!r} added, steering {skill.task_token.on!r} with {skill.parameters:,} "
         f"parameters ({skill.parameters / base:.1%} of the base's); success {good} of {tried} "
         f"[{low:.2f} to {high:.2f}], {curve.successes[0]} of {tried} before"
     )

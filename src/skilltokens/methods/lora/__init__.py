@@ -27,9 +27,9 @@ class LoraSettings:
     own_encoders: bool = True
     """A skill has its own observation encoders, started as copies."""
     start: Literal["base", "copy"] = "base"
-    """Where a new skill starts: from the base, or as a copy of the skill that its instruction is nearest to."""
+    """A new skill starts as the base, or as a copy of its nearest skill."""
     near: float = 0.5
-    """Cosine below which no skill counts as near; a copy is then one of the newest skill."""
+    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
 
 
 REGISTRATION = Registration(

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, under
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
@@ -37,25 +37,28 @@ class Lora(SkillMethod):
         self.base.requires_grad_(False)
         policy, adapters, own = self._adapted(lesson.index)
         if self.settings.start == "copy":
-            start = self.entries[self.nearest(lesson.embeddings[0][0], self.place(lesson), self.settings.near)].policy
-            self._copy(self._own(start), self._own(policy))
+            number = self.nearest(lesson.embeddings[0][0], self.first_entry(lesson), self.settings.near)
+            target, source = self._own(policy), self._own(self.entries[number].policy)
+            # A skill of the library that the run began from may be of another form, or have other ranks.
+            alike = {n: t for n, t in source.items() if n in target and t.shape == target[n].shape}
+            self._copy(alike, {name: target[name] for name in alike})
         self.enter(lesson, policy)
         groups = [{"params": adapters, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
         return Training(policy, [group for group in groups if group["params"]], [lesson])
 
     def finish(self, lesson: Lesson) -> None:
-        self.entries[self.place(lesson)].policy.requires_grad_(False)
+        self.entries[self.first_entry(lesson)].policy.requires_grad_(False)
 
     def _adapted(self, index: int) -> tuple[Policy, list[nn.Parameter], list[nn.Parameter]]:
         """The policy with a fresh adapter, its adapter's parameters, and those of its own head and encoders."""
-        wanted = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
-        paths = [path for path in own_modules(self.base) if wanted[path.split(".")[0]]]
+        own_kinds = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
+        paths = [path for path in own_modules(self.base) if own_kinds[path.split(".")[0]]]
         replaced = {path: copy.deepcopy(self.base.get_submodule(path)).requires_grad_() for path in paths}
         own = [parameter for module in replaced.values() for parameter in module.parameters()]
-        draw, adapters = generator(self.seed, index), []
+        generator, adapters = generator_of(self.seed, index), []
         ranks = iter(self._ranks(sum(parameter.numel() for parameter in own)))
         for path, leaf in leaves(self.base):
-            low = LowRank.fresh(leaf, [next(ranks) for _ in matrices(leaf)], draw)
+            low = LowRank.fresh(leaf, [next(ranks) for _ in matrices(leaf)], generator)
             replaced[path] = low
             adapters += low.own()
         return self.base.derive(replaced), adapters, own
@@ -78,19 +81,19 @@ class Lora(SkillMethod):
         return ranks
 
     def stored(self) -> int:
-        own = self.entries[len(self.given) :]
+        own = self.entries[len(self.adopted_skills) :]
         return self.stored_before() + sum(p.numel() for entry in own for p in self._own(entry.policy).values())
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         skills = [
             Skill(entry.name, entry.wordings, entry.embeddings, dict(self._own(entry.policy)), form="lora")
-            for entry in self.entries[len(self.given) :]
+            for entry in self.entries[len(self.adopted_skills) :]
         ]
-        return self.base, [*self.given, *skills]
+        return self.base, [*self.adopted_skills, *skills]
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
-        for i, entry in enumerate(self.entries[len(self.given) :]):
+        for i, entry in enumerate(self.entries[len(self.adopted_skills) :]):
             tensors |= {f"skill.{i}.{name}": value for name, value in self._own(entry.policy).items()}
         return tensors
 
@@ -106,12 +109,11 @@ class Lora(SkillMethod):
         return {name: value for name, value in policy.named_parameters() if id(value) not in frozen}
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
-        self.base.load_state_dict({n[5:]: t for n, t in state.items() if n.startswith("base.")})
+        self.base.load_state_dict(under("base.", state))
         self.base.requires_grad_(False)
         for lesson in lessons:
-            policy, prefix = self.base, f"skill.{lesson.first}."
+            policy = self.base
             if not self.begins_fresh(lesson):
                 policy = self._adapted(lesson.index)[0]
-                own = {n[len(prefix) :]: tensor for n, tensor in state.items() if n.startswith(prefix)}
-                self._copy(own, self._own(policy))
+                self._copy(under(f"skill.{lesson.first}.", state), self._own(policy))
             self.enter(lesson, policy.requires_grad_(False))

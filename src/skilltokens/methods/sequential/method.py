@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, Method, Training
+from skilltokens.methods.base import Lesson, Method, Training, under
 from skilltokens.methods.rule import Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -36,5 +36,4 @@ class Sequential(Method):
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         super().restore({name: value for name, value in state.items() if not name.startswith(KEPT)}, lessons)
-        kept = {name.removeprefix(KEPT): value for name, value in state.items() if name.startswith(KEPT)}
-        self.kept = {name: value.to(self.base.device) for name, value in kept.items()}
+        self.kept = {name: value.to(self.base.device) for name, value in under(KEPT, state).items()}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, under
 from skilltokens.methods.single_task import SingleTaskSettings
 from skilltokens.model.policy import Policy
 
@@ -22,12 +22,12 @@ class SingleTask(SkillMethod):
         return Training(policy, [{"params": list(policy.parameters()), "lr": self.settings.rate}], [lesson])
 
     def _fresh(self, lesson: Lesson) -> Policy:
-        policy = Policy(self.base.shape, self.base.settings, generator(self.seed, lesson.index))
+        policy = Policy(self.base.shape, self.base.settings, generator_of(self.seed, lesson.index))
         return policy.to(self.base.device)
 
     def _policies(self) -> list[tuple[int, Policy]]:
         """The policies of the run's own skills, each once, with the number of the first skill that acts by it."""
-        own = enumerate(self.entries[len(self.given) :])
+        own = enumerate(self.entries[len(self.adopted_skills) :])
         return list({id(entry.policy): (i, entry.policy) for i, entry in reversed(list(own))}.values())[::-1]
 
     def stored(self) -> int:
@@ -39,6 +39,6 @@ class SingleTask(SkillMethod):
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         for lesson in lessons:
-            policy, prefix = self._fresh(lesson), f"{lesson.first}."
-            policy.load_state_dict({n[len(prefix) :]: t for n, t in state.items() if n.startswith(prefix)})
+            policy = self._fresh(lesson)
+            policy.load_state_dict(under(f"{lesson.first}.", state))
             self.enter(lesson, policy)

@@ -29,17 +29,17 @@ class T2SSettings:
     gates: bool = False
     """A skill has a factor of its own on each shared row (one number a row)."""
     reuse: NotNegative = 0.0
-    """Rows of earlier skills that Top-K selection makes active in a map, for each new row there."""
+    """Rows of earlier skills that a new skill reuses in a map, beside the base's, for each new row there; 0: none."""
     start: Literal["base", "nearest", "copy"] = "copy"
-    """A skill starts as the base, with its nearest skill's head and encoders, or as a copy with its rows as well."""
+    """A skill starts as the base, with the head and encoders of its nearest skill, or as a full copy of that skill."""
     near: float = 0.5
-    """Cosine below which no skill counts as near; a skill without a near one starts from the newest."""
+    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
     base_rows: ShareFrom0 = 1.0
-    """Share of the base's rows that Top-K selection keeps active; the base of one task has one key, so all is best."""
+    """Share of the base's rows that a skill uses, chosen by language; 1 is best where the base has learned one task."""
     mu: Share = 0.5
-    """The largest share of a skill's active rows in a map that may be new."""
-    place: Literal["all", "attention", "feed-forward"] = "feed-forward"
-    """Where new rows go: into one kind of map only, or into all in proportion to the base's rows."""
+    """Of the rows that a skill uses in a map, at most this share may be new; the others are reused."""
+    rows_in: Literal["all", "attention", "feed-forward"] = "feed-forward"
+    """Maps that get new rows: those of attention, the feed-forward ones, or all, in proportion to the base's rows."""
     value_std: NotNegative = 0.2
     """Standard deviation of a new row's values; its key starts at zero."""
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, under
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.model.pattention import Pattention
@@ -37,6 +37,9 @@ from skilltokens.settings import TrainSettings
 from skilltokens.skills.selection import top_rows
 from skilltokens.skills.skill import Skill, assemble, own_modules, row_offsets, standing, trained
 from skilltokens.types import Array, SettingError
+
+GROWN = {"all": ("q", "k", "v", "o", "ffn"), "attention": ("q", "k", "v", "o"), "feed-forward": ("ffn",)}
+"""The setting `rows_in` -> the last part of the paths of the maps that get new rows."""
 
 
 class T2S(SkillMethod):
@@ -53,7 +56,7 @@ class T2S(SkillMethod):
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
-        self.skills = list(self.given)
+        self.skills = list(self.adopted_skills)
 
     def check(self, lessons: int) -> None:
         if lessons < 2 and not self.adopted:
@@ -64,7 +67,7 @@ class T2S(SkillMethod):
             self._check_mu(path, min(round(self.settings.base_rows * rows), rows), new)
 
     def begin(self, lesson: Lesson) -> Training:
-        del self.skills[self.place(lesson) :]
+        del self.skills[self.first_entry(lesson) :]
         if self.begins_fresh(lesson):
             self.skills += _base_skills(lesson)
             self.enter(lesson, self.base)
@@ -84,7 +87,7 @@ class T2S(SkillMethod):
         if self.begins_fresh(lesson):
             self.base.requires_grad_(False)
             return
-        number = self.place(lesson)
+        number = self.first_entry(lesson)
         skill, policy = self.skills[number], self.entries[number].policy
         tensors = {name: value.detach().clone() for name, value in trained(policy, skill).items()}
         self.skills[number] = Skill(skill.name, skill.wordings, skill.embeddings, tensors, skill.active)
@@ -93,8 +96,12 @@ class T2S(SkillMethod):
 
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
-        embedding, draw = lesson.embeddings[0][0], generator(self.seed, lesson.index)
-        number = 0 if self.settings.start == "base" else self.nearest(embedding, self.place(lesson), self.settings.near)
+        embedding, generator = lesson.embeddings[0][0], generator_of(self.seed, lesson.index)
+        number = (
+            0
+            if self.settings.start == "base"
+            else self.nearest(embedding, self.first_entry(lesson), self.settings.near)
+        )
         number = self.skills.index(standing(self.skills, self.skills[number]))
         self.started = number
         tensors = self._own_tensors(self.entries[number].policy)
@@ -103,7 +110,7 @@ class T2S(SkillMethod):
         for path, new in counts.items():
             active[path] = self._shared_rows(path, embedding, new)
             self._check_mu(path, len(active[path]), new)
-            tensors |= self._new_rows(path, new, draw)
+            tensors |= self._new_rows(path, new, generator)
             if self.settings.gates:
                 tensors[f"{path}.gate"] = torch.ones(len(active[path]), device=self.base.device)
         if self.settings.start == "copy" and self.skills[number].form == "rows":
@@ -113,24 +120,24 @@ class T2S(SkillMethod):
 
     def _own_tensors(self, start: Policy) -> dict[str, Tensor]:
         """Copies of the head and the encoders of the policy that the skill starts from."""
-        wanted = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
+        own_kinds = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
         return {
             f"{path}.{name}": parameter.detach().clone()
             for path in own_modules(self.base)
-            if wanted[path.split(".")[0]]
+            if own_kinds[path.split(".")[0]]
             for name, parameter in start.get_submodule(path).named_parameters()
         }
 
     def _rows_by_map(self, spent: int) -> dict[str, int]:
         """How many rows each map gets, in proportion to the base's, from what the budget leaves."""
-        place = {"all": ("q", "k", "v", "o", "ffn"), "attention": ("q", "k", "v", "o"), "feed-forward": ("ffn",)}
-        maps = {p: m for p, m in self.base.maps().items() if p.split(".")[-1] in place[self.settings.place]}
-        sizes = {path: len(map.key) for path, map in maps.items() if isinstance(map, Pattention)}
+        grown = GROWN[self.settings.rows_in]
+        maps = {path: part for path, part in self.base.maps().items() if path.split(".")[-1] in grown}
+        sizes = {path: len(part.key) for path, part in maps.items() if isinstance(part, Pattention)}
         gated = self.settings.reuse if self.settings.gates else 0  # a reused row costs a gate
         cost = {
-            path: map.key.shape[1] + map.value.shape[1] + gated
-            for path, map in maps.items()
-            if isinstance(map, Pattention)
+            path: part.key.shape[1] + part.value.shape[1] + gated
+            for path, part in maps.items()
+            if isinstance(part, Pattention)
         }
         left = int(self.settings.share * count(self.base)) - spent
         if self.settings.gates:
@@ -149,7 +156,7 @@ class T2S(SkillMethod):
         return rows
 
     def _shared_rows(self, path: str, embedding: Array, new: int) -> Array:
-        """Top-K by language: the base's rows (a share of them, if asked) and `reuse * new` of the later skills'."""
+        """Top-K by language: the base's rows (or a share of them) and `reuse * new` of the later skills'."""
         offsets = row_offsets(self.base, self.skills, path)
         owners = np.repeat(np.arange(len(self.skills)), np.diff(offsets))
         keys = np.stack([skill.embeddings[0] for skill in self.skills])
@@ -165,15 +172,15 @@ class T2S(SkillMethod):
                 "allows: lower method.share or raise method.mu"
             )
 
-    def _new_rows(self, path: str, rows: int, draw: torch.Generator) -> dict[str, Tensor]:
+    def _new_rows(self, path: str, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
         """K = 0 and V random: theta(0) = 0 keeps the function, and dL/dK does not vanish, since it goes through V.
 
         Drawn on the CPU, wherever the base is: the same seed gives the same numbers.
         """
-        map = self.base.maps()[path]
-        assert isinstance(map, Pattention)
-        value = torch.randn(rows, map.value.shape[1], generator=draw) * self.settings.value_std
-        key = torch.zeros(rows, map.key.shape[1])
+        linear_map = self.base.maps()[path]
+        assert isinstance(linear_map, Pattention)
+        value = torch.randn(rows, linear_map.value.shape[1], generator=generator) * self.settings.value_std
+        key = torch.zeros(rows, linear_map.key.shape[1])
         return {f"{path}.key": key.to(self.base.device), f"{path}.value": value.to(self.base.device)}
 
     def stored(self) -> int:
@@ -183,38 +190,38 @@ class T2S(SkillMethod):
         return self.base, list(self.skills)
 
     def reuse(self) -> dict[str, Any]:
-        skill, found = self.skills[-1], {"base": 0, "new": 0, "from": {}}
+        skill, sources = self.skills[-1], {"base": 0, "new": 0, "from": {}}
         if self.started is not None:
-            found["start"] = self.skills[self.started].name
+            sources["start"] = self.skills[self.started].name
         for path in self.base.maps():
             offsets = row_offsets(self.base, self.skills[:-1] or self.skills, path)
             rows = skill.active.get(path, np.arange(offsets[1]))
             owners = np.searchsorted(offsets, rows, side="right") - 1
-            found["base"] += int((owners == 0).sum())
-            found["new"] += skill.rows(path)
+            sources["base"] += int((owners == 0).sum())
+            sources["new"] += skill.rows(path)
             for number in np.unique(owners[owners > 0]):
                 name = self.skills[number].name
-                found["from"][name] = found["from"].get(name, 0) + int((owners == number).sum())
-        return found
+                sources["from"][name] = sources["from"].get(name, 0) + int((owners == number).sum())
+        return sources
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
-        for i, skill in enumerate(self.skills[len(self.given) :]):
+        for i, skill in enumerate(self.skills[len(self.adopted_skills) :]):
             tensors |= {f"skill.{i}.{name}": tensor for name, tensor in skill.tensors.items()}
             tensors |= {f"active.{i}.{path}": torch.as_tensor(rows) for path, rows in skill.active.items()}
         return tensors
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
-        self.base.load_state_dict(_under("base.", state))
+        self.base.load_state_dict(under("base.", state))
         self.base.requires_grad_(False)
-        self.skills = list(self.given)
+        self.skills = list(self.adopted_skills)
         for lesson in lessons:
             if self.begins_fresh(lesson):
                 self.skills += _base_skills(lesson)
                 self.enter(lesson, self.base)
                 continue
-            tensors = _under(f"skill.{lesson.first}.", state)
-            active = {path: rows.numpy() for path, rows in _under(f"active.{lesson.first}.", state).items()}
+            tensors = under(f"skill.{lesson.first}.", state)
+            active = {path: rows.numpy() for path, rows in under(f"active.{lesson.first}.", state).items()}
             skill = Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
             skill = skill.to(self.base.device)
             self.skills.append(skill)
@@ -225,8 +232,3 @@ def _base_skills(lesson: Lesson) -> list[Skill]:
     """The skills that the base itself is: without tensors of their own."""
     tasks = zip(lesson.names, lesson.wordings, lesson.embeddings, strict=True)
     return [Skill(name, wordings, vectors) for name, wordings, vectors in tasks]
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The entries below a prefix, without it."""
-    return {name[len(prefix) :]: tensor for name, tensor in state.items() if name.startswith(prefix)}
