@@ -1,23 +1,21 @@
-"""`skilltokens demos import|export|download`: demonstrations from and to the files of others."""
+"""`skilltokens demos import`: a store from an HDF5 file in robomimic's layout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import tyro
 
+from skilltokens.cli.exchange import PROG, libero_suite
 from skilltokens.cli.options import parse
 from skilltokens.types import DemonstrationError, SettingError, Task
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
-    from skilltokens.exchange.hdf5 import Convention
     from skilltokens.suites.libero import Libero
-
-PROG = "skilltokens demos"
 
 
 @dataclass(frozen=True)
@@ -57,56 +55,6 @@ class ImportOptions:
     """Who demonstrated; empty: what the file says, or "human"."""
     clip: bool = False
     """Clip actions to [-1, 1] instead of refusing those outside."""
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Writes stores with the same features into one HDF5 file that robomimic reads, or each into one of its own.
-
-    A file of one LIBERO task also holds what LIBERO's published files do, under their names.
-
-    examples:
-      skilltokens demos export demos/metaworld/push demos/metaworld/hammer --file two-tasks.hdf5
-      skilltokens demos export demos/libero-goal --folder libero_goal
-    """
-
-    stores: tyro.conf.Positional[tuple[Path, ...]]
-    """Stores, or folders of stores."""
-    file: Path = Path("demos.hdf5")
-    """The HDF5 file to write."""
-    folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Write one file a store instead, FOLDER/TASK_demo.hdf5."""
-    next_observations: bool = True
-    """Write next_obs/ too, as robomimic expects by default."""
-    layout: Literal["auto", "robomimic", "libero"] = "auto"
-    """libero adds what LIBERO's own programs need; auto does so for one LIBERO task with the simulator's states."""
-
-
-@dataclass(frozen=True)
-class DownloadOptions:
-    """Downloads LIBERO's published demonstrations, 50 a task by people, from the Hugging Face Hub.
-
-    Every file is checked by its SHA-256. A download that was interrupted goes on where it stopped; what is there
-    already is checked and kept. Without a suite, shows what there is. `skilltokens demos import` makes stores of them.
-
-    examples:
-      skilltokens demos download
-      skilltokens demos download libero-goal
-      skilltokens demos download libero-goal --tasks turn_on_the_stove --endpoint https://hub.example.org
-    """
-
-    suite: tyro.conf.Positional[str] = ""
-    """libero-spatial, libero-object, libero-goal, libero-10 or libero-90; left out: show what there is."""
-    tasks: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--task"])] = ()
-    """Tasks by name; empty: all of the suite."""
-    folder: Path = Path("demos/published")
-    """Where to put them: FOLDER/libero_goal/TASK_demo.hdf5."""
-    endpoint: str = ""
-    """The Hub's address; empty: the environment variable HF_ENDPOINT, or https://huggingface.co."""
-    repository: str = ""
-    """The data set's name, OWNER/NAME; empty: the one that LIBERO's authors keep."""
-    revision: str = "main"
-    """Its branch, tag or commit."""
 
 
 def import_(words: Sequence[str]) -> int:
@@ -248,79 +196,3 @@ def _files(path: Path) -> Iterator[Path]:
     if not found:
         raise DemonstrationError(f"{path} holds no file *.hdf5: check the path")
     yield from found
-
-
-def _libero(name: str) -> Libero | None:
-    """The LIBERO suite of that name; None for any other name."""
-    if not name.startswith("libero"):
-        return None
-    from skilltokens.suites import load_suite
-    from skilltokens.suites.libero import Libero
-
-    suite = load_suite(name)
-    return suite if isinstance(suite, Libero) else None
-
-
-def export(words: Sequence[str]) -> int:
-    options = parse(ExportOptions, words, f"{PROG} export")
-    from skilltokens.cli.progress import Single
-    from skilltokens.demos import stores_in
-    from skilltokens.exchange.hdf5 import export_hdf5
-
-    if not options.stores:
-        raise DemonstrationError("no store was named: give its folder, such as demos/metaworld/push, or one of stores")
-    stores = [store for path in options.stores for store in stores_in(path)]
-    files = {options.file: stores}
-    if options.folder is not None:
-        files = {options.folder / f"{store.task.name}_demo.hdf5": [store] for store in stores}
-        if len(files) < len(stores):
-            raise DemonstrationError("two of the stores hold the same task: export them to folders of their own")
-    for file, held in files.items():
-        convention = _convention(held, options.layout)
-        with Single("export") as report:
-            export_hdf5(held, file, next_observations=options.next_observations, convention=convention, report=report)
-        tasks = f"{len(held)} tasks" if len(held) > 1 else held[0].task.name
-        print(f"{file}: {sum(store.episodes for store in held)} demonstrations of {tasks}")
-    return 0
-
-
-def _convention(stores: Sequence[DemonstrationStore], layout: str) -> Convention | None:
-    """LIBERO's, where it is asked for, or where it is possible and nothing is asked for."""
-    if layout == "robomimic" or (layout == "auto" and len(stores) > 1):
-        return None
-    store = stores[0]
-    suite = _libero(store.suite)
-    if suite is None or not store.private:
-        if layout == "libero":
-            raise DemonstrationError(
-                f"{store.path} is of the suite {store.suite!r} and keeps no states of LIBERO's simulator, which its "
-                "layout is made from: export it in robomimic's"
-            )
-        return None
-    from skilltokens.suites.libero.export import LiberoFile
-
-    return LiberoFile(suite, store.task)
-
-
-def download(words: Sequence[str]) -> int:
-    options = parse(DownloadOptions, words, f"{PROG} download")
-    from skilltokens.cli.progress import Single
-    from skilltokens.exchange.download import download as fetch
-    from skilltokens.exchange.hub import REPOSITORY, SUITES, Hub
-    from skilltokens.types import nearest
-
-    if options.suite and options.suite not in SUITES:
-        raise SettingError(f"people demonstrated no suite {options.suite!r}: {nearest(options.suite, SUITES)}")
-    hub = Hub(options.repository or REPOSITORY, options.revision, options.endpoint or None)
-    if not options.suite:
-        for suite in SUITES:
-            files = [file for file in hub.files if file.suite == suite]
-            print(f"{suite:<16}{len(files):>3} tasks, {sum(file.size for file in files) / 1e9:6.1f} GB")
-        return 0
-    files = hub.choose(options.suite, options.tasks)
-    with Single("download") as report:
-        paths = fetch(hub, files, options.folder, report)
-    for path in paths:
-        print(path)
-    print(f"Make stores of them: skilltokens demos import {paths[0].parent} --suite {options.suite}")
-    return 0

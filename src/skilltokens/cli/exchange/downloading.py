@@ -1,0 +1,65 @@
+"""`skilltokens demos download`: LIBERO's published demonstrations from the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from skilltokens.cli.exchange import PROG
+from skilltokens.cli.options import parse
+from skilltokens.types import SettingError
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """Downloads LIBERO's published demonstrations, 50 a task by people, from the Hugging Face Hub.
+
+    Every file is checked by its SHA-256. A download that was interrupted goes on where it stopped; what is there
+    already is checked and kept. Without a suite, shows what there is. `skilltokens demos import` makes stores of them.
+
+    examples:
+      skilltokens demos download
+      skilltokens demos download libero-goal
+      skilltokens demos download libero-goal --tasks turn_on_the_stove --endpoint https://hub.example.org
+    """
+
+    suite: tyro.conf.Positional[str] = ""
+    """libero-spatial, libero-object, libero-goal, libero-10 or libero-90; left out: show what there is."""
+    tasks: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--task"])] = ()
+    """Tasks by name; empty: all of the suite."""
+    folder: Path = Path("demos/published")
+    """Where to put them: FOLDER/libero_goal/TASK_demo.hdf5."""
+    endpoint: str = ""
+    """The Hub's address; empty: the environment variable HF_ENDPOINT, or https://huggingface.co."""
+    repository: str = ""
+    """The data set's name, OWNER/NAME; empty: the one that LIBERO's authors keep."""
+    revision: str = "main"
+    """Its branch, tag or commit."""
+
+
+def download(words: Sequence[str]) -> int:
+    options = parse(DownloadOptions, words, f"{PROG} download")
+    from skilltokens.cli.progress import Single
+    from skilltokens.exchange.download import download as fetch
+    from skilltokens.exchange.hub import REPOSITORY, SUITES, Hub
+    from skilltokens.types import nearest
+
+    if options.suite and options.suite not in SUITES:
+        raise SettingError(f"people demonstrated no suite {options.suite!r}: {nearest(options.suite, SUITES)}")
+    hub = Hub(options.repository or REPOSITORY, options.revision, options.endpoint or None)
+    if not options.suite:
+        for suite in SUITES:
+            files = [file for file in hub.files if file.suite == suite]
+            print(f"{suite:<16}{len(files):>3} tasks, {sum(file.size for file in files) / 1e9:6.1f} GB")
+        return 0
+    files = hub.choose(options.suite, options.tasks)
+    with Single("download") as report:
+        paths = fetch(hub, files, options.folder, report)
+    for path in paths:
+        print(path)
+    print(f"Make stores of them: skilltokens demos import {paths[0].parent} --suite {options.suite}")
+    return 0

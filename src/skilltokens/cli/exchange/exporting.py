@@ -1,0 +1,82 @@
+"""`skilltokens demos export`: stores into HDF5 files that robomimic and LIBERO read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from skilltokens.cli.exchange import PROG, libero_suite
+from skilltokens.cli.options import parse
+from skilltokens.types import DemonstrationError
+
+if TYPE_CHECKING:
+    from skilltokens.demos import DemonstrationStore
+    from skilltokens.exchange.hdf5 import Convention
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Writes stores with the same features into one HDF5 file that robomimic reads, or each into one of its own.
+
+    A file of one LIBERO task also holds what LIBERO's published files do, under their names.
+
+    examples:
+      skilltokens demos export demos/metaworld/push demos/metaworld/hammer --file two-tasks.hdf5
+      skilltokens demos export demos/libero-goal --folder libero_goal
+    """
+
+    stores: tyro.conf.Positional[tuple[Path, ...]]
+    """Stores, or folders of stores."""
+    file: Path = Path("demos.hdf5")
+    """The HDF5 file to write."""
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Write one file a store instead, FOLDER/TASK_demo.hdf5."""
+    next_observations: bool = True
+    """Write next_obs/ too, as robomimic expects by default."""
+    layout: Literal["auto", "robomimic", "libero"] = "auto"
+    """libero adds what LIBERO's own programs need; auto does so for one LIBERO task with the simulator's states."""
+
+
+def export(words: Sequence[str]) -> int:
+    options = parse(ExportOptions, words, f"{PROG} export")
+    from skilltokens.cli.progress import Single
+    from skilltokens.demos import stores_in
+    from skilltokens.exchange.hdf5 import export_hdf5
+
+    if not options.stores:
+        raise DemonstrationError("no store was named: give its folder, such as demos/metaworld/push, or one of stores")
+    stores = [store for path in options.stores for store in stores_in(path)]
+    files = {options.file: stores}
+    if options.folder is not None:
+        files = {options.folder / f"{store.task.name}_demo.hdf5": [store] for store in stores}
+        if len(files) < len(stores):
+            raise DemonstrationError("two of the stores hold the same task: export them to folders of their own")
+    for file, held in files.items():
+        convention = _convention(held, options.layout)
+        with Single("export") as report:
+            export_hdf5(held, file, next_observations=options.next_observations, convention=convention, report=report)
+        tasks = f"{len(held)} tasks" if len(held) > 1 else held[0].task.name
+        print(f"{file}: {sum(store.episodes for store in held)} demonstrations of {tasks}")
+    return 0
+
+
+def _convention(stores: Sequence[DemonstrationStore], layout: str) -> Convention | None:
+    """LIBERO's, where it is asked for, or where it is possible and nothing is asked for."""
+    if layout == "robomimic" or (layout == "auto" and len(stores) > 1):
+        return None
+    store = stores[0]
+    suite = libero_suite(store.suite)
+    if suite is None or not store.private:
+        if layout == "libero":
+            raise DemonstrationError(
+                f"{store.path} is of the suite {store.suite!r} and keeps no states of LIBERO's simulator, which its "
+                "layout is made from: export it in robomimic's"
+            )
+        return None
+    from skilltokens.suites.libero.export import LiberoFile
+
+    return LiberoFile(suite, store.task)
