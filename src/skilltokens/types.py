@@ -17,7 +17,7 @@ STATE = "observation.state"
 ENVIRONMENT_STATE = "observation.environment_state"
 ACTION = "action"
 GOAL = "observation.goal."
-"""Features so named are goals that may be left out: their first number is 1 where the goal is given and 0 elsewhere."""
+"""Features so named are goals or commands that may be left out: the first number is 1 where one is given, else 0."""
 SIMULATOR = "simulator."
 """Features so named are for tools alone (the simulator's state, to render later): kept with the demonstrations of one
 task, of any width, and never shown to a policy."""
@@ -32,7 +32,7 @@ Observation = Mapping[str, Array]
 
 
 class SkilltokensError(Exception):
-    """A mistake that its user can mend. The message is one sentence: what is wrong, where, what to do."""
+    """A mistake that its user can fix. The message is one sentence: what is wrong, where, what to do."""
 
 
 class SettingError(SkilltokensError):

@@ -8,8 +8,9 @@ from importlib import metadata
 
 import pytest
 
-from skilltokens.cli import doctor
-from skilltokens.cli.doctor import Finding, Probe, examine, healthy, show
+from skilltokens.cli import doctor, probes
+from skilltokens.cli.doctor import examine, healthy, show
+from skilltokens.cli.probes import Finding, Probe
 
 
 def probe(code: str, needed: bool = True) -> Finding:
@@ -58,7 +59,7 @@ def test_a_crash_of_the_process_is_a_finding():
 
 
 def test_silence_is_a_finding(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "PATIENCE", 0.2)
+    monkeypatch.setattr(probes, "PATIENCE", 0.2)
     assert "no answer" in probe("import time; time.sleep(60)").detail
 
 
@@ -85,7 +86,7 @@ def test_one_suite_is_enough(name: str, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_without_any_backend_videos_are_broken_and_the_packages_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "_RENDER", "raise RuntimeError('no display')")
+    monkeypatch.setattr(probes, "RENDER", "raise RuntimeError('no display')")
     *backends, videos = doctor._drawing()
     assert [finding.state for finding in backends] == ["broken"] * len(doctor.BACKENDS)
     assert videos.fix.endswith("apt-get install libosmesa6 libegl1 libgl1-mesa-dri libgl1 libglib2.0-0")

@@ -73,7 +73,7 @@ def test_an_old_option_is_taken_and_said_once_however_many_methods_have_it(capsy
         (["demo", "--method", "t3s"], "method 't3s' is unknown: did you mean 't2s'?"),
         (["demo", "--methods", "lora", "token"], "'token' learns from reward: use it with task-tokens"),
         (["demo", "--methods=lorra"], "method 'lorra' is unknown: did you mean 'lora'?"),
-        (["demo", "--methods", "t2s", "t2s"], "t2s with seed 0 is asked for twice"),
+        (["demo", "--methods", "t2s", "t2s"], "t2s with seed 0 is named twice"),
         (["demo", "--train.itrations", "3"], "has no option --train.itrations: did you mean '--train.iterations'?"),
         (["demo", "--method", "sequential", "--method.share", "1"], "has no option --method.share"),
         (["demo", "--jobs", "-1"], "--jobs -1 is impossible"),

@@ -357,7 +357,7 @@ def checked_plan(words: list[str]) -> None:
     ("words", "said"),
     [
         (["--methods", "magic"], "magic"),
-        (["--methods", "token", "token"], "asked for twice"),
+        (["--methods", "token", "token"], "named twice"),
         (["--jobs", "-1"], "impossible"),
         (["--nothing", "3"], "no option --nothing"),
         (["--learner", "mlp"], "name learners with --methods"),

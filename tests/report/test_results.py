@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from skilltokens.report.results import check_results, made, main, write_results
+from skilltokens.report.results import check_results, main, texts_of, write_results
 from skilltokens.types import RunError
 
 Build = Callable[..., Path]
@@ -27,11 +27,11 @@ def folder(build: Build, tmp_path: Path) -> Path:
 
 
 def page(folder: Path, name: str) -> str:
-    return made(folder)[folder / name / "README.md"]
+    return texts_of(folder)[folder / name / "README.md"]
 
 
 def front(folder: Path) -> str:
-    return made(folder)[folder.parent / "RESULTS.md"]
+    return texts_of(folder)[folder.parent / "RESULTS.md"]
 
 
 def test_a_page_holds_figures_intervals_and_commands(folder: Path):
@@ -64,7 +64,7 @@ def test_the_front_page_has_every_experiment_and_ablations_last(folder: Path):
 
 
 def test_results_are_the_same_each_time(folder: Path):
-    assert made(folder) == made(folder)
+    assert texts_of(folder) == texts_of(folder)
 
 
 def test_recorded_commands_are_shown_as_they_were(build: Build, tmp_path: Path):
@@ -126,4 +126,4 @@ def test_the_command_writes_checks_and_says_what_is_wrong(folder: Path, capsys: 
 
 def test_a_folder_without_runs_is_named(tmp_path: Path):
     with pytest.raises(RunError, match=r"no run\.json"):
-        made(tmp_path)
+        texts_of(tmp_path)

@@ -14,7 +14,7 @@ from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.page import render
-from skilltokens.report.results import made
+from skilltokens.report.results import texts_of
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import chosen, compare, strangers, variants, versus
 from skilltokens.types import RunError
@@ -182,7 +182,7 @@ def test_variants_count_successes_and_right_choices_over_tasks_and_seeds(build: 
     runs = [read_run(build(tmp_path / str(seed), "t2s", seed, tasks=2, change=varied)) for seed in range(2)]
     (found,) = variants(compare(runs)[0].groups[0])
     assert (found.suite, found.successes, found.episodes) == ("other-words", 38, 80)
-    assert (found.right, found.asked) == (2, 4)
+    assert (found.right, found.calls) == (2, 4)
 
 
 def test_a_variant_with_more_successes_than_episodes_is_refused(build: Build, tmp_path: Path):
@@ -196,7 +196,7 @@ def test_a_variant_with_more_successes_than_episodes_is_refused(build: Build, tm
 
 def test_variants_are_shown_in_results_and_on_the_page(build: Build, tmp_path: Path):
     build(tmp_path / "results" / "words" / "t2s", "t2s", tasks=2, change=varied)
-    page = made(tmp_path / "results")[tmp_path / "results" / "words" / "README.md"]
+    page = texts_of(tmp_path / "results")[tmp_path / "results" / "words" / "README.md"]
     assert "| t2s | other-words | 1 of 2 | 0.475" in page
     page = render([read_run(tmp_path / "results" / "words" / "t2s" / "run.json")])
     assert "other-words" in page

@@ -1,4 +1,4 @@
-"""The learners, the ways to learn a task from reward that are compared, and all that sets them apart. Free of torch."""
+"""The learners: the ways to learn a task from reward that are compared, and how they differ. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skilltokens.types import SettingError, nearest
 
 @dataclass(frozen=True)
 class Learner:
-    """What a way to learn does with the policy; everything else follows from these."""
+    """What a learner does with the policy; everything else follows from these."""
 
     summary: str
     policy: Literal["frozen", "tuned", "lora", "fresh", "none"]
@@ -18,7 +18,7 @@ class Learner:
     token: bool = True
     """A task token is trained."""
     commanded: bool = False
-    """The policy gets each task's obvious command as well."""
+    """The policy gets each task's own command as well."""
     policy_rate: float | None = None
     """Learning rate of the model itself, or of its adapters; chosen by success on validation states."""
 
@@ -34,13 +34,13 @@ class Learner:
 
 
 LEARNERS = {
-    "token": Learner("Task Token: a small encoder steers the frozen policy", "frozen"),
-    "token-goal": Learner("a Task Token beside a command", "frozen", commanded=True),
-    "goal": Learner("the frozen policy with a command; nothing is trained", "frozen", token=False, commanded=True),
+    "token": Learner("a task token: a small encoder steers the frozen policy", "frozen"),
+    "token-goal": Learner("a task token beside a command, such as a velocity", "frozen", commanded=True),
+    "goal": Learner("a command alone on the frozen policy; nothing trained", "frozen", token=False, commanded=True),
     "finetune": Learner("encoder and policy are trained", "tuned", policy_rate=5e-5),
-    "finetune-goal": Learner("the same, with the command besides", "tuned", commanded=True, policy_rate=5e-5),
+    "finetune-goal": Learner("the same beside a command", "tuned", commanded=True, policy_rate=5e-5),
     "lora": Learner("encoder and low-rank adapters on the frozen policy are trained", "lora", policy_rate=1e-3),
-    "transformer": Learner("PPO from scratch with the policy's own architecture", "fresh"),
+    "transformer": Learner("PPO from scratch with the policy's architecture", "fresh"),
     "mlp": Learner("PPO from scratch with an MLP", "none", token=False),
 }
 """In the order that tables and legends show them."""

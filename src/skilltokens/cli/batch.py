@@ -1,7 +1,7 @@
 """Several runs at once, each in a process of its own, so that no result depends on what runs beside it.
 
-A child says what it does as JSON lines on its standard output, one `Message` a line; whatever else it prints (its
-libraries' warnings, a traceback) goes to its log file. The parent shows the messages and waits.
+A child writes its progress as JSON lines on its standard output (`encode`, `encode_failure`); whatever else it prints
+(its libraries' warnings, a traceback) goes to its log file. The parent shows the progress and waits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Protocol
 from skilltokens.types import Progress, RunError
 
 PATIENCE = 20.0
-"""Seconds that a child gets to stop cleanly before it is killed. A killed run goes on from its last whole task too."""
+"""Seconds that a child gets to stop cleanly before it is killed. A killed run resumes from its last whole task too."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def encode(progress: Progress) -> str:
 
 
 def encode_failure(sentence: str) -> str:
-    """The line of a child that met a mistake which its user can mend; the last one it writes."""
+    """The last line of a child that stops at a mistake which its user can fix."""
     return json.dumps({"failure": sentence}, ensure_ascii=False)
 
 
 def decode(line: str) -> Progress | str:
-    """A line of the protocol: progress, or the sentence of a failure.
+    """The progress or the sentence of a failure in a line of the protocol.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the line is neither.
     """
     content = json.loads(line)
     if isinstance(content, dict) and isinstance(content.get("failure"), str):
@@ -68,10 +68,10 @@ def decode(line: str) -> Progress | str:
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int, view: View) -> dict[str, str | None]:
-    """Runs all jobs, `at_once` at a time; returns each one's failure in a sentence, or None.
+    """Runs all jobs, `at_once` at a time; returns for each job's name its failure in a sentence, or None.
 
     A job that fails does not stop the others. On KeyboardInterrupt (Ctrl-C, and SIGTERM or SIGHUP, which are treated
-    alike) the children are asked to stop, then waited for, and the exception goes on.
+    alike) the children are interrupted and waited for, and the exception is raised again.
 
     Raises:
         RunError: a log file cannot be written.
@@ -118,14 +118,14 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
-            # Math libraries start as many threads as there are cores unless told before they are loaded.
+            # Math libraries start a thread for each core unless these variables are set before they are loaded.
             env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
         )
         assert self.process.stdout is not None
         self.pipe = self.process.stdout
 
     def read(self) -> Iterator[Progress]:
-        """What the child has said since the last time; notes its end."""
+        """The progress that the child has sent since the last call; notes its end and its failure."""
         block = os.read(self.pipe.fileno(), 1 << 16)
         self.ended = not block
         *lines, self._rest = (self._rest + block).split(b"\n")
@@ -147,8 +147,8 @@ class _Child:
             return self._failure
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         last = self.job.log.read_text(errors="replace").strip().rpartition("\n")[2]
-        said = f", saying {last!r}" if last else ""
-        return f"{self.job.name} {how}{said}: see {self.job.log}, and run the same command again to go on"
+        error = f", saying {last!r}" if last else ""
+        return f"{self.job.name} {how}{error}: see {self.job.log}, and run the same command again to resume"
 
     def ask_to_stop(self) -> None:
         with suppress(ProcessLookupError):
@@ -179,7 +179,7 @@ def _stopping() -> Iterator[list[_Child]]:
         for child in children:
             try:
                 child.stop(patience)
-            except KeyboardInterrupt:  # asked again: no more waiting
+            except KeyboardInterrupt:  # a second Ctrl-C: no more waiting
                 patience = 0.0
                 child.stop(patience)
         for number, handler in before.items():

@@ -165,9 +165,9 @@ def _place(
     taking: Argument | None = None
     for word in before:
         if word.startswith("-") and not word[1:2].isdigit():
-            option, given, value = word.partition("=")
+            option, equals, value = word.partition("=")
             taking = options.get(option.replace("_", "-"))
-            if taking is not None and (given or taking.count == "none"):
+            if taking is not None and (equals or taking.count == "none"):
                 values.setdefault(taking.name, []).append(value)
                 taking = None
             continue

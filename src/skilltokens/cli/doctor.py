@@ -109,8 +109,7 @@ def _declared() -> list[tuple[str, str]]:
 
 def _drawing() -> Iterator[Finding]:
     """Videos need one way to draw, whichever: a backend that fails matters only where none works."""
-    probes = [Probe("draws", name, probes.RENDER, False, "", (("MUJOCO_GL", name),)) for name in BACKENDS]
-    findings = [probe.run() for probe in probes]
+    findings = [Probe("draws", name, probes.RENDER, False, "", (("MUJOCO_GL", name),)).run() for name in BACKENDS]
     yield from findings
     if not any(finding.state == "ok" for finding in findings):
         why = "no backend draws, so runs cannot record videos; everything else works"
@@ -138,13 +137,13 @@ def _installed(name: str) -> bool:
 
 
 def show(findings: Iterator[Finding], say: Callable[[str], None] = print) -> list[Finding]:
-    """Prints findings as they come, a line each, and the commands that fix things at the end; returns them."""
+    """Prints a line for each finding as it comes, then the commands that fix things; returns the findings."""
     signs = {"ok": "ok     ", "missing": "MISSING", "broken": "BROKEN "}
     seen: list[Finding] = []
     for finding in findings:
         if not seen or seen[-1].room != finding.room:
             say(f"\n{finding.room}")
-        # What is not needed and has no remedy is told, not shouted.
+        # What is not needed and has no remedy is no alarm.
         sign = signs[finding.state] if finding.state == "ok" or finding.needed or finding.fix else "-      "
         say(f"  {sign} {finding.what:<24}{finding.detail}")
         seen.append(finding)

@@ -46,9 +46,9 @@ def parse_known(
 ) -> tuple[Options, list[list[str]]]:
     """As `parse`, but gives back the options that `kind` does not have: for each its name and its values."""
     args = with_new_options(args, known_options(kind if default is None else default))
-    said = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(errors):
             options, rest = tyro.cli(
                 cast(Any, kind),
                 args=args,
@@ -62,7 +62,7 @@ def parse_known(
     except SystemExit as end:
         if not end.code:
             raise
-        raise SettingError(f"{_sentence(said.getvalue())}: see `{prog} --help`") from None
+        raise SettingError(f"{_sentence(errors.getvalue())}: see `{prog} --help`") from None
     return options, _grouped(rest, prog)
 
 
@@ -102,7 +102,7 @@ def known_options(kind: Any, prefix: str = "") -> list[str]:
 
 
 def unknown_option(name: str, known: Sequence[str], prog: str) -> SettingError:
-    """What to raise for an option that nobody has."""
+    """The error for an option that does not exist."""
     return SettingError(f"{prog} has no option {name}: {nearest(name, known) if known else 'it takes none'}")
 
 

@@ -37,7 +37,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that one command line asks for."""
+    """The runs of one command line."""
 
     recipe: Recipe
     out: Path
@@ -52,7 +52,7 @@ class Plan:
         names = [run.name for run in self.runs]
         for run in self.runs:
             if names.count(run.name) > 1:
-                raise SettingError(f"{run.learner} with seed {run.seed} is asked for twice: name each once")
+                raise SettingError(f"{run.learner} with seed {run.seed} is named twice: name each once")
 
     @property
     def experiment(self) -> Experiment[Any]:

@@ -46,7 +46,7 @@ class Probe:
     def run(self) -> Finding:
         """Runs it; a crash, an exception or silence for too long is a finding like any other."""
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-c", self.code],
                 capture_output=True,
                 text=True,
@@ -57,19 +57,19 @@ class Probe:
             )
         except subprocess.TimeoutExpired:
             return self._bad(f"no answer within {PATIENCE} s")
-        if done.returncode == 0:
-            return Finding(self.room, self.what, "ok", done.stdout.strip().rpartition("\n")[2], self.needed)
-        return self._bad(_error_in(done.stderr) or f"the process ended with status {done.returncode}")
+        if process.returncode == 0:
+            return Finding(self.room, self.what, "ok", process.stdout.strip().rpartition("\n")[2], self.needed)
+        return self._bad(_error_in(process.stderr) or f"the process ended with status {process.returncode}")
 
     def _bad(self, why: str) -> Finding:
-        """The remedy that the error names is nearer than the probe's own."""
+        """A broken finding; the fix that the error names comes before the probe's own."""
         named = re.search(r"run `([^`]+)`", why)
         fix = re.sub(r"\bpip (?=install|uninstall)", f"{sys.executable} -m pip ", named[1]) if named else self.fix
         return Finding(self.room, self.what, "broken", why, self.needed, fix)
 
 
 def _error_in(stderr: str) -> str:
-    """The line to know of what a failed process said: an error of skilltokens' own, else the first one.
+    """The one line to show of a failed process's output: an error of skilltokens' own, else the first error.
 
     Clean-up code that fails after the real error prints too; and our own sentence comes after its cause.
     """

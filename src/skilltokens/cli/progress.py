@@ -1,4 +1,4 @@
-"""How far everything is: a live row for each run on a terminal that can draw, plain lines anywhere else."""
+"""The progress of runs: a live row for each on a terminal that can move its cursor, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ BAR, LEFT = 90, 60
 
 @dataclass
 class Clock:
-    """When something began, and when it will end: as it says itself, or if it goes on as it did so far."""
+    """When something began, and when it will end: by its own estimate, or at the speed of this stage so far."""
 
     began: float = field(default_factory=time.monotonic)
     first: tuple[float, float] | None = None
     """(time, share done) of the first news of a stage: a resumed run begins with some of it done."""
     done: float = 0.0
-    told: float | None = None
+    estimate: float | None = None
+    """Seconds left by the news' own figure "left", if they have one."""
 
     def note(self, news: Progress) -> None:
         before, self.done = self.done, share(news)
         if self.first is None or self.done < before:  # a new stage, whose pace is another
             self.first = time.monotonic(), self.done
-        self.told = news.figures.get("left")
+        self.estimate = news.figures.get("left")
 
     @property
     def gone(self) -> float:
@@ -49,9 +50,9 @@ class Clock:
 
     @property
     def left(self) -> float | None:
-        """Seconds, or None while there is nothing to judge by."""
-        if self.told is not None:
-            return self.told
+        """Seconds left, or None while nothing is known to estimate them from."""
+        if self.estimate is not None:
+            return self.estimate
         if self.first is None or self.done - self.first[1] < 0.005:
             return None
         return (time.monotonic() - self.first[0]) * (1 - self.done) / (self.done - self.first[1])
@@ -95,7 +96,7 @@ class Plain:
     def __exit__(self, *_: object) -> None: ...
 
     def update(self, name: str, progress: Progress) -> None:
-        if progress.stage in (MEMORY, LOADING):  # said once, and of LOADING seconds of silence follow: never left out
+        if progress.stage in (MEMORY, LOADING):  # sent once, LOADING before seconds of silence: never left out
             self._say(name, progress.note if progress.stage == MEMORY else words(progress))
             return
         clock = self._clocks.setdefault(name, Clock())
@@ -136,7 +137,7 @@ class Rows:
         self._bars.stop()
 
     def update(self, name: str, progress: Progress) -> None:
-        if progress.stage == MEMORY:  # said once, so it stays above the rows
+        if progress.stage == MEMORY:  # sent once, so it stays above the rows
             self._bars.console.print(f"{name}: {progress.note}", markup=False)
             return
         row = self._rows[name]
@@ -151,11 +152,11 @@ class Rows:
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
-        if failure:  # above the rows: others may go on for hours
+        if failure:  # above the rows at once: other runs may take hours more
             self._bars.console.print(f"{name}: {failure}", markup=False)
-        now, share = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
+        now, done = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
         self._bars.start_task(self._rows[name])
-        self._bars.update(self._rows[name], completed=share, left="", now=now)
+        self._bars.update(self._rows[name], completed=done, left="", now=now)
 
 
 class _Now(TextColumn):
@@ -193,10 +194,10 @@ class Single(AbstractContextManager["Single"]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._view = watching([name])
-        self._told = False
+        self._started = False
 
     def __call__(self, progress: Progress) -> None:
-        self._told = True
+        self._started = True
         self._view.update(self._name, progress)
 
     def __enter__(self) -> Self:
@@ -206,6 +207,6 @@ class Single(AbstractContextManager["Single"]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._told and kind is None:
+        if self._started and kind is None:
             self._view.finish(self._name, None)
         self._view.__exit__(kind, error, trace)

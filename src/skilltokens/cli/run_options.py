@@ -21,12 +21,12 @@ else:
 
 @dataclass(frozen=True)
 class LifelongOptions(Generic[Settings]):
-    """Learns a recipe's tasks one after another, by each method and seed, evaluates on the way, writes the report.
+    """Learns a recipe's tasks one after another with each method and seed, evaluates them, and writes a report.
 
-    A recipe is a complete configuration; every option below overrides one of its settings, for all methods that have
-    it. Demonstrations are made once and shared. Each run is a process of its own; the numbers do not depend on how many
-    go at once. Stop it with Ctrl-C, or lose the machine: the same command resumes where it stopped. In place of a
-    recipe stands a run.json to repeat, or a recipe of your own as module:function.
+    A recipe is a complete configuration; each option below overrides one of its settings, for all methods that have the
+    setting. A run is one method with one seed, in a process of its own; how many run at once changes no result. The
+    demonstrations are made once, for all runs. After Ctrl-C or a crash, the same command resumes where it stopped.
+    Instead of a recipe, name a run.json to repeat that run, or a recipe of your own as module:function.
 
     examples:
       skilltokens run demo --methods t2s sequential
@@ -34,7 +34,7 @@ class LifelongOptions(Generic[Settings]):
       skilltokens run demo --tasks push window-close --train.iterations 300 --out runs/two-tasks
       skilltokens run demo --protocol B --first 2                      # the first two tasks together
       skilltokens run demo --protocol A+ --base runs/demo/t2s-seed0/library --tasks push
-      skilltokens run metaworld-cw10 --order power-law --lessons 40    # tasks come back, and are taught again
+      skilltokens run metaworld-cw10 --order power-law --lessons 40    # tasks come again, a few of them often
       skilltokens run results/cw10/t2s-seed0/run.json                  # repeat a run, and say where it differs
       skilltokens run metaworld-cw10 --help                            # that recipe's own values
     """
@@ -43,20 +43,22 @@ class LifelongOptions(Generic[Settings]):
     """Methods to compare, on the same demonstrations, initial states and seeds."""
     settings: Annotated[Settings, tyro.conf.arg(name="")]
     seeds: tuple[int, ...] = ()
-    """Seeds to run, each with every method; empty: the one of --seed."""
+    """Seeds, each run with every method; empty: the one of --seed."""
     jobs: int = 0
-    """Runs at the same time; 0: one for each core."""
+    """How many runs at once; 0: one for each core."""
     out: Path | None = None
     """Folder for the runs and the report; empty: runs/RECIPE."""
 
 
 @dataclass(frozen=True)
 class RewardOptions(Generic[Settings]):
-    """Learns tasks from reward, each on the same frozen policy, by several learners; writes the report.
+    """Learns a recipe's tasks from reward, each from the same policy, with several learners, and writes a report.
 
-    The policy is a behaviour model, made once of experts' motion and kept in --motion.folder, or a skill of --library.
-    Each run is a process of its own. Stop it with Ctrl-C, or lose the machine: the same command resumes where it
-    stopped. In place of a recipe stands a run.json to repeat, or a recipe of your own as module:function.
+    The policy is a behaviour model, distilled from experts' motion and kept in --motion.folder, or a skill of the
+    library that you name with --library. A learner is a way to learn a task with it, such as a task token while the
+    policy stays frozen: see `skilltokens list learners`. A run is one learner with one seed, in a process of its own.
+    After Ctrl-C or a crash, the same command resumes where it stopped. Instead of a recipe, name a run.json to repeat
+    that run, or a recipe of your own as module:function.
 
     examples:
       skilltokens run task-tokens-halfcheetah
@@ -66,11 +68,11 @@ class RewardOptions(Generic[Settings]):
 
     settings: Annotated[Settings, tyro.conf.arg(name="")]
     methods: Annotated[tuple[LearnerName, ...], tyro.conf.arg(aliases=["--method"])] = ()
-    """Learners to compare; empty: those of the recipe."""
+    """Learners to compare; left out: those of the recipe."""
     seeds: tuple[int, ...] = ()
-    """Seeds to run, each with every learner that has chance in it; empty: the one of --seed."""
+    """Seeds, each run with every learner that trains anything; empty: the one of --seed."""
     jobs: int = 0
-    """Runs at the same time; 0: one for each core."""
+    """How many runs at once; 0: one for each core."""
     out: Path | None = None
     """Folder for the runs and the report; empty: runs/RECIPE."""
 

@@ -19,7 +19,7 @@ from skilltokens.types import Progress, Report, SkilltokensError
 
 
 def main(words: Sequence[str]) -> int:
-    """Learns; returns 0, 2 after a mistake that was told, or 130 after an interruption."""
+    """Learns; returns 0, 2 after a mistake that was sent to the parent, or 130 after an interruption."""
     channel = _take_output()
 
     def tell(line: str) -> None:

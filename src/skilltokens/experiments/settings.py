@@ -19,7 +19,7 @@ from skilltokens.types import SettingError
 Method = TypeVar("Method")
 
 BODY_MEASURES = ("gravity", "friction", "noise", "commands")
-"""What a body's task is measured under besides."""
+"""The further conditions that a body's task is evaluated under."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,25 @@ class RunSettings(Generic[Method]):
     suite: str = "metaworld"
     """A suite by name; see `skilltokens list suites`."""
     tasks: tuple[str, ...] = ()
-    """Tasks in the order they are learned; empty: all of the suite."""
+    """Tasks by name, in the order they are learned; empty: all of the suite."""
     protocol: Literal["A", "A+", "B"] = "A"
-    """A: one task after another from scratch. A+: the same from --base. B: the first --first tasks together."""
+    """A: one task after another from scratch; A+: from the library --base; B: at first --first tasks together."""
     base: str = ""
-    """Protocol A+: a skill library, whose policy and skills are there when the first lesson begins."""
+    """Protocol A+: the folder of a skill library to begin from, with its policy and its skills."""
     first: Count = 1
-    """Protocol B: how many tasks the first lesson teaches together."""
+    """Protocol B: how many tasks are learned together in the first lesson."""
     order: Literal["given", "shuffled", "power-law"] = "given"
-    """Tasks as given, shuffled by --order-seed, or drawn by it with repetition: a few often, most seldom."""
+    """given: as in --tasks. shuffled: by --order-seed. power-law: drawn with repetition, some tasks often."""
     order_seed: Seed = 0
-    """Seed of the order; the same for every method and every training seed."""
+    """Seed of a shuffled or drawn order, the same for every method and every --seed."""
     lessons: CountFrom0 = 0
-    """How many tasks of the order are taught; 0: each task once."""
+    """How many tasks of that order are learned; 0: each task once. A task that comes again is learned again."""
     exponent: NotNegative = 1.0
-    """Order power-law: the n-th task of a shuffle is drawn as often as n to the power of -exponent says."""
+    """With --order power-law: the n-th task of a shuffle is drawn with probability in proportion to n ** -exponent."""
     seed: Seed = 0
-    """Seed of initial weights, new tokens and batches."""
+    """Seed of the initial weights, the new parameter tokens and the batches."""
     encoder: str = "minilm"
-    """Sentence encoder: minilm (offline), or any sentence-transformers name or folder."""
+    """Sentence encoder: minilm (needs no network), or the name or folder of a sentence-transformers model."""
     policy: PolicySettings = field(default_factory=PolicySettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
@@ -93,19 +93,19 @@ class RewardSettings:
     """One run from reward: a learner learns task after task, each on the same frozen policy."""
 
     learner: str = "token"
-    """Way to learn; `skilltokens run` takes it from --methods."""
+    """The learner of one run; `skilltokens run` sets it from --methods."""
     body: str = "halfcheetah"
-    """The body whose behaviour model is made and steered: halfcheetah, walker2d, ant or humanoid."""
+    """The simulated body whose behaviour model is steered: halfcheetah, walker2d, ant or humanoid."""
     library: str = ""
-    """A skill library to steer instead; the settings of motion, policy and train are not used then."""
+    """The folder of a skill library to steer instead; the options motion, policy and train are not used then."""
     suite: str = ""
-    """The suite of the tasks, where a library is steered."""
+    """With --library: the suite of the tasks."""
     on: str = ""
-    """The library's skill to steer, by name; empty: the nearest by the task's instruction."""
+    """With --library: the skill to steer; empty: for each task the one whose instruction is nearest."""
     tasks: tuple[str, ...] = ()
-    """Tasks, each learned on the same frozen policy; empty: all of the suite."""
+    """Tasks by name, each learned from the same policy; empty: all of the body or the suite."""
     seed: Seed = 0
-    """Seed of first weights, episodes and actions; experts, motion and model have their own."""
+    """Seed of the first weights, the episodes and the actions. Experts and motion have --motion.seed."""
     encoder: str = "minilm"
     """Sentence encoder of the behaviour model's library."""
     motion: MotionSettings = field(default_factory=MotionSettings)
@@ -116,13 +116,13 @@ class RewardSettings:
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     ppo: PpoSettings = field(default_factory=PpoSettings)
     gravity: tuple[float, ...] = (1.25, 1.5)
-    """Factors on gravity under which what was learned is measured besides."""
+    """Factors on gravity: the result is evaluated once more under each."""
     friction: tuple[float, ...] = (0.7, 0.4)
-    """Factors on friction under which what was learned is measured besides."""
+    """Factors on friction: the result is evaluated once more under each."""
     noise: tuple[float, ...] = (-2.3, -1.7, -1.2, -0.7)
-    """Logarithms of the deviation of noise on actions (`ppo.log_std`) under which an untrained model is measured."""
+    """Values of --ppo.log-std: an untrained model is evaluated once more with each, as noise on its actions."""
     commands: tuple[float, ...] = (0.3, 0.6, 0.9)
-    """Shares of the body's speed that a command asks for beside what was learned, to measure both together."""
+    """Shares of the body's top speed: a result on a frozen policy is evaluated once more beside a command for each."""
     videos: bool = True
     """Record one short video of each task at the end."""
 

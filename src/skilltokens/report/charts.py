@@ -155,8 +155,8 @@ def losses(group: Group, index: int) -> Markup | None:
         wall = element("line", class_="grid", x1=plot.x(start), x2=plot.x(start), y1=plot.top, y2=plot.bottom)
         parts.append(element("g", element("title", f"lesson {k + 1}"), wall, line, label))
         start += float(x.max())
-    text = f"Training loss of {group.label}, lesson by lesson, seed {run.seed if run else 0}."
-    return picture(360, 130, text, *parts, class_=f"chart {tone(index)}")
+    label = f"Training loss of {group.label}, lesson by lesson, seed {run.seed if run else 0}."
+    return picture(360, 130, label, *parts, class_=f"chart {tone(index)}")
 
 
 def _change(lost: float) -> str:

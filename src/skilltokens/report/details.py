@@ -43,11 +43,11 @@ def _section(comparison: Comparison) -> str:
     first = comparison.first
     demonstrations = first.record.demonstrations
     episodes = sorted({int(n) for group in comparison.groups for run in group.runs for n in run.episodes.ravel() if n})
-    episodes_made = shown(sorted({int(n) for n in demonstrations.episodes}))
+    demonstrated = shown(sorted({int(n) for n in demonstrations.episodes}))
     choosers = shown(sorted({group.first.selected_by.replace("_", " ") for group in comparison.groups}))
     what = (
         f"{text.plural(len(comparison.tasks), 'task')} of {comparison.suite}, protocol {first.record.protocol}, "
-        f"{first.record.observations} observations, {episodes_made} {demonstrations.source} "
+        f"{first.record.observations} observations, {demonstrated} {demonstrations.source} "
         f"demonstrations a task; success on {first.split} states, {shown(episodes)} episodes a cell, the skill chosen "
         f"by {choosers}. "
         f"Tasks in order: {', '.join(comparison.tasks)}."
@@ -140,10 +140,10 @@ def _tasks(comparison: Comparison) -> str:
 def _wordings(comparison: Comparison) -> list[str]:
     lines = []
     for group in comparison.groups:
-        right, asked = chosen(group, held_out=True)
-        if asked:
-            low, high = metrics.wilson(right, asked)
-            lines.append(f"{group.label} {right} of {asked} [{low:.2f} to {high:.2f}]")
+        right, wordings = chosen(group, held_out=True)
+        if wordings:
+            low, high = metrics.wilson(right, wordings)
+            lines.append(f"{group.label} {right} of {wordings} [{low:.2f} to {high:.2f}]")
     return [f"Held-out wordings that chose the right skill: {'; '.join(lines)}."] if lines else []
 
 
@@ -154,7 +154,7 @@ def _variants(comparison: Comparison) -> list[str]:
         for variant in variants(group):
             low, high = metrics.wilson(variant.successes, variant.episodes)
             rate = variant.successes / variant.episodes
-            called = f"{variant.right} of {variant.asked}" if variant.asked else text.DASH
+            called = f"{variant.right} of {variant.calls}" if variant.calls else text.DASH
             rows.append([group.label, variant.suite, called, f"{rate:.3f} [{low:.3f} to {high:.3f}]"])
     if not rows:
         return []

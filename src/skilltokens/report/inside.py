@@ -18,7 +18,7 @@ from skilltokens.report.svg import Plot, element, path, picture, tone
 
 @dataclass(frozen=True)
 class Stack:
-    """One stacked bar: segments of (share of the full width, label, kind, what a pointer is told), and its sum."""
+    """One stacked bar: segments of (share of the full width, label, kind, title), and its sum."""
 
     name: str
     tone: str

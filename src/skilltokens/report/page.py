@@ -186,14 +186,14 @@ def matrix(group: Group) -> list[dict[str, Any]]:
                 continue
             p = float(good[t, k]) / n
             when = "after all tasks, learned together" if group.joint else f"after lesson {t + 1}, {tasks[t]}"
-            said = f"{tasks[k]} {when}: {good[t, k]} of {n} ({text.rate(p)}, {low[t, k]:.2f} to {high[t, k]:.2f})"
+            title = f"{tasks[k]} {when}: {good[t, k]} of {n} ({text.rate(p)}, {low[t, k]:.2f} to {high[t, k]:.2f})"
             cells.append(
                 {
                     "value": p,
                     "percent": round(100 * p),
                     "same": bool(same[t, k]),
                     "own": t == k and not group.joint,
-                    "said": said + (", same bits" if same[t, k] else ""),
+                    "title": title + (", same bits" if same[t, k] else ""),
                 }
             )
         rows.append({"number": t + 1, "name": "all together" if group.joint else tasks[t], "cells": cells})
@@ -226,10 +226,10 @@ def wordings(group: Group, tone_: str) -> dict[str, Any]:
     """How a group's skills are chosen, and how often wordings chose the right one."""
     out: dict[str, Any] = {"group": group, "tone": tone_, "by": group.first.selected_by.replace("_", " ")}
     for key, held_out in (("held", True), ("known", False)):
-        right, asked = chosen(group, held_out)
-        low, high = metrics.wilson(right, asked)
+        right, total = chosen(group, held_out)
+        low, high = metrics.wilson(right, total)
         interval = metrics.Interval(float(low), float(high))
-        out[key] = {"right": right, "asked": asked, "rate": right / asked if asked else None, "interval": interval}
+        out[key] = {"right": right, "total": total, "rate": right / total if total else None, "interval": interval}
     out["wrong"] = [
         (e.wording, run.tasks[e.task], e.called or run.tasks[e.chosen or 0], e.held_out, e.cosine)
         for run in group.runs[:1]

@@ -43,10 +43,10 @@ FINAL = next(definition for definition in DEFINITIONS if definition.key == "fina
 SHORT = ("final", "fwt", "nbt", "auc")
 """The figures of RESULTS.md; an experiment's page has all."""
 MOST = 8
-"""More ways to learn than these are counted in the summary, not named."""
+"""More learners and settings than these are counted in the summary, not named."""
 
 
-def made(folder: Path) -> dict[Path, str]:
+def texts_of(folder: Path) -> dict[Path, str]:
     """The text of every file that is made from the runs below `folder`, by its path.
 
     Raises:
@@ -67,9 +67,9 @@ def write_results(folder: Path) -> list[Path]:
     """Writes what is made from the runs below `folder`, each file atomically, and returns the paths.
 
     Raises:
-        RunError: as `made`, or a file cannot be written.
+        RunError: as `texts_of`, or a file cannot be written.
     """
-    files = made(folder)
+    files = texts_of(folder)
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content.encode(), RunError)
@@ -82,7 +82,7 @@ def check_results(folder: Path) -> None:
     Raises:
         RunError: one is missing or differs; the sentence names the first line that does.
     """
-    for path, content in made(folder).items():
+    for path, content in texts_of(folder).items():
         lines, fresh = _read(path).splitlines(), content.splitlines()
         differing = (i for i, (a, b) in enumerate(zip(lines, fresh, strict=False), start=1) if a != b)
         number = next(differing, None)

@@ -36,12 +36,12 @@ HEADS = [
     "steps trained",
     "trained parameters",
     "distance to motion",
-    "told from motion",
+    "discriminator",
     "training time",
 ]
 
 
-SHORT_HEADS = ["learner", "seeds", "success", f"to {GOOD:.0%}", "steps", "trained", "distance", "told", "time"]
+SHORT_HEADS = ["learner", "seeds", "success", f"to {GOOD:.0%}", "steps", "trained", "distance", "discr.", "time"]
 """The same for a terminal."""
 
 
@@ -59,7 +59,7 @@ HEADLINE = "steps to"
 
 CLOSENESS = (
     "*Distance to motion* is the mean distance to the nearest state of the experts' motion, that of held-out motion "
-    "being 1; *told from motion* is the accuracy of a discriminator, .5 being none."
+    "being 1; *discriminator* is the accuracy of a classifier between its motion and theirs, .5 being chance."
 )
 
 
@@ -98,7 +98,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
             blocks += [f"### {task}", text.table(HEADS, [cells(row) for row in rows])]
             blocks += [text.table(*table) for table in beside(rows)]
     if model.tracking:
-        title = "How the model follows goals, 40 steps along recorded motion:"
+        title = "How the model follows goals of recorded motion, over 40 steps:"
         blocks += [title, text.table(*tracking(model.tracking))]
     if unchanged(runs):
         skills = text.plural(len(model.fingerprints), "skill")
@@ -112,7 +112,7 @@ def markdown(runs: Sequence[RewardRun]) -> str:
 
 
 def headline(runs: Sequence[RewardRun]) -> tuple[list[str], list[list[str]]]:
-    """Every way to learn in one table: the steps until GOOD success held, task by task."""
+    """Every learner in one table: the steps until GOOD success held, task by task."""
     tasks = tasks_in(runs)
     rows = {(row.label, task): row for task in tasks for row in rows_of(runs, task)}
     body = []
@@ -125,12 +125,12 @@ def headline(runs: Sequence[RewardRun]) -> tuple[list[str], list[list[str]]]:
 
 
 def beside(rows: Sequence[Row]) -> list[tuple[list[str], list[list[str]]]]:
-    """The tables of what was measured besides: their heads and rows, of those that have any."""
+    """The tables of the further evaluations that have rows: heads and rows of each."""
     return [table for table in (physics(rows), commanded(rows), noisy(rows)) if table[1]]
 
 
 def physics(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """The table of success under other gravity and friction: its heads and rows, none where nobody was measured."""
+    """The table of success under other gravity and friction: its heads and rows; no rows where nothing was measured."""
     columns = list(dict.fromkeys(key for row in rows for key in row.changed()))
     body = []
     for row in rows:
@@ -153,13 +153,13 @@ def noisy(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def commanded(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """The table of goals given beside what was learned: heads and rows, one for each speed asked for, of all seeds."""
+    """The table of success beside commands: heads, and a row for each learner and commanded speed, over all seeds."""
     body = [
-        [row.label, f"{asked:.1f}", f"{speed:.1f}", _share(cell)]
+        [row.label, f"{target:.1f}", f"{speed:.1f}", _share(cell)]
         for row in rows
-        for asked, (speed, cell) in row.commanded().items()
+        for target, (speed, cell) in row.commanded().items()
     ]
-    return ["with a goal beside", "speed asked for (m/s)", "speed while it moved (m/s)", "success"], body
+    return ["beside a command", "commanded speed (m/s)", "speed while it moved (m/s)", "success"], body
 
 
 def _share(cell: tuple[int, int] | None) -> str:

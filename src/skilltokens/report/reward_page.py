@@ -42,7 +42,7 @@ def render(runs: Sequence[RewardRun]) -> str:
         sections=[
             {
                 "task": task,
-                "said": _said(runs, task),
+                "instruction": _instruction(runs, task),
                 "rows": [(tone(places[row.label]), cells(row)) for row in rows],
                 "chart": curves(rows, places),
                 "glance": glance(rows, places),
@@ -58,7 +58,7 @@ def render(runs: Sequence[RewardRun]) -> str:
         tracking=tracking(runs[0].record.model.tracking),
         about={name: learner.summary for name, learner in LEARNERS.items()},
         unchanged=unchanged(runs),
-        said=reward.about(runs),
+        summary=reward.about(runs),
     )
 
 
@@ -77,7 +77,7 @@ def _videos(runs: Sequence[RewardRun], task: str) -> list[tuple[str, str]]:
     return list(videos.items())
 
 
-def _said(runs: Sequence[RewardRun], task: str) -> str:
+def _instruction(runs: Sequence[RewardRun], task: str) -> str:
     return next(entry.instruction for run in runs for entry in run.record.tasks if entry.name == task)
 
 

@@ -1,6 +1,6 @@
 """Runs of learning from reward (run.json of schema skilltokens.reward/1), read, and grouped into rows.
 
-A row is one way to learn on one task, over its seeds. Nothing is stored that can be computed from the counts.
+A row is one learner on one task, over its seeds. Nothing is stored that can be computed from the counts.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class RewardRun:
 
     @property
     def variant(self) -> str:
-        """What tells this run's settings from those of others of its learner: tokens, how loud they begin, encoder,
-        inputs."""
+        """How this run's settings differ from the learner's usual ones: tokens, their first weight, encoder, inputs."""
         ppo, adapt = self.settings.ppo, self.settings.adapt
         parts = []
         if ppo.tokens != 1:
@@ -107,11 +106,11 @@ class Row:
         return {log_std: _counted(group) for (log_std,), group in cells.items()}
 
     def commanded(self) -> dict[float, tuple[float, tuple[int, int]]]:
-        """For each speed asked for: how fast it went, and successes and episodes, all seeds together."""
+        """For each commanded speed (m/s): the mean speed reached, and successes and episodes, all seeds together."""
         cells = _together((cell.asked, cell) for result in self.results for cell in result.commanded)
         return {
-            asked: (statistics.fmean(cell.speed for cell in group), _counted(group))
-            for (asked,), group in cells.items()
+            target: (statistics.fmean(cell.speed for cell in group), _counted(group))
+            for (target,), group in cells.items()
         }
 
 

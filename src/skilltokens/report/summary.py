@@ -184,7 +184,7 @@ def _make(run: Run) -> Any:
 
 
 def _labelled(members: list[list[Run]]) -> list[Group]:
-    """Names each group by its method, and by the settings that tell it from others of the same method."""
+    """Names each group by its method, and by the settings in which it differs from others of the same method."""
     groups = []
     for runs in members:
         rivals = [other[0] for other in members if other[0].method == runs[0].method]
@@ -229,13 +229,13 @@ def chosen(group: Group, held_out: bool) -> tuple[int, int]:
     The choice hangs on the sentence encoder alone, so that seeds mostly agree: an answer that is given again is counted
     once.
     """
-    asked = {
+    answers = {
         (e.task, e.wording, e.chosen): right_skill(run, e.task, e.chosen)
         for run in group.runs
         for e in run.record.selection
         if e.held_out is held_out
     }
-    return sum(asked.values()), len(asked)
+    return sum(answers.values()), len(answers)
 
 
 @dataclass(frozen=True)
@@ -246,8 +246,8 @@ class Varied:
     successes: int
     episodes: int
     right: int
-    """Tasks whose words called their own skill, of `asked`; 0 of 0 where one policy serves all instructions."""
-    asked: int
+    """Instructions that called their own task's skill, of `calls`; 0 of 0 where one policy serves all instructions."""
+    calls: int
 
 
 def variants(group: Group) -> list[Varied]:

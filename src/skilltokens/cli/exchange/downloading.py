@@ -18,8 +18,9 @@ from skilltokens.types import SettingError
 class DownloadOptions:
     """Downloads LIBERO's published demonstrations, 50 a task by people, from the Hugging Face Hub.
 
-    Every file is checked by its SHA-256. A download that was interrupted goes on where it stopped; what is there
-    already is checked and kept. Without a suite, shows what there is. `skilltokens demos import` makes stores of them.
+    Every file is checked by its SHA-256. An interrupted download resumes where it stopped; files that are there already
+    are checked and kept. Without a suite, lists the suites and their sizes. `skilltokens demos import` then makes
+    stores of the files.
 
     examples:
       skilltokens demos download
@@ -28,17 +29,17 @@ class DownloadOptions:
     """
 
     suite: tyro.conf.Positional[str] = ""
-    """libero-spatial, libero-object, libero-goal, libero-10 or libero-90; left out: show what there is."""
+    """libero-spatial, libero-object, libero-goal, libero-10 or libero-90; left out: list them."""
     tasks: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--task"])] = ()
     """Tasks by name; empty: all of the suite."""
     folder: Path = Path("demos/published")
-    """Where to put them: FOLDER/libero_goal/TASK_demo.hdf5."""
+    """Where to put the files: FOLDER/libero_goal/TASK_demo.hdf5."""
     endpoint: str = ""
     """The Hub's address; empty: the environment variable HF_ENDPOINT, or https://huggingface.co."""
     repository: str = ""
-    """The data set's name, OWNER/NAME; empty: the one that LIBERO's authors keep."""
+    """The data set's name on the Hub, OWNER/NAME; empty: that of LIBERO's authors."""
     revision: str = "main"
-    """Its branch, tag or commit."""
+    """The data set's branch, tag or commit."""
 
 
 def download(words: Sequence[str]) -> int:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Writes stores with the same features into one HDF5 file that robomimic reads, or each into one of its own.
+    """Writes stores with the same features into one HDF5 file that robomimic reads, or a file for each store.
 
-    A file of one LIBERO task also holds what LIBERO's published files do, under their names.
+    A file of one LIBERO task also holds the entries of LIBERO's published files, under the same names.
 
     examples:
       skilltokens demos export demos/metaworld/push demos/metaworld/hammer --file two-tasks.hdf5
@@ -34,11 +34,11 @@ class ExportOptions:
     file: Path = Path("demos.hdf5")
     """The HDF5 file to write."""
     folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Write one file a store instead, FOLDER/TASK_demo.hdf5."""
+    """Write a file for each store instead, FOLDER/TASK_demo.hdf5."""
     next_observations: bool = True
-    """Write next_obs/ too, as robomimic expects by default."""
+    """Write the observations after each action too (next_obs/), as robomimic expects by default."""
     layout: Literal["auto", "robomimic", "libero"] = "auto"
-    """libero adds what LIBERO's own programs need; auto does so for one LIBERO task with the simulator's states."""
+    """libero adds what LIBERO's programs read; auto does so for one LIBERO task with the simulator's states."""
 
 
 def export(words: Sequence[str]) -> int:
@@ -55,17 +55,17 @@ def export(words: Sequence[str]) -> int:
         files = {options.folder / f"{store.task.name}_demo.hdf5": [store] for store in stores}
         if len(files) < len(stores):
             raise DemonstrationError("two of the stores hold the same task: export them to folders of their own")
-    for file, held in files.items():
-        convention = _convention(held, options.layout)
+    for file, inside in files.items():
+        convention = _convention(inside, options.layout)
         with Single("export") as report:
-            export_hdf5(held, file, next_observations=options.next_observations, convention=convention, report=report)
-        tasks = f"{len(held)} tasks" if len(held) > 1 else held[0].task.name
-        print(f"{file}: {sum(store.episodes for store in held)} demonstrations of {tasks}")
+            export_hdf5(inside, file, next_observations=options.next_observations, convention=convention, report=report)
+        tasks = f"{len(inside)} tasks" if len(inside) > 1 else inside[0].task.name
+        print(f"{file}: {sum(store.episodes for store in inside)} demonstrations of {tasks}")
     return 0
 
 
 def _convention(stores: Sequence[DemonstrationStore], layout: str) -> Convention | None:
-    """LIBERO's, where it is asked for, or where it is possible and nothing is asked for."""
+    """LIBERO's layout by --layout libero, or by auto where the stores allow it; None for robomimic's."""
     if layout == "robomimic" or (layout == "auto" and len(stores) > 1):
         return None
     store = stores[0]

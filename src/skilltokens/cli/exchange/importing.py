@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class ImportOptions:
     """Makes a store from an HDF5 file in robomimic's layout (robomimic, LIBERO, or `skilltokens demos export`).
 
-    With a LIBERO suite, the states in LIBERO's published files are put back into the simulator, which says what the
-    suite observes there: the store can then be learned and evaluated like the suite's own. The file is only read. A
-    store that is already at the place named is replaced at the end, at once.
+    With --suite and a LIBERO suite, the simulator is set to each state in the file and observed anew, so that the store
+    has the features of the suite's own demonstrations. The file is not changed. A store that already is in the folder
+    that you name is replaced, once the new one is complete.
 
     examples:
       skilltokens demos import lift.hdf5 demos/own/lift --instruction "lift the red cube"
@@ -34,32 +34,32 @@ class ImportOptions:
     """
 
     file: tyro.conf.Positional[Path]
-    """The HDF5 file, or a folder of them: then each makes a store."""
+    """The HDF5 file, or a folder of such files, each of which becomes a store."""
     store: tyro.conf.Positional[Path | None] = None
-    """The store's folder, or of a folder of files that of the stores; left out, with a LIBERO suite: demos/SUITE."""
+    """The new store's folder, or the folder for those of several files; left out, with a LIBERO suite: demos/SUITE."""
     instruction: str = ""
-    """What the robot is told; empty: what the file says."""
+    """The task's instruction, a sentence; empty: the one in the file."""
     wordings: tuple[str, ...] = ()
-    """Other ways to say it, to train with."""
+    """Other sentences for the same task, to train with."""
     task: str = ""
-    """The task's name; empty: what the file says, or the store's folder (of a folder of files: the file) is called."""
+    """The task's name; empty: the name in the file, or else that of the store's folder (of several files: the file)."""
     subset: str = ""
-    """A list under mask/ in the file; empty: all demonstrations."""
+    """Take only the demonstrations in this list under mask/ of the file; empty: all."""
     images: bool = False
-    """Take the pictures too, as observation.images.CAMERA."""
+    """Take the cameras' pictures too, as features observation.images.CAMERA."""
     keys: tuple[str, ...] = ()
-    """Which arrays under obs/ make which feature, as FEATURE=KEY,KEY; empty: those that robomimic or LIBERO use."""
+    """Arrays under obs/ that are joined into a feature, FEATURE=KEY,KEY; empty: robomimic's or LIBERO's own."""
     suite: str = ""
-    """A LIBERO suite, or any name to write into the store; empty: what the file says, or "own"."""
+    """A LIBERO suite, or any name to keep in the store as its suite; empty: the one in the file, or "own"."""
     source: str = ""
-    """Who demonstrated; empty: what the file says, or "human"."""
+    """Who demonstrated; empty: what the file says, or else "human"."""
     clip: bool = False
     """Clip actions to [-1, 1] instead of refusing those outside."""
 
 
 def import_(words: Sequence[str]) -> int:
     options = parse(ImportOptions, words, f"{PROG} import")
-    suite = _libero(options.suite)
+    suite = libero_suite(options.suite)
     if options.file.is_dir() and (options.task or options.instruction or options.wordings):
         raise SettingError(f"{options.file} is a folder of tasks: task, instruction and wordings are for a single file")
     if suite is None and options.store is None:
@@ -69,24 +69,24 @@ def import_(words: Sequence[str]) -> int:
         if kept:
             print(f"{store.path}: there already, from {file.name}")
         else:
-            told = f"{store.episodes} episodes, {store.steps} steps, instruction {store.task.instruction!r}"
-            print(f"{store.path}: {told}")
+            size = f"{store.episodes} episodes, {store.steps} steps"
+            print(f"{store.path}: {size}, instruction {store.task.instruction!r}")
             if suite is None:
-                _say_what_was_taken(store)
+                _print_features(store)
     return 0
 
 
-def _say_what_was_taken(store: DemonstrationStore) -> None:
-    """Which arrays made which feature, and which were left."""
-    made = store.settings.get("imported", {})
-    for feature, keys in made.get("keys", {}).items():
+def _print_features(store: DemonstrationStore) -> None:
+    """Prints which arrays became which feature, and which were left out."""
+    imported = store.settings.get("imported", {})
+    for feature, keys in imported.get("keys", {}).items():
         print(f"  {feature} <- {', '.join(keys)}")
-    if made.get("left"):
-        print(f"  not taken: {', '.join(made['left'])} (--keys, and --images for pictures)")
+    if imported.get("left"):
+        print(f"  not taken: {', '.join(imported['left'])} (--keys, and --images for pictures)")
 
 
 def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple[DemonstrationStore, bool]:
-    """The store made of one file, and whether it was there already."""
+    """The store of one file, and whether it was there already."""
     from skilltokens.cli.progress import Single
     from skilltokens.exchange.hdf5 import import_hdf5
 
@@ -94,9 +94,9 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
     target = options.store
     if target is None or options.file.is_dir():
         target = (target or Path("demos", options.suite)) / task.name
-        there = _there(target, file, task, keys, options)
-        if there is not None:
-            return there, True
+        present = _imported_before(target, file, task, keys, options)
+        if present is not None:
+            return present, True
     with Single("import") as report:
         if suite is not None:
             from skilltokens.suites.libero.human import import_human
@@ -112,19 +112,19 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
                 clip=options.clip,
                 report=report,
             )
-        else:
-            store = import_hdf5(
-                file,
-                target,
-                task=task,
-                keys=keys,
-                images=options.images,
-                subset=options.subset or None,
-                suite=options.suite or None,
-                source=options.source or None,
-                clip=options.clip,
-                report=report,
-            )
+            return store, False
+        store = import_hdf5(
+            file,
+            target,
+            task=task,
+            keys=keys,
+            images=options.images,
+            subset=options.subset or None,
+            suite=options.suite or None,
+            source=options.source or None,
+            clip=options.clip,
+            report=report,
+        )
     return store, False
 
 
@@ -144,55 +144,60 @@ def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task:
         assert options.store is not None
         return Task(options.task or options.store.name, options.instruction, options.wordings)
     folder = "" if options.file.is_dir() or options.store is None else options.store.name
-    said = task_in(file, options.subset or None, folder)
-    return Task(options.task or said.name, said.instruction, options.wordings or said.wordings, said.held_out)
+    task = task_in(file, options.subset or None, folder)
+    return replace(task, name=options.task or task.name, wordings=options.wordings or task.wordings)
 
 
 def _keys(options: ImportOptions, suite: Libero | None) -> dict[str, list[str]] | None:
     """Feature -> keys, as the user names them; None where it is left to the file."""
     if options.keys and suite is not None:
         raise SettingError("--keys is not for a LIBERO suite, whose observations come out of the simulator")
-    made: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = {}
     for word in options.keys:
         feature, _, keys = word.partition("=")
         if not feature.startswith("observation.") or not all(keys.split(",")):
             raise SettingError(
                 f"--keys {word!r} is no FEATURE=KEY,KEY: write it like observation.state=eef_pos,gripper"
             )
-        made[feature] = keys.split(",")
-    return made or None
+        keys_of[feature] = keys.split(",")
+    return keys_of or None
 
 
-def _there(
+def _imported_before(
     target: Path, file: Path, task: Task, keys: dict[str, list[str]] | None, options: ImportOptions
 ) -> DemonstrationStore | None:
-    """The store at a place that the user did not name, if the same import of the same file made it."""
+    """The store in a folder that the user did not name, if the same import of the same file made it.
+
+    Raises:
+        DemonstrationError: it holds other demonstrations.
+    """
     from skilltokens.demos import DemonstrationStore
     from skilltokens.exchange.hdf5 import origin
 
     if not target.exists():
         return None
     store = DemonstrationStore.open(target)
-    asked = origin(
+    new = origin(
         file, subset=options.subset or None, source=options.source or None, clip=options.clip, images=options.images
     )
-    made = {**store.settings.get("imported", {}), **asdict(store.task), "suite": store.suite}
-    asked |= {"keys": keys} if keys else {}
-    for what, wanted in {**asked, **asdict(task), "suite": options.suite or store.suite}.items():
-        if made.get(what) != wanted:
+    new |= {"keys": keys} if keys else {}
+    new |= {**asdict(task), "suite": options.suite or store.suite}
+    old = {**store.settings.get("imported", {}), **asdict(store.task), "suite": store.suite}
+    for name, value in new.items():
+        if old.get(name) != value:
             raise DemonstrationError(
-                f"{target} holds other demonstrations ({store.source}, {store.episodes} episodes), whose {what} is "
-                f"{made.get(what)!r} and not {wanted!r}: name another folder for those of {file.name}, or remove that "
+                f"{target} holds other demonstrations ({store.source}, {store.episodes} episodes), whose {name} is "
+                f"{old.get(name)!r} and not {value!r}: name another folder for those of {file.name}, or remove that "
                 "store"
             )
     return store
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path) -> list[Path]:
+    """The file, or those in the folder."""
     if not path.is_dir():
-        yield path
-        return
-    found = sorted(path.glob("*.hdf5"))
-    if not found:
+        return [path]
+    files = sorted(path.glob("*.hdf5"))
+    if not files:
         raise DemonstrationError(f"{path} holds no file *.hdf5: check the path")
-    yield from found
+    return files

@@ -16,10 +16,10 @@ from skilltokens.cli.options import parse
 class AdaptOptions:
     """Adds one skill to a library from reward: a small encoder learns by PPO to steer one of its skills (Task Tokens).
 
-    Nothing of the library changes but that a file is added: every earlier skill keeps its exact bits. The environment
-    is SUITE/TASK (reward 1 at success, where a suite has none of its own) or the id of any Gymnasium environment with a
-    success flag in its info; "module:" in front of an id names the module that registers it. Stop it with Ctrl-C: the
-    same command resumes from the last point of its learning curve.
+    The encoder's output, a task token, is one more input of the frozen policy. A file is added to the library, and
+    every earlier skill keeps its exact bits. The environment is SUITE/TASK, or the id of a Gymnasium environment whose
+    info has a success flag; "module:" before the id names the module that registers it. A suite without rewards gives 1
+    at success. After Ctrl-C, the same command resumes from the last point of the learning curve.
 
     examples:
       skilltokens adapt demos/short/halfcheetah/model --env halfcheetah/reach
@@ -32,15 +32,15 @@ class AdaptOptions:
     env: str
     """The environment: SUITE/TASK, or a Gymnasium id."""
     on: str = ""
-    """The skill to steer, one learned from demonstrations; empty: the nearest of them by the instruction."""
+    """The skill to steer, one learned from demonstrations; empty: the one whose instruction is nearest."""
     name: str = ""
-    """The new skill's name, a file name; empty: the task's."""
+    """The new skill's name, also that of its file; empty: the task's."""
     instruction: str = ""
-    """What calls the new skill; empty: the task's own."""
+    """The sentence that calls the new skill; empty: the task's own."""
     seed: int = 0
-    """Seed of first weights, episodes and actions."""
+    """Seed of the first weights, the episodes and the actions."""
     board: Path | None = None
-    """Folder for TensorBoard's files, with the returns and losses of each update; by default none are written."""
+    """Folder for TensorBoard's files, with the returns and losses of each update; left out: none are written."""
     adapt: AdaptSettings = field(default_factory=AdaptSettings)
     ppo: PpoSettings = field(default_factory=PpoSettings)
 

@@ -13,7 +13,7 @@ from skilltokens.cli.options import parse
 
 @dataclass(frozen=True)
 class CompletionOptions:
-    """Prints a script for your shell: it completes verbs, options, names (tasks, skills, ...) and paths at Tab.
+    """Prints a script for your shell, which completes verbs, options, names (tasks, skills, ...) and paths at Tab.
 
     examples:
       source <(skilltokens completion bash)                                     # in this shell alone

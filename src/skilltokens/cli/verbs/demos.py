@@ -1,4 +1,4 @@
-"""`skilltokens demos make|info|check`, and those of `exchange`: import, export, download."""
+"""`skilltokens demos`: make, info and check are here; import, export and download are in cli/exchange/."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Annotated
 
 import tyro
 
-from skilltokens.cli import exchange
+from skilltokens.cli.exchange import PROG
+from skilltokens.cli.exchange.downloading import DownloadOptions, download
+from skilltokens.cli.exchange.exporting import ExportOptions, export
+from skilltokens.cli.exchange.importing import ImportOptions, import_
 from skilltokens.cli.options import parse
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.types import DemonstrationError, SettingError, nearest
 
-PROG = "skilltokens demos"
-
 
 @dataclass(frozen=True)
 class MakeOptions:
-    """Makes demonstrations by a suite's scripted experts; what is already there, made in the same way, is kept.
+    """Records demonstrations by a suite's scripted experts; stores that were made with the same settings are kept.
 
     `skilltokens run` does this by itself. One store holds one task: FOLDER/SUITE/TASK.
 
@@ -38,7 +39,7 @@ class MakeOptions:
 
 @dataclass(frozen=True)
 class InfoOptions:
-    """Shows what stores hold: task, instruction, episodes, steps, features, source.
+    """Shows what is in stores: task, instruction, episodes, steps, features, source.
 
     examples:
       skilltokens demos info demos/metaworld/push
@@ -51,9 +52,9 @@ class InfoOptions:
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Reads every byte of the stores and says all that is wrong: altered files, NaN, actions out of range, ...
+    """Reads every byte of the stores and lists every fault: altered files, NaN, actions out of range, ...
 
-    Ends with status 2 if anything is.
+    The exit status is 2 if there is a fault.
 
     examples:
       skilltokens demos check demos
@@ -91,17 +92,17 @@ def info(words: Sequence[str]) -> int:
 
 def check(words: Sequence[str]) -> int:
     options = parse(CheckOptions, words, f"{PROG} check")
-    from skilltokens.demos import check as faults
+    from skilltokens.demos import check as faults_of
     from skilltokens.demos import stores_in
 
     faulty = 0
     for path in _some(options.stores):
         for store in stores_in(path):
-            found = faults(store.path)
-            print(f"{store.path}: {'sound' if not found else f'{len(found)} faults'}")
-            for fault in found:
+            faults = faults_of(store.path)
+            print(f"{store.path}: {'sound' if not faults else f'{len(faults)} faults'}")
+            for fault in faults:
                 print(f"skilltokens: {fault}", file=sys.stderr)
-            faulty += bool(found)
+            faulty += bool(faults)
     return 2 if faulty else 0
 
 
@@ -109,9 +110,9 @@ ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {
     "make": (make, MakeOptions),
     "info": (info, InfoOptions),
     "check": (check, CheckOptions),
-    "import": (exchange.import_, exchange.ImportOptions),
-    "export": (exchange.export, exchange.ExportOptions),
-    "download": (exchange.download, exchange.DownloadOptions),
+    "import": (import_, ImportOptions),
+    "export": (export, ExportOptions),
+    "download": (download, DownloadOptions),
 }
 
 

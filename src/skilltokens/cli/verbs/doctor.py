@@ -12,9 +12,9 @@ from skilltokens.cli.options import parse
 class DoctorOptions:
     """Says what is installed, what works, what is missing, and the command that fixes it.
 
-    Every part is really tried, in a process of its own: torch multiplies, the language encoder embeds a sentence,
-    Meta-World resets and steps, MuJoCo draws a frame through each graphics backend. Ends with status 1 when learning,
-    evaluating or reporting cannot work here.
+    Each part is tried in a process of its own: torch multiplies, the sentence encoder embeds a sentence, a simulator
+    resets and steps, MuJoCo draws a picture with each graphics backend. The exit status is 1 if learning, evaluating or
+    reporting cannot work on this machine.
 
     examples:
       skilltokens doctor

@@ -16,10 +16,11 @@ from skilltokens.settings import TrainSettings
 
 @dataclass(frozen=True)
 class LearnOptions:
-    """Adds one skill to a skill library from a demonstration store, without any suite or simulator.
+    """Adds one skill to a skill library from a demonstration store, by the method T2S. No simulator is needed.
 
-    The first skill makes the library: it is trained from scratch and becomes the frozen base. Every later one trains a
-    few tokens of its own; the earlier skills keep their exact bits. The library changes at the very end, at once.
+    The first skill creates the library: its policy is trained from scratch and becomes the frozen base. Each later
+    skill trains a few parameter tokens of its own, and the earlier skills keep their exact bits. The library on disk
+    changes only once the new skill is complete; a stopped command leaves it as it was.
 
     examples:
       skilltokens learn library demos/metaworld/push
@@ -28,19 +29,19 @@ class LearnOptions:
     """
 
     library: tyro.conf.Positional[Path]
-    """The library's folder; made with the first skill."""
+    """The library's folder; the first skill creates it."""
     store: tyro.conf.Positional[Path]
     """The demonstration store."""
     instruction: str | None = None
-    """What calls the skill; empty: what the store says."""
+    """The sentence that calls the skill; left out: the store's instruction."""
     wordings: tuple[str, ...] = ()
-    """Other ways to say it; with --instruction, they take the place of the store's."""
+    """Other sentences that call the skill; they, or --instruction, take the place of the store's other sentences."""
     name: str = ""
-    """The skill's name, a file name; empty: the store's task."""
+    """The skill's name, also that of its file; empty: the name of the store's task."""
     seed: int = 0
-    """Seed of first weights, new tokens and batches."""
+    """Seed of the first weights, the new parameter tokens and the batches."""
     encoder: str = "minilm"
-    """Sentence encoder of a new library; one that exists keeps its own."""
+    """Sentence encoder of a new library, as in `skilltokens run`; a library that exists keeps its own."""
     method: T2SSettings = field(default_factory=T2SSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -52,7 +53,7 @@ def main(words: Sequence[str]) -> int:
     from skilltokens.demos import DemonstrationStore
 
     store = DemonstrationStore.open(options.store)
-    from skilltokens.grow import learn_skill  # torch: only now that the store is there
+    from skilltokens.grow import learn_skill  # loads torch, so only once the store is known to be sound
 
     if (options.library / "library.json").exists() and (options.policy, options.encoder) != (
         PolicySettings(),

@@ -22,7 +22,7 @@ SUITE = "metaworld"
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Shows what can be named in a command: recipes, methods, suites, tasks. Those of other installed packages too.
+    """Lists the names that commands take: recipes, methods, suites, tasks. Those of other installed packages too.
 
     examples:
       skilltokens list
@@ -32,10 +32,9 @@ class ListOptions:
     """
 
     what: tyro.conf.Positional[Literal["all", "recipes", "methods", "learners", "suites", "sequences", "tasks"]] = "all"
-    """What to show: recipes, methods, learners (ways to learn from reward), suites, sequences (orders of tasks known by
-    a name), tasks (of one suite), or all but tasks."""
+    """What to list; learners learn from reward, sequences are lists of tasks with a name, and all is all but tasks."""
     suite: tyro.conf.Positional[str] = ""
-    """The suite whose tasks are shown, by `list tasks` alone; left out: metaworld."""
+    """With tasks: the suite; left out: metaworld."""
     old_suite: Annotated[str, tyro.conf.arg(name="suite")] = ""
     """The old way to name the suite."""
 
@@ -110,7 +109,7 @@ _LISTS = {
     "suites": _suites,
     "sequences": _sequences,
 }
-"""Title, whose first word is what is asked for -> names with a line about each."""
+"""Title, whose first word is the one to type after `list` -> names with a line about each."""
 
 
 def _print(title: str, rows: Mapping[str, str]) -> None:

@@ -15,9 +15,9 @@ from skilltokens.types import RunError, natural
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """Writes one self-contained HTML page about runs, from their run.json files alone, and prints the table.
+    """Writes one self-contained HTML page about runs, from their run.json files alone, and prints their figures.
 
-    Runs that may be compared share a table: the same tasks, order, demonstrations and initial states.
+    Runs share a table where they can be compared: the same tasks, order, demonstrations and initial states.
 
     examples:
       skilltokens report runs/demo
@@ -25,9 +25,9 @@ class ReportOptions:
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """run.json files, run folders, or folders of them."""
+    """run.json files, run folders, or folders of run folders."""
     out: Path | None = None
-    """The page to write; empty: report.html in the first folder named."""
+    """The page to write; left out: report.html in the first folder named."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -52,13 +52,13 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """
     if not paths:
         raise RunError("no run was named: give run folders, such as runs/demo")
-    found: dict[Path, None] = {}
+    runs: dict[Path, None] = {}
     for path in paths:
-        here = sorted(path.rglob("run.json"), key=_rank) if path.is_dir() else [path]
-        if not here:
+        files = sorted(path.rglob("run.json"), key=_rank) if path.is_dir() else [path]
+        if not files:
             raise RunError(f"{path} holds no run.json: give a run folder, or a folder of run folders")
-        found |= dict.fromkeys(run.resolve() for run in here)
-    return list(found)
+        runs |= dict.fromkeys(file.resolve() for file in files)
+    return list(runs)
 
 
 def _rank(run: Path) -> tuple[int, list[str | int]]:

@@ -13,13 +13,13 @@
   });
 
   for (const table of document.querySelectorAll("figure .matrix")) {
-    const said = table.closest("figure").querySelector(".said");
+    const line = table.closest("figure").querySelector(".counts");
     const point = (event) => {
-      const cell = event.target.closest("[data-said]");
+      const cell = event.target.closest("[data-counts]");
       if (!cell) return;
       table.querySelector(".at")?.classList.remove("at");
       cell.classList.add("at");
-      said.textContent = cell.dataset.said + ".";
+      line.textContent = cell.dataset.counts + ".";
     };
     table.addEventListener("pointerover", point);
     table.addEventListener("click", point);
