@@ -69,7 +69,7 @@ class EvaluateSettings:
     variants: tuple[str, ...] = ()
     """Suites with the same tasks in other words or places, on which every task is evaluated once at the end."""
     group: Count = 10
-    """Episodes that act in one fixed batch; part of what bit-exact actions depend on."""
+    """Episodes that act in one batch; an exact repetition needs the same number."""
     workers: CountFrom0 = 0
     """Simulator processes; 0 steps them in this process. Results do not depend on it."""
     videos: bool = False

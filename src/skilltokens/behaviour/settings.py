@@ -144,7 +144,7 @@ class AdaptSettings:
     steps: Count = 400_000
     """Environment steps to learn with."""
     points: Count = 10
-    """Points of the learning curve, evenly spaced up to the end of training; one before the training comes besides."""
+    """Points of the learning curve, evenly spaced up to the end of training, besides the one before it."""
     episodes: Count = 50
     """Episodes that measure each point."""
     group: Count = 25

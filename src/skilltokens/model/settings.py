@@ -22,9 +22,9 @@ class PolicySettings:
     history: Count = 10
     """Time steps that a layer attends to, the current one included."""
     maps: Literal["pattention", "linear"] = "pattention"
-    """The layers' maps: parameter tokens (TPST), or ordinary linear layers for comparisons."""
+    """Linear maps of the transformer: parameter tokens (TPST), or ordinary linear layers for comparisons."""
     step: Literal["joint", "separate"] = "joint"
-    """Tokens of a time step: one, the sum of its features' encodings, or one for each feature (twice the cost here)."""
+    """Tokens of a time step: one, the sum of its features' encodings, or one a feature, which costs more."""
     head: Literal["regression", "mixture"] = "regression"
     """Action head: deterministic regression, or a Gaussian mixture that acts by its mode."""
     modes: Count = 5

@@ -29,7 +29,7 @@ class T2SSettings:
     gates: bool = False
     """A skill has a factor of its own on each shared row (one number a row)."""
     reuse: NotNegative = 0.0
-    """Rows of earlier skills that a new skill reuses in a map, beside the base's, for each new row there; 0: none."""
+    """Earlier skills' rows that a skill reuses in a Pattention layer, for each new row there; 0: the base's alone."""
     start: Literal["base", "nearest", "copy"] = "copy"
     """A skill starts as the base, with the head and encoders of its nearest skill, or as a full copy of that skill."""
     near: float = 0.5
@@ -37,9 +37,9 @@ class T2SSettings:
     base_rows: ShareFrom0 = 1.0
     """Share of the base's rows that a skill uses, chosen by language; 1 is best where the base has learned one task."""
     mu: Share = 0.5
-    """Of the rows that a skill uses in a map, at most this share may be new; the others are reused."""
+    """Of the rows that a skill uses in a Pattention layer, at most this share may be new; the others are reused."""
     rows_in: Literal["all", "attention", "feed-forward"] = "feed-forward"
-    """Maps that get new rows: those of attention, the feed-forward ones, or all, in proportion to the base's rows."""
+    """Pattention layers that get new rows: attention's, the feed-forward ones, or all, in proportion to the base's."""
     value_std: NotNegative = 0.2
     """Standard deviation of a new row's values; its key starts at zero."""
 

@@ -8,8 +8,11 @@ may alter the list. It takes seconds, so `skilltokens doctor` does it, not every
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
+from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 from skilltokens.suites.libero.imports import check_installed
 from skilltokens.types import SuiteError
@@ -52,34 +55,39 @@ def _check(name: str, version: str, known: str | None) -> tuple[int, int]:
         raise SuiteError(f"{name}, a part of LIBERO, is not installed: {fix}") from problem
     if distribution.version != version:
         raise SuiteError(f"{name} {distribution.version} is installed where LIBERO needs {version}: {fix}")
-    rows = sorted((str(file), file) for file in distribution.files or () if _belongs(file))
-    listed = hashlib.sha256("".join(f"{path},{file.hash.value}\n" for path, file in rows if file.hash).encode())
+    rows = sorted(_listed(distribution))
+    listed = hashlib.sha256("".join(f"{path},{digest}\n" for path, digest, _ in rows).encode())
     if not rows or (known is not None and listed.hexdigest() != known):
         raise SuiteError(f"the list of files of {name} {version} is not the published one: {fix}")
     wrong: list[str] = []
     size = count = 0
-    for path, file in rows:
+    for path, digest, file_size in rows:
         if path.startswith(_UNUSED) and not path.startswith(_USED):
             continue
-        count, size = count + 1, size + (file.size or 0)
-        if _digest(file) != (file.hash.value if file.hash else None):
-            wrong.append(str(file.locate()))
+        count, size = count + 1, size + file_size
+        file = Path(str(distribution.locate_file(path)))
+        if _digest(file) != digest:
+            wrong.append(str(file))
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise SuiteError(f"{wrong[0]}{more} of {name} {version}: missing, or not as published: {fix}")
     return count, size
 
 
-def _belongs(file: metadata.PackagePath) -> bool:
-    """Whether a file is the package's own: not what an installer adds, such as byte code, metadata and commands."""
-    path = str(file)
-    return file.hash is not None and ".dist-info/" not in path and not path.startswith("..")
+def _listed(distribution: metadata.Distribution) -> Iterator[tuple[str, str, int]]:
+    """(path, SHA-256, bytes) of the package's own files: not what an installer adds, such as byte code and commands.
+
+    The list itself is read: `distribution.files` leaves out, from Python 3.12 on, what is missing.
+    """
+    for path, digest, size in csv.reader((distribution.read_text("RECORD") or "").splitlines()):
+        if digest and ".dist-info/" not in path and not path.startswith(".."):
+            yield path, digest.partition("=")[2], int(size or 0)
 
 
-def _digest(file: metadata.PackagePath) -> str | None:
+def _digest(file: Path) -> str | None:
     """SHA-256 as lists of files write it; None where the file cannot be read."""
     try:
-        with open(file.locate(), "rb") as content:
+        with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").digest()
     except OSError:
         return None
