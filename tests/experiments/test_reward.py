@@ -135,7 +135,7 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
     text = markdown(runs)
     assert "| token | 1 |" in text
     assert "| gravity x 1.5 |" in text.replace("as it is | ", "| ")
-    assert stacked(text) in results.made(tmp_path / "results")[folder / "README.md"]
+    assert stacked(text) in results.texts_of(tmp_path / "results")[folder / "README.md"]
     page = render(runs)
     assert "the same bits as before it" in page
     assert "<script src" not in page
