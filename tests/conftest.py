@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import hypothesis
 import pytest
 
 from skilltokens.demos import DemonstrationStore
+
+# A busy machine is no fault: tests make no claim on time.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

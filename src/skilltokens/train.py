@@ -87,7 +87,8 @@ def fit(
             training: that point is then yielded again, with what was written down.
 
     Raises:
-        SkilltokensError: the loss is not finite, or the rule returned what cannot be learned from.
+        SkilltokensError: the loss is not finite.
+        RuleError: the rule returned what cannot be learned from.
     """
     sources = [Source(lesson, settings, training.policy) for lesson in training.lessons]
     work = _Work(training, settings, seed)

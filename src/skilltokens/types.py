@@ -55,6 +55,10 @@ class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 
 
+class RuleError(SkilltokensError):
+    """A method's rule that returned what a training step cannot use."""
+
+
 class RunError(SkilltokensError):
     """A run folder or run.json that is damaged, or belongs to another configuration."""
 

@@ -41,7 +41,7 @@ def test_a_sound_store_has_no_findings(tmp_path: Path) -> None:
 
 
 @given(file=st.sampled_from(FILES), share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_any_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, file: str, share: float, bit: int) -> None:
     path = make_store(tmp_path_factory.mktemp("flip") / "push").path
     content = bytearray((path / file).read_bytes())
@@ -58,7 +58,7 @@ def test_any_flipped_bit_is_found(tmp_path_factory: pytest.TempPathFactory, file
 
 
 @given(file=st.sampled_from(FILES), kept=st.floats(0, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_truncated_file_is_refused_when_opening(
     tmp_path_factory: pytest.TempPathFactory, file: str, kept: float
 ) -> None:

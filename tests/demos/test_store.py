@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 from tests.demos.making import ENVIRONMENT_STATE, FEATURES, FRONT, PUSH, episode, make_store, store_of
@@ -41,7 +41,7 @@ def demonstrations(draw: st.DrawFn) -> tuple[dict[str, Feature], list[Episode]]:
 
 
 @given(demonstrations())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_any_demonstrations_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, demonstration) -> None:
     features, episodes = demonstration
     path = tmp_path_factory.mktemp("store") / "task"

@@ -36,7 +36,7 @@ def window_by_hand(store: DemonstrationStore, end: int, window: int, name: str) 
 
 
 @given(window=st.integers(1, 12), picks=st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1)), min_size=1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_equal_those_cut_by_hand(stores: list[DemonstrationStore], window: int, picks: list) -> None:
     which = np.array([pick[0] for pick in picks])
     ends = np.array([min(int(part * stores[index].steps), stores[index].steps - 1) for index, part in picks])

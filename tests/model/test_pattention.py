@@ -32,7 +32,7 @@ sizes = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5), st.in
 
 
 @given(sizes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_it_is_the_equation(case: tuple[int, int, int, int]):
     rows, width_in, width_out, seed = case
     x, key, value, gate = random_tensors(seed, (2, 3, width_in), (rows, width_in), (rows, width_out), (rows,))
@@ -49,7 +49,7 @@ def test_it_is_the_equation(case: tuple[int, int, int, int]):
 
 
 @given(sizes, st.floats(0.5, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_size_of_the_input_and_order_of_the_rows_do_not_matter(case: tuple[int, int, int, int], factor: float):
     rows, width_in, width_out, seed = case
     x, key, value = random_tensors(seed, (4, width_in), (rows, width_in), (rows, width_out))
@@ -61,7 +61,7 @@ def test_size_of_the_input_and_order_of_the_rows_do_not_matter(case: tuple[int, 
 
 
 @given(sizes, st.integers(1, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_new_rows_with_zero_keys_change_nothing_and_others_do(case: tuple[int, int, int, int], new: int):
     rows, width_in, width_out, seed = case
     x, key, value, added = random_tensors(seed, (4, width_in), (rows, width_in), (rows, width_out), (new, width_out))

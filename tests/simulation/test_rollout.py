@@ -98,7 +98,7 @@ def test_the_purity_tests_can_fail(together: dict[int, tuple[Outcome, bytes]]) -
         assert bits(play(Network(), pool, TASK, "test", range(13), group=1)) != together
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=14))
 def test_an_episode_does_not_depend_on_which_others_are_asked_for_or_in_which_order(
     together: dict[int, tuple[Outcome, bytes]], indices: list[int]

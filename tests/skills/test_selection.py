@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from skilltokens.skills.selection import choose, top_rows
@@ -16,7 +16,6 @@ def units(random: np.random.Generator, rows: int) -> Array:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(0, 40), st.integers(0, 50))
-@settings(deadline=None)
 def test_top_rows_are_the_nearest_each_once(seed: int, skills: int, rows: int, k: int):
     random = np.random.default_rng(seed)
     keys, owners = units(random, skills), random.integers(skills, size=rows)
@@ -32,7 +31,6 @@ def test_top_rows_are_the_nearest_each_once(seed: int, skills: int, rows: int, k
 
 
 @given(st.integers(0, 2**32), st.integers(2, 6), st.integers(1, 20))
-@settings(deadline=None)
 def test_rows_added_later_by_farther_skills_do_not_change_the_choice(seed: int, skills: int, k: int):
     random = np.random.default_rng(seed)
     keys, embedding = units(random, skills), units(random, 1)[0]
@@ -49,7 +47,6 @@ def test_of_equal_keys_the_older_skill_comes_first():
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6))
-@settings(deadline=None)
 def test_the_choice_does_not_depend_on_the_order_of_the_skills(seed: int, skills: int):
     random = np.random.default_rng(seed)
     wordings = [units(random, int(random.integers(1, 4))) for _ in range(skills)]
@@ -61,7 +58,6 @@ def test_the_choice_does_not_depend_on_the_order_of_the_skills(seed: int, skills
 
 
 @given(st.integers(0, 2**32), st.integers(1, 6), st.data())
-@settings(deadline=None)
 def test_every_wording_calls_its_own_skill(seed: int, skills: int, data: st.DataObject):
     random = np.random.default_rng(seed)
     wordings = [units(random, 3) for _ in range(skills)]

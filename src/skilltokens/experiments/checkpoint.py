@@ -109,6 +109,17 @@ def clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def discard_untrained(folder: Path) -> None:
+    """Removes a run that has no training step to keep, and its folder if that is empty then."""
+    before = load_progress(folder, 0)
+    if any(folder.glob("state-*.safetensors")) or (before is not None and before.start[1]["step"]):
+        return
+    clear(folder)
+    (folder / "run.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something of its user's lies there
+        folder.rmdir()
+
+
 def forget(folder: Path, lessons: int) -> None:
     """Removes what a committed lesson has made useless."""
     _progress(folder).unlink(missing_ok=True)

@@ -36,7 +36,7 @@ from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
 from skilltokens.train import fit
-from skilltokens.types import Progress, Report, RunError, SettingError, Suite, silent
+from skilltokens.types import Progress, Report, RuleError, RunError, SettingError, Suite, silent
 
 
 def learn(
@@ -135,9 +135,14 @@ class _Run:
         record, done = self.record, self.record.lessons
         if done:
             self._restore(done)
-        self._claim()
+        new = self._claim()
         for lesson in self.lessons[done:]:
-            self._teach(lesson)
+            try:
+                self._teach(lesson)
+            except RuleError:
+                if new:
+                    checkpoint.discard_untrained(self.folder)
+                raise
         checkpoint.forget(self.folder, len(self.lessons))  # if the run died between the last commit and this
         record.selection = self.evaluator.wordings(self.method)
         for variant in self.evaluator.variants(self.method, record.variants):
@@ -150,17 +155,18 @@ class _Run:
         write_record(self.folder, record)
         return record
 
-    def _claim(self) -> None:
-        """From here on the folder belongs to this configuration, at work under this code."""
+    def _claim(self) -> bool:
+        """From here on the folder belongs to this configuration, at work under this code; whether it was new."""
         if not (self.folder / "run.json").exists():
             checkpoint.clear(self.folder)  # of a run whose run.json was taken away
             write_record(self.folder, self.record)
-            return
+            return True
         changed = note_resumed(self.record, self.evaluator.suite)
         if changed:
             note = f"resumes under other code than it began with, as its run.json says: {changed}"
             self.report(Progress(STAGE, 0, 1, note))  # this stage is shown once, and never left out
             write_record(self.folder, self.record)
+        return False
 
     def _restore(self, done: int) -> None:
         """The method as it was after so many lessons."""

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from skilltokens.methods.examples import Examples
-from skilltokens.types import SkilltokensError
+from skilltokens.types import RuleError
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ def checked_examples(rule: Rule, new: Examples, now: Now) -> Examples:
     """What the rule makes of a batch.
 
     Raises:
-        SkilltokensError: it cannot be learned from.
+        RuleError: it cannot be learned from.
     """
     learned = rule.examples(new, now)
     fault = _fault(learned, new)
     if fault:
-        raise SkilltokensError(f"the rule {type(rule).__name__} returned examples that cannot be learned from: {fault}")
+        raise RuleError(f"the rule {type(rule).__name__} returned examples that cannot be learned from: {fault}")
     return learned
 
 
@@ -104,7 +104,7 @@ def checked_loss(rule: Rule, loss: Tensor, learned: Examples, now: Now) -> Tenso
     """What the rule makes of a loss.
 
     Raises:
-        SkilltokensError: it cannot be minimised.
+        RuleError: it cannot be minimised.
     """
     changed = rule.loss(loss, learned, now)
     fault = ""
@@ -115,7 +115,7 @@ def checked_loss(rule: Rule, loss: Tensor, learned: Examples, now: Now) -> Tenso
     elif not changed.requires_grad:
         fault = "it has no gradient: add to the loss that the rule is given"
     if fault:
-        raise SkilltokensError(f"the rule {type(rule).__name__} returned a loss that cannot be minimised: {fault}")
+        raise RuleError(f"the rule {type(rule).__name__} returned a loss that cannot be minimised: {fault}")
     return changed
 
 
@@ -123,12 +123,12 @@ def checked_state(rule: Rule) -> dict[str, Tensor]:
     """What the rule has to be saved.
 
     Raises:
-        SkilltokensError: something is no tensor.
+        RuleError: something is no tensor.
     """
     state = rule.state()
     for name, value in state.items():
         if not isinstance(value, Tensor):
-            raise SkilltokensError(
+            raise RuleError(
                 f"the rule {type(rule).__name__} cannot be saved: {name!r} of its state is a {type(value).__name__}, "
                 "not a tensor"
             )

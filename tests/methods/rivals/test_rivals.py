@@ -15,7 +15,7 @@ from tests.methods.rivals.agem import AGEM, AGEMSettings, Project
 from tests.methods.rivals.er import ER, ERSettings
 from tests.methods.rivals.ewc import EWC, EWCSettings
 from tests.methods.rivals.lwf import LwF, LwFSettings
-from tests.methods.rivals.packnet import PackNet, PackNetSettings
+from tests.methods.rivals.packnet import Pack, PackNet, PackNetSettings
 from tests.small import TRAIN, called, changed, lessons, make_policy, numbers, observations, teach, train
 
 from skilltokens import methods
@@ -31,7 +31,7 @@ from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
-from skilltokens.types import Progress
+from skilltokens.types import Progress, RuleError
 
 RIVALS: dict[str, Any] = {
     "er": ERSettings(windows=60),
@@ -63,9 +63,8 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demos")
 
 
-@pytest.mark.parametrize("name", RIVALS)
-def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, demos: Path, tmp_path: Path):
-    settings = RunSettings(
+def run_of(name: str, demos: Path) -> RunSettings[Any]:
+    return RunSettings(
         method=RIVALS[name],
         suite="tests.toy:Toy",
         tasks=TASKS,
@@ -82,6 +81,11 @@ def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, 
         evaluate=EvaluateSettings(episodes=2, group=2, points=3),
         demonstrations=DemonstrationSettings(episodes=4, folder=str(demos)),
     )
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, demos: Path, tmp_path: Path):
+    settings = run_of(name, demos)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     learn(settings, whole)
 
@@ -101,6 +105,19 @@ def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, 
     states = [checkpoint.load_state(folder, 3) for folder in (whole, cut)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize(("broken_from", "left"), [(0, False), (8, True)])
+def test_a_rule_at_fault_from_its_first_step_leaves_no_run(
+    broken_from: int, left: bool, demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def halved(_: Any, new: Examples, now: Now) -> Examples:
+        return new if now.step < broken_from else dataclasses.replace(new, words=new.words[:4])
+
+    monkeypatch.setattr(Pack, "examples", halved)
+    with pytest.raises(RuleError, match="the rule Pack returned examples"):
+        learn(run_of("packnet", demos), tmp_path / "run")
+    assert (tmp_path / "run").exists() == left
 
 
 # ------------------------------------------------ known answers

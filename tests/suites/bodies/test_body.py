@@ -42,7 +42,7 @@ def moved(body: Body, qpos: Array, qvel: Array, x: float, y: float, angle: float
 
 
 @pytest.mark.parametrize("name", ["halfcheetah", "ant"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(x=st.floats(-50, 50), y=st.floats(-50, 50), angle=st.floats(-3.1, 3.1))
 def test_state_and_goals_are_the_same_anywhere(name: str, x: float, y: float, angle: float):
     body = body_of(name)
@@ -54,7 +54,6 @@ def test_state_and_goals_are_the_same_anywhere(name: str, x: float, y: float, an
         np.testing.assert_allclose(first[goal], second[goal], atol=1e-4, err_msg=goal)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 0.1))
 def test_a_free_bodys_facing_and_uprightness_are_those_of_its_rotation(quaternion: list[float]):
     body = body_of("ant")
@@ -67,7 +66,6 @@ def test_a_free_bodys_facing_and_uprightness_are_those_of_its_rotation(quaternio
 
 
 @pytest.mark.parametrize("name", ["halfcheetah", "ant"])
-@settings(deadline=None)
 @given(row=st.integers(0, 79), seed=st.integers(0, 99), x=st.floats(-9, 9), y=st.floats(-9, 9))
 def test_a_body_at_one_moment_has_the_bits_of_its_motion(name: str, row: int, seed: int, x: float, y: float):
     body, (qpos, qvel) = body_of(name), walk(body_of(name), seed=seed)
