@@ -45,6 +45,23 @@ class Settings:
 def registration():
     return Registration("ours", "skilltokens.methods.sequential.method:Sequential", Settings)
 """
+BORROWED = "from skilltokens.methods.sequential import SequentialSettings"
+HALVING = """
+import dataclasses
+
+from skilltokens.methods.rule import Rule
+from skilltokens.methods.sequential.method import Sequential
+
+
+class Half(Rule):
+    def examples(self, new, now):
+        return dataclasses.replace(new, words=new.words[:4])
+
+
+class Halving(Sequential):
+    def rule(self, lesson):
+        return Half()
+"""
 GROUP = "skilltokens.methods"
 COMMAND = ["run", "demo", *SMALL, "--methods", "ours"]
 
@@ -97,8 +114,20 @@ def test_a_setting_of_a_plug_in_out_of_its_range_is_one_sentence(words: list[str
         ("", "plugged:registration"),
         (WHOLE, "nowhere:registration"),
         (WHOLE, "plugged"),
+        (WHOLE.replace("Settings)", "SequentialSettings)") + BORROWED, ""),
     ],
-    ids=["None", "no dataclass", "left out", "no default", "a dict", "raises", "no function", "no module", "a module"],
+    ids=[
+        "None",
+        "no dataclass",
+        "left out",
+        "no default",
+        "a dict",
+        "raises",
+        "no function",
+        "no module",
+        "a module",
+        "borrowed",
+    ],
 )
 def test_a_plug_in_without_settings_or_that_cannot_be_loaded_is_one_sentence(code: str, place: str, tmp_path: Path):
     sentence = refused(plug(tmp_path, code, place or "plugged:registration"))
@@ -114,3 +143,15 @@ def test_a_plug_in_runs_with_its_settings_whatever_they_are_called(tmp_path: Pat
     again = run(["run", "runs/demo/ours-seed0/run.json"], cwd=folder, modules=[folder.parent / "package"])
     assert again.returncode == 0, again.stderr
     assert "the same figures again" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_plug_in_whose_rule_halves_the_batch_is_one_sentence_and_leaves_nothing(tmp_path: Path):
+    folder = plug(tmp_path, WHOLE.replace("skilltokens.methods.sequential.method:Sequential", "halving:Halving"))
+    (tmp_path / "package" / "halving.py").write_text(textwrap.dedent(HALVING))
+    command = [word for word in COMMAND if word not in ("--method.share", "0.3")]
+    done = run([*command, "--out", "runs"], cwd=folder, modules=[tmp_path / "package"])
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "the rule Half returned examples that cannot be learned from: words is (4, " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (folder / "runs").exists()

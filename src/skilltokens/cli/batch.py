@@ -142,7 +142,7 @@ class _Child:
         self.pipe.close()
         self._log.close()
         if self._failure is not None or status == 0:
-            if self._failure is None and self.job.log.stat().st_size == 0:
+            if self.job.log.stat().st_size == 0:
                 self.job.log.unlink()
             return self._failure
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"

@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from skilltokens.cli.batch import Job, run_jobs
@@ -43,6 +44,8 @@ def carry_out(plan: Plan, left: Sequence[PlannedRun], words: Sequence[str]) -> l
             endings = run_jobs(jobs, at_once, view)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # whatever the runs left in it stays
+            plan.out.rmdir()
     return [failure for failure in endings.values() if failure is not None]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +36,15 @@ def methods() -> dict[str, Registration]:
     registrations = dict(METHODS)
     for entry in entry_points(group="skilltokens.methods"):
         if entry.name not in registrations:
-            registrations[entry.name] = _foreign(entry)
+            registrations[entry.name] = _foreign(entry, registrations)
     return registrations
 
 
-def _foreign(entry: EntryPoint) -> Registration:
+def _foreign(entry: EntryPoint, others: Mapping[str, Registration]) -> Registration:
     """The registration of another package's method: whatever its code does, its user gets one sentence.
 
     Raises:
-        SettingError: it cannot be loaded, or has no settings that can be made without arguments.
+        SettingError: it cannot be loaded, or has no settings of its own that can be made without arguments.
     """
     advice = f"fix {entry.value}, or uninstall its package (docs/adding-a-method.md)"
     try:
@@ -53,6 +54,9 @@ def _foreign(entry: EntryPoint) -> Registration:
         if not (isinstance(registered.settings, type) and dataclasses.is_dataclass(registered.settings)):
             raise TypeError(f"its settings are no dataclass but {registered.settings!r}")
         registered.settings()
+        for name, other in others.items():
+            if registered.settings is other.settings:  # they say whose run it is
+                raise TypeError(f"its settings are those of {name!r}: give it a class of its own")
     except Exception as problem:  # anybody's code may raise anything
         raise SettingError(
             f"the method {entry.name!r} could not be loaded ({type(problem).__name__}: {problem}): {advice}"
