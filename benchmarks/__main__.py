@@ -54,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
         except SkilltokensError as problem:
             failed[name] = str(problem)
     content |= {"finished": now(), "load_after": _load(), "failed": failed}
-    content["rows"] = [dataclasses.asdict(each) for each in rows]
+    content["rows"] = [dataclasses.asdict(row) for row in rows]
     show(content, rows)
     if options.out is not None:
         write_json(options.out, content)
@@ -81,23 +81,23 @@ def show(content: dict[str, Any], rows: Sequence[Row]) -> None:
         table.add_column(name, overflow="fold")
     for name in ("ratio", "quartiles", "of least", "ours, time", "reference, time", "good"):
         table.add_column(name, justify="right", no_wrap=True)
-    for each in rows:
+    for row in rows:
         table.add_row(
-            each.benchmark,
-            each.ours,
-            each.reference,
-            f"{each.ratio:.3g}",
-            f"{each.low:.3g} to {each.high:.3g}",
-            f"{each.least:.3g}",
-            _shown(each.ours_s),
-            _shown(each.reference_s),
-            each.good,
+            row.benchmark,
+            row.ours,
+            row.reference,
+            f"{row.ratio:.3g}",
+            f"{row.low:.3g} to {row.high:.3g}",
+            f"{row.least:.3g}",
+            _shown(row.ours_s),
+            _shown(row.reference_s),
+            row.good,
         )
     console.print(table)
-    found = content["machine"]
-    packages = ", ".join(f"{name} {found['versions'][name]}" for name in ("python", "torch", "numpy"))
-    console.print(f"{found['processor']}, {found['cores']} cores, {found['threads']} torch threads; {packages}")
-    console.print(f"Processes that wanted a core (1 min): {found['load']} before, {content['load_after']} after.")
+    machine = content["machine"]
+    packages = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "torch", "numpy"))
+    console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} torch threads; {packages}")
+    console.print(f"Processes that wanted a core (1 min): {machine['load']} before, {content['load_after']} after.")
     if content["quick"]:
         console.print("Quick: this shows that the benchmarks run; the figures do not count.")
     for name, sentence in content["failed"].items():

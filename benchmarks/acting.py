@@ -22,7 +22,7 @@ GOOD = {1: ("below 0.5", "below 15"), 32: ("below 0.2", "below 4")}
 
 def run(bench: Bench) -> list[Row]:
     """Two rows for each size of batch."""
-    return [found for batch in GOOD for found in _at(bench, batch)]
+    return [result for batch in GOOD for result in _at(bench, batch)]
 
 
 def _at(bench: Bench, batch: int) -> list[Row]:

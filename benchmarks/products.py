@@ -40,30 +40,30 @@ def of_training(policy: Policy, batch: int, steps: int) -> list[Product]:
     Gradients of weights are counted for trained parameters alone; gradients of inputs for every map but the encoders.
     """
     tokens = 1 + steps * policy.per_step
-    found: list[Product] = []
+    products: list[Product] = []
     for encoder in policy.encoders.values():
-        found += _linear(encoder.map, batch * steps, inputs=False)  # type: ignore[union-attr]
-    found += _linear(policy.instruction.map, batch, inputs=False)
+        products += _linear(encoder.map, batch * steps, inputs=False)  # type: ignore[union-attr]
+    products += _linear(policy.instruction.map, batch, inputs=False)
     for i, layer in enumerate(policy.layers):
         queries = steps if i == len(policy.layers) - 1 else tokens  # the last layer computes action tokens only
         for name, rows in {"q": queries, "k": tokens, "v": tokens, "o": queries, "ffn": queries}.items():
-            found += _both_ways(getattr(layer, name), batch * rows)
-        found += _attention(policy, batch, queries, tokens, backward=True)
-    return found + _linear(policy.head.map, batch * steps)  # type: ignore[arg-type]
+            products += _both_ways(getattr(layer, name), batch * rows)
+        products += _attention(policy, batch, queries, tokens, backward=True)
+    return products + _linear(policy.head.map, batch * steps)  # type: ignore[arg-type]
 
 
 def of_acting(policy: Policy, batch: int) -> list[Product]:
     """Products of one cached action for `batch` episodes."""
     n, keys = policy.per_step, 1 + policy.settings.history * policy.per_step
-    found: list[Product] = []
+    products: list[Product] = []
     for encoder in policy.encoders.values():
-        found += _linear(encoder.map, batch, backward=False)  # type: ignore[union-attr]
+        products += _linear(encoder.map, batch, backward=False)  # type: ignore[union-attr]
     for i, layer in enumerate(policy.layers):
         queries = 1 if i == len(policy.layers) - 1 else n
         for name, rows in {"q": queries, "k": n, "v": n, "o": queries, "ffn": queries}.items():
-            found += _both_ways(getattr(layer, name), batch * rows, backward=False)
-        found += _attention(policy, batch, queries, keys, backward=False)
-    return found + _linear(policy.head.map, batch, backward=False)  # type: ignore[arg-type]
+            products += _both_ways(getattr(layer, name), batch * rows, backward=False)
+        products += _attention(policy, batch, queries, keys, backward=False)
+    return products + _linear(policy.head.map, batch, backward=False)  # type: ignore[arg-type]
 
 
 class Alone:
@@ -78,48 +78,51 @@ class Alone:
             multiply(a, b, out=out)
 
 
-def _both_ways(map: nn.Module, tokens: int, backward: bool = True) -> list[Product]:
+def _both_ways(layer: nn.Module, tokens: int, backward: bool = True) -> list[Product]:
     """The products of one map of the transformer for so many tokens."""
-    if isinstance(map, nn.Linear):
-        return _linear(map, tokens, backward=backward)
-    if isinstance(map, nn.Sequential):
-        return [p for part in map if isinstance(part, nn.Linear) for p in _linear(part, tokens, backward=backward)]
-    assert isinstance(map, Pattention | GrownPattention)
-    shared = len(map.frozen_key) if isinstance(map, GrownPattention) else 0
-    rows, width_in, width_out = shared + len(map.key), map.key.shape[1], map.value.shape[1]
-    found = [Product(tokens, width_in, rows, "nt"), Product(tokens, rows, width_out)]
+    if isinstance(layer, nn.Linear):
+        return _linear(layer, tokens, backward=backward)
+    if isinstance(layer, nn.Sequential):
+        return [p for part in layer if isinstance(part, nn.Linear) for p in _linear(part, tokens, backward=backward)]
+    assert isinstance(layer, Pattention | GrownPattention)
+    shared = len(layer.frozen_key) if isinstance(layer, GrownPattention) else 0
+    rows, width_in, width_out = shared + len(layer.key), layer.key.shape[1], layer.value.shape[1]
+    products = [Product(tokens, width_in, rows, "nt"), Product(tokens, rows, width_out)]
     if backward:
-        found += [Product(tokens, width_out, rows, "nt"), Product(tokens, rows, width_in)]
-        if map.key.requires_grad:
-            found += [Product(len(map.key), tokens, width_out, "tn"), Product(len(map.key), tokens, width_in, "tn")]
-    return found
+        products += [Product(tokens, width_out, rows, "nt"), Product(tokens, rows, width_in)]
+        if layer.key.requires_grad:
+            products += [
+                Product(len(layer.key), tokens, width_out, "tn"),
+                Product(len(layer.key), tokens, width_in, "tn"),
+            ]
+    return products
 
 
-def _linear(map: nn.Linear, tokens: int, inputs: bool = True, backward: bool = True) -> list[Product]:
-    found = [Product(tokens, map.in_features, map.out_features, "nt")]
-    if backward and map.weight.requires_grad:
-        found.append(Product(map.out_features, tokens, map.in_features, "tn"))
+def _linear(layer: nn.Linear, tokens: int, inputs: bool = True, backward: bool = True) -> list[Product]:
+    products = [Product(tokens, layer.in_features, layer.out_features, "nt")]
+    if backward and layer.weight.requires_grad:
+        products.append(Product(layer.out_features, tokens, layer.in_features, "tn"))
     if backward and inputs:
-        found.append(Product(tokens, map.out_features, map.in_features))
-    return found
+        products.append(Product(tokens, layer.out_features, layer.in_features))
+    return products
 
 
 def _attention(policy: Policy, batch: int, queries: int, keys: int, backward: bool) -> list[Product]:
     """Scores and their mixture of values, a product for every head of every window."""
     heads = policy.settings.heads
     wide, many = policy.settings.width // heads, batch * heads
-    found = [
+    products = [
         Product(queries, wide, keys, "nt", many, "attention"),
         Product(queries, keys, wide, "nn", many, "attention"),
     ]
     if backward:
-        found += [
+        products += [
             Product(keys, queries, wide, "tn", many, "attention"),
             Product(queries, wide, keys, "nt", many, "attention"),
             Product(queries, keys, wide, "nn", many, "attention"),
             Product(keys, queries, wide, "tn", many, "attention"),
         ]
-    return found
+    return products
 
 
 def _prepared(product: Product) -> tuple[Callable[..., Tensor], Tensor, Tensor, Tensor]:

@@ -45,12 +45,12 @@ def make_store(
     features = features or MetaWorld().features
     rng = np.random.default_rng(number)
 
-    def made() -> Iterator[Episode]:
+    def random_episodes() -> Iterator[Episode]:
         for _ in range(episodes):
             yield Episode({name: _values(feature, rng) for name, feature in features.items()})
 
     task = Task(f"task-{number}", f"instruction {number}")
-    return write_store(path, made(), task=task, features=features, source="random", suite="benchmark")
+    return write_store(path, random_episodes(), task=task, features=features, source="random", suite="benchmark")
 
 
 def _values(feature: Feature, rng: np.random.Generator) -> Array:

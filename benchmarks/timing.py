@@ -68,20 +68,20 @@ def take_turns(
 ) -> dict[str, list[float]]:
     """Seconds of one call of each side, once a round. The order of the sides is reversed in every other round."""
     calls = {name: _calls(side, effort.seconds, clock) for name, side in sides.items()}
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     order = list(sides)
     collects = gc.isenabled()
     gc.disable()
     try:
         for _ in range(effort.rounds):
             for name in order:
-                found[name].append(_timed(sides[name], calls[name], clock) / calls[name])
+                seconds[name].append(_timed(sides[name], calls[name], clock) / calls[name])
             order.reverse()
             gc.collect()
     finally:
         if collects:
             gc.enable()
-    return found
+    return seconds
 
 
 def row(

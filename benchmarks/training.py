@@ -35,8 +35,8 @@ def run(bench: Bench) -> list[Row]:
         sides[f"products, {kind}"] = lambda alone=alone: [alone() for _ in range(BLOCK)]
     times = take_turns(sides, bench.effort)
     units = (BLOCK, BLOCK)
-    found = [row("training", times, f"step, {kind}", f"products, {kind}", "below 3", units=units) for kind in KINDS]
-    return [*found, row("training", times, "step, T2S skill", "step, linear", "below 1.5", units=units)]
+    rows = [row("training", times, f"step, {kind}", f"products, {kind}", "below 3", units=units) for kind in KINDS]
+    return [*rows, row("training", times, "step, T2S skill", "step, linear", "below 1.5", units=units)]
 
 
 def steps_of(training: Training, train: TrainSettings) -> Callable[[], object]:

@@ -50,10 +50,10 @@ def _child(
                 log.write_text(kind)
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    def watch(event: str, found: tuple[Any, ...]) -> None:
-        if event == "os.rename" and Path(found[1]).is_relative_to(folder):
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "os.rename" and Path(arguments[1]).is_relative_to(folder):
             moment("write")
-        elif event == "os.remove" and Path(found[0]).is_relative_to(folder) and ".tmp-" not in str(found[0]):
+        elif event == "os.remove" and Path(arguments[0]).is_relative_to(folder) and ".tmp-" not in str(arguments[0]):
             moment("remove")
 
     sys.addaudithook(watch)

@@ -53,8 +53,8 @@ def words(texts: Sequence[str]) -> NDArray[np.float32]:
     def vector(word: str) -> NDArray[np.float64]:
         return np.random.default_rng(list(hashlib.sha256(word.encode()).digest())).standard_normal(LANGUAGE)
 
-    found = [sum((vector(word) for word in text.split()), np.zeros(LANGUAGE)) for text in texts]
-    return np.stack(found).astype(np.float32)
+    vectors = [sum((vector(word) for word in text.split()), np.zeros(LANGUAGE)) for text in texts]
+    return np.stack(vectors).astype(np.float32)
 
 
 ENCODER = load_encoder(words)

@@ -25,9 +25,9 @@ def ticking(step: float = 1.0):
 def test_a_ratio_is_that_of_the_work_however_many_calls_fill_a_turn():
     work, clock = ticking()
     times = take_turns({"ours": work(0.5), "theirs": work(0.125)}, Effort(rounds=3, seconds=1.0), clock)
-    found = row("x", times, "ours", "theirs", "")
-    assert (found.ratio, found.low, found.high, found.least) == (4, 4, 4, 4)
-    assert (found.ours_s, found.reference_s, found.rounds) == (0.5, 0.125, 3)
+    result = row("x", times, "ours", "theirs", "")
+    assert (result.ratio, result.low, result.high, result.least) == (4, 4, 4, 4)
+    assert (result.ours_s, result.reference_s, result.rounds) == (0.5, 0.125, 3)
 
 
 def test_units_of_work_are_divided_out():
@@ -53,8 +53,8 @@ def test_products_of_a_step_are_those_that_torch_counts(tmp_path: Path, kind: st
         loss = policy.loss(seen, words, torch.zeros(batch, steps, 4), torch.ones(batch, steps, dtype=torch.bool))
         loss.backward()
     counted = counter.get_flop_counts()["Global"]
-    found = products.of_training(policy, batch, steps)
-    maps = sum(product.operations for product in found if product.part == "map")
+    needed = products.of_training(policy, batch, steps)
+    maps = sum(product.operations for product in needed if product.part == "map")
     assert maps == sum(n for op, n in counted.items() if str(op) in ("aten.mm", "aten.addmm"))
 
 
@@ -82,8 +82,8 @@ def test_every_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert main(["--quick", "--out", str(tmp_path / "speed.json")]) == 0
     finally:
         torch.set_num_threads(threads)
-    found = json.loads((tmp_path / "speed.json").read_text())
-    assert {each["benchmark"] for each in found["rows"]} == set(BENCHMARKS)
-    assert all(each["ratio"] > 0 for each in found["rows"])
-    assert not found["failed"]
-    assert found["machine"]["processor"] in capsys.readouterr().out
+    results = json.loads((tmp_path / "speed.json").read_text())
+    assert {entry["benchmark"] for entry in results["rows"]} == set(BENCHMARKS)
+    assert all(entry["ratio"] > 0 for entry in results["rows"])
+    assert not results["failed"]
+    assert results["machine"]["processor"] in capsys.readouterr().out

@@ -75,8 +75,8 @@ class Block(NamedTuple):
 def blocks(page: Path) -> Iterator[Block]:
     """Fenced blocks, with the number of the line in front of their text."""
     text = page.read_text(encoding="utf-8")
-    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        yield Block(found[1], found[2], text[: found.start(2)].count("\n"))
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        yield Block(match[1], match[2], text[: match.start(2)].count("\n"))
 
 
 def has_code(page: Path) -> bool:
@@ -166,7 +166,7 @@ def try_rules(names: dict[str, Any], stores: Sequence[DemonstrationStore]) -> No
     def owners_of(method: Sequential) -> dict[str, Any]:
         return {name: (value > 0).short() for name, value in method.base.named_parameters()}
 
-    found: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
     for name, maker in makers.items():
         method = Sequential(make_policy(), SequentialSettings(), TRAIN, 0)
         teach(method, first)
@@ -174,8 +174,8 @@ def try_rules(names: dict[str, Any], stores: Sequence[DemonstrationStore]) -> No
         training = method.begin(second)
         training.rule = maker(method, memory)
         train(training, TRAIN)
-        found[name] = method.base.fingerprint()
-    assert len(set(found.values())) == len(found)
+        fingerprints[name] = method.base.fingerprint()
+    assert len(set(fingerprints.values())) == len(fingerprints)
 
 
 def test_the_plug_in_of_the_guide_works_from_entry_point_to_report(folder: Path, toy_stores: list[DemonstrationStore]):
@@ -215,9 +215,9 @@ def commands(page: Path) -> list[str]:
     text = page.read_text(encoding="utf-8")
     lines = re.findall(r"^(?: {4})?((?:skilltokens|make|python -m) .*)$", text, re.MULTILINE)
     lines += re.findall(r"`(skilltokens [a-z][^`]*)`", text)
-    found = [" ".join(shlex.split(line.replace("|", " "), comments=True)) if "#" in line else line for line in lines]
+    commands = [" ".join(shlex.split(line.replace("|", " "), comments=True)) if "#" in line else line for line in lines]
     # Words in capitals stand for something, and dots for something left out.
-    return [line for line in found if not re.search(r"\b[A-Z]{3,}\b|\.\.\.", line)]
+    return [line for line in commands if not re.search(r"\b[A-Z]{3,}\b|\.\.\.", line)]
 
 
 def try_command(words: list[str]) -> None:
@@ -277,9 +277,9 @@ def test_settings_that_are_named_exist():
 def test_the_table_of_t2s_settings_has_their_defaults():
     text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", text, re.MULTILINE))
-    wanted = {field.name: field.default for field in dataclasses.fields(T2SSettings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(T2SSettings)}
     assert {name: value.strip('"') for name, value in rows.items()} == {
-        name: str(value) for name, value in wanted.items()
+        name: str(value) for name, value in defaults.items()
     }
 
 

@@ -61,9 +61,9 @@ def test_1_after_any_later_skills_old_actions_are_bit_identical(
         teach(method, lesson)
         first.append(called(method, lesson, seen))
         prints.append(method.choose(lesson.embeddings[0][0]).policy.fingerprint())
-        for earlier, actions, print in zip(plan, first, prints, strict=False):
+        for earlier, actions, fingerprint in zip(plan, first, prints, strict=False):
             np.testing.assert_array_equal(called(method, earlier, seen), actions)
-            assert method.choose(earlier.embeddings[0][0]).policy.fingerprint() == print
+            assert method.choose(earlier.embeddings[0][0]).policy.fingerprint() == fingerprint
     again = make_method(settings, make_policy(seed=1))
     again.restore({name: tensor.clone() for name, tensor in method.state().items()}, plan)
     for lesson, actions in zip(plan, first, strict=True):
@@ -157,7 +157,7 @@ def test_4_a_new_skill_costs_the_same_however_many_came_before(
             {
                 "trained": sum(parameter.numel() for parameter in training.parameters()),
                 "acts with": sum(parameter.numel() for parameter in policy.parameters()),
-                "rows": [_rows(map) for map in policy.maps().values()],
+                "rows": [_rows(layer) for layer in policy.maps().values()],
             }
         )
         method.finish(lesson)
@@ -246,8 +246,8 @@ def _answer(method: SkillMethod, embedding: Any) -> tuple[str, bytes]:
     return choice.policy.fingerprint(), np.asarray(choice.embedding).tobytes()
 
 
-def _rows(map: torch.nn.Module) -> int:
-    return sum(len(parameter) for name, parameter in map.named_parameters() if name == "key")
+def _rows(layer: torch.nn.Module) -> int:
+    return sum(len(parameter) for name, parameter in layer.named_parameters() if name == "key")
 
 
 def _unseen(language: int, number: int) -> Sequence[Lesson]:

@@ -39,12 +39,12 @@ def test_the_worked_example_of_the_docs_is_right():
 
 @given(counts())
 def test_figures_stay_within_their_bounds(run: Counts):
-    found = metrics.lifelong(*run)
-    for value in (found.final, found.learned, found.fwt, found.auc):
+    scores = metrics.lifelong(*run)
+    for value in (scores.final, scores.learned, scores.fwt, scores.auc):
         assert value is not None
         assert 0 <= value <= 1
-    if found.nbt is not None:
-        assert -1 <= found.nbt <= 1
+    if scores.nbt is not None:
+        assert -1 <= scores.nbt <= 1
 
 
 @given(counts())
@@ -52,7 +52,7 @@ def test_figures_follow_liberos_sums_written_out(run: Counts):
     successes, episodes, curves = run
     size = len(successes)
     c = {(t, k): successes[t, k] / episodes[t, k] for t in range(size) for k in range(t + 1)}
-    found = metrics.lifelong(*run)
+    scores = metrics.lifelong(*run)
     fwt, nbt, auc = [], [], []
     for k in range(1, size + 1):  # counted from 1, as the paper does
         good, tried = curves[k - 1]
@@ -61,11 +61,11 @@ def test_figures_follow_liberos_sums_written_out(run: Counts):
         if later:
             nbt.append(sum(c[k - 1, k - 1] - x for x in later) / len(later))
         auc.append((fwt[-1] + sum(later)) / (size - k + 1))
-    assert found.fwt_of == pytest.approx(np.array(fwt))
-    assert found.auc_of == pytest.approx(np.array(auc))
-    assert (found.nbt_of is None) == (size == 1)
-    if found.nbt_of is not None:
-        assert found.nbt_of == pytest.approx(np.array(nbt))
+    assert scores.fwt_of == pytest.approx(np.array(fwt))
+    assert scores.auc_of == pytest.approx(np.array(auc))
+    assert (scores.nbt_of is None) == (size == 1)
+    if scores.nbt_of is not None:
+        assert scores.nbt_of == pytest.approx(np.array(nbt))
 
 
 @given(counts())
@@ -73,18 +73,18 @@ def test_nbt_is_exactly_zero_when_nothing_changes_after_its_lesson(run: Counts):
     successes, episodes, curves = run
     for k in range(len(successes)):
         successes[k:, k], episodes[k:, k] = successes[k, k], episodes[k, k]
-    found = metrics.lifelong(successes, episodes, curves)
-    assert found.nbt in (None, 0.0)
-    assert found.final == found.learned
+    scores = metrics.lifelong(successes, episodes, curves)
+    assert scores.nbt in (None, 0.0)
+    assert scores.final == scores.learned
 
 
 @given(counts())
 def test_nbt_is_all_of_a_skill_when_it_is_lost_at_once(run: Counts):
     successes, episodes, curves = run
     successes[np.tril_indices(len(successes), -1)] = 0
-    found = metrics.lifelong(successes, episodes, curves)
-    if found.nbt_of is not None and found.learned_of is not None:
-        assert found.nbt_of == pytest.approx(found.learned_of[:-1])
+    scores = metrics.lifelong(successes, episodes, curves)
+    if scores.nbt_of is not None and scores.learned_of is not None:
+        assert scores.nbt_of == pytest.approx(scores.learned_of[:-1])
 
 
 @given(counts(), st.randoms(use_true_random=False))
@@ -117,14 +117,14 @@ def test_only_rates_matter_not_how_many_episodes_they_came_from(run: Counts, tim
 
 def test_perfect_learning_that_keeps_everything_scores_one():
     full = np.full((3, 3), 20)
-    found = metrics.lifelong(full, full, [(np.array([20, 20]), np.array([20, 20]))] * 3)
-    assert (found.final, found.learned, found.fwt, found.nbt, found.auc) == (1, 1, 1, 0, 1)
+    scores = metrics.lifelong(full, full, [(np.array([20, 20]), np.array([20, 20]))] * 3)
+    assert (scores.final, scores.learned, scores.fwt, scores.nbt, scores.auc) == (1, 1, 1, 0, 1)
 
 
 def test_a_single_task_has_no_nbt_and_its_auc_is_its_fwt():
-    found = metrics.lifelong([[8]], [[10]], [([0, 8], [10, 10])])
-    assert found.nbt is None
-    assert found.auc == found.fwt == 0.4
+    scores = metrics.lifelong([[8]], [[10]], [([0, 8], [10, 10])])
+    assert scores.nbt is None
+    assert scores.auc == scores.fwt == 0.4
 
 
 def test_without_a_measured_curve_there_is_no_area():
@@ -133,9 +133,9 @@ def test_without_a_measured_curve_there_is_no_area():
 
 
 def test_learning_together_defines_final_success_alone():
-    found = metrics.together([5, 10], [10, 10])
-    assert found.final == 0.75
-    assert (found.learned, found.fwt, found.nbt, found.auc) == (None, None, None, None)
+    scores = metrics.together([5, 10], [10, 10])
+    assert scores.final == 0.75
+    assert (scores.learned, scores.fwt, scores.nbt, scores.auc) == (None, None, None, None)
 
 
 TEN = np.full((4, 4), 10)
@@ -258,8 +258,8 @@ def test_paired_is_antisymmetric_and_counts_every_pair(seeds: int, tasks: int, s
 
 def test_paired_with_itself_is_a_tie_everywhere():
     rates = [[0.85, 0.8], [0.1, 0.3]]
-    found = metrics.paired(rates, rates)
-    assert (found.difference, found.ties, found.interval) == (0, 4, metrics.Interval(0, 0))
+    comparison = metrics.paired(rates, rates)
+    assert (comparison.difference, comparison.ties, comparison.interval) == (0, 4, metrics.Interval(0, 0))
 
 
 def test_pairs_are_compared_over_seeds_and_with_one_seed_over_tasks():

@@ -42,14 +42,14 @@ def whole(store: DemonstrationStore, rate: float = 1e-3) -> Training:
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(toy_stores: list[DemonstrationStore]):
-    found = []
+    endings = []
     for seed in (0, 0, 1):
         training = second("t2s gates", toy_stores)
         record = train(training, NOISY, seed)
-        found.append((numbers(training.policy), vars(record)))
-    assert found[0][1] == found[1][1] != found[2][1]
-    assert all(torch.equal(found[0][0][name], found[1][0][name]) for name in found[0][0])
-    assert not torch.equal(found[0][0]["head.map.weight"], found[2][0]["head.map.weight"])
+        endings.append((numbers(training.policy), vars(record)))
+    assert endings[0][1] == endings[1][1] != endings[2][1]
+    assert all(torch.equal(endings[0][0][name], endings[1][0][name]) for name in endings[0][0])
+    assert not torch.equal(endings[0][0]["head.map.weight"], endings[2][0]["head.map.weight"])
 
 
 @pytest.mark.parametrize("name", ["t2s gates", "lora"])
@@ -76,13 +76,13 @@ def test_stops_on_the_way_change_no_bit(average: float, toy_stores: list[Demonst
     settings = dataclasses.replace(NOISY, average=average)
     straight, stopped = second("t2s gates", toy_stores), second("t2s gates", toy_stores)
     (last,) = fit(straight, settings, 8, [1.0], seed=3)
-    found: list[Point] = []
+    reached: list[Point] = []
     for point in fit(stopped, settings, 8, [(i + 1) / 8 for i in range(8)], seed=3):
         assert point.state()[1]["step"] == point.step
-        found.append(point)
-    assert [point.step for point in found] == list(range(1, 9))
+        reached.append(point)
+    assert [point.step for point in reached] == list(range(1, 9))
     assert not changed(numbers(straight.policy), stopped.policy)
-    assert vars(last.record) == vars(found[-1].record)
+    assert vars(last.record) == vars(reached[-1].record)
 
 
 def test_points_are_met_in_their_order_and_need_not_begin_at_zero(toy_stores: list[DemonstrationStore]):
@@ -147,12 +147,12 @@ def test_shared_rows_have_no_gradient_and_specific_rows_have_some(name: str, toy
 
 
 def test_losses_are_written_down_every_so_often_and_at_the_end(toy_stores: list[DemonstrationStore]):
-    told: list[Progress] = []
-    points = fit(whole(toy_stores[0]), dataclasses.replace(TRAIN, log_every=4), 10, [1.0], 0, report=told.append)
+    reports: list[Progress] = []
+    points = fit(whole(toy_stores[0]), dataclasses.replace(TRAIN, log_every=4), 10, [1.0], 0, report=reports.append)
     (point,) = points
     assert point.record.iterations == [0, 4, 8, 9]
     assert all(math.isfinite(loss) for loss in point.record.loss)
-    assert (told[-1].stage, told[-1].done, told[-1].total) == ("train", 10, 10)
+    assert (reports[-1].stage, reports[-1].done, reports[-1].total) == ("train", 10, 10)
 
 
 def test_training_learns(toy_stores: list[DemonstrationStore]):
@@ -172,9 +172,9 @@ def test_several_lessons_have_equal_shares(toy_stores: list[DemonstrationStore])
 
 
 def test_half_precision_trains_close_to_full_precision(toy_stores: list[DemonstrationStore]):
-    found = []
+    records = []
     for precision in ("float32", "bfloat16"):
         settings = dataclasses.replace(TRAIN, precision=precision)
-        found.append(train(second("t2s", toy_stores), settings))
-    assert found[1].loss == pytest.approx(found[0].loss, rel=0.1)
-    assert all(norms["shared"] == [0.0] * 4 for norms in found[1].gradients.values())
+        records.append(train(second("t2s", toy_stores), settings))
+    assert records[1].loss == pytest.approx(records[0].loss, rel=0.1)
+    assert all(norms["shared"] == [0.0] * 4 for norms in records[1].gradients.values())

@@ -63,12 +63,12 @@ class Toy:
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         table = self.make(task)
-        made = index = 0
-        while made < episodes:
+        written = index = 0
+        while written < episodes:
             episode = _demonstration(table, seed, index, noise, self.horizon)
             index += 1
             if episode is not None:
-                made += 1
+                written += 1
                 yield episode
 
 

@@ -16,7 +16,7 @@ from skilltokens.types import ENVIRONMENT_STATE
 def held(name: str, episodes: int) -> list[float]:
     """How long commands held, in seconds; but for the last ones, which the episodes' ends cut off."""
     env: Any = make_command(body_of(name), leap=False)
-    draw, found = np.random.default_rng(0), []
+    draw, durations = np.random.default_rng(0), []
     for episode in range(episodes):
         env.reset(seed=episode)
         task, steps, over = env.unwrapped.task, [0], False
@@ -26,16 +26,16 @@ def held(name: str, episodes: int) -> list[float]:
             over = fallen or late
             if (task.target != before).any():
                 steps.append(env.unwrapped.steps)
-        found += [(later - earlier) * env.unwrapped.dt for earlier, later in pairwise(steps)]
+        durations += [(later - earlier) * env.unwrapped.dt for earlier, later in pairwise(steps)]
     env.close()
-    return found
+    return durations
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("halfcheetah", SECONDS), ("ant", FREE_SECONDS)])
 def test_a_command_holds_about_as_long_as_it_says(name: str, seconds: float):
-    found = held(name, 12)
-    assert len(set(found)) > 3
-    assert all(0.5 * seconds - 0.05 <= each <= min(1.5 * seconds, EPISODE) + 0.05 for each in found)
+    durations = held(name, 12)
+    assert len(set(durations)) > 3
+    assert all(0.5 * seconds - 0.05 <= duration <= min(1.5 * seconds, EPISODE) + 0.05 for duration in durations)
 
 
 def test_how_fast_a_free_body_goes_does_not_begin_anew_with_a_command():
@@ -47,8 +47,8 @@ def test_how_fast_a_free_body_goes_does_not_begin_anew_with_a_command():
         observation, _, fallen, _, _ = env.step(np.full(8, 0.4 * np.sin(env.unwrapped.steps / 3)))
         assert not fallen
     assert task.until > until
-    wanted, missing = np.split(observation[ENVIRONMENT_STATE][:4], 2)
+    goal, missing = np.split(observation[ENVIRONMENT_STATE][:4], 2)
     seen = env.unwrapped.now.seen(task.stride.mean)
-    np.testing.assert_allclose(wanted - missing, seen, atol=1e-6)
+    np.testing.assert_allclose(goal - missing, seen, atol=1e-6)
     assert np.abs(task.stride.mean - env.unwrapped.now.velocity).max() > 1e-3  # a mean, not the latest step alone
     env.close()

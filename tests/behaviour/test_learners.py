@@ -61,10 +61,10 @@ def test_a_policy_that_is_trained_has_a_rate_of_its_own_and_the_encoder_keeps_it
     settings = replace(PPO, rate=1e-2, policy_rate=1e-5)
     for name in ("finetune", "lora", "token"):
         agent = make_agent(name, policy, np.zeros(policy.shape.language, np.float32), space, settings, 0)
-        rates = {id(each): group["lr"] for group in agent.groups() for each in group["params"]}
-        for path, each in agent.named_parameters():
-            if each.requires_grad and not path.startswith("critic"):
-                assert rates[id(each)] == (1e-2 if "prompt" in path else 1e-5), path
+        rates = {id(parameter): group["lr"] for group in agent.groups() for parameter in group["params"]}
+        for path, parameter in agent.named_parameters():
+            if parameter.requires_grad and not path.startswith("critic"):
+                assert rates[id(parameter)] == (1e-2 if "prompt" in path else 1e-5), path
         assert set(rates.values()) == ({1e-2, PPO.critic_rate} | ({1e-5} if name != "token" else set()))
 
 
@@ -74,9 +74,9 @@ def test_who_learns_elsewhere_is_measured_here_and_leaves_the_library_where_it_i
     space: Any = challenge(f"{ENV}/between").make().observation_space
     agent = make_agent(name, policy, np.zeros(policy.shape.language, np.float32), space, PPO, 0)
     agent.double()  # stands for another device: what moves the agent must not move the policy
-    assert {each.dtype for each in policy.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in policy.parameters()} == {torch.float32}
     agent.float().to("meta")
-    assert {each.device.type for each in policy.parameters()} == {"cpu"}
+    assert {parameter.device.type for parameter in policy.parameters()} == {"cpu"}
 
 
 def test_lora_and_the_token_begin_as_the_frozen_policy_with_a_token():
@@ -106,7 +106,7 @@ def test_acting_with_a_cache_is_exact_with_task_tokens(
     actor = PolicyActor(prompted, language)
     memory = actor.start(len(seen[0][STATE]))
     cached = np.stack([actor.act(observation, memory) for observation in seen])
-    window = {name: torch.as_tensor(np.stack([each[name] for each in seen], 1)) for name in seen[0]}
+    window = {name: torch.as_tensor(np.stack([step[name] for step in seen], 1)) for name in seen[0]}
     words = torch.as_tensor(language).expand(len(seen[0][STATE]), -1)
     with torch.no_grad():
         whole = prompted.head(prompted(window, words)).clamp(-1, 1).numpy()

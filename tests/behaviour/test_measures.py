@@ -51,8 +51,11 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> DemonstrationStore:
                 actions.append(actor.act({STATE: np.zeros((1, 18))}, memory)[0])
                 env.step(actions[-1])
             rows = np.stack(states)
-            found = {STATE: CHEETAH.state(rows[:, :9], rows[:, 9:]), **CHEETAH.goals(rows[:, :9], rows[:, 9:], env.dt)}
-            yield Episode({**found, ACTION: np.stack(actions), f"{SIMULATOR}state": rows.astype(np.float32)})
+            observations = {
+                STATE: CHEETAH.state(rows[:, :9], rows[:, 9:]),
+                **CHEETAH.goals(rows[:, :9], rows[:, 9:], env.dt),
+            }
+            yield Episode({**observations, ACTION: np.stack(actions), f"{SIMULATOR}state": rows.astype(np.float32)})
 
     path = tmp_path_factory.mktemp("motion") / "store"
     return write_store(

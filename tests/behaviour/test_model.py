@@ -32,11 +32,11 @@ def policy(history: int = 1) -> Policy:
 
 def seen(batch: int = 5, steps: int = 1) -> dict[str, torch.Tensor]:
     draw = torch.Generator().manual_seed(1)
-    found = {n: torch.randn(batch, steps, f.shape[0], generator=draw) for n, f in FEATURES.items() if n != ACTION}
-    for name in found:
+    observation = {n: torch.randn(batch, steps, f.shape[0], generator=draw) for n, f in FEATURES.items() if n != ACTION}
+    for name in observation:
         if name.startswith(GOAL):
-            found[name][..., 0] = 1.0
-    return found
+            observation[name][..., 0] = 1.0
+    return observation
 
 
 WORDS = torch.full((5, 8), 0.35)
@@ -108,12 +108,12 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> DemonstrationStore:
 
     def episodes():
         for _ in range(20):
-            found = {n: draw.standard_normal((50, *f.shape)).astype(np.float32) for n, f in FEATURES.items()}
-            for name in found:
+            arrays = {n: draw.standard_normal((50, *f.shape)).astype(np.float32) for n, f in FEATURES.items()}
+            for name in arrays:
                 if name.startswith(GOAL):
-                    found[name][:, 0] = draw.random(50) < 0.9
-            found[ACTION] = np.clip(found[f"{GOAL}place"][:, 1:] * 0.5, -1, 1)
-            yield Episode(found)
+                    arrays[name][:, 0] = draw.random(50) < 0.9
+            arrays[ACTION] = np.clip(arrays[f"{GOAL}place"][:, 1:] * 0.5, -1, 1)
+            yield Episode(arrays)
 
     path = tmp_path_factory.mktemp("motion") / "store"
     return write_store(
@@ -129,9 +129,9 @@ def test_distillation_makes_a_library_whose_model_follows_its_goal(motion: Demon
     actor = PolicyActor(opened.base, opened.instruction_vector(0))
     state = np.zeros((2, 4), np.float32)
     asked = {f"{GOAL}place": np.array([[1, 1.2, 0], [1, -1.2, 0.0]], np.float32), STATE: state}
-    told = actor.act(asked, actor.start(2))
-    assert told[0, 0] > 0.3
-    assert told[1, 0] < -0.3
+    actions = actor.act(asked, actor.start(2))
+    assert actions[0, 0] > 0.3
+    assert actions[1, 0] < -0.3
     untold = actor.act({STATE: state}, actor.start(2))
     assert np.abs(untold).max() < 0.2
     shutil.rmtree(tmp_path / "model")

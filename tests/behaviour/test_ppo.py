@@ -77,7 +77,7 @@ def test_going_on_from_a_saved_state_ends_with_the_same_bits(stagger: bool):
 
 
 def test_staggered_environments_begin_each_part_with_episodes_of_different_lengths():
-    made = []
+    collectors = []
 
     class Counted(Near):
         """Gives 1 at each step, and keeps the lengths of its episodes."""
@@ -85,7 +85,7 @@ def test_staggered_environments_begin_each_part_with_episodes_of_different_lengt
         def __init__(self):
             super().__init__()
             self.lengths, self.at = [], 0
-            made.append(self)
+            collectors.append(self)
 
         def reset(self, **words):
             self.lengths, self.at = [*self.lengths, self.at], 0
@@ -98,7 +98,7 @@ def test_staggered_environments_begin_each_part_with_episodes_of_different_lengt
 
     _, stops = train([512, 1024], make=Counted, settings=replace(SETTINGS, stagger=True))
     part = [[10, 40, 40, 38], [20, 40, 40, 28], [30, 40, 40, 18], [40, 40, 40, 8]]  # 128 steps each, then a new reset
-    assert [one.lengths for one in made] == [[0, *lengths, *lengths[:3]] for lengths in part]
+    assert [one.lengths for one in collectors] == [[0, *lengths, *lengths[:3]] for lengths in part]
     assert set(stops[-1].curve.reward) == {40.0}  # what was cut is not told as a return
 
 

@@ -39,7 +39,7 @@ ENV = "tests.toy:Toy"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, toy_stores: list[DemonstrationStore]) -> Path:
+def grown(tmp_path_factory: pytest.TempPathFactory, toy_stores: list[DemonstrationStore]) -> Path:
     """A library of two toy skills."""
     folder = tmp_path_factory.mktemp("grown") / "library"
     for store in toy_stores[:2]:
@@ -48,11 +48,11 @@ def made(tmp_path_factory: pytest.TempPathFactory, toy_stores: list[Demonstratio
 
 
 @pytest.fixture
-def library(made: Path, tmp_path: Path) -> Path:
+def library(grown: Path, tmp_path: Path) -> Path:
     """A copy of it to add to."""
     import shutil
 
-    return Path(shutil.copytree(made, tmp_path / "library"))
+    return Path(shutil.copytree(grown, tmp_path / "library"))
 
 
 def fingerprints(folder: Path, skills: int) -> list[str]:
@@ -128,19 +128,19 @@ def test_interrupted_training_goes_on_and_ends_with_the_same_bits(library: Path,
     class Stopped(Exception):
         pass
 
-    told = []
+    reports = []
 
     def stop(news):
-        told.append(news)
+        reports.append(news)
         if news.figures.get("success") is not None and news.done >= 128:
             raise Stopped
 
     with pytest.raises(Stopped):
         learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO, report=stop)
     assert len(SkillLibrary.open(other).skills) == 2
-    told.clear()
-    learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO, report=told.append)
-    assert min(news.done for news in told) > 128  # what was learned is not learned again
+    reports.clear()
+    learn_token(other, f"{ENV}/between", settings=SHORT, ppo=PPO, report=reports.append)
+    assert min(news.done for news in reports) > 128  # what was learned is not learned again
     assert fingerprints(library, 3) == fingerprints(other, 3)
 
 
@@ -252,10 +252,10 @@ def test_an_attempt_ends_where_the_body_falls_and_is_no_success():
     suite = body_suite("walker2d")
     env = SuiteEnvironment(suite, suite.tasks[0], suite.horizon)
     env.reset(seed=0)
-    found: list[Any] = [0.0, False, False, {}]
-    while not any(found[1:3]):  # with limp motors it soon lies
-        found = list(env.step(np.zeros(6, np.float32))[1:])
-    assert found == [0.0, True, False, {"is_success": False}]
+    outcome: list[Any] = [0.0, False, False, {}]
+    while not any(outcome[1:3]):  # with limp motors it soon lies
+        outcome = list(env.step(np.zeros(6, np.float32))[1:])
+    assert outcome == [0.0, True, False, {"is_success": False}]
     env.close()
 
 

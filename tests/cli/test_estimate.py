@@ -77,13 +77,13 @@ def test_the_share_done_grows_to_one():
     )
 )
 def test_whatever_the_news_the_figures_make_sense(news: list[tuple[str, int, int, int | None]]):
-    told: list[Progress] = []
+    reports: list[Progress] = []
     times = iter(range(10_000))
-    estimate = Estimate([Cost(40, 1, 1), Cost(20, 1, 2)], told.append, lambda: float(next(times)))
+    estimate = Estimate([Cost(40, 1, 1), Cost(20, 1, 2)], reports.append, lambda: float(next(times)))
     for stage, done, total, lesson in news:
         estimate(Progress(stage, done, total, "task", lesson=lesson))
-    assert len(told) == len(news)
-    for progress in told:
+    assert len(reports) == len(news)
+    for progress in reports:
         assert 0 <= progress.figures.get("overall", 0) <= 1
         assert progress.figures.get("left", 0) >= 0
 

@@ -70,10 +70,10 @@ def test_every_vector_has_unit_length(text: str) -> None:
 
 def test_a_cached_text_is_not_embedded_again(tmp_path: Path) -> None:
     first, second = Counting(), Counting()
-    made = load_encoder(first, tmp_path)(SENTENCES)
+    vectors = load_encoder(first, tmp_path)(SENTENCES)
     read = load_encoder(second, tmp_path)(SENTENCES)
     assert (first.asked, second.asked) == (3, 0)
-    np.testing.assert_array_equal(made, read)
+    np.testing.assert_array_equal(vectors, read)
 
 
 def test_white_space_makes_no_difference(tmp_path: Path) -> None:

@@ -41,18 +41,18 @@ def test_an_adapter_starts_as_the_base_and_fills_its_budget(
 def test_a_low_rank_map_is_its_matrices_plus_a_product():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(5, 4, generator=g)
-    for map in (Pattention(6, 4, 3, g), make_linear(4, 3, g)):
-        map.requires_grad_(False)
-        low = LowRank.fresh(map, [2] * (2 if isinstance(map, Pattention) else 1), g)
-        assert torch.equal(low(x), map(x))
+    for layer in (Pattention(6, 4, 3, g), make_linear(4, 3, g)):
+        layer.requires_grad_(False)
+        low = LowRank.fresh(layer, [2] * (2 if isinstance(layer, Pattention) else 1), g)
+        assert torch.equal(low(x), layer(x))
         with torch.no_grad():
             for up in low.up.values():
                 up.normal_(generator=g)
-        wide = {name: getattr(map, name).detach() + low.up[name] @ low.down[name] for name in matrices(map)}
+        wide = {name: getattr(layer, name).detach() + low.up[name] @ low.down[name] for name in matrices(layer)}
         expected = (
-            pattention(x, wide["key"], wide["value"], map.tau)
-            if isinstance(map, Pattention)
-            else x @ wide["weight"].T + map.bias
+            pattention(x, wide["key"], wide["value"], layer.tau)
+            if isinstance(layer, Pattention)
+            else x @ wide["weight"].T + layer.bias
         )
         torch.testing.assert_close(low(x), expected)
         low(x).sum().backward()

@@ -42,9 +42,9 @@ def taught(settings: T2SSettings, stores: list[DemonstrationStore]) -> T2S:
 
 
 def base_rows(base: Policy, path: str) -> int:
-    map = base.maps()[path]
-    assert isinstance(map, Pattention)
-    return len(map.key)
+    layer = base.maps()[path]
+    assert isinstance(layer, Pattention)
+    return len(layer.key)
 
 
 def gradients(method: Method, stores: list[DemonstrationStore], index: int) -> dict[str, GrownPattention]:
@@ -57,7 +57,7 @@ def gradients(method: Method, stores: list[DemonstrationStore], index: int) -> d
     action = torch.tensor(np.asarray(stores[index]["action"][:8]))[None]
     words = torch.as_tensor(lesson.embeddings[0][:1])
     policy.loss(seen, words, action, torch.ones(1, 8, dtype=torch.bool)).backward()
-    return {path: map for path, map in policy.maps().items() if isinstance(map, GrownPattention)}
+    return {path: layer for path, layer in policy.maps().items() if isinstance(layer, GrownPattention)}
 
 
 @pytest.mark.parametrize("name", T2S_METHODS)
@@ -74,15 +74,15 @@ def test_new_rows_receive_gradients_and_shared_rows_none(toy_stores: list[Demons
     method = taught(T2S_METHODS["t2s gates"], toy_stores[:2])
     maps = gradients(method, toy_stores[:3], 2)
     assert len(maps) == 10
-    for map in maps.values():
-        assert not map.key.any()
-        assert map.key.grad is not None
-        assert (map.key.grad.norm(dim=1) > 0).all()
-        assert map.gate is not None
-        assert map.gate.grad is not None
-        assert map.gate.grad.any()
-        assert map.frozen_key.grad is None
-        assert map.frozen_value.grad is None
+    for layer in maps.values():
+        assert not layer.key.any()
+        assert layer.key.grad is not None
+        assert (layer.key.grad.norm(dim=1) > 0).all()
+        assert layer.gate is not None
+        assert layer.gate.grad is not None
+        assert layer.gate.grad.any()
+        assert layer.frozen_key.grad is None
+        assert layer.frozen_value.grad is None
     assert all(parameter.grad is None for parameter in method.base.parameters())
 
 
@@ -101,19 +101,19 @@ def test_reused_rows_are_those_of_the_nearest_instructions(toy_stores: list[Demo
         first = base + sum(method.skills[i].rows(path) for i in range(1, nearest))
         own = list(range(first, first + method.skills[nearest].rows(path)))
         assert rows[base:].tolist() == own[:new]
-    found = method.reuse()
-    assert found["from"] == {method.skills[nearest].name: found["new"]}
-    assert found["base"] == sum(base_rows(method.base, path) for path in method.base.maps())
+    reuse = method.reuse()
+    assert reuse["from"] == {method.skills[nearest].name: reuse["new"]}
+    assert reuse["base"] == sum(base_rows(method.base, path) for path in method.base.maps())
 
 
 def test_reused_rows_are_the_numbers_that_the_earlier_skill_keeps(toy_stores: list[DemonstrationStore]):
     method = taught(T2S_METHODS["t2s reuse"], toy_stores[:3])
-    map = method.entries[2].policy.maps()["layers.0.ffn"]
-    assert isinstance(map, GrownPattention)
+    layer = method.entries[2].policy.maps()["layers.0.ffn"]
+    assert isinstance(layer, GrownPattention)
     rows = base_rows(method.base, "layers.0.ffn")
     earlier = method.skills[1].tensors
-    assert torch.equal(map.frozen_key[rows:], earlier["layers.0.ffn.key"])
-    assert torch.equal(map.frozen_value[rows:], earlier["layers.0.ffn.value"])
+    assert torch.equal(layer.frozen_key[rows:], earlier["layers.0.ffn.key"])
+    assert torch.equal(layer.frozen_value[rows:], earlier["layers.0.ffn.value"])
 
 
 def test_a_share_of_the_base_can_be_left_out(toy_stores: list[DemonstrationStore]):
@@ -149,9 +149,9 @@ def test_a_skill_can_start_with_the_head_and_encoders_of_its_nearest(toy_stores:
         mine, other = policy.get_submodule(path), start.get_submodule(path)
         assert mine is not other
         assert not changed(numbers(mine), other)
-    map = policy.maps()["layers.0.q"]
-    assert isinstance(map, GrownPattention)
-    assert not map.key.any()
+    layer = policy.maps()["layers.0.q"]
+    assert isinstance(layer, GrownPattention)
+    assert not layer.key.any()
 
 
 def test_a_skill_can_start_as_a_copy_of_its_nearest(toy_stores: list[DemonstrationStore]):
@@ -209,8 +209,8 @@ def test_state_and_restore_keep_every_bit_and_what_comes_next(name: str, toy_sto
     again.restore(kept, plan[:3])
     assert [e.policy.fingerprint() for e in again.entries] == [e.policy.fingerprint() for e in method.entries]
     assert again.stored() == method.stored()
-    for each in (method, again):
-        teach(each, plan[3])
+    for taught in (method, again):
+        teach(taught, plan[3])
     assert again.entries[3].policy.fingerprint() == method.entries[3].policy.fingerprint()
     assert again.reuse() == method.reuse()
 

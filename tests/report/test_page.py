@@ -32,14 +32,14 @@ class Outline(HTMLParser):
         assert not self.open, self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         if tag not in VOID:
             self.open.append(tag)
-        self.ids += [value for value in [found.get("id")] if value]
-        self.links += [value for value in [found.get("href")] if value]
-        self.sources += [value for value in [found.get("src")] if value]
-        if tag == "img" or found.get("role") == "img":
-            self.images.append(found)
+        self.ids += [value for value in [attributes.get("id")] if value]
+        self.links += [value for value in [attributes.get("href")] if value]
+        self.sources += [value for value in [attributes.get("src")] if value]
+        if tag == "img" or attributes.get("role") == "img":
+            self.images.append(attributes)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, (tag, self.getpos())

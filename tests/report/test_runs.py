@@ -151,10 +151,10 @@ BROKEN = {
 def test_an_altered_run_is_refused_in_one_sentence(build: Build, tmp_path: Path, name: str):
     change, words = BROKEN[name]
     path = build(tmp_path, change=change)
-    with pytest.raises(RunError, match=words) as told:
+    with pytest.raises(RunError, match=words) as refusal:
         read_run(path)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_same_bits_with_other_counts_is_refused(build: Build, tmp_path: Path):

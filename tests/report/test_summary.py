@@ -180,9 +180,9 @@ def varied(content: dict[str, Any]) -> None:
 
 def test_variants_count_successes_and_right_choices_over_tasks_and_seeds(build: Build, tmp_path: Path):
     runs = [read_run(build(tmp_path / str(seed), "t2s", seed, tasks=2, change=varied)) for seed in range(2)]
-    (found,) = variants(compare(runs)[0].groups[0])
-    assert (found.suite, found.successes, found.episodes) == ("other-words", 38, 80)
-    assert (found.right, found.calls) == (2, 4)
+    (variant,) = variants(compare(runs)[0].groups[0])
+    assert (variant.suite, variant.successes, variant.episodes) == ("other-words", 38, 80)
+    assert (variant.right, variant.calls) == (2, 4)
 
 
 def test_a_variant_with_more_successes_than_episodes_is_refused(build: Build, tmp_path: Path):

@@ -55,9 +55,9 @@ def test_killed_while_it_trains_and_evaluates_it_ends_with_the_same_numbers(
 
 def resumed(settings: Settings, folder: Path) -> list[tuple[str, int]]:
     """Resumes a run to its end; for each piece of news its stage and how much was done of it."""
-    told: list[Progress] = []
-    learn(settings, folder, told.append, recipe="small")
-    return [(news.stage, news.done) for news in told]
+    reports: list[Progress] = []
+    learn(settings, folder, reports.append, recipe="small")
+    return [(news.stage, news.done) for news in reports]
 
 
 def test_all_tasks_at_once_lose_a_tenth_of_their_training_at_most(place: Path, settings: Settings):
@@ -77,9 +77,9 @@ def test_killed_among_the_last_cells_it_repeats_neither_training_nor_cells(
 ):
     chosen = dataclasses.replace(settings, method=method, evaluate=dataclasses.replace(settings.evaluate, points=1))
     name = type(method).__name__
-    told: list[Progress] = []
-    whole = learn(chosen, place / name, told.append, recipe="small")
-    cells = [news.done for news in told if news.stage == "evaluate"]
+    reports: list[Progress] = []
+    whole = learn(chosen, place / name, reports.append, recipe="small")
+    cells = [news.done for news in reports if news.stage == "evaluate"]
     last = cells[len(cells) - 1 - cells[::-1].index(0) :]
     assert dies(work, place / f"{name}-cut", {"evaluate"}, len(cells), chosen) == "evaluate"  # in the very last cell
     assert resumed(chosen, place / f"{name}-cut") == [
@@ -95,8 +95,8 @@ def test_what_another_run_has_left_in_the_folder_is_not_taken_over(place: Path, 
     (folder / "run.json").unlink()
     (folder / "state-9.safetensors").touch()
     assert (folder / "progress.safetensors").exists()
-    for each in (folder, place / "seed"):
-        learn(other, each, recipe="small")
+    for run_folder in (folder, place / "seed"):
+        learn(other, run_folder, recipe="small")
     assert figures(folder) == figures(place / "seed")
     assert [path.name for path in folder.glob("*.safetensors")] == ["state-3.safetensors"]
 
@@ -108,10 +108,10 @@ def test_other_versions_are_written_down_where_a_run_is_resumed(
     content |= {"versions": {**content["versions"], "toy": "0", "gone": "7"}, "commit": "old"}
     (half / "run.json").write_text(json.dumps(content))
     monkeypatch.setattr(provenance, "commit", lambda: "new")
-    told: list[Progress] = []
+    reports: list[Progress] = []
 
     def stop_at_the_first_step(news: Progress) -> None:
-        told.append(news)
+        reports.append(news)
         if news.stage == "train":
             raise KeyboardInterrupt
 
@@ -123,7 +123,7 @@ def test_other_versions_are_written_down_where_a_run_is_resumed(
     assert (entry.commit, entry.versions) == ("new", {"gone": None, "toy": "1"})
     assert entry.at >= run.started
     assert (run.commit, run.versions["toy"]) == ("old", "0")
-    (said,) = [news.note for news in told if "other code" in news.note]
+    (said,) = [news.note for news in reports if "other code" in news.note]
     assert "commit was 'old', is 'new'" in said
     assert {**figures(half), "versions": 0} == {**figures(place / "whole"), "versions": 0}
     read_run(half)

@@ -137,10 +137,10 @@ def test_worker_processes_change_no_number(place: Path, settings: Settings, whol
 
 
 def test_a_finished_run_is_returned_without_work(place: Path, settings: Settings, whole: LifelongRecord):
-    told: list[Progress] = []
+    reports: list[Progress] = []
     evaluate = dataclasses.replace(settings.evaluate, workers=1, videos=True)
-    assert learn(dataclasses.replace(settings, evaluate=evaluate), place / "whole", told.append) == whole
-    assert not told
+    assert learn(dataclasses.replace(settings, evaluate=evaluate), place / "whole", reports.append) == whole
+    assert not reports
 
 
 def test_a_joint_method_has_one_lesson(place: Path, settings: Settings):

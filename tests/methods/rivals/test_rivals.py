@@ -51,7 +51,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(methods.METHODS, name, Registration(name, target, type(settings)))
 
 
-def made(name: str, train: TrainSettings = DECAYING, **changes: Any) -> Any:
+def build(name: str, train: TrainSettings = DECAYING, **changes: Any) -> Any:
     return CLASSES[name](make_policy(), dataclasses.replace(RIVALS[name], **changes), train, 0)
 
 
@@ -131,14 +131,14 @@ def both_taught(first: Method, second: Method, stores: list[DemonstrationStore])
 
 @pytest.mark.parametrize("name", ["ewc", "lwf"])
 def test_a_weight_of_0_is_fine_tuning_bit_for_bit(name: str, toy_stores: list[DemonstrationStore]):
-    plain, rival = Sequential(make_policy(), SequentialSettings(), DECAYING, 0), made(name, weight=0.0)
+    plain, rival = Sequential(make_policy(), SequentialSettings(), DECAYING, 0), build(name, weight=0.0)
     both_taught(plain, rival, toy_stores)
     assert not changed(numbers(plain.base), rival.base)
 
 
 @pytest.mark.parametrize("name", RIVALS)
 def test_a_rival_is_not_fine_tuning(name: str, toy_stores: list[DemonstrationStore]):
-    plain, rival = Sequential(make_policy(), SequentialSettings(), DECAYING, 0), made(name)
+    plain, rival = Sequential(make_policy(), SequentialSettings(), DECAYING, 0), build(name)
     both_taught(plain, rival, toy_stores)
     assert changed(numbers(plain.base), rival.base)
 
@@ -146,7 +146,7 @@ def test_a_rival_is_not_fine_tuning(name: str, toy_stores: list[DemonstrationSto
 def test_springs_hold_what_mattered(toy_stores: list[DemonstrationStore]):
     plan, ways = lessons(toy_stores[:2]), []
     for weight in (0.0, 1e6):
-        method = made("ewc", weight=weight)
+        method = build("ewc", weight=weight)
         teach(method, plan[0], DECAYING)
         before = dict(method.kept)
         teach(method, plan[1], DECAYING)
@@ -158,7 +158,7 @@ def test_springs_hold_what_mattered(toy_stores: list[DemonstrationStore]):
 def test_old_instructions_are_answered_as_before(toy_stores: list[DemonstrationStore]):
     plan, seen, ways = lessons(toy_stores[:2]), observations(toy_stores[1], 4), []
     for weight in (0.0, 30.0):
-        method = made("lwf", dataclasses.replace(DECAYING, iterations=30), weight=weight)
+        method = build("lwf", dataclasses.replace(DECAYING, iterations=30), weight=weight)
         teach(method, plan[0], DECAYING)
         before = called(method, plan[0], seen)
         teach(method, plan[1], dataclasses.replace(DECAYING, iterations=30))
@@ -167,7 +167,7 @@ def test_old_instructions_are_answered_as_before(toy_stores: list[DemonstrationS
 
 
 def test_a_reservoir_is_a_fair_sample_of_all_windows(toy_stores: list[DemonstrationStore]):
-    method, plan = made("er", windows=90), lessons(toy_stores)
+    method, plan = build("er", windows=90), lessons(toy_stores)
     for lesson in plan:
         teach(method, lesson, DECAYING)
     memory = Examples.of(method.kept)
@@ -181,14 +181,14 @@ def test_a_reservoir_is_a_fair_sample_of_all_windows(toy_stores: list[Demonstrat
     expected = 90 * steps / steps.sum()
     assert np.abs(np.array([tasks[i] for i in range(4)]) - expected).max() < 3.5 * np.sqrt(expected.max())
     assert len(memory.action[:, -1].unique(dim=0)) > 80  # no window twice
-    small = made("er", windows=10**6)
+    small = build("er", windows=10**6)
     for lesson in plan:
         teach(small, lesson, DECAYING)
     assert len(small.kept["mask"]) == steps.sum()
 
 
 def test_projected_gradients_do_not_raise_the_old_loss(toy_stores: list[DemonstrationStore]):
-    method, plan = made("agem", dataclasses.replace(DECAYING, observation_noise=0.0)), lessons(toy_stores[:2])
+    method, plan = build("agem", dataclasses.replace(DECAYING, observation_noise=0.0)), lessons(toy_stores[:2])
     teach(method, plan[0], DECAYING)
     rule = method.begin(plan[1]).rule
     assert isinstance(rule, Project)
@@ -212,7 +212,7 @@ def test_projected_gradients_do_not_raise_the_old_loss(toy_stores: list[Demonstr
 
 
 def test_what_a_task_owns_never_moves_again(toy_stores: list[DemonstrationStore]):
-    method, plan, seen = made("packnet"), lessons(toy_stores[:3]), observations(toy_stores[0], 4)
+    method, plan, seen = build("packnet"), lessons(toy_stores[:3]), observations(toy_stores[0], 4)
     learned = []
     for lesson in plan:
         teach(method, lesson, DECAYING)
@@ -227,7 +227,7 @@ def test_what_a_task_owns_never_moves_again(toy_stores: list[DemonstrationStore]
 
 
 def test_without_weights_left_a_task_changes_nothing(toy_stores: list[DemonstrationStore]):
-    method, plan = made("packnet", tasks=2), lessons(toy_stores[:3])
+    method, plan = build("packnet", tasks=2), lessons(toy_stores[:3])
     for lesson in plan[:2]:
         teach(method, lesson, DECAYING)
     before = numbers(method.base)
