@@ -32,8 +32,8 @@ from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.verbs import demos
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments.base import SCHEMA
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.files import LIBRARY_SCHEMA
 from skilltokens.methods.examples import Examples, Source
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
@@ -248,7 +248,7 @@ def _complete(action: str, words: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_can_be_parsed(page: Path, tmp_path: Path):
-    card = {"schema": SCHEMA, "encoder": "minilm", "policy": {"settings": {}}}
+    card = {"schema": LIBRARY_SCHEMA, "encoder": "minilm", "policy": {"settings": {}}}
     (tmp_path / "library.json").write_text(json.dumps(card))
     for command in commands(page):
         if "replay" in command and page.name == PLUGIN:

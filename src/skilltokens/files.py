@@ -18,6 +18,8 @@ RUN_SCHEMA = "skilltokens.run/1"
 """What run.json of a lifelong run begins with; here, since those who read it do without torch."""
 REWARD_SCHEMA = "skilltokens.reward/1"
 """The same of a run that learns from reward."""
+LIBRARY_SCHEMA = "skilltokens.library/1"
+"""What library.json of a skill library begins with."""
 
 
 @contextlib.contextmanager

@@ -100,15 +100,20 @@ assert vectors.shape == (2, encoder.dim)
 print(f"{encoder.name} embeds sentences in {encoder.dim} numbers, offline")
 """
 
-METAWORLD = """
+_STEPS = """
 import numpy as np
 from skilltokens.suites import load_suite
-suite = load_suite("metaworld")
+suite = load_suite(SUITE)
 environment = suite.make(suite.tasks[0])
-environment.reset("train", 0)
+environment.reset(SPLIT, 0)
 environment.step(np.zeros(suite.features["action"].shape, np.float32))
 environment.close()
-print(f"{len(suite.tasks)} tasks; {suite.tasks[0].name} resets and steps")
+"""
+
+METAWORLD = f"""
+SUITE, SPLIT = "metaworld", "train"
+{_STEPS}
+print(f"{{len(suite.tasks)}} tasks; {{suite.tasks[0].name}} resets and steps")
 """
 
 LIBERO_FILES = """
@@ -117,15 +122,10 @@ files, size = check_assets()
 print(f"{files} files, {size >> 20} MiB, as published")
 """
 
-LIBERO = """
-import numpy as np
-from skilltokens.suites import load_suite
-suite = load_suite("libero-goal")
-environment = suite.make(suite.tasks[0])
-environment.reset("test", 0)
-environment.step(np.zeros(suite.features["action"].shape, np.float32))
-environment.close()
-print(f"{suite.tasks[0].name} of {suite.name} resets and steps")
+LIBERO = f"""
+SUITE, SPLIT = "libero-goal", "test"
+{_STEPS}
+print(f"{{suite.tasks[0].name}} of {{suite.name}} resets and steps")
 """
 
 LIBERO_DRAWS = """

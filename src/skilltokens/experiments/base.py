@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from skilltokens.configuration import settings_of
 from skilltokens.experiments.records import BaseLibrary
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.files import read_json
+from skilltokens.files import LIBRARY_SCHEMA, read_json
 from skilltokens.model.settings import PolicySettings
 from skilltokens.types import LibraryError, SettingError, Suite
 
 if TYPE_CHECKING:
     from skilltokens.skills.library import SkillLibrary
-
-SCHEMA = "skilltokens.library/1"
 
 
 def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
@@ -29,7 +27,7 @@ def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
     if settings.protocol != "A+" or not settings.base:  # a base that is in the way is refused by `check`
         return settings
     folder = Path(settings.base)
-    card = read_json(folder / "library.json", SCHEMA, LibraryError)
+    card = read_json(folder / "library.json", LIBRARY_SCHEMA, LibraryError)
     try:
         policy = settings_of(PolicySettings, card["policy"]["settings"])
         encoder = str(card["encoder"])
@@ -65,6 +63,6 @@ def base_record(library: SkillLibrary) -> BaseLibrary:
     """What run.json keeps of the library."""
     return BaseLibrary(
         skills=[skill.name for skill in library.skills],
-        parameters=sum(parameter.numel() for parameter in library.base.parameters()),
-        fingerprints=[library.policy(number).fingerprint() for number in range(len(library.skills))],
+        parameters=library.parameters,
+        fingerprints=library.fingerprints(),
     )

@@ -22,7 +22,7 @@ from skilltokens.experiments.base import open_base, with_base
 from skilltokens.experiments.changes import lifelong_changes, reward_changes
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import Cost, costs_of
-from skilltokens.experiments.lessons import order_of
+from skilltokens.experiments.lessons import tasks_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
 from skilltokens.experiments.settings import RewardSettings, RunSettings
@@ -145,10 +145,10 @@ class Lifelong:
         return seeds
 
     def finished(self, folder: Path, settings: RunSettings[Any], recipe: str) -> bool:
-        from skilltokens.suites import load_suite, task_of
+        from skilltokens.suites import load_suite
 
         settings, suite = with_base(settings), load_suite(settings.suite)
-        tasks = [task_of(suite, name) for name in order_of(settings, suite)]
+        tasks = tasks_of(settings, suite)
         if (folder / "run.json").exists():
             from skilltokens.experiments.opening import open_run  # torch: only where there is a run to compare with
 
@@ -160,10 +160,10 @@ class Lifelong:
 
     def prepare(self, settings: RunSettings[Any], report: Report) -> None:
         from skilltokens.simulation.demonstrate import demonstrations
-        from skilltokens.suites import load_suite, task_of
+        from skilltokens.suites import load_suite
 
         suite = load_suite(settings.suite)
-        tasks = [task_of(suite, name) for name in order_of(settings, suite)]
+        tasks = tasks_of(settings, suite)
         demonstrations(suite, tasks, settings.demonstrations, report)
 
     def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:

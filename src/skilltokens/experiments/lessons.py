@@ -9,13 +9,13 @@ import numpy as np
 
 from skilltokens.configuration import check_setting
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.types import SettingError, Suite
+from skilltokens.suites import task_of
+from skilltokens.types import SettingError, Suite, Task
 
 if TYPE_CHECKING:
     from skilltokens.demos.store import DemonstrationStore
     from skilltokens.language import LanguageEncoder
     from skilltokens.methods.base import Lesson
-    from skilltokens.types import Task
 
 
 def order_of(settings: RunSettings[Any], suite: Suite) -> tuple[str, ...]:
@@ -46,6 +46,15 @@ def order_of(settings: RunSettings[Any], suite: Suite) -> tuple[str, ...]:
         return tuple(shuffled[:count])
     weights = np.arange(1, len(names) + 1, dtype=np.float64) ** -settings.exponent
     return tuple(shuffled[i] for i in random.choice(len(names), size=count, p=weights / weights.sum()))
+
+
+def tasks_of(settings: RunSettings[Any], suite: Suite) -> list[Task]:
+    """The tasks in the order they are taught.
+
+    Raises:
+        SettingError: as `order_of` does, or the suite has no task of a name.
+    """
+    return [task_of(suite, name) for name in order_of(settings, suite)]
 
 
 def groups_of(tasks: int, first: int = 1, joint: bool = False) -> list[range]:

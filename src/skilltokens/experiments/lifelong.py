@@ -21,7 +21,7 @@ from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.evaluator import Evaluator, labelled
 from skilltokens.experiments.leaving import leave_library
-from skilltokens.experiments.lessons import groups_of, lessons_of, order_of
+from skilltokens.experiments.lessons import groups_of, lessons_of, tasks_of
 from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
 from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import LifelongRecord
@@ -34,7 +34,7 @@ from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.suites import load_suite, task_of
+from skilltokens.suites import load_suite
 from skilltokens.train import fit
 from skilltokens.types import Progress, Report, RuleError, RunError, SettingError, Suite, silent
 
@@ -58,7 +58,7 @@ def learn(
     """
     folder, settings = Path(folder), with_base(settings)
     suite = load_suite(settings.suite)
-    tasks = [task_of(suite, name) for name in order_of(settings, suite)]
+    tasks = tasks_of(settings, suite)
     record = open_run(folder, settings, recipe, suite, tasks)
     if record.finished:
         return record

@@ -74,7 +74,7 @@ def learn_from_reward(
             news = part_of(report, number, len(tasks), "train")
             record.results.append(_Task(settings, folder, target, task).learn(news))
             write_record(folder, record)
-    record.model.fingerprints_after = target.fingerprints
+    record.model.fingerprints_after = target.library.fingerprints()
     record.finished = provenance.now()
     write_record(folder, record)
     return record
@@ -118,8 +118,8 @@ def _note_model(record: RewardRecord, target: Steered) -> None:
     """
     library, store = target.library, target.motion
     model = Model(
-        parameters=sum(parameter.numel() for parameter in library.base.parameters()),
-        fingerprints=target.fingerprints,
+        parameters=library.parameters,
+        fingerprints=library.fingerprints(),
     )
     if record.model.fingerprints not in ([], model.fingerprints):
         raise RunError(

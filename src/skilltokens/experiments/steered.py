@@ -27,11 +27,6 @@ class Steered:
     motion: DemonstrationStore | None
     """The experts' motion, where the policy is a behaviour model."""
 
-    @property
-    def fingerprints(self) -> list[str]:
-        """Of every skill: equal ones act bit for bit alike."""
-        return [self.library.policy(number).fingerprint() for number in range(len(self.library.skills))]
-
 
 def steered_by(settings: RewardSettings, report: Report = silent) -> Steered:
     """The library that a run steers, made where it is a behaviour model that is missing.

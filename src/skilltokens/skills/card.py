@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
 def model_card(library: SkillLibrary) -> str:
     """The model card, README.md: the skills with their successes, and how to act with them."""
-    parameters = sum(value.numel() for value in library.base.parameters())
     rows = "\n".join(
-        f"| {skill.name} | {skill.wordings[0]} | {skill.parameters or parameters:,} | {_result(notes)} |"
+        f"| {skill.name} | {skill.wordings[0]} | {skill.parameters or library.parameters:,} | {_result(notes)} |"
         for skill, notes in zip(library.skills, library.notes, strict=True)
     )
     return (
         f"# A skill library\n\n{len(library.skills)} skill{'s' * (len(library.skills) != 1)} on one frozen base of "
-        f"{parameters:,} parameters "
+        f"{library.parameters:,} parameters "
         f"({library.base.settings.layers} layers, width {library.base.settings.width}), made with skilltokens.\n"
         f"Instructions are read by the sentence encoder `{library.encoder}`.\n\n"
         "| skill | instruction | parameters of its own | success |\n|---|---|---|---|\n"

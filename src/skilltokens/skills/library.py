@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from skilltokens.files import digest, read_json, write_bytes, write_json
+from skilltokens.files import LIBRARY_SCHEMA, digest, read_json, write_bytes, write_json
 from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
@@ -35,7 +35,6 @@ from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Skill, TaskTokenSpec, assemble, row_offsets, standing
 from skilltokens.types import Array, Feature, LibraryError, Report, SkilltokensError, silent
 
-SCHEMA = "skilltokens.library/1"
 FORMS = ("rows", "lora", "whole")
 """What the tensors of a skill may be (`Skill.form`)."""
 
@@ -70,7 +69,7 @@ class SkillLibrary:
             LibraryError: a file is missing, altered or of another format.
         """
         folder = Path(folder)
-        card = read_json(folder / "library.json", SCHEMA, LibraryError)
+        card = read_json(folder / "library.json", LIBRARY_SCHEMA, LibraryError)
         try:
             settings, shape = PolicySettings(**card["policy"]["settings"]), Shape.fromdict(card["policy"]["shape"])
             features = {n: Feature(tuple(f["shape"]), f["dtype"]) for n, f in card["features"].items()}
@@ -120,6 +119,15 @@ class SkillLibrary:
         """
         vector = self.language(report)([instruction])[0]
         return choose(vector, [skill.embeddings for skill in self.skills])
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the base."""
+        return sum(parameter.numel() for parameter in self.base.parameters())
+
+    def fingerprints(self) -> list[str]:
+        """SHA-256 of each skill's policy: equal ones act bit for bit alike."""
+        return [self.policy(number).fingerprint() for number in range(len(self.skills))]
 
     def policy(self, number: int) -> Policy:
         """The policy of one skill; the base's own where it has no tensors."""
@@ -180,7 +188,7 @@ class SkillLibrary:
             LibraryError: the name is taken or no file name, the library changed on disk, or it cannot be written.
         """
         check_name(skill.name, self)
-        known = read_json(self.folder / "library.json", SCHEMA, LibraryError)["skills"] if self.skills else []
+        known = read_json(self.folder / "library.json", LIBRARY_SCHEMA, LibraryError)["skills"] if self.skills else []
         if [entry["name"] for entry in known] != [other.name for other in self.skills]:
             raise LibraryError(f"{self.folder} was changed by another process: open it again and repeat")
         tensors = {f"tensor.{name}": value for name, value in skill.tensors.items()}
@@ -205,7 +213,7 @@ class SkillLibrary:
     def _card(self) -> dict[str, Any]:
         """The content of library.json."""
         return {
-            "schema": SCHEMA,
+            "schema": LIBRARY_SCHEMA,
             "encoder": self.encoder,
             "policy": {"settings": dataclasses.asdict(self.base.settings), "shape": self.base.shape.asdict()},
             "features": {n: {"shape": list(f.shape), "dtype": f.dtype} for n, f in self.features.items()},

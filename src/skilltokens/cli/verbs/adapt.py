@@ -71,10 +71,9 @@ def main(words: Sequence[str]) -> int:
     assert skill.task_token is not None
     good, tried = curve.successes[-1], curve.episodes
     low, high = (float(end) for end in metrics.wilson(good, tried))
-    base = sum(parameter.numel() for parameter in library.base.parameters())
     print(
         f"{library.folder}: skill {skill.name!r} added, steering {skill.task_token.on!r} with {skill.parameters:,} "
-        f"parameters ({skill.parameters / base:.1%} of the base's); success {good} of {tried} "
+        f"parameters ({skill.parameters / library.parameters:.1%} of the base's); success {good} of {tried} "
         f"[{low:.2f} to {high:.2f}], {curve.successes[0]} of {tried} before"
     )
     return 0

@@ -76,11 +76,11 @@ def main(words: Sequence[str]) -> int:
             report=report,
         )
     skill = library.skills[-1]
-    base = sum(parameter.numel() for parameter in library.base.parameters())
     if len(library.skills) == 1:
-        print(f"{library.folder}: made, with {skill.name!r} as the base of {base:,} parameters")
+        print(f"{library.folder}: made, with {skill.name!r} as the base of {library.parameters:,} parameters")
     else:
-        print(f"{library.folder}: skill {skill.name!r} added, {skill.parameters / base:.1%} of the base's parameters")
+        share = skill.parameters / library.parameters
+        print(f"{library.folder}: skill {skill.name!r} added, {share:.1%} of the base's parameters")
         _warn_of_twins(library, skill.wordings)
     return 0
 
