@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.setting import STEPS, Bench, make_store
 from benchmarks.timing import Row, row, take_turns
-from skilltokens.demos.header import HEADER, OFFSETS, seal
+from skilltokens.demos.header import HEADER, OFFSETS
 from skilltokens.demos.store import DemonstrationStore
-from skilltokens.files import write_json
+from skilltokens.files import seal, write_json
 
 MEGABYTE = 10**6
 

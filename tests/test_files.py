@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from skilltokens.files import replacing, write_bytes
+from skilltokens.files import check_seal, read_json, replacing, sealed, sweep, write_bytes
+from skilltokens.tensors import fingerprint, read_state, unpack, write_state
 from skilltokens.types import SkilltokensError
 
 
@@ -86,3 +94,87 @@ def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path):
     with pytest.raises(SkilltokensError, match="runs is a folder: name a file"):
         write_bytes(tmp_path / "runs", b"a page")
     assert contents(tmp_path) == {"runs/precious": "mine"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from skilltokens.files import replacing
+target = Path(sys.argv[1])
+if sys.argv[2] == "between":
+    Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+with replacing(target) as fresh:
+    fresh.mkdir()
+    (fresh / "file").write_text("half")
+    if sys.argv[2] == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("instant", ["before", "between"])
+def test_what_a_killed_process_left_is_put_right_by_the_next_writer(tmp_path: Path, instant: str):
+    write(tmp_path / "demos", "one")
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "demos"), instant], check=False)
+    assert any(path.name.startswith(".demos.tmp-") for path in tmp_path.iterdir())
+    sweep(tmp_path)
+    assert contents(tmp_path) == {"demos/file": "one"}
+    write(tmp_path / "demos", "two")
+    assert contents(tmp_path) == {"demos/file": "two"}
+
+
+def test_the_folder_of_a_writer_at_work_is_left_alone(tmp_path: Path):
+    with replacing(tmp_path / "file") as fresh:
+        fresh.write_text("mine")
+        sweep(tmp_path)
+    assert contents(tmp_path) == {"file": "mine"}
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "deep").write_text("[" * 100_000)
+    (tmp_path / "number").write_text('{"schema": 5}')
+    for name, message in (
+        ("pipe", "is a pipe"),
+        ("folder", "is a folder"),
+        ("none", "does not exist"),
+        ("x" * 5000, "could not be read"),
+        ("a\0b", "null character"),
+        ("deep", "nested too deep"),
+        ("number", "has schema 5"),
+        ("/dev/zero", "a device"),
+    ):
+        with pytest.raises(SkilltokensError, match=message) as caught:
+            read_json(tmp_path / name, "some/1")
+        assert len(str(caught.value)) < 600
+        assert "\n" not in str(caught.value)
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.recursive(st.integers() | st.text() | st.floats(allow_nan=False), st.lists))
+)
+def test_a_seal_holds_over_json(content: dict[str, object]):
+    bearing = sealed(content)
+    check_seal(json.loads(json.dumps(bearing)), Path("file"))
+    with pytest.raises(SkilltokensError, match="altered"):
+        check_seal({**bearing, "one more": 1}, Path("file"))
+
+
+def test_tensors_are_sealed_bit_for_bit(tmp_path: Path):
+    write_state(
+        tmp_path / "state", {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([], dtype=torch.int64)}, {"k": [1]}
+    )
+    content = (tmp_path / "state").read_bytes()
+    tensors, about = read_state(tmp_path / "state")
+    assert about == {"k": [1]}
+    assert torch.equal(tensors["a"], torch.arange(6.0).reshape(2, 3))
+    for place in range(len(content)):
+        for bit in range(8):
+            altered = bytearray(content)
+            altered[place] ^= 1 << bit
+            try:
+                again, rest = unpack(bytes(altered), tmp_path / "state")
+            except SkilltokensError:
+                continue
+            assert rest == about
+            assert fingerprint(again) == fingerprint(tensors)  # nothing but white space has changed

@@ -1,21 +1,60 @@
-"""Tensors in files: safetensors, whole or not there, nothing pickled; beside them what JSON can hold."""
+"""Tensors in files: safetensors, whole or not there, sealed, nothing pickled; beside them what JSON can hold."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from skilltokens.files import write_bytes
-from skilltokens.types import RunError
+from skilltokens.files import read_bytes, seal, shown, write_bytes
+from skilltokens.types import RunError, SkilltokensError
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 """What a training needs to resume: tensors, and a part that JSON can hold."""
+
+
+def fingerprint(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = None) -> str:
+    """SHA-256 of tensors, by name, kind, shape and every bit, and of what JSON holds beside them."""
+    total = hashlib.sha256(seal(dict(rest or {})).encode())
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous().numpy()
+        total.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def pack(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = None) -> bytes:
+    """The bytes of a safetensors file with tensors, what JSON holds beside them, and a seal over both."""
+    plain = on_cpu(tensors)
+    about = {} if rest is None else dict(rest)
+    return save(plain, {"about": json.dumps(about), "digest": fingerprint(plain, about)})
+
+
+def unpack(
+    content: bytes, path: Path, error: type[SkilltokensError] = SkilltokensError
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `pack` wrote; `path` is for messages. Takes no memory before the sizes are known to be those of the file.
+
+    Raises:
+        error: it is truncated or altered.
+    """
+    try:
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        metadata = header.get("__metadata__") or {}
+        about = json.loads(metadata.get("about", "null"))
+        if not isinstance(about, dict) or metadata.get("digest") != fingerprint(tensors, about):
+            raise ValueError("its digest differs")
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+        reason = str(problem).split("\n", 1)[0][:200]
+        raise error(f"{shown(path)} is truncated or altered ({reason}): restore it from a copy") from problem
+    return tensors, about
 
 
 def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = None) -> None:
@@ -24,22 +63,16 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, An
     Raises:
         RunError: it cannot be written.
     """
-    metadata = None if rest is None else {"about": json.dumps(rest)}
-    write_bytes(path, save(on_cpu(tensors), metadata), RunError)
+    write_bytes(path, pack(tensors, rest), RunError)
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_state` wrote; the second part is empty where nothing was kept beside the tensors.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: it is missing, truncated or altered.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {}).get("about", "{}"))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as problem:
-        raise RunError(f"{path} is missing or damaged ({problem}): remove it, and it is made again") from problem
+    return unpack(read_bytes(path, RunError), path, RunError)
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

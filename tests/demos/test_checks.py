@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from tests.demos.making import make_store
 
 from skilltokens.demos import DemonstrationStore, check, checks
-from skilltokens.demos.header import seal
-from skilltokens.files import digest
+from skilltokens.files import digest, seal
 from skilltokens.types import ACTION, STATE, DemonstrationError
 
 FILES = ["header.json", "offsets.npy", f"{STATE}.npy", f"{ACTION}.npy"]

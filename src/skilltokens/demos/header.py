@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from skilltokens.demos.rules import check_features, check_task
-from skilltokens.files import read_json
+from skilltokens.files import check_seal, read_json
 from skilltokens.types import DemonstrationError, Feature, Task
 
 SCHEMA = "skilltokens.demonstrations/1"
@@ -26,8 +24,7 @@ def read_header(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise DemonstrationError(f"{path} does not exist: check the path, or make the demonstrations first")
     header = read_json(path / HEADER, SCHEMA, DemonstrationError)
-    if header.get("digest") != seal(header):
-        raise DemonstrationError(f"{path / HEADER} is truncated or altered: restore it or make the store again")
+    check_seal(header, path / HEADER, DemonstrationError)
     try:
         _check_header(path, header)
     except (KeyError, TypeError, AttributeError) as problem:
@@ -45,12 +42,6 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
         raise DemonstrationError(
             f"{path / HEADER} counts no episodes, or more of them than steps: make the store again"
         )
-
-
-def seal(header: Mapping[str, Any]) -> str:
-    """SHA-256 of the header without its own digest; it covers the data through the digests of the files."""
-    content = {key: value for key, value in header.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def task_from(entry: Mapping[str, Any]) -> Task:

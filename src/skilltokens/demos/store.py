@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from skilltokens.demos.checks import findings
-from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, seal, task_from
+from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, task_from
 from skilltokens.demos.rules import check_features, check_task, conform
-from skilltokens.files import digest, replacing, write_json
+from skilltokens.files import digest, replacing, sealed, write_json
 from skilltokens.types import SIMULATOR, Array, DemonstrationError, Episode, Feature, Task
 
 
@@ -171,8 +171,7 @@ def write_store(
                 for file in sorted(fresh.glob("*.npy"))
             },
         }
-        header["digest"] = seal(header)
-        write_json(fresh / HEADER, header, DemonstrationError)
+        write_json(fresh / HEADER, sealed(header), DemonstrationError)
     return DemonstrationStore.open(path)
 
 

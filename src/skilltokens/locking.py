@@ -1,0 +1,90 @@
+"""One writer at a time: a lock on a folder, which a process that is killed does not hold.
+
+FOLDER/.lock      held by the writer; it stays there when nobody writes
+FOLDER/.writer    who holds it, for those who wait
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from skilltokens.files import read_bytes
+from skilltokens.types import Progress, Report, SkilltokensError, silent
+
+WAITING = "waiting for another writer"
+"""The stage that is reported while somebody else writes; the note says who."""
+LOCKS = (".lock", ".writer")
+"""The files that a lock leaves in its folder."""
+
+
+@contextlib.contextmanager
+def locked(
+    folder: Path,
+    error: type[SkilltokensError] = SkilltokensError,
+    *,
+    wait: float = 0.0,
+    advice: str = "wait until it is done",
+    report: Report = silent,
+) -> Iterator[None]:
+    """Holds the lock of a folder, which is made if it is missing.
+
+    Args:
+        folder: what to lock. Readers need no lock.
+        error: what to raise.
+        wait: seconds to wait for another writer.
+        advice: what the error says to do.
+        report: told who writes, while this process waits.
+
+    Raises:
+        error: another process writes there still, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    lock = FileLock(folder / LOCKS[0])
+    deadline = time.monotonic() + wait
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                lock.acquire(timeout=0)
+                break
+            except Timeout:
+                if time.monotonic() >= deadline:
+                    raise error(f"{folder} is being written by {writer(folder)}: {advice}") from None
+                report(Progress(WAITING, 0, 1, f"{folder}: {writer(folder)}"))
+                time.sleep(min(0.05 if wait < 5 else 0.2, wait))
+        (folder / LOCKS[1]).write_text(json.dumps(_self()))
+    except OSError as problem:
+        raise error(f"{folder} cannot be locked ({problem.strerror or problem}): check the folder") from problem
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / LOCKS[1]).unlink()
+        lock.release()
+
+
+def writer(folder: Path) -> str:
+    """Who writes in a folder, in words."""
+    try:
+        who = json.loads(read_bytes(folder / LOCKS[1])[:2000])
+        place = f"process {int(who['process'])} on {who['host']!s:.100}"
+        return f"{place} since {who['since']!s:.40} ({who['command']!r:.200})"
+    except (SkilltokensError, ValueError, LookupError, TypeError, RecursionError):
+        return "another process"
+
+
+def _self() -> dict[str, str | int]:
+    """This process, as those who wait read of it."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "python"
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": since, "command": command[:500]}

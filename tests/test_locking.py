@@ -1,0 +1,64 @@
+"""One writer at a time, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skilltokens.locking import LOCKS, WAITING, locked
+from skilltokens.types import Progress, SkilltokensError
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from skilltokens.locking import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path):
+    """Another process that holds the lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_the_second_writer_is_told_who_writes(tmp_path: Path, other: subprocess.Popen[str]):
+    says = f"is being written by process {other.pid} on .*: try later"
+    with pytest.raises(SkilltokensError, match=says), locked(tmp_path, advice="try later"):
+        pass
+
+
+def test_a_killed_writer_holds_no_lock(tmp_path: Path, other: subprocess.Popen[str]):
+    news: list[Progress] = []
+
+    def end(progress: Progress) -> None:
+        news.append(progress)
+        other.kill()
+
+    with locked(tmp_path, wait=60, report=end):
+        pass
+    assert news[0].stage == WAITING
+    assert f"process {other.pid}" in news[0].note
+
+
+def test_a_lock_ends_with_its_block_and_leaves_nothing_to_read(tmp_path: Path):
+    for _ in range(2):
+        with pytest.raises(KeyError), locked(tmp_path / "new"):
+            raise KeyError
+    assert {path.name for path in (tmp_path / "new").iterdir()} <= set(LOCKS)
+
+
+def test_a_folder_that_cannot_be_locked_is_said(tmp_path: Path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(SkilltokensError, match="cannot be locked"), locked(tmp_path / "file"):
+        pass
