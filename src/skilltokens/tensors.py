@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -20,12 +21,16 @@ State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 
 
 def fingerprint(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = None) -> str:
-    """SHA-256 of tensors, by name, kind, shape and every bit, and of what JSON holds beside them."""
+    """SHA-256 of tensors, by name, kind, shape and every bit, and of what JSON holds beside them.
+
+    A tensor on the device "meta" has no bits.
+    """
     total = hashlib.sha256(seal(dict(rest or {})).encode())
     for name in sorted(tensors):
-        array = tensors[name].detach().cpu().contiguous().numpy()
-        total.update(f"\n{name} {array.dtype} {array.shape}\n".encode())
-        total.update(array.tobytes())
+        tensor = tensors[name].detach()
+        total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if not tensor.is_meta:
+            total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 
 
@@ -33,7 +38,8 @@ def pack(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = None) -
     """The bytes of a safetensors file with tensors, what JSON holds beside them, and a seal over both."""
     plain = on_cpu(tensors)
     about = {} if rest is None else dict(rest)
-    return save(plain, {"about": json.dumps(about), "digest": fingerprint(plain, about)})
+    # one key alone: safetensors writes several in no fixed order, and equal content shall give equal bytes
+    return save(plain, {"sealed": json.dumps({"about": about, "digest": fingerprint(plain, about)})})
 
 
 def unpack(
@@ -47,9 +53,12 @@ def unpack(
     try:
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        metadata = header.get("__metadata__") or {}
-        about = json.loads(metadata.get("about", "null"))
-        if not isinstance(about, dict) or metadata.get("digest") != fingerprint(tensors, about):
+        [(key, text)] = (header.get("__metadata__") or {"": "{}"}).items()
+        seal_of = json.loads(text)
+        about = seal_of["about"]
+        if key != "sealed" or seal_of.keys() != {"about", "digest"} or not isinstance(about, dict):
+            raise ValueError("it bears no seal")
+        if seal_of["digest"] != fingerprint(tensors, about):
             raise ValueError("its digest differs")
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
         reason = str(problem).split("\n", 1)[0][:200]

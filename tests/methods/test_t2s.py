@@ -27,7 +27,8 @@ from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
-from skilltokens.skills.skill import own_modules
+from skilltokens.skills.assembling import own_modules
+from skilltokens.skills.skill import BASE
 from skilltokens.types import SettingError
 
 T2S_METHODS = {name: chosen for name, chosen in SKILL_METHODS.items() if isinstance(chosen, T2SSettings)}
@@ -96,11 +97,9 @@ def test_reused_rows_are_those_of_the_nearest_instructions(toy_stores: list[Demo
     for path, rows in method.skills[3].active.items():
         new = method.skills[3].rows(path)
         base = base_rows(method.base, path)
-        assert rows.dtype == np.int64
-        assert rows[:base].tolist() == list(range(base))
-        first = base + sum(method.skills[i].rows(path) for i in range(1, nearest))
-        own = list(range(first, first + method.skills[nearest].rows(path)))
-        assert rows[base:].tolist() == own[:new]
+        assert rows.sources == (BASE, method.skills[nearest].identity)
+        assert rows.row[rows.source == 0].tolist() == list(range(base))
+        assert rows.row[rows.source == 1].tolist() == list(range(method.skills[nearest].rows(path)))[:new]
     reuse = method.reuse()
     assert reuse["from"] == {method.skills[nearest].name: reuse["new"]}
     assert reuse["base"] == sum(base_rows(method.base, path) for path in method.base.maps())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from msgspec import UNSET
 from torch import Tensor
 
 from skilltokens.behaviour.adapt import Curve, adapt
@@ -71,7 +72,7 @@ def learn_token(
     policy, vector = library.policy(number), library.instruction_vector(number)
     agent, curve = adapt(policy, vector, task, state, settings=settings, ppo=ppo, seed=seed, report=report, board=board)
     assert library.base.fingerprint() == before  # frozen, bit for bit
-    tensors, spec = _task_token(agent, library.skills[number].name)
+    tensors, spec = _task_token(agent, library.skills[number].identity)
     notes = {
         "environment": env,
         "steps": curve.steps[-1],
@@ -88,7 +89,7 @@ def learn_token(
 
 
 def _task_token(agent: Agent, on: str) -> tuple[dict[str, Tensor], TaskTokenSpec]:
-    """An agent's task token as a library keeps it; `on` is the skill that it steers."""
+    """An agent's task token as a library keeps it; `on` is the identity of the skill that it steers."""
     assert isinstance(agent, PolicyAgent)
     token = agent.policy.task_token
     assert token is not None
@@ -102,11 +103,11 @@ def steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:
     Raises:
         LibraryError: there is no such skill.
     """
-    demonstrated = [i for i, skill in enumerate(library.skills) if skill.task_token is None]
-    if not on:
+    demonstrated = [i for i, record in enumerate(library.records) if record.steers is UNSET and not record.retired]
+    if not on and demonstrated:
         return demonstrated[choose(vector, [library.skills[i].embeddings for i in demonstrated])[0]]
-    for i in demonstrated:
-        if library.skills[i].name == on:
+    names = [library.names[i] for i in demonstrated]
+    for i, name in zip(demonstrated, names, strict=True):
+        if name == on:
             return i
-    names = [library.skills[i].name for i in demonstrated]
     raise LibraryError(f"{library.folder} has no skill {on!r} learned from demonstrations: {nearest(on, names)}")

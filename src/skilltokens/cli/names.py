@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from skilltokens.skills.outline import Outline, outline
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.registry import BODIES, GYM
 from skilltokens.types import SkilltokensError
@@ -44,7 +43,8 @@ def _tasks(typed: Values, word: str) -> Sequence[str]:
 
 
 def _skills(typed: Values, word: str) -> Sequence[str]:
-    return [str(skill.get("name", "")) for skill in _card(_only(typed, "library"))]
+    library = _outline(_only(typed, "library"))
+    return list(library.wordings) if library else ()
 
 
 def _environments(typed: Values, word: str) -> Sequence[str]:
@@ -91,14 +91,13 @@ def _only(typed: Values, name: str) -> str:
 
 def _suite_of(library: str) -> str:
     """The suite that a library's skills were learned on, where they are of one."""
-    suites = {str(skill["notes"]["suite"]) for skill in _card(library) if skill.get("notes", {}).get("suite")}
-    return suites.pop() if len(suites) == 1 else ""
+    known = _outline(library)
+    return next(iter(known.suites)) if known is not None and len(known.suites) == 1 else ""
 
 
-def _card(library: str) -> list[dict[str, Any]]:
-    """The skills in a library's library.json, as far as it can be read."""
+def _outline(library: str) -> Outline | None:
+    """What the list of a library says, where there is one that can be read."""
     try:
-        skills = json.loads((Path(library).expanduser() / "library.json").read_text())["skills"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return []
-    return [skill for skill in skills if isinstance(skill, dict)]
+        return outline(Path(library).expanduser())
+    except (SkilltokensError, RuntimeError):
+        return None

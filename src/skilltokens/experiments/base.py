@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from skilltokens.configuration import settings_of
 from skilltokens.experiments.records import BaseLibrary
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.files import LIBRARY_SCHEMA, read_json
 from skilltokens.model.settings import PolicySettings
-from skilltokens.types import LibraryError, SettingError, Suite
+from skilltokens.skills.head import HEAD, damaged
+from skilltokens.skills.outline import outline
+from skilltokens.types import SettingError, Suite
 
 if TYPE_CHECKING:
     from skilltokens.skills.library import SkillLibrary
@@ -27,14 +28,12 @@ def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
     if settings.protocol != "A+" or not settings.base:  # a base that is in the way is refused by `check`
         return settings
     folder = Path(settings.base)
-    card = read_json(folder / "library.json", LIBRARY_SCHEMA, LibraryError)
+    library = outline(folder)
     try:
-        policy = settings_of(PolicySettings, card["policy"]["settings"])
-        encoder = str(card["encoder"])
-    except (LookupError, TypeError, SettingError) as problem:
-        raise LibraryError(
-            f"{folder}/library.json is damaged or altered ({problem}): restore it from a copy"
-        ) from problem
+        policy = settings_of(PolicySettings, library.settings)
+    except SettingError as problem:
+        raise damaged(folder / HEAD, str(problem)) from problem
+    encoder = library.encoder
     usual = {field.name: field.default for field in dataclasses.fields(RunSettings)}
     if settings.policy not in (PolicySettings(), policy):
         raise SettingError(f"the library {folder} keeps its own policy: leave out --policy with --base")
@@ -62,7 +61,7 @@ def open_base(settings: RunSettings[Any], suite: Suite) -> SkillLibrary | None:
 def base_record(library: SkillLibrary) -> BaseLibrary:
     """What run.json keeps of the library."""
     return BaseLibrary(
-        skills=[skill.name for skill in library.skills],
+        skills=library.names,
         parameters=library.parameters,
         fingerprints=library.fingerprints(),
     )

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from skilltokens.experiments.records import LifelongRecord
+from skilltokens.files import replacing
 from skilltokens.methods.base import Lesson, Method
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.types import ACTION
+from skilltokens.skills.skill import Skill
+from skilltokens.types import ACTION, Feature, LibraryError
 
 
 def leave_library(
     folder: Path, method: Method, lessons: Sequence[Lesson], record: LifelongRecord, base: SkillLibrary | None
-) -> SkillLibrary:
-    """Writes the library of a finished run, in place of half of one that an interruption left.
+) -> None:
+    """Writes the library of a finished run, in place of one that an earlier attempt left.
 
     Args:
         base: the library that the run began from; its skills and notes come first where the method kept them.
@@ -25,27 +25,27 @@ def leave_library(
     Raises:
         LibraryError: it cannot be written.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     policy, skills = method.library(lessons)
-    store = lessons[0].stores[0]
-    features = {name: store.features[name] for name in (*policy.shape.scales, ACTION)}
-    if base is not None:
+    pairs = list(zip(skills, _notes(record, lessons), strict=True))
+    features: Mapping[str, Feature]
+    if base is None:
+        store = lessons[0].stores[0]
+        features = {name: store.features[name] for name in (*policy.shape.scales, ACTION)}
+        kept: list[Skill] = []
+    else:
         features = base.features
-    own = _notes(record, lessons)
-    given = len(skills) - len(own)  # none where the method changed the policy that they stand on
-    notes = [*(base.notes[:given] if base is not None else []), *own]
-    library: SkillLibrary | None = None
-    names: set[str] = set()
-    for number, (skill, about) in enumerate(zip(skills, notes, strict=True)):
-        if skill.name in names:  # a task that was taught again
-            skill = dataclasses.replace(skill, name=f"{skill.name}.{number}")
-        names.add(skill.name)
-        if library is None:
-            library = SkillLibrary.create(folder, policy, skill, features, record.encoder or "", about)
-        else:
-            library.add(skill, about)
-    assert library is not None
-    return library
+        if method.keeps:  # else it changed the policy that they stand on
+            pairs = [*zip(base.skills, base.notes, strict=True), *pairs]
+        kept = _needed_beside(base, [skill for skill, _ in pairs])
+    with replacing(folder, LibraryError) as fresh:
+        SkillLibrary.create(fresh, policy, pairs, features, record.encoder or "", kept=kept)
+
+
+def _needed_beside(base: SkillLibrary, skills: Sequence[Skill]) -> list[Skill]:
+    """Skills that these need and that are not among them: older versions, or removed ones."""
+    known = {skill.identity for skill in skills}
+    needed = {name: base.find(name) for skill in skills for name in skill.content.needs if name not in known}
+    return list(needed.values())
 
 
 def _notes(record: LifelongRecord, lessons: Sequence[Lesson]) -> list[dict[str, Any]]:

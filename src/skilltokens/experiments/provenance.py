@@ -10,19 +10,12 @@ from importlib import metadata
 from pathlib import Path
 
 from skilltokens.experiments.records import Machine
+from skilltokens.machine import processor
 
 
 def machine() -> Machine:
     """What the figures of time depend on."""
-    return Machine(platform.platform(), _processor(), os.cpu_count())
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+    return Machine(platform.platform(), processor(), os.cpu_count())
 
 
 def versions(*more: str) -> dict[str, str | None]:

@@ -79,8 +79,6 @@ def behaviour_library(settings: RewardSettings, report: Report = silent) -> tupl
     if "tracking" not in library.notes[0]:
         report(Progress("tracking", 0, 1, settings.body))
         some = range(0, store.episodes, store.episodes // 20 or 1)
-        library.notes[0]["tracking"] = tracking(
-            library.base, library.instruction_vector(0), body_of(settings.body), store, some
-        )
-        library.write_card()
+        figures = tracking(library.base, library.instruction_vector(0), body_of(settings.body), store, some)
+        library.note(library.names[0], {"tracking": figures})
     return library, store

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,9 @@ from skilltokens.demos.store import DemonstrationStore
 from skilltokens.methods.rule import Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
+from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.selection import choose
-from skilltokens.skills.skill import Skill, assemble, standing
+from skilltokens.skills.skill import Skill, Skills
 from skilltokens.types import Array
 
 
@@ -129,7 +131,7 @@ class Method(ABC):
         return 0
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
-        """What was learned as a skill library keeps it: the base, and the skills in the order learned.
+        """What was learned as a skill library keeps it: the base, and the lessons' skills in the order learned.
 
         By default one policy serves all skills: each is the base, called by the task's own wordings.
         """
@@ -156,17 +158,41 @@ class Method(ABC):
         self.base.load_state_dict(dict(state))
 
 
-@dataclass
 class Entry:
-    """One skill of a SkillMethod: how it is called and the policy that acts."""
+    """One skill of a SkillMethod: how it is called and the policy that acts.
 
-    name: str
-    wordings: tuple[str, ...]
-    embeddings: Array
-    """Unit vectors of the wordings (wordings, language)."""
-    policy: Policy
-    instruction: Array
-    """What the policy is given, whatever the wording that called it (language,)."""
+    Attributes:
+        name, wordings: of the skill.
+        embeddings: unit vectors of the wordings (wordings, language).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        wordings: tuple[str, ...],
+        embeddings: Array,
+        policy: Policy | Callable[[], Policy],
+        instruction: Array | Callable[[], Array],
+    ) -> None:
+        """
+        Args:
+            policy, instruction: or what makes them, once, when they are needed.
+        """
+        self.name, self.wordings, self.embeddings = name, wordings, embeddings
+        self._policy, self._instruction = policy, instruction
+
+    @property
+    def policy(self) -> Policy:
+        if not isinstance(self._policy, Policy):
+            self._policy = self._policy()
+        return self._policy
+
+    @property
+    def instruction(self) -> Array:
+        """What the policy is given, whatever the wording that called it (language,)."""
+        if callable(self._instruction):
+            self._instruction = self._instruction()
+        return self._instruction
 
 
 class SkillMethod(Method):
@@ -178,23 +204,24 @@ class SkillMethod(Method):
     def __init__(self, base: Policy, settings: Any, train: TrainSettings, seed: int) -> None:
         super().__init__(base, settings, train, seed)
         self.entries: list[Entry] = []
-        self.adopted_skills: list[Skill] = []
+        self.adopted_skills = Skills()
         """Skills of the library that the run began from; their entries come first."""
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
         self.base.requires_grad_(False)
-        self.adopted_skills = [skill.to(self.base.device) for skill in skills]
-        self.entries = [
-            Entry(
-                skill.name,
-                skill.wordings,
-                skill.embeddings,
-                assemble(self.base, self.adopted_skills, skill).requires_grad_(False),
-                standing(self.adopted_skills, skill).embeddings[0],
-            )
-            for skill in self.adopted_skills
-        ]
+        skills = skills if isinstance(skills, Skills) else Skills(skills)
+        self.adopted_skills = skills.to(self.base.device)
+        self.entries = [self._adopted_entry(skill) for skill in self.adopted_skills]
+
+    def _adopted_entry(self, skill: Skill) -> Entry:
+        """The entry of a library's skill. Its policy is put together when it is needed: most never are."""
+        find = self.adopted_skills.find
+
+        def policy() -> Policy:
+            return assemble(self.base, find, skill).requires_grad_(False)
+
+        return Entry(skill.name, skill.wordings, skill.embeddings, policy, lambda: np.array(standing(find, skill).key))
 
     def first_entry(self, lesson: Lesson) -> int:
         """The number of the lesson's first entry."""
@@ -218,8 +245,9 @@ class SkillMethod(Method):
         return Choice(entry.policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
-        """Each skill as a whole policy of its own, but those that act by the base itself."""
-        skills = [
+        """Each skill as a whole policy of its own, but those that act by the base itself; after a library's, if the run
+        began from one."""
+        return self.base, [
             Skill(
                 entry.name,
                 entry.wordings,
@@ -229,7 +257,6 @@ class SkillMethod(Method):
             )
             for entry in self.entries[len(self.adopted_skills) :]
         ]
-        return self.base, [*self.adopted_skills, *skills]
 
     def stored_before(self) -> int:
         """Parameters of the base and of the library's skills."""

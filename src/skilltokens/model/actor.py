@@ -55,7 +55,7 @@ class PolicyActor:
     def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
         self.policy = copy.deepcopy(policy.fused()).to(device).requires_grad_(False).eval()
         self.device = device
-        self.embedding = torch.as_tensor(np.asarray(embedding, np.float32), device=device)
+        self.embedding = torch.as_tensor(np.array(embedding, np.float32), device=device)
         self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}
         self.biases: dict[int, list[Tensor]] = {}
 

@@ -1,28 +1,32 @@
-"""A skill: what one task added to the base policy, and how the two become the policy that acts.
+"""A skill: what one task added to the base policy. It is data, not a model: named tensors, and for every linear map the
+earlier rows that it reuses; `assembling` makes a policy of it.
 
-A skill is data, not a model: named tensors, and for every linear map the numbers of the earlier rows that it reuses.
-`assemble` makes a policy of it, which shares the base's modules and has the skill's own. The rows of a linear map are
-numbered through: the base's rows first, then those of each later skill in the order learned. Numbers never change.
+Whatever a skill builds on, another skill's rows or the skill that it steers, it names by that skill's *identity*, the
+SHA-256 of all that decides its actions. So a skill may be renamed, reworded or taken to another library of the same
+base, and what it computes with stays the same.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.model.lowrank import LowRank, leaves, matrices
-from skilltokens.model.pattention import GrownPattention, Pattention
-from skilltokens.model.policy import TASK_TOKEN, Policy
-from skilltokens.model.task_token import TaskToken
+from skilltokens.model.policy import TASK_TOKEN
+from skilltokens.tensors import fingerprint
 from skilltokens.types import Array
 
-_PREFIX = f"{TASK_TOKEN}."
+Form = Literal["rows", "lora", "whole"]
+"""What a skill's tensors are beside copies of the base's modules: rows (T2S), low-rank adapters, or a whole policy."""
+BASE = "base"
+"""Stands for the base, where a skill names what its rows were learned by."""
+TOKEN_PREFIX = f"{TASK_TOKEN}."
 """What the names of a task token's tensors begin with."""
 
 
@@ -31,7 +35,7 @@ class TaskTokenSpec:
     """The sizes of a task token's encoder (`model.task_token.TaskToken`), and the skill that it steers."""
 
     on: str
-    """The skill whose policy is steered, with that skill's instruction."""
+    """The identity of the skill whose policy is steered, with that skill's instruction."""
     features: Mapping[str, int]
     """The vectors that the encoder reads, and their widths."""
     tokens: int = 1
@@ -41,157 +45,234 @@ class TaskTokenSpec:
     """Pictures that the encoder reads too."""
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no truth value to compare by: a skill is equal to itself alone
-class Skill:
-    """What a library keeps of one skill. The first skill is the base itself and has no tensors of its own."""
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one linear map, each named by who learned it and its place among that one's rows."""
 
-    name: str
-    wordings: tuple[str, ...]
-    """The instruction, then the other wordings it was trained with."""
-    embeddings: Array
-    """Unit sentence vectors of the wordings (wordings, language). The first is the language key of the skill's rows."""
+    sources: tuple[str, ...]
+    """Identities of skills, or `BASE`."""
+    source: Array
+    """(n,) int64: for each row the place of who learned it in `sources`."""
+    row: Array
+    """(n,) int64."""
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[str, Array]]) -> Rows:
+        """Rows of several sources, (identity, row numbers) each, in this order."""
+        parts = [(name, np.asarray(rows, np.int64)) for name, rows in parts if len(rows)]
+        source = [np.full(len(rows), number, np.int64) for number, (_, rows) in enumerate(parts)]
+        rows = [rows for _, rows in parts]
+        empty = np.zeros(0, np.int64)
+        return cls(tuple(name for name, _ in parts), np.concatenate([empty, *source]), np.concatenate([empty, *rows]))
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def counts(self) -> dict[str, int]:
+        """How many rows come from each source."""
+        return {name: int((self.source == number).sum()) for number, name in enumerate(self.sources)}
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """What a skill did on fixed observations when it was learned, and where that was."""
+
+    actions: Tensor
+    """(steps, actions) float32."""
+    observations: str
+    """SHA-256 of the observations."""
+    machine: Mapping[str, str]
+    """The processor, the system, the version of torch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """All that decides a skill's actions, beside the base."""
+
+    key: Array
+    """Unit sentence vector (language,) of its instruction: what its policy is given, and its rows' language key."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Trained tensors by their names in the assembled policy: "layers.0.q.key", "head.map.weight", ..."""
-    active: Mapping[str, Array] = field(default_factory=dict)
-    """For each linear map, the numbers of the earlier rows that it reuses, in the order of its computation (int64)."""
+    active: Mapping[str, Rows] = field(default_factory=dict)
+    """For each linear map the earlier rows that it reuses, in the order of its computation."""
     task_token: TaskTokenSpec | None = None
     """Of a skill learned from reward: its task token, whose tensors are named "prompt.*"."""
-    form: Literal["rows", "lora", "whole"] = "rows"
-    """What the tensors are beside copies of the base's modules: rows (T2S), low-rank adapters, or a whole policy."""
+    form: Form = "rows"
+    scene: Mapping[str, Tensor] = field(default_factory=dict)
+    """The density of the observations that it was taught on, if it has one; no part of its identity."""
+    proof: Proof | None = None
+    """The actions that it gave where it was learned, if they were kept; no part of its identity."""
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of everything above but its scene and its proof."""
+        active = {f"active.{path}": torch.as_tensor(rows.row) for path, rows in self.active.items()}
+        sources = {path: [rows.sources[number] for number in rows.source] for path, rows in self.active.items()}
+        key = torch.as_tensor(np.array(self.key, np.float32))
+        token = None if self.task_token is None else asdict(self.task_token)
+        return fingerprint(
+            {"key": key, **active, **{f"tensor.{name}": value for name, value in self.tensors.items()}},
+            {"form": self.form, "token": token, "sources": sources},
+        )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Identities of the skills that it cannot act without: whose rows it reuses, or that it steers."""
+        names = {name for rows in self.active.values() for name in rows.sources} - {BASE}
+        return tuple(sorted(names | ({self.task_token.on} if self.task_token else set())))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were trained. Running statistics do not count."""
+        return sum(
+            tensor.numel() for name, tensor in self.tensors.items() if not name.startswith(f"{TOKEN_PREFIX}norm.")
+        )
+
+
+class Skill:
+    """A skill as a library or a method keeps it: how it is called, and its content, which is read when it is needed.
+
+    The first skill of a library is the base itself and has no tensors of its own.
+
+    Attributes:
+        name: its name.
+        wordings: the instruction, then the other wordings that call it.
+        embeddings: unit sentence vectors of the wordings (wordings, language).
+        key: unit sentence vector (language,) that its policy is given.
+        form: what its tensors are.
+        parameters: how many numbers were trained for it.
+        identity: SHA-256 of all that decides its actions.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        wordings: Sequence[str],
+        embeddings: Array,
+        tensors: Mapping[str, Tensor] | None = None,
+        active: Mapping[str, Rows] | None = None,
+        task_token: TaskTokenSpec | None = None,
+        form: Form = "rows",
+        key: Array | None = None,
+        content: Content | Callable[[], Content] | None = None,
+    ) -> None:
+        self.name, self.wordings, self.embeddings = name, tuple(wordings), embeddings
+        self.key: Array = embeddings[0] if key is None else key
+        self.form: Form = form
+        self._content: Content | Callable[[], Content] = (
+            Content(self.key, dict(tensors or {}), dict(active or {}), task_token, form) if content is None else content
+        )
+        self._parameters: int | None = None
+        self._identity: str | None = None
+
+    @classmethod
+    def stored(
+        cls,
+        name: str,
+        wordings: Sequence[str],
+        embeddings: Array,
+        key: Array,
+        form: Form,
+        parameters: int,
+        identity: str,
+        load: Callable[[], Content],
+    ) -> Skill:
+        """A skill whose content lies on disk, where `load` reads and checks it."""
+        skill = cls(name, wordings, embeddings, form=form, key=key, content=load)
+        skill._parameters, skill._identity = parameters, identity
+        return skill
+
+    @property
+    def content(self) -> Content:
+        """All that decides its actions; read now, where it was not yet. Raises LibraryError where it is damaged."""
+        if not isinstance(self._content, Content):
+            self._content = self._content()
+        return self._content
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self.content.tensors
+
+    @property
+    def active(self) -> Mapping[str, Rows]:
+        return self.content.active
+
+    @property
+    def task_token(self) -> TaskTokenSpec | None:
+        return self.content.task_token
+
+    @property
+    def parameters(self) -> int:
+        return self.content.parameters if self._parameters is None else self._parameters
+
+    @property
+    def identity(self) -> str:
+        return self.content.identity if self._identity is None else self._identity
 
     def rows(self, path: str) -> int:
-        """How many specific rows it has in the linear map at `path`; other forms than rows have none."""
+        """How many rows of its own it has in the linear map at `path`; other forms than rows have none."""
         if self.form != "rows":
             return 0
         key = self.tensors.get(f"{path}.key")
         return 0 if key is None else len(key)
 
-    @property
-    def parameters(self) -> int:
-        """How many numbers were trained for this skill. Running statistics do not count."""
-        return sum(tensor.numel() for name, tensor in self.tensors.items() if not name.startswith(f"{_PREFIX}norm."))
-
     def to(self, device: torch.device | str) -> Skill:
-        """The same skill with its tensors on a device."""
-        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
+        """The same skill with its tensors on a device, once they are read."""
+
+        def load() -> Content:
+            return replace(self.content, tensors={name: t.to(device) for name, t in self.tensors.items()})
+
+        skill = copy.copy(self)
+        skill._identity = self.identity  # of the numbers, wherever they are
+        skill._content = load() if isinstance(self._content, Content) else load
+        return skill
+
+    def named(self, name: str) -> Skill:
+        """The same skill under another name."""
+        skill = copy.copy(self)
+        skill.name = name
+        return skill
+
+    def with_content(self, **parts: Any) -> Skill:
+        """The same skill with other parts of its content, by the names of `Content`'s fields."""
+        return Skill(
+            self.name,
+            self.wordings,
+            self.embeddings,
+            form=self.form,
+            key=self.key,
+            content=replace(self.content, **parts),
+        )
+
+    def __repr__(self) -> str:
+        return f"Skill({self.name!r}: {self.wordings[0]!r}, {self.parameters:,} parameters of its own)"
 
 
-def row_offsets(base: Policy, skills: Sequence[Skill], path: str) -> Array:
-    """The number of each skill's first row in one linear map, and the number of all rows: (skills + 1,).
-
-    The rows of the first skill are the base's.
-    """
-    linear_map = base.maps()[path]
-    first = len(linear_map.key) if isinstance(linear_map, Pattention) else 0
-    return np.cumsum([0, first, *(skill.rows(path) for skill in skills[1:])])
+Find = Callable[[str], Skill]
+"""The skill of an identity; raises LookupError where there is none."""
 
 
-def gather_rows(base: Policy, skills: Sequence[Skill], path: str, rows: Array) -> tuple[Tensor, Tensor]:
-    """Keys (n, d_in) and values (n, d_out) of the rows with these numbers in the linear map at `path`."""
-    linear_map = base.maps()[path]
-    assert isinstance(linear_map, Pattention)
-    offsets = row_offsets(base, skills, path)
-    owner = np.searchsorted(offsets, rows, side="right") - 1
-    key, value = linear_map.key, linear_map.value
-    keys, values = key.new_empty(len(rows), key.shape[1]), value.new_empty(len(rows), value.shape[1])
-    for number in np.unique(owner):
-        at = torch.as_tensor(np.flatnonzero(owner == number))
-        mine = torch.as_tensor(rows[owner == number] - offsets[number])
-        tensors = skills[number].tensors
-        source = (key, value) if number == 0 else (tensors[f"{path}.key"], tensors[f"{path}.value"])
-        keys[at], values[at] = source[0].detach()[mine], source[1].detach()[mine]
-    return keys, values
-
-
-def assemble(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
-    """The policy that `skill` acts with: it shares the base's modules, but for those with tensors of the skill's own.
+class Skills(list[Skill]):
+    """Skills in the order learned, and the way to those that they build on.
 
     Args:
-        base: the base policy; the skills' tensors are on its device.
-        skills: the library in the order learned, the base's skill first. Only rows of earlier skills are read.
+        skills: those that are called.
+        find: gives further ones, such as older versions; left out: there are none.
     """
-    if skill.task_token is not None:
-        return _with_task_token(base, skills, skill)
-    if skill.form == "whole" and skill.tensors:
-        policy = copy.deepcopy(base)
-        policy.load_state_dict(dict(skill.tensors))
-        return policy
-    replaced: dict[str, torch.nn.Module] = {}
-    for path, linear_map in base.maps().items():
-        if f"{path}.key" not in skill.tensors:
-            continue
-        assert isinstance(linear_map, Pattention)
-        own = [skill.tensors.get(f"{path}.{name}") for name in ("key", "value", "gate")]
-        key, value, gate = (None if tensor is None else tensor.clone() for tensor in own)
-        assert key is not None and value is not None
-        shared = gather_rows(base, skills, path, skill.active[path])
-        replaced[path] = GrownPattention(linear_map, *shared, key, value, gate)
-    if skill.form == "lora":
-        replaced |= _adapters(base, skill)
-    for path in own_modules(base):
-        tensors = {n[len(path) + 1 :]: t.clone() for n, t in skill.tensors.items() if n.startswith(f"{path}.")}
-        if tensors:
-            module = copy.deepcopy(base.get_submodule(path))
-            module.load_state_dict({**module.state_dict(), **tensors})
-            module.requires_grad_()  # the base is frozen, this copy is the skill's own
-            replaced[path] = module
-    return base.derive(replaced)
 
+    def __init__(self, skills: Iterable[Skill] = (), find: Find | None = None) -> None:
+        super().__init__(skills)
+        self._find = find
 
-def _adapters(base: Policy, skill: Skill) -> dict[str, torch.nn.Module]:
-    """The base's linear maps with the skill's low-rank adapters, by path."""
-    return {
-        path: LowRank(
-            leaf,
-            {name: skill.tensors[f"{path}.up.{name}"].clone() for name in matrices(leaf)},
-            {name: skill.tensors[f"{path}.down.{name}"].clone() for name in matrices(leaf)},
-        )
-        for path, leaf in leaves(base)
-        if f"{path}.up.{matrices(leaf)[0]}" in skill.tensors
-    }
+    def find(self, identity: str) -> Skill:
+        """The skill of an identity. Raises LookupError where there is none."""
+        if self._find is not None:
+            return self._find(identity)
+        for skill in self:
+            if skill.identity == identity:
+                return skill
+        raise LookupError(f"there is no skill of the identity {identity:.12}")
 
-
-def _with_task_token(base: Policy, skills: Sequence[Skill], skill: Skill) -> Policy:
-    """The policy of the skill that `skill` steers, with the task token of `skill`."""
-    assert skill.task_token is not None
-    steered = standing(skills, skill)
-    policy = assemble(base, skills, steered) if steered.tensors else base
-    spec, width = skill.task_token, base.settings.width
-    token = TaskToken(spec.features, width, spec.tokens, spec.hidden, None, spec.pictures)
-    tensors = {n.removeprefix(_PREFIX): t for n, t in skill.tensors.items() if n.startswith(_PREFIX)}
-    tensors.setdefault("presence", torch.zeros(spec.tokens))  # files from before 2026-11-28 have none
-    token.load_state_dict(tensors)
-    return policy.with_task_token(token.to(base.device).requires_grad_(False))
-
-
-def standing(skills: Sequence[Skill], skill: Skill) -> Skill:
-    """The skill that `skill` steers by its task token; `skill` itself if it has none.
-
-    Raises:
-        LookupError: there is no such skill, or it was learned from reward too.
-    """
-    if skill.task_token is None:
-        return skill
-    for other in skills:
-        if other.name == skill.task_token.on and other.task_token is None:
-            return other
-    raise LookupError(
-        f"skill {skill.name!r} steers {skill.task_token.on!r}, which is no skill learned from demonstrations"
-    )
-
-
-def own_modules(base: Policy) -> list[str]:
-    """Paths of the modules outside the transformer of which a skill may have its own copy.
-
-    These are the head and every encoder, or of an encoder the parts that its attribute `own` names.
-    """
-    own = ["head"]
-    for name, encoder in base.encoders.items():
-        parts: Sequence[str] = getattr(encoder, "own", ())
-        own += [f"encoders.{name}.{part}" for part in parts] or [f"encoders.{name}"]
-    return own
-
-
-def trained(policy: Policy, skill: Skill) -> dict[str, torch.nn.Parameter]:
-    """The assembled policy's parameters that belong to the skill, by name."""
-    return {name: value for name, value in policy.named_parameters() if name in skill.tensors}
+    def to(self, device: torch.device | str) -> Skills:
+        """The same skills with their tensors on a device, once they are read."""
+        return Skills((skill.to(device) for skill in self), lambda identity: self.find(identity).to(device))

@@ -69,10 +69,11 @@ def main(words: Sequence[str]) -> int:
         )
     skill = library.skills[-1]
     assert skill.task_token is not None
+    on = library.find(skill.task_token.on).name
     good, tried = curve.successes[-1], curve.episodes
     low, high = (float(end) for end in metrics.wilson(good, tried))
     print(
-        f"{library.folder}: skill {skill.name!r} added, steering {skill.task_token.on!r} with {skill.parameters:,} "
+        f"{library.folder}: skill {skill.name!r} added, steering {on!r} with {skill.parameters:,} "
         f"parameters ({skill.parameters / library.parameters:.1%} of the base's); success {good} of {tried} "
         f"[{low:.2f} to {high:.2f}], {curve.successes[0]} of {tried} before"
     )

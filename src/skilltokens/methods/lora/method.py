@@ -17,7 +17,8 @@ from skilltokens.methods.base import Lesson, SkillMethod, Training, count, gener
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
-from skilltokens.skills.skill import Skill, own_modules
+from skilltokens.skills.assembling import own_modules
+from skilltokens.skills.skill import Skill
 from skilltokens.types import SettingError
 
 
@@ -85,11 +86,10 @@ class Lora(SkillMethod):
         return self.stored_before() + sum(p.numel() for entry in own for p in self._own(entry.policy).values())
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
-        skills = [
+        return self.base, [
             Skill(entry.name, entry.wordings, entry.embeddings, dict(self._own(entry.policy)), form="lora")
             for entry in self.entries[len(self.adopted_skills) :]
         ]
-        return self.base, [*self.adopted_skills, *skills]
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}

@@ -34,8 +34,8 @@ from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
-from skilltokens.skills.selection import top_rows
-from skilltokens.skills.skill import Skill, assemble, own_modules, row_offsets, standing, trained
+from skilltokens.skills.assembling import assemble, base_rows, own_modules, standing, trained
+from skilltokens.skills.skill import BASE, Rows, Skill
 from skilltokens.types import Array, SettingError
 
 GROWN = {"all": ("q", "k", "v", "o", "ffn"), "attention": ("q", "k", "v", "o"), "feed-forward": ("ffn",)}
@@ -52,7 +52,8 @@ class T2S(SkillMethod):
         super().__init__(base, settings, train, seed)
         self.skills: list[Skill] = []
         """All of them, those of a library that the run began from first; one an entry."""
-        self.started: int | None = None
+        self.started: Skill | None = None
+        """What the newest skill began as, if it is not the base."""
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
@@ -63,7 +64,7 @@ class T2S(SkillMethod):
             return
         counts = self._rows_by_map(sum(tensor.numel() for tensor in self._own_tensors(self.base).values()))
         for path, new in counts.items():  # the second skill has none but the base's rows to share: the fewest of all
-            rows = int(row_offsets(self.base, (), path)[-1])
+            rows = base_rows(self.base, path)
             self._check_mu(path, min(round(self.settings.base_rows * rows), rows), new)
 
     def begin(self, lesson: Lesson) -> Training:
@@ -74,7 +75,7 @@ class T2S(SkillMethod):
             return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
         self.base.requires_grad_(False)
         skill = self._new_skill(lesson)
-        policy = assemble(self.base, self.skills, skill)
+        policy = assemble(self.base, self._find, skill)
         self.skills.append(skill)
         self.enter(lesson, policy)
         mine = trained(policy, skill)
@@ -92,31 +93,42 @@ class T2S(SkillMethod):
         tensors = {name: value.detach().clone() for name, value in trained(policy, skill).items()}
         self.skills[number] = Skill(skill.name, skill.wordings, skill.embeddings, tensors, skill.active)
         # from here on the skill is what a library would load: the same numbers, assembled afresh
-        self.enter(lesson, assemble(self.base, self.skills, self.skills[number]).requires_grad_(False))
+        self.enter(lesson, assemble(self.base, self._find, self.skills[number]).requires_grad_(False))
+
+    def _find(self, identity: str) -> Skill:
+        """The skill of an identity, of the run's own or of the library that it began from."""
+        for skill in self.skills[len(self.adopted_skills) :]:
+            if skill.identity == identity:
+                return skill
+        return self.adopted_skills.find(identity)
 
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, generator = lesson.embeddings[0][0], generator_of(self.seed, lesson.index)
-        number = (
-            0
-            if self.settings.start == "base"
-            else self.nearest(embedding, self.first_entry(lesson), self.settings.near)
-        )
-        number = self.skills.index(standing(self.skills, self.skills[number]))
-        self.started = number
-        tensors = self._own_tensors(self.entries[number].policy)
+        start, policy = self._start(embedding, self.first_entry(lesson))
+        self.started = start
+        tensors = self._own_tensors(policy)
         counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
-        active: dict[str, Array] = {}
+        active: dict[str, Rows] = {}
         for path, new in counts.items():
             active[path] = self._shared_rows(path, embedding, new)
             self._check_mu(path, len(active[path]), new)
             tensors |= self._new_rows(path, new, generator)
             if self.settings.gates:
                 tensors[f"{path}.gate"] = torch.ones(len(active[path]), device=self.base.device)
-        if self.settings.start == "copy" and self.skills[number].form == "rows":
-            old = self.skills[number].tensors
+        if self.settings.start == "copy" and start.form == "rows":
+            old = start.tensors
             tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
+
+    def _start(self, embedding: Array, before: int) -> tuple[Skill, Policy]:
+        """The skill that a new one starts from, of the first `before` ones, and its policy without any task token."""
+        number = 0 if self.settings.start == "base" else self.nearest(embedding, before, self.settings.near)
+        skill = self.skills[number]
+        steered = standing(self._find, skill)
+        if steered is skill:
+            return skill, self.entries[number].policy
+        return steered, assemble(self.base, self._find, steered) if steered.tensors else self.base
 
     def _own_tensors(self, start: Policy) -> dict[str, Tensor]:
         """Copies of the head and the encoders of the policy that the skill starts from."""
@@ -155,15 +167,22 @@ class T2S(SkillMethod):
             )
         return rows
 
-    def _shared_rows(self, path: str, embedding: Array, new: int) -> Array:
-        """Top-K by language: the base's rows (or a share of them) and `reuse * new` of the later skills'."""
-        offsets = row_offsets(self.base, self.skills, path)
-        owners = np.repeat(np.arange(len(self.skills)), np.diff(offsets))
-        keys = np.stack([skill.embeddings[0] for skill in self.skills])
-        base, later = np.flatnonzero(owners == 0), np.flatnonzero(owners > 0)
-        kept = base[top_rows(embedding, keys, owners[base], round(self.settings.base_rows * len(base)))]
-        reused = later[top_rows(embedding, keys, owners[later], round(self.settings.reuse * new))]
-        return np.concatenate([np.sort(kept), reused])
+    def _shared_rows(self, path: str, embedding: Array, new: int) -> Rows:
+        """Top-K by language: the base's rows (or a share of them) and `reuse * new` of the later skills', whose rows
+        all have the language key of the skill: the nearest skill's first, of equally near ones the older one's."""
+        rows = base_rows(self.base, path)
+        parts = [(BASE, np.arange(min(round(self.settings.base_rows * rows), rows)))]
+        left = round(self.settings.reuse * new)
+        if left:
+            nearness = (np.stack([skill.key for skill in self.skills]) @ embedding)[1:]
+            for number in np.argsort(-nearness, kind="stable"):
+                skill = self.skills[1 + number]
+                used = min(skill.rows(path), left)
+                parts.append((skill.identity if used else "", np.arange(used)))
+                left -= used
+                if not left:
+                    break
+        return Rows.of(parts)
 
     def _check_mu(self, path: str, shared: int, new: int) -> None:
         if new > self.settings.mu * (shared + new):
@@ -187,29 +206,35 @@ class T2S(SkillMethod):
         return count(self.base) + sum(skill.parameters for skill in self.skills)
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
-        return self.base, list(self.skills)
+        return self.base, list(self.skills[len(self.adopted_skills) :])
 
     def reuse(self) -> dict[str, Any]:
         skill, sources = self.skills[-1], {"base": 0, "new": 0, "from": {}}
         if self.started is not None:
-            sources["start"] = self.skills[self.started].name
+            sources["start"] = self.started.name
         for path in self.base.maps():
-            offsets = row_offsets(self.base, self.skills[:-1] or self.skills, path)
-            rows = skill.active.get(path, np.arange(offsets[1]))
-            owners = np.searchsorted(offsets, rows, side="right") - 1
-            sources["base"] += int((owners == 0).sum())
+            rows = skill.active.get(path)
+            counts = {BASE: base_rows(self.base, path)} if rows is None else rows.counts()
+            sources["base"] += counts.pop(BASE, 0)
             sources["new"] += skill.rows(path)
-            for number in np.unique(owners[owners > 0]):
-                name = self.skills[number].name
-                sources["from"][name] = sources["from"].get(name, 0) + int((owners == number).sum())
+            for identity, number in counts.items():
+                name = self._find(identity).name
+                sources["from"][name] = sources["from"].get(name, 0) + number
         return sources
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
         for i, skill in enumerate(self.skills[len(self.adopted_skills) :]):
             tensors |= {f"skill.{i}.{name}": tensor for name, tensor in skill.tensors.items()}
-            tensors |= {f"active.{i}.{path}": torch.as_tensor(rows) for path, rows in skill.active.items()}
+            for path, rows in skill.active.items():
+                tensors[f"active.{i}.{path}.source"] = torch.as_tensor(self._places(rows)[rows.source])
+                tensors[f"active.{i}.{path}.row"] = torch.as_tensor(rows.row)
         return tensors
+
+    def _places(self, rows: Rows) -> Array:
+        """For each source of some rows its place among the skills, as a state keeps it; 0 for the base."""
+        identities = [BASE, *(skill.identity for skill in self.skills[1:])] if rows.sources != (BASE,) else [BASE]
+        return np.array([identities.index(name) for name in rows.sources], np.int64)
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
@@ -221,11 +246,21 @@ class T2S(SkillMethod):
                 self.enter(lesson, self.base)
                 continue
             tensors = under(f"skill.{lesson.first}.", state)
-            active = {path: rows.numpy() for path, rows in under(f"active.{lesson.first}.", state).items()}
+            active = self._restored_rows(under(f"active.{lesson.first}.", state))
             skill = Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
             skill = skill.to(self.base.device)
             self.skills.append(skill)
-            self.enter(lesson, assemble(self.base, self.skills, skill).requires_grad_(False))
+            self.enter(lesson, assemble(self.base, self._find, skill).requires_grad_(False))
+
+    def _restored_rows(self, state: Mapping[str, Tensor]) -> dict[str, Rows]:
+        """The active rows of one skill as `state` keeps them, by map."""
+        active: dict[str, Rows] = {}
+        for path in sorted({name.rpartition(".")[0] for name in state}):
+            source, row = state[f"{path}.source"].numpy(), state[f"{path}.row"].numpy()
+            numbers, places = np.unique(source, return_inverse=True)
+            names = tuple(BASE if number == 0 else self.skills[number].identity for number in numbers)
+            active[path] = Rows(names, places.astype(np.int64), row)
+        return active
 
 
 def _base_skills(lesson: Lesson) -> list[Skill]:

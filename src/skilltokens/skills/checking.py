@@ -1,0 +1,187 @@
+"""Whether what a file holds can act: shapes and kinds against the base, before anything is computed or allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skilltokens.configuration import settings_of
+from skilltokens.demos.rules import check_features
+from skilltokens.model.lowrank import leaves, matrices
+from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
+from skilltokens.model.settings import PolicySettings
+from skilltokens.model.task_token import TaskToken
+from skilltokens.skills.assembling import base_rows, own_modules
+from skilltokens.skills.skill import BASE, Content, Find
+from skilltokens.types import ACTION, Feature, Scale
+
+_FLOATS = (torch.float32, torch.float64)
+
+
+def policy_from(settings: Mapping[str, Any], shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Policy:
+    """The base policy of these settings and this shape with these numbers.
+
+    Raises:
+        ValueError, SettingError, LookupError, TypeError: they do not belong together. No more memory is taken than the
+            tensors have.
+    """
+    plain, form = settings_of(PolicySettings, settings), shape_from(shape)
+    if plain.layers > len(tensors) or len(form.scales) > len(tensors):
+        raise ValueError("the base has fewer tensors than its settings ask for")
+    with torch.device("meta"):  # shapes alone
+        expected = Policy(form, plain).state_dict()
+    same_shapes(tensors, expected, "the base")
+    policy = Policy(form, plain)
+    policy.load_state_dict(dict(tensors))
+    return policy.requires_grad_(False)
+
+
+def shape_from(content: Mapping[str, Any]) -> Shape:
+    """What a policy observes and does, from JSON. Raises ValueError, LookupError or TypeError for anything else."""
+    if content.keys() - {"scales", "actions", "language", "kinds"}:
+        raise ValueError("the policy's shape has unknown keys")
+    shape = Shape.fromdict(dict(content))
+    if any(type(number) is not int or number < 1 for number in (shape.actions, shape.language)):
+        raise ValueError("the policy has no whole number of actions, or of language")
+    if not shape.scales or not shape.kinds.keys() <= shape.scales.keys():
+        raise ValueError("the policy observes nothing, or kinds of nothing")
+    if not set(shape.kinds.values()) <= {"set", "image", "goal"}:
+        raise ValueError(f"the policy has unknown kinds of features: {sorted(map(str, shape.kinds.values()))!r:.100}")
+    for name, scale in shape.scales.items():
+        _check_scale(name, scale)
+    return shape
+
+
+def _check_scale(name: str, scale: Scale) -> None:
+    numbers = (*scale.center, *scale.unit)
+    if not numbers or len(scale.center) != len(scale.unit):
+        raise ValueError(f"the scale of {name!r:.100} has no center and unit of the same length")
+    if any(type(number) not in (int, float) or not abs(number) < 1e30 for number in numbers) or 0 in scale.unit:
+        raise ValueError(f"the scale of {name!r:.100} holds what is no number to scale by")
+
+
+def features_from(content: Mapping[str, Any], shape: Shape) -> dict[str, Feature]:
+    """The features of a library, from JSON; every one that its policy observes, and its action, is among them.
+
+    Raises:
+        ValueError, LookupError, TypeError, DemonstrationError: they are none.
+    """
+    features: dict[str, Feature] = {}
+    for name, entry in content.items():
+        if entry.keys() != {"shape", "dtype"} or any(type(size) is not int for size in entry["shape"]):
+            raise ValueError(f"feature {name!r:.100} has no shape and dtype")
+        features[name] = Feature(tuple(entry["shape"]), str(entry["dtype"]))
+    check_features("the library", features)
+    if features[ACTION].shape != (shape.actions,) or not set(shape.scales) <= features.keys():
+        raise ValueError("the features are not those of the policy")
+    return features
+
+
+def same_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Raises ValueError unless tensors have the names, shapes and kinds that are expected, and are finite."""
+    for name in sorted(tensors.keys() ^ expected.keys()):
+        raise ValueError(f"{what} {'lacks' if name in expected else 'has an unknown'} tensor {name!r:.100}")
+    for name, tensor in tensors.items():
+        other = expected[name]
+        if tensor.shape != other.shape or tensor.dtype != other.dtype:
+            shapes = f"{tuple(tensor.shape)} {tensor.dtype} where {tuple(other.shape)} {other.dtype} is needed"
+            raise ValueError(f"{what} has tensor {name!r:.100} of {shapes}")
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{what} has numbers in {name!r:.100} that are not finite")
+
+
+def check_content(content: Content, base: Policy, find: Find) -> None:
+    """Whether a skill can act with a base.
+
+    Args:
+        find: gives the skills that it builds on, checked themselves.
+
+    Raises:
+        ValueError: a tensor is missing, unknown, or of another shape or kind; rows that do not exist are reused.
+        LookupError: a skill that it builds on is not there.
+    """
+    if content.key.shape != (base.shape.language,):
+        raise ValueError(f"its language key has shape {content.key.shape}")
+    if content.task_token is not None:
+        _check_token(content, base, find)
+        return
+    tensors = dict(content.tensors)
+    if content.form == "whole":
+        if tensors:
+            same_shapes(tensors, base.state_dict(), "it")
+    else:
+        own = {name: tensors.pop(name) for name in list(tensors) if _owned(name, base)}
+        known = base.state_dict()
+        same_shapes(own, {name: known[name] for name in own if name in known}, "it")
+        for problem in _grown(content, tensors, base) if content.form == "rows" else _adapted(tensors, base):
+            raise ValueError(problem)
+    _check_active(content, base, find)
+
+
+def _owned(name: str, base: Policy) -> bool:
+    """Whether a tensor belongs to a copy of a module outside the transformer."""
+    return any(name.startswith(f"{path}.") for path in own_modules(base))
+
+
+def _grown(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
+    """What is wrong with specific rows and gates; `tensors` are those of the skill's maps."""
+    if content.active.keys() != {name.removesuffix(".key") for name in tensors if name.endswith(".key")}:
+        yield "it has active rows without rows of its own, or the reverse"
+    for path, rows in content.active.items():
+        if path not in base.maps() or not base_rows(base, path):
+            yield f"it has rows in {path!r:.100}, where the base has none"
+            return
+        linear_map: Any = base.maps()[path]
+        shapes = {"key": (None, linear_map.key.shape[1]), "value": (None, linear_map.value.shape[1])}
+        n = len(tensors[f"{path}.key"])
+        for name, (_, width) in shapes.items():
+            tensor = tensors.pop(f"{path}.{name}", None)
+            if tensor is None or tensor.shape != (n, width) or tensor.dtype not in _FLOATS:
+                yield f"its rows in {path} have no {name}, or one of another shape"
+        gate = tensors.pop(f"{path}.gate", None)
+        if gate is not None and (gate.shape != (len(rows),) or gate.dtype not in _FLOATS):
+            yield f"its gates in {path} are not one a row"
+    yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
+
+
+def _adapted(tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
+    """What is wrong with low-rank adapters."""
+    for path, leaf in leaves(base):
+        for name in matrices(leaf):
+            up, down = (tensors.pop(f"{path}.{side}.{name}", None) for side in ("up", "down"))
+            if (up is None) != (down is None):
+                yield f"its adapter in {path} is half there"
+            elif up is not None and down is not None:
+                a, b = getattr(leaf, name).shape
+                if up.dim() != 2 or up.shape != (a, len(down)) or down.shape != (up.shape[-1], b):
+                    yield f"its adapter in {path} has another shape"
+    yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
+
+
+def _check_active(content: Content, base: Policy, find: Find) -> None:
+    for path, rows in content.active.items():
+        for number, source in enumerate(rows.sources):
+            used = rows.row[rows.source == number]
+            have = base_rows(base, path) if source == BASE else find(source).rows(path)
+            if len(used) and int(used.max()) >= have:
+                raise ValueError(f"it reuses rows in {path} that do not exist")
+
+
+def _check_token(content: Content, base: Policy, find: Find) -> None:
+    """A task token: its sizes are taken from its tensors before anything of that size is made."""
+    spec = content.task_token
+    assert spec is not None
+    numbers = (spec.tokens, *spec.hidden, *spec.features.values())
+    if any(number < 1 or number > content.parameters for number in numbers) or len(spec.hidden) > 100:
+        raise ValueError("its task token has impossible sizes")
+    if len(spec.pictures) > len(content.tensors) or content.active or content.form != "rows":
+        raise ValueError("its task token reads more pictures than it has tensors, or it has rows too")
+    if find(spec.on).task_token is not None:
+        raise ValueError("it steers a skill that steers another itself")
+    with torch.device("meta"):
+        token = TaskToken(spec.features, base.settings.width, spec.tokens, spec.hidden, None, spec.pictures)
+    expected = {f"{TASK_TOKEN}.{name}": tensor for name, tensor in token.state_dict().items()}
+    same_shapes(content.tensors, expected, "its task token")

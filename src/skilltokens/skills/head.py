@@ -1,0 +1,90 @@
+"""library.json, the head of a library: sealed, and whatever it says is valid."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from skilltokens.files import LIBRARY_SCHEMA, check_seal, read_json, sealed, write_bytes
+from skilltokens.types import LibraryError
+
+__all__ = ["HEAD", "LIBRARY_SCHEMA", "OLD_SCHEMA", "BaseFile", "Head", "Sealed", "damaged", "read_head", "write_head"]
+
+HEAD = "library.json"
+OLD_SCHEMA = "skilltokens.library/1"
+"""Of libraries that `older.upgrade` makes into ones of this version."""
+
+
+class Sealed(Struct, frozen=True, forbid_unknown_fields=True):
+    """The valid part of a file."""
+
+    bytes: int
+    sha256: str
+
+
+class BaseFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """The base's file, the fingerprint of its numbers, by which skills name it, and how many parameters they are."""
+
+    bytes: int
+    sha256: str
+    fingerprint: str
+    parameters: int
+
+
+class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The content of library.json, see docs/formats.md."""
+
+    schema: Literal["skilltokens.library/2"] = LIBRARY_SCHEMA
+    encoder: str
+    policy: dict[str, dict[str, Any]]
+    features: dict[str, dict[str, Any]]
+    base: BaseFile
+    changes: Sealed
+    wordings: int
+    """How many rows of wordings.f32 are valid."""
+    digest: str = ""
+
+
+def read_head(folder: Path) -> Head:
+    """The head of the library in a folder, its seal checked.
+
+    Raises:
+        LibraryError: there is none, or it is damaged or of another version.
+    """
+    path = folder / HEAD
+    content = read_json(path, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
+    if content["schema"] == OLD_SCHEMA:
+        raise LibraryError(
+            f"{folder} was made by an older version: `skilltokens skills {shlex.quote(str(folder))} upgrade` makes it "
+            "one of this version, and its skills keep their bits"
+        )
+    check_seal(content, path, LibraryError)
+    try:
+        head = msgspec.convert(content, Head)
+    except msgspec.ValidationError as problem:
+        raise damaged(path, str(problem)) from problem
+    width = head.policy.get("shape", {}).get("language")
+    if head.policy.keys() != {"settings", "shape"} or type(width) is not int or width < 1:
+        raise damaged(path, "it does not say what the policy is")
+    if head.wordings < 1 or head.changes.bytes < 1 or head.base.bytes < 1:
+        raise damaged(path, "a size is below 1")
+    return head
+
+
+def write_head(folder: Path, head: Head) -> Head:
+    """Replaces library.json: from this instant on, the library is what the head says."""
+    content = sealed(msgspec.to_builtins(head))
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    write_bytes(folder / HEAD, text.encode(), LibraryError)
+    return msgspec.structs.replace(head, digest=content["digest"])
+
+
+def damaged(path: Path, problem: str) -> LibraryError:
+    """What to raise for a file that cannot be trusted."""
+    reason = problem.split("\n", 1)[0][:300]
+    return LibraryError(f"{path} is truncated or altered ({reason}): restore it from a copy")

@@ -1,0 +1,226 @@
+"""Skills on their way from one library to another: one skill in a file, or all of a library.
+
+A skill acts only with the base that it was learned on, so both libraries need the same one. What a skill builds on goes
+with it. Every seal is checked on the way in, and what is written is made of what was checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Struct
+from torch import Tensor
+
+from skilltokens.files import read_bytes, write_bytes
+from skilltokens.skills.adding import added
+from skilltokens.skills.disk import Disk
+from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.records import Change, Record
+from skilltokens.skills.skill import Skill
+from skilltokens.skills.skillfile import unpack_skill
+from skilltokens.skills.view import PROBLEMS, LibraryView
+from skilltokens.tensors import pack, unpack
+from skilltokens.types import Array, LibraryError
+
+SCHEMA = "skilltokens.export/1"
+SUFFIX = ".skill"
+"""What the file of an exported skill ends with."""
+
+
+class _About(Struct, frozen=True, forbid_unknown_fields=True):
+    """The metadata of an exported skill; its tensors are `file.N`, the bytes of a skill's file, and `vectors.N`."""
+
+    schema: Literal["skilltokens.export/1"]
+    base: str
+    encoder: str
+    records: tuple[Record, ...]
+    """Those that the skill builds on, then the skill."""
+
+
+def export_skill(library: LibraryView, name: str, path: Path | str) -> Path:
+    """Writes one skill, and what it builds on, into a file for `import_skill`. Returns the file's path.
+
+    Args:
+        name: the skill, or NAME@VERSION.
+        path: the file; of a folder, NAME.skill in it.
+
+    Raises:
+        LibraryError: there is no such skill, it is damaged, or the file cannot be written.
+    """
+    record = library.state.record(name)
+    path = Path(path) / f"{record.name}{SUFFIX}" if Path(path).is_dir() else Path(path)
+    records = [*_needed(library, record), record]
+    tensors: dict[str, Tensor] = {}
+    for number, each in enumerate(records):
+        skill = library.skill_of(each)
+        assert skill.content is not None  # read and checked: nothing damaged goes out
+        data = bytearray(library.file_of(each))
+        tensors[f"file.{number}"] = torch.frombuffer(data, dtype=torch.uint8)
+        tensors[f"vectors.{number}"] = torch.from_numpy(np.array(skill.embeddings))
+    about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
+    write_bytes(path, pack(tensors, msgspec.to_builtins(about)), LibraryError)
+    return path
+
+
+def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", again: bool = False) -> Record:
+    """Adds the skill of an exported file to a library of the same base; one that is there already stays as it is.
+
+    Args:
+        name: another name for it.
+        again: it may become a new version of a skill of that name.
+
+    Returns:
+        What the library's list says of it.
+
+    Raises:
+        LibraryError: the file is damaged, of another base or another sentence encoder, or the name is taken.
+    """
+    path = Path(path)
+    tensors, plain = unpack(read_bytes(path, LibraryError), path, LibraryError)
+    try:
+        about = msgspec.convert(plain, _About)
+        if not about.records:
+            raise ValueError("it holds no skill")
+        _check_fits(library, about.base, about.encoder, str(path))
+        skills = [_unpacked(record, tensors, number, path, about.base) for number, record in enumerate(about.records)]
+    except (msgspec.ValidationError, *PROBLEMS) as problem:
+        if isinstance(problem, LibraryError):
+            raise
+        raise LibraryError(f"{path} is no exported skill ({str(problem)[:200]}): export it again") from problem
+    *kept, skill = skills
+    skill = skill.named(name or skill.name)
+    check_name(skill.name)
+    notes = about.records[-1].about()
+    take(library, [(skill, notes)], kept, again, f"import {path.name}")
+    return library.state.newest(skill.name)
+
+
+def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> list[str]:
+    """Adds all skills of another library of the same base that are not there yet, in one commit; returns their names.
+
+    Raises:
+        LibraryError: the other is damaged, of another base or encoder, or has skills of the same names with another
+            content, and `again` does not say that they become the newest versions.
+    """
+    _check_fits(library, other.identity, other.encoder, str(other.folder))
+    present = {record.identity for record in library.records}
+    new = [record for record in other.records if record.identity not in present]
+    known = {record.identity for record in new}
+    kept = {
+        needed.identity: other.skill_of(needed)
+        for record in new
+        for needed in _needed(other, record)
+        if needed.identity not in known
+    }
+    pairs = [(other.skill_of(record), record.about()) for record in new]
+    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}")
+    return [record.name for record in new]
+
+
+def take(
+    library: SkillLibrary,
+    pairs: Sequence[tuple[Skill, dict[str, Any]]],
+    kept: Sequence[Skill],
+    again: bool,
+    origin: str,
+) -> None:
+    """Adds skills that were checked, in one commit; those that are there already are passed over."""
+
+    def changes(disk: Disk) -> tuple[list[Change], Array | None]:
+        state = disk.state
+        there = {record.identity for record in state.everything()}
+        new = [(s, n) for s, n in pairs if s.name not in state.skills or state.skills[s.name].identity != s.identity]
+        taken = [skill.name for skill, _ in new if skill.name in state.skills]
+        if taken and not again:
+            raise LibraryError(
+                f"{library.folder} has other skills called {', '.join(taken[:10])}: give another name, or say that "
+                "they become new versions (--again)"
+            )
+        if not new:
+            return [], None
+        return added(library, disk, new, [skill for skill in kept if skill.identity not in there], origin)
+
+    library.change(changes)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two libraries differ in one thing."""
+
+    name: str
+    """The skill; empty: the library."""
+    what: str
+
+
+def diff(one: LibraryView, other: LibraryView) -> list[Difference]:
+    """What another library has, lacks, or has otherwise; empty where both act alike and are called alike."""
+    lines: list[Difference] = []
+    for what, a, b in (("base", one.identity[:12], other.identity[:12]), ("encoder", one.encoder, other.encoder)):
+        if a != b:
+            lines.append(Difference("", f"{what} {a} and {b}"))
+    mine, others = one.state.skills, other.state.skills
+    lines += [Difference(name, "only in the first") for name in mine if name not in others]
+    lines += [Difference(name, "only in the second") for name in others if name not in mine]
+    for name in (name for name in mine if name in others):
+        a, b = mine[name], others[name]
+        if a.identity != b.identity:
+            lines.append(Difference(name, "acts otherwise"))
+        for text in sorted(set(a.wordings) ^ set(b.wordings)):
+            lines.append(
+                Difference(name, f"{text!r} calls it only in the {'first' if text in a.wordings else 'second'}")
+            )
+        if a.retired != b.retired:
+            lines.append(Difference(name, f"retired only in the {'first' if a.retired else 'second'}"))
+    return lines
+
+
+def _needed(library: LibraryView, record: Record) -> list[Record]:
+    """The records that one builds on, each after those that it builds on itself."""
+    known = {other.identity: other for other in library.state.everything()}
+    order: dict[str, Record] = {}
+    waiting = [(record, False)]
+    while waiting:
+        current, ready = waiting.pop()
+        if ready:
+            order[current.identity] = current
+        elif current.identity not in order:
+            waiting.append((current, True))
+            waiting += [(known[name], False) for name in current.needs if name in known]
+    order.pop(record.identity)
+    return list(order.values())
+
+
+def _check_fits(library: LibraryView, base: str, encoder: str, what: str) -> None:
+    if base != library.identity:
+        raise LibraryError(
+            f"{what} stands on another base than {library.folder}: skills act only with the base that they were "
+            "learned on"
+        )
+    if encoder != library.encoder:
+        raise LibraryError(
+            f"{what} was taught with the sentence encoder {encoder!r:.100}, and {library.folder} with "
+            f"{library.encoder!r:.100}: their instructions cannot be compared"
+        )
+
+
+def _unpacked(record: Record, tensors: dict[str, Tensor], number: int, path: Path, base: str) -> Skill:
+    """A skill of an exported file, checked against its seals."""
+    data = tensors[f"file.{number}"].numpy().tobytes()
+    vectors: Array = tensors[f"vectors.{number}"].numpy()
+    if hashlib.sha256(data).hexdigest() != record.sha256 or len(data) != record.bytes:
+        raise ValueError(f"the file of {record.name!r} is not what was exported")
+    if hashlib.sha256(vectors.astype("<f4").tobytes()).hexdigest() != record.vectors.sha256:
+        raise ValueError(f"the vectors of {record.name!r} are not what was exported")
+    if not np.allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-3):
+        raise ValueError(f"the vectors of {record.name!r} are no unit vectors")
+    content = unpack_skill(data, path, base)
+    if content.identity != record.identity:
+        raise ValueError(f"{record.name!r} is another skill than its record says")
+    return Skill(record.name, record.wordings, vectors, form=content.form, key=content.key, content=content)

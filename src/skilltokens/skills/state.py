@@ -1,0 +1,218 @@
+"""The skills of a library at one time: what its log of changes leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from skilltokens.skills.records import (
+    FILE,
+    NAME,
+    Add,
+    Change,
+    Drop,
+    Note,
+    Prune,
+    Record,
+    Remove,
+    Rename,
+    Retire,
+    Reword,
+    Undo,
+)
+from skilltokens.types import LibraryError, nearest
+
+
+@dataclass
+class State:
+    """The skills of a library at one time."""
+
+    skills: dict[str, Record] = field(default_factory=dict)
+    """The newest version of each, by name, in the order learned; retired ones too."""
+    older: list[Record] = field(default_factory=list)
+    """Earlier versions."""
+    kept: list[Record] = field(default_factory=list)
+    """Removed skills, that others need."""
+
+    def copy(self) -> State:
+        """A state that may be changed by itself."""
+        return State(dict(self.skills), list(self.older), list(self.kept))
+
+    def everything(self) -> list[Record]:
+        """All records, those that nobody calls too."""
+        return [*self.skills.values(), *self.older, *self.kept]
+
+    def record(self, name: str) -> Record:
+        """The newest version of a skill, or with NAME@VERSION any of them.
+
+        Raises:
+            LibraryError: there is none.
+        """
+        base, _, version = name.partition("@")
+        newest = self.skills.get(base)
+        for record in [*([] if newest is None else [newest]), *self.older]:
+            if record.name == base and version in ("", str(record.version)):
+                return record
+        raise LibraryError(f"there is no skill {name!r}: {nearest(name, list(self.skills))}")
+
+    def dependants(self, record: Record) -> list[Record]:
+        """The other skills that cannot act without this one; none where another record holds the same content."""
+        others = [other for other in self.everything() if other is not record]
+        if any(other.identity == record.identity for other in others):
+            return []
+        return [other for other in others if record.identity in other.needs]
+
+    # ---------------------------------------------------------------- changes
+
+    def apply(self, change: Change) -> None:
+        """Makes a change.
+
+        Raises:
+            LibraryError: it is impossible.
+        """
+        match change:
+            case Add():
+                for record in change.kept:
+                    self._keep(record)
+                for record in change.skills:
+                    self._add(record)
+            case Rename():
+                self._rename(change)
+            case Reword():
+                self._replace(self.newest(change.name), wordings=change.wordings, vectors=change.vectors)
+            case Retire():
+                self._replace(self.newest(change.name), retired=change.retired)
+            case Note():
+                record = self.newest(change.name)
+                self._replace(record, notes=msgspec.Raw(msgspec.json.encode({**record.about(), **change.notes})))
+            case Remove():
+                self._remove(change.name)
+            case Drop():
+                self._drop(change)
+            case Undo() | Prune():
+                pass
+
+    def newest(self, name: str) -> Record:
+        """The newest version of a skill. Raises LibraryError where there is no such skill."""
+        if name not in self.skills:
+            raise LibraryError(f"there is no skill {name!r}: {nearest(name, list(self.skills))}")
+        return self.skills[name]
+
+    def _add(self, record: Record) -> None:
+        self._known(record)
+        old = self.skills.get(record.name)
+        if record.version != (1 if old is None else old.version + 1):
+            raise LibraryError(f"skill {record.name!r} has a version {record.version} out of turn")
+        if old is not None:
+            self.older.append(self.skills.pop(record.name))  # the newest stands last, in the order learned
+        self.skills[record.name] = record
+
+    def _keep(self, record: Record) -> None:
+        self._known(record)
+        if all(other.identity != record.identity for other in self.everything()):
+            self.kept.append(record)
+
+    def _known(self, record: Record) -> None:
+        """Raises LibraryError where names are not what they may be, or a skill needs another that is not there."""
+        if not NAME.fullmatch(record.name) or not FILE.fullmatch(record.file):
+            raise LibraryError(f"a skill has a name or a file that is none: {record.name!r:.100}, {record.file!r:.100}")
+        if record.needs:
+            known = {other.identity for other in self.everything()}
+            if not known.issuperset(record.needs):
+                raise LibraryError(f"skill {record.name!r} needs a skill that is not there")
+
+    def _rename(self, change: Rename) -> None:
+        record = self.newest(change.name)
+        if not NAME.fullmatch(change.to):
+            raise LibraryError(f"skill name {change.to!r:.120} is no file name: use letters, digits, '-', '_' and '.'")
+        if change.to in self.skills:
+            raise LibraryError(f"there is a skill {change.to!r} already: choose another name")
+        self.skills = {
+            change.to if name == change.name else name: other for name, other in self.skills.items()
+        }  # its place stays
+        self.skills[change.to] = msgspec.structs.replace(record, name=change.to)
+        self.older = [
+            msgspec.structs.replace(old, name=change.to) if old.name == change.name else old for old in self.older
+        ]
+
+    def _replace(self, record: Record, **values: Any) -> None:
+        self.skills[record.name] = msgspec.structs.replace(record, **values)
+
+    def _remove(self, name: str) -> None:
+        record = self.newest(name)
+        if len(self.skills) == 1:
+            raise LibraryError(f"{name!r} is the library's only skill: remove the library's folder instead")
+        del self.skills[name]
+        gone = [record, *(old for old in self.older if old.name == name)]
+        self.older = [old for old in self.older if old.name != name]
+        for record in gone:
+            self._keep_needed(record)
+
+    def _drop(self, change: Drop) -> None:
+        for old in self.older:
+            if (old.name, old.version) == (change.name, change.version):
+                self.older.remove(old)
+                self._keep_needed(old)
+                return
+        versions = [f"{old.name}@{old.version}" for old in self.older]
+        raise LibraryError(
+            f"there is no older version {change.name}@{change.version}: "
+            + (f"there are {', '.join(versions[:20])}" if versions else "no skill has one")
+        )
+
+    def _keep_needed(self, record: Record) -> None:
+        """Keeps the content of a record that has gone, where others need it; lets those go that nobody needs now."""
+        self.kept.append(record)
+        while unneeded := [kept for kept in self.kept if not self.dependants(kept)]:
+            self.kept = [kept for kept in self.kept if all(kept is not other for other in unneeded)]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of the log, for people."""
+
+    number: int
+    """From 1."""
+    change: Change
+    undone: bool
+
+
+def history(changes: Sequence[Change]) -> list[Event]:
+    """All changes, with those marked that were undone."""
+    undone = {change.number for change in changes if isinstance(change, Undo)}
+    return [Event(number, change, number in undone) for number, change in enumerate(changes, 1)]
+
+
+def undoable(changes: Sequence[Change]) -> int:
+    """The number of the last change that is not undone.
+
+    Raises:
+        LibraryError: there is none but the library's making, or its files were pruned.
+    """
+    standing = [event for event in history(changes) if not event.undone and not isinstance(event.change, Undo)]
+    if len(standing) < 2:
+        raise LibraryError("nothing is left to undo but the making of the library")
+    if isinstance(standing[-1].change, Prune):
+        raise LibraryError("what was before the last `prune` cannot be brought back: its files are gone")
+    return standing[-1].number
+
+
+def fold(changes: Sequence[Change]) -> State:
+    """The state that a log leads to.
+
+    Raises:
+        LibraryError: a change is impossible.
+    """
+    state, undone = State(), set[int]()
+    for number, change in enumerate(changes, 1):
+        if isinstance(change, Undo):
+            if undoable(changes[: number - 1]) != change.number:
+                raise LibraryError(f"change {number} undoes a change that was not the last")
+            undone.add(change.number)
+    for number, change in enumerate(changes, 1):
+        if number not in undone:
+            state.apply(change)
+    return state

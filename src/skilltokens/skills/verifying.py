@@ -1,0 +1,85 @@
+"""Whether a library is whole, as `git fsck` asks: every seal, shape and reference, and on request every action."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from skilltokens.skills.assembling import standing
+from skilltokens.skills.disk import MAKING, SKILLS
+from skilltokens.skills.proof import compare, prove
+from skilltokens.skills.records import Record
+from skilltokens.skills.view import LibraryView
+from skilltokens.types import LibraryError, Progress, Report, silent
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found."""
+
+    subject: str
+    """The skill, with its version where there are several; or the file, or the library."""
+    sentence: str
+    fault: bool
+    """False: worth knowing, and nothing is wrong."""
+
+
+def verify(folder: Path | str, *, actions: bool = False, report: Report = silent) -> list[Finding]:
+    """Reads everything in a library's folder and says what is wrong; no finding that is a fault: it is whole.
+
+    Args:
+        actions: also replay each skill's proof, and compare its actions bit by bit with those where it was learned.
+        report: told of progress.
+    """
+    try:
+        library = LibraryView.open(folder)
+        _ = library.base
+    except LibraryError as problem:
+        return [Finding(str(folder), str(problem), True)]
+    findings = list(_strays(library))
+    records = library.state.everything()
+    for number, record in enumerate(records):
+        report(Progress("verify", number, len(records), record.label))
+        try:
+            skill = library.skill_of(record)
+            assert skill.content is not None  # read, and checked against its seals and the base
+            if actions:
+                findings += _replayed(library, record)
+        except LibraryError as problem:
+            findings.append(Finding(record.label, str(problem), True))
+    report(Progress("verify", len(records), len(records), ""))
+    return findings
+
+
+def _replayed(library: LibraryView, record: Record) -> Iterator[Finding]:
+    """What the proof of one skill shows."""
+    skill = library.skill_of(record)
+    old = skill.content.proof
+    if old is None:
+        yield Finding(record.label, "no actions were kept of it: nothing to compare with", False)
+        return
+    result = compare(old, prove(library.policy_of_record(record), standing(library.find, skill).key, library.features))
+    if result.same:
+        where = f", kept on another machine ({result.elsewhere})" if result.elsewhere else ""
+        yield Finding(record.label, f"acts bit for bit as when it was learned{where}", False)
+    elif result.elsewhere:
+        yield Finding(
+            record.label,
+            f"its actions differ by at most {result.difference:.2g} from those kept on another machine "
+            f"({result.elsewhere}): replay them there to prove them",
+            result.difference > 1e-3,
+        )
+    else:
+        yield Finding(record.label, f"it acts otherwise than when it was learned (by {result.difference:.2g})", True)
+
+
+def _strays(library: LibraryView) -> Iterator[Finding]:
+    """Files that nothing needs: of removed skills, dropped versions and undone changes, or left by killed writers."""
+    needed = {record.file for record in library.state.everything()}
+    for path in sorted((library.folder / SKILLS).iterdir()):
+        if path.name not in needed:
+            yield Finding(f"{SKILLS}/{path.name}", "no skill needs it: `prune` removes it", False)
+    for path in sorted(library.folder.iterdir()):
+        if ".tmp-" in path.name or path.name == MAKING:
+            yield Finding(path.name, "a killed writer left it: the next writer removes it", False)
