@@ -1,31 +1,58 @@
 """learn_skill(): one skill more in a library on disk, from one demonstration store. No suite, no simulator.
 
-The same method (T2S) and the same training loop as in a run; what differs is that the skills learned before come from
-files, and that the new one goes into a file.
+The same methods and the same training loop as in a run; what differs is that the skills learned before come from files,
+and that the new one goes into a file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from skilltokens.configuration import Seed, check_number, check_settings
+from skilltokens.configuration import Seed, check_number, check_settings, plain
 from skilltokens.demos import DemonstrationStore, workspace_statistics
-from skilltokens.language import LanguageEncoder, load_encoder
-from skilltokens.methods.base import Lesson, generator_of
+from skilltokens.files import seal
+from skilltokens.language import LanguageEncoder, check_readable, load_encoder
+from skilltokens.locking import locked
+from skilltokens.methods import load_method, method_of
+from skilltokens.methods.base import Lesson, SkillMethod, generator_of
 from skilltokens.methods.t2s import T2SSettings
-from skilltokens.methods.t2s.method import T2S
+from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings, check_training
+from skilltokens.skills.disk import abandon, check_free
+from skilltokens.skills.head import HEAD
 from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.parcel import keep_apart
+from skilltokens.skills.scene import SceneDensity
+from skilltokens.skills.skill import Skill
+from skilltokens.skills.takeover import check_takeover
+from skilltokens.skills.worth import action_error
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.train import fit
-from skilltokens.types import ACTION, Feature, LibraryError, Report, Scale, SettingError, silent
+from skilltokens.types import (
+    ACTION,
+    Feature,
+    LibraryError,
+    Progress,
+    Report,
+    Scale,
+    SettingError,
+    SkilltokensError,
+    silent,
+)
+
+SPARE = 10
+"""A tenth of the demonstrations is kept aside to measure a skill, where there are at least so many."""
+NOTE = "note"
+"""The stage of what is said before a training."""
 
 
 def learn_skill(
@@ -34,99 +61,226 @@ def learn_skill(
     *,
     name: str = "",
     wordings: Sequence[str] = (),
-    method: T2SSettings | None = None,
+    method: Any = None,
     train: TrainSettings | None = None,
     policy: PolicySettings | None = None,
-    encoder: str = "minilm",
+    encoder: str | None = None,
     seed: int = 0,
+    new: bool | None = None,
+    again: bool = False,
+    take_over: bool = False,
+    aside: int | None = None,
     report: Report = silent,
 ) -> SkillLibrary:
     """Learns the skill that a store shows and adds it to the library in `folder`; returns the library.
 
     Where there is no library yet, one is made, and this skill is its base: trained from scratch, and frozen for good.
     Observations are scaled by the constants of the store's suite where that is installed, else by statistics of this
-    first store; later skills keep them. Nothing on disk changes before the training is done.
+    first store; later skills keep them. Nothing in the library changes before the training is done. The same call again
+    finds the skill and changes nothing.
 
     Args:
         folder: the library.
         store: the demonstrations; of the library's own features.
         name: the skill's name, a file name; empty: the store's task.
         wordings: the instruction, then other ways to say it; empty: the store's.
-        method, train: how to learn; None is the default.
-        policy, encoder: of a new library; one that exists keeps its own.
+        method: how to learn, settings of a method with a policy for each skill (T2SSettings, LoraSettings, ...); None:
+            T2S.
+        train: how to train; None is the default.
+        policy, encoder: of a new library; one that exists keeps its own, whose encoder may be named where that is a
+            folder: a library's own word is not trusted then.
         seed: of first weights, new rows and batches.
-        report: called when the sentence encoder is loaded, and of training steps.
+        new: True: there must be no library yet; False: there must be one; None: either.
+        again: there may be a skill of that name: the new one is its next version, and is called from then on.
+        take_over: the skill may answer sentences that call other skills today.
+        aside: how many of the last demonstrations are kept aside, to measure the error of the skill's actions; None: a
+            tenth, where there are ten or more.
+        report: called when the sentence encoder is loaded, of training steps, and of what is to be known before.
 
     Raises:
         DemonstrationError: the store was altered.
-        LibraryError: the library is damaged, has other features, has a skill of that name, or cannot be written.
-        LanguageError: a wording is empty or too long, or the encoder is missing.
+        LibraryError: the library is damaged, has other features, has a skill of that name, or cannot be written; or the
+            new skill would answer sentences of others.
+        LanguageError: a wording is empty, too long, or cannot be told from another skill's by the encoder.
         SettingError: a budget that leaves no row, or other impossible settings.
     """
-    method, train = method or T2SSettings(), train or TrainSettings()
-    name, folder = name or store.task.name, Path(folder)
+    method, train, folder = method or T2SSettings(), train or TrainSettings(), Path(folder)
+    name = name or store.task.name
     words = tuple(wordings) or (store.task.instruction, *store.task.wordings)
-    library = SkillLibrary.open(folder) if (folder / "library.json").exists() else None
-    policy = library.base.settings if library else policy or PolicySettings()
+    exists = (folder / HEAD).exists()
+    if not exists and new is False:
+        raise LibraryError(f"{folder} holds no skill library: name one that exists, or make a new one (--new)")
+    with contextlib.ExitStack() as stack:
+        library = SkillLibrary.open(folder, encoder) if exists else None
+        policy = PolicySettings(**library.policy_settings) if library else policy or PolicySettings()
+        _check_settings(method, train, policy, seed)
+        if library is None:
+            check_free(folder)
+            store.verify()
+            check_name(name)
+            stack.enter_context(_making(folder))
+        torch.set_num_threads(train.threads)
+        work = _Work(folder, library, store, name, words, method, train, policy, encoder or "minilm", seed)
+        if work.done_already():
+            assert library is not None
+            return library
+        if library is not None and new:
+            raise LibraryError(f"{folder} holds a skill library already: add to it without --new, or name another folder")
+        return work.learn(again, take_over, aside, report)
+
+
+@dataclasses.dataclass
+class _Work:
+    """One skill to be learned."""
+
+    folder: Path
+    library: SkillLibrary | None
+    store: DemonstrationStore
+    name: str
+    words: tuple[str, ...]
+    method: Any
+    train: TrainSettings
+    policy: PolicySettings
+    encoder: str
+    seed: int
+
+    def made_with(self) -> str:
+        """SHA-256 of all that decides what is learned, but for the library's state."""
+        free = ("threads", "log_every")  # they change no number
+        train = {key: value for key, value in plain(self.train).items() if key not in free}
+        content = {
+            "demonstrations": self.store.digest,
+            "words": list(self.words),
+            "method": {"name": method_of(self.method), **plain(self.method)},
+            "train": train,
+            "seed": self.seed,
+        }
+        return seal(content)
+
+    def done_already(self) -> bool:
+        """Whether the library has the very skill: a command that was killed behind its last write is repeated."""
+        if self.library is None or self.name not in self.library.names:
+            return False
+        return self.library.notes[self.library.names.index(self.name)].get("made_with") == self.made_with()
+
+    def learn(self, again: bool, take_over: bool, aside: int | None, report: Report) -> SkillLibrary:
+        store, library = self.store, self.library
+        check_name(self.name, None if again else library)  # before the training, not after
+        if library is not None:
+            store.verify()
+            # A store may hold more than this library looks at, such as images.
+            library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
+        language = load_encoder(self.encoder, report=report) if library is None else library.language(report)
+        vectors = language(self.words)
+        self._check_words(language, take_over, report)
+        kept = _aside(store, aside)
+        part = store.part(0, store.episodes - kept)
+        learner = _learner(self._base(part, language), library, self.method, self.train, self.seed)
+        count = 0 if library is None else len(library.names)
+        lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), first=0)
+        fresh = learner.begins_fresh(lesson)
+        iterations = self.train.first_iterations if fresh else self.train.iterations
+        training = learner.begin(lesson)
+        for _ in fit(training, self.train, iterations, [1.0], self.seed * 1_000_003 + lesson.index, report=report):
+            pass
+        learner.finish(lesson)
+        base, (skill,) = learner.library([lesson])
+        skill = skill.to("cpu")
+        notes = {**self._notes(iterations), **_worth(learner, store, kept)}
+        density = SceneDensity.fit(base.cpu() if library is None else library.base, part)
+        if density is not None:
+            skill = skill.with_content(scene=density.tensors())
+        if library is None:
+            features = {name: store.features[name] for name in (*base.shape.scales, ACTION)}
+            return SkillLibrary.create(self.folder, base.cpu(), skill, features, language.name, notes)
+        try:
+            library.add(skill, notes, again=again, report=report)
+        except SkilltokensError as problem:
+            raise keep_apart(library, skill, notes, problem) from problem
+        return library
+
+    def _base(self, store: DemonstrationStore, language: LanguageEncoder) -> Policy:
+        return _first_policy(store, self.policy, language, self.seed) if self.library is None else self.library.base
+
+    def _check_words(self, language: LanguageEncoder, take_over: bool, report: Report) -> None:
+        """What the encoder cannot read is said, and whose sentences the skill would answer is asked for, before."""
+        library = self.library
+        others = {} if library is None else {r.name: r.wordings for r in library.records if r.name != self.name}
+        if library is None or not take_over:
+            for sentence in check_readable(language, self.words, others):
+                report(Progress(NOTE, 0, 1, sentence))
+        if library is not None:
+            for sentence in check_takeover(library, self.name, self.words, take_over):
+                report(Progress(NOTE, 0, 1, sentence))
+
+    def _notes(self, iterations: int) -> dict[str, Any]:
+        """What the library says of how the skill was learned."""
+        store = self.store
+        return {
+            "demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest},
+            "suite": store.suite,
+            "task": store.task.name,
+            "said": [text for text in (store.task.instruction, *store.task.wordings) if text not in self.words],
+            "method": method_of(self.method),
+            "iterations": iterations,
+            "seed": self.seed,
+            "made_with": self.made_with(),
+        }
+
+
+@contextlib.contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """The lock of a library that is being made, for the whole training of its base: a second one would lose its own."""
+    advice = "wait until its base is learned, then add to it, or name another folder"
+    with locked(folder, LibraryError, advice=advice):
+        try:
+            yield
+        except BaseException:
+            abandon(folder)
+            raise
+
+
+def _aside(store: DemonstrationStore, aside: int | None) -> int:
+    """How many demonstrations are kept aside.
+
+    Raises:
+        SettingError: none would be left to learn from.
+    """
+    count = store.episodes // SPARE if aside is None else aside
+    if not 0 <= count < store.episodes:
+        raise SettingError(f"{count} of {store.episodes} demonstrations cannot be kept aside: leave one to learn from")
+    return count
+
+
+def _worth(learner: SkillMethod, store: DemonstrationStore, aside: int) -> dict[str, Any]:
+    """The error of the new skill's actions on the demonstrations that were kept aside."""
+    if not aside:
+        return {}
+    entry = learner.entries[-1]
+    actor = PolicyActor(entry.policy, entry.instruction)
+    return {"aside": plain(action_error(actor, store, range(store.episodes - aside, store.episodes)))}
+
+
+def _check_settings(method: Any, train: TrainSettings, policy: PolicySettings, seed: int) -> None:
+    """Raises SettingError for settings that are impossible, or of a method that keeps no policy for each skill."""
     check_number("seed", seed, Seed)
     for part, settings in (("method", method), ("policy", policy)):
         check_settings(settings, part)
     check_training(train, policy.history)
-    if library is None:
-        _check_new(folder, policy)
-    torch.set_num_threads(train.threads)
-    store.verify()
-    check_name(name, library)  # before the training, not after
-    if library is None:
-        language = load_encoder(encoder, report=report)
-        base = _first_policy(store, policy, language, seed)
-    else:
-        # A store may hold more than this library looks at, such as images.
-        library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
-        language, base = library.language(report), library.base
-    learner = _learner(base, library, method, train, seed)
-    lesson = Lesson(len(learner.skills), (name,), (store,), (words,), (language(words),), first=0)
-    iterations = train.first_iterations if learner.begins_fresh(lesson) else train.iterations
-    training = learner.begin(lesson)
-    for _ in fit(training, train, iterations, [1.0], seed * 1_000_003 + lesson.index, report=report):
-        pass
-    learner.finish(lesson)
-    notes = _notes(store, iterations, seed)
-    if library is None:
-        features = {name: store.features[name] for name in (*base.shape.scales, ACTION)}
-        return SkillLibrary.create(folder, learner.base.cpu(), learner.skills[0], features, language.name, notes)
-    library.add(learner.skills[-1].to("cpu"), notes)
-    return library
-
-
-def _notes(store: DemonstrationStore, iterations: int, seed: int) -> dict[str, Any]:
-    """What the library says of how the skill was learned."""
-    return {
-        "demonstrations": {"source": store.source, "episodes": store.episodes, "digest": store.digest},
-        "suite": store.suite,
-        "iterations": iterations,
-        "seed": seed,
-    }
-
-
-def _check_new(folder: Path, policy: PolicySettings) -> None:
-    """Whether a library can be made there, and grow.
-
-    Raises:
-        LibraryError: there is a file, or a folder with other things in it.
-        SettingError: no skill could be added to such a policy.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LibraryError(f"{folder} is no library and not empty: name a new folder, or one with a library in it")
-    if policy.maps not in T2S.maps:
+    kind = load_method(method_of(method))
+    if not issubclass(kind, SkillMethod):
+        raise SettingError(f"a library keeps every skill, and {method_of(method)} keeps one policy for all: use t2s or lora")
+    if policy.maps not in kind.maps:
         raise SettingError(
-            f"a library grows by policies of {' or '.join(T2S.maps)} maps, not {policy.maps}: set policy.maps"
+            f"a library grows by policies of {' or '.join(kind.maps)} maps, not {policy.maps}: set policy.maps"
         )
 
 
-def _learner(base: Policy, library: SkillLibrary | None, method: T2SSettings, train: TrainSettings, seed: int) -> T2S:
+def _learner(base: Policy, library: SkillLibrary | None, method: Any, train: TrainSettings, seed: int) -> SkillMethod:
     """The method as it stands after the library's skills, where it is to be trained; the library stays where it is."""
-    learner = T2S(copy.deepcopy(base).to(train.device), method, train, seed)
+    kind = load_method(method_of(method))
+    learner = kind(copy.deepcopy(base).to(train.device), method, train, seed)
+    assert isinstance(learner, SkillMethod)
     if library is not None:
         learner.adopt(library.base, library.skills)
     return learner

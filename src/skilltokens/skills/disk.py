@@ -254,6 +254,20 @@ def check_free(folder: Path) -> None:
         raise LibraryError(f"{folder} is no library and not empty: name a new folder, or one with a library in it")
 
 
+def abandon(folder: Path) -> None:
+    """Removes what a library's making that failed has left, and the folder if it is empty then. The caller holds the
+    lock, which nobody can take any more of a file that is gone."""
+    if (folder / HEAD).exists():
+        return
+    for name in (LOG, WORDINGS, BASE_FILE, CARD, MAKING) if (folder / MAKING).exists() else ():
+        (folder / name).unlink(missing_ok=True)
+    for path in (*folder.glob(f"{SKILLS}/*.safetensors"), *(folder / name for name in LOCKS)):
+        path.unlink(missing_ok=True)
+    for path in (folder / SKILLS, folder):
+        with contextlib.suppress(OSError):  # it is not there, or something of its user's lies in it
+            path.rmdir()
+
+
 def file_of(name: str, sha256: str) -> str:
     """The name of a skill's file."""
     return f"{name}.{sha256[:12]}.safetensors"

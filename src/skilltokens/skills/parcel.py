@@ -7,7 +7,8 @@ with it. Every seal is checked on the way in, and what is written is made of wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +23,12 @@ from skilltokens.files import read_bytes, write_bytes
 from skilltokens.skills.adding import added
 from skilltokens.skills.disk import Disk
 from skilltokens.skills.library import SkillLibrary, check_name
-from skilltokens.skills.records import Change, Record
+from skilltokens.skills.records import Change, Record, Vectors
 from skilltokens.skills.skill import Skill
-from skilltokens.skills.skillfile import unpack_skill
+from skilltokens.skills.skillfile import pack_skill, unpack_skill
 from skilltokens.skills.view import PROBLEMS, LibraryView
 from skilltokens.tensors import pack, unpack
-from skilltokens.types import Array, LibraryError
+from skilltokens.types import Array, LibraryError, SkilltokensError
 
 SCHEMA = "skilltokens.export/1"
 SUFFIX = ".skill"
@@ -56,17 +57,59 @@ def export_skill(library: LibraryView, name: str, path: Path | str) -> Path:
     """
     record = library.state.record(name)
     path = Path(path) / f"{record.name}{SUFFIX}" if Path(path).is_dir() else Path(path)
-    records = [*_needed(library, record), record]
-    tensors: dict[str, Tensor] = {}
-    for number, each in enumerate(records):
-        skill = library.skill_of(each)
-        assert skill.content is not None  # read and checked: nothing damaged goes out
-        data = bytearray(library.file_of(each))
-        tensors[f"file.{number}"] = torch.frombuffer(data, dtype=torch.uint8)
-        tensors[f"vectors.{number}"] = torch.from_numpy(np.array(skill.embeddings))
-    about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
-    write_bytes(path, pack(tensors, msgspec.to_builtins(about)), LibraryError)
+    write_bytes(path, _parcel(library, [*_needed(library, record), record]), LibraryError)
     return path
+
+
+def _parcel(
+    library: LibraryView, records: Sequence[Record], new: Mapping[int, tuple[bytes, Array]] | None = None
+) -> bytes:
+    """The bytes of an exported file.
+
+    Args:
+        records: what goes into it; all but those in `new` are the library's.
+        new: the place of a record -> the bytes of its file and the vectors of its wordings.
+    """
+    tensors: dict[str, Tensor] = {}
+    for number, record in enumerate(records):
+        if new is not None and number in new:
+            data, vectors = new[number]
+        else:
+            skill = library.skill_of(record)
+            assert skill.content is not None  # read and checked: nothing damaged goes out
+            data, vectors = library.file_of(record), skill.embeddings
+        tensors[f"file.{number}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        tensors[f"vectors.{number}"] = torch.from_numpy(np.array(vectors))
+    about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
+    return pack(tensors, msgspec.to_builtins(about))
+
+
+def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], problem: SkilltokensError) -> LibraryError:
+    """Keeps a skill whose library cannot take it in a file beside that library, and returns what to raise then."""
+    content = skill.content
+    data = pack_skill(content, library.identity)
+    rows = np.array(skill.embeddings, np.float32)
+    record = Record(
+        name=skill.name,
+        identity=content.identity,
+        file=f"{skill.name}{SUFFIX}",
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        wordings=skill.wordings,
+        vectors=Vectors(first=0, sha256=hashlib.sha256(rows.astype("<f4").tobytes()).hexdigest()),
+        key=0,
+        parameters=content.parameters,
+        form=content.form,
+        needs=content.needs,
+        notes=msgspec.Raw(msgspec.json.encode(dict(notes))),
+    )
+    needed = _needed(library, record)
+    path = library.folder.parent / f"{skill.name}{SUFFIX}"
+    write_bytes(path, _parcel(library, [*needed, record], {len(needed): (data, rows)}), LibraryError)
+    return LibraryError(
+        f"{problem}; the skill is learned and kept in {path}: add it with `skilltokens skills "
+        f"{shlex.quote(str(library.folder))} import {shlex.quote(str(path))}`"
+    )
 
 
 def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", again: bool = False) -> Record:
