@@ -4,9 +4,9 @@
     python -m benchmarks.scenes --show results/scenes/results.json
 
 A library of CW10's ten skills, each with the density of 5, 20 or 50 scripted demonstrations, looks at episodes of all
-50 tasks of Meta-World. Nobody knows yet which skill is right, so the robot is moved in three ways (scene_sights.py). Settings
-were chosen with `--split validation`, the default; `--split test` is reported. What is written are counts; `--show`
-prints the tables of docs/scenes.md, with Wilson's 95 % intervals.
+50 tasks of Meta-World. Nobody knows yet which skill is right, so the robot is moved in three ways (scene_sights.py).
+Settings were chosen with `--split validation`, the default; `--split test` is reported. What is written are counts;
+`--show` prints the tables of docs/scenes.md, with Wilson's 95 % intervals.
 
 Scenes of vectors and sets depend on the constants of the workspace alone, not on what the frozen base has learned, so
 the base is not trained here.
