@@ -41,8 +41,8 @@ SHARE = {"left out": 0.1, "known": 2.0}
 """How much a case of a kind counts in the fit, where not 1: a skill left out is many cases, near-twins are few."""
 JUDGED = ("paraphrase", "decorated", "negation", "absent", "known")
 """The kinds of cases over which the threshold is chosen."""
-WRONG = 0.005
-"""The share of them that may call a wrong skill: half of what is promised, since chance adds to it elsewhere."""
+WRONG = 0.0075
+"""The share of them that may call a wrong skill: less than the 1 % that is promised, since other cases add chance."""
 KINDS = {
     "paraphrase": "other words for a skill that is there",
     "decorated": "a skill's own words inside a prompt, with underscores, or before numbers",

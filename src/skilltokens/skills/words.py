@@ -7,6 +7,7 @@ commonest synonyms in commands to a robot to one word (English; other languages 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -52,10 +53,12 @@ _SYNONYMS = {
     "cabinet": "cupboard",
     "block": "cube",
     "puck": "disc",
+    "side": "sideways",
 }
 _OPPOSITES = (
     "open/close on/off push/pull left/right insert/remove insert/unplug plug/unplug lock/unlock raise/lower lift/lower "
-    "top/bottom top/center center/bottom front/back front/side above/below assemble/disassemble forward/back start/stop"
+    "top/bottom top/center center/bottom front/back front/side above/below assemble/disassemble forward/back start/stop "
+    "center/edge"
 )
 _EMPTY = (
     "a an the this that it its them there here please could can would will you your i we me my us to of and then so be "
@@ -76,7 +79,7 @@ _PHRASES = (
 _PHRASE = tuple((re.compile(pattern), word) for pattern, word in _PHRASES)
 _CJK = "\u3040-\u30ff\u3400-\u9fff"
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")  # a sign of Chinese or Japanese is a word
-_ALIKE = 0.5
+_ALIKE = 0.65
 """Two words of four letters or more that share this much of their letter pairs are one, mistyped."""
 
 
@@ -197,10 +200,10 @@ def _understood(asked: Said, weight: Mapping[str, float]) -> tuple[Said, dict[st
         pair = f"{one} {other}"
         if pair in weight and one in surety and other in surety:
             surety[pair] = min(surety[one], surety[other])
-    mended = _parse(tuple(word for word, _ in meant))
     unseen = sum(not sure for _, sure in meant) / max(len(meant), 1)
-    denies = asked.denies or mended.denies
-    return Said(mended.words, mended.terms, mended.relations, mended.things, mended.places, denies), surety, unseen
+    mended = _parse(tuple(word for word, _ in meant))
+    # A word that is right as it stands may look like another one mistyped (bottom, bottle): its sense still counts.
+    return dataclasses.replace(mended, words=mended.words + asked.words, denies=asked.denies), surety, unseen
 
 
 def _alike(word: str, weight: Mapping[str, float]) -> tuple[str, float]:
