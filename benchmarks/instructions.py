@@ -2,8 +2,8 @@
 
 Each way to choose is fitted, its threshold too, on the half of data/paraphrases.json that is for choosing, and on the
 known wordings of Meta-World's 50 tasks, each asked for while it is unknown; and counted on the other half, on
-Meta-World's held-out wordings and on LIBERO-PRO's. Writes results.json, and with --weights the weights that the package
-ships. The sentence vectors take a minute the first time and are cached.
+Meta-World's held-out wordings and on LIBERO-PRO's. Writes results.json and the tables of docs/instructions.md, and with
+--weights the weights that the package ships. The sentence vectors take a minute the first time and are cached.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import functools
 import itertools
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,17 +23,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from benchmarks.paraphrases import KINDS, Case, cases
 from skilltokens.experiments.provenance import commit, now
-from skilltokens.files import write_json
+from skilltokens.files import write_bytes, write_json
 from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.metrics import wilson
 from skilltokens.skills.bare import bare
-from skilltokens.skills.ranking import Index, Weights, rank
+from skilltokens.skills.ranking import Index, Ranking, Weights, ask
 from skilltokens.skills.words import FEATURES, compare
-from skilltokens.suites.registry import load_suite
 from skilltokens.types import Array
 
 SCHEMA = "skilltokens.instructions/1"
-DATA = Path(__file__).parent / "data" / "paraphrases.json"
 WEIGHTS = Path(__file__).parents[1] / "src" / "skilltokens" / "skills" / "weights.json"
 COMMAND = "python -m benchmarks.instructions"
 SHARE = {"left out": 0.1, "known": 2.0}
@@ -43,78 +42,12 @@ JUDGED = ("paraphrase", "decorated", "negation", "absent", "known")
 """The kinds of cases over which the threshold is chosen."""
 WRONG = 0.0075
 """The share of them that may call a wrong skill: less than the 1 % that is promised, since other cases add chance."""
-KINDS = {
-    "paraphrase": "other words for a skill that is there",
-    "decorated": "a skill's own words inside a prompt, with underscores, or before numbers",
-    "lan": "LIBERO-PRO's paraphrases of LIBERO-spatial, -object and -goal",
-    "held-out": "the two held-out wordings of each of Meta-World's 50 tasks, in a library of all 50",
-    "negation": "an instruction not to do it",
-    "absent": "a skill that is not there",
-    "left out": "paraphrases of a skill that was taken out of its library, whose neighbours are there",
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """An instruction, the library that it is asked of, and the skill that it means, if any."""
-
-    kind: str
-    library: str
-    text: str
-    answer: str | None
-    skills: Mapping[str, Sequence[str]]
-    """Name -> known wordings."""
-
-
-def libraries(content: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Library -> skill -> known wordings."""
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for name, entry in content["libraries"].items():
-        found[name] = {t.name: _known(t) for t in load_suite(entry["suite"]).tasks if t.name in entry["tasks"]}
-    found["metaworld"] = {task.name: _known(task) for task in load_suite("metaworld").tasks}
-    return found
-
-
-def _known(task: Any) -> tuple[str, ...]:
-    return (task.instruction, *task.wordings)
-
-
-def cases(half: str) -> list[Case]:
-    """All cases for "choosing" or "reporting"."""
-    content = json.loads(DATA.read_text(encoding="utf-8"))
-    known, found = libraries(content), []
-    for name, entry in content["libraries"].items():
-        skills = known[name]
-        for task, texts in entry["tasks"].items():
-            others = {other: own for other, own in skills.items() if other != task}
-            for text in texts[half]:
-                found += [Case("paraphrase", name, text, task, skills), Case("left out", name, text, None, others)]
-            for frame in content["decorated"][half]:
-                instruction = skills[task][0]
-                text = frame.replace("{_}", instruction.replace(" ", "_")).replace("{}", instruction)
-                found.append(Case("decorated", name, text, task, skills))
-        found += [Case("negation", name, text, None, skills) for text in entry["negations"][half]]
-        found += [Case("absent", name, text, None, skills) for text in entry["absent"][half]]
-    return found + (_unknown(known["metaworld"]) if half == "choosing" else _held_out(known))
-
-
-def _unknown(skills: Mapping[str, Sequence[str]]) -> list[Case]:
-    """Each known wording of Meta-World's tasks, asked for while it is unknown, and while its skill is not there."""
-    found = []
-    for task, wordings in skills.items():
-        others = {name: own for name, own in skills.items() if name != task}
-        for text in wordings:
-            rest = {**skills, task: [wording for wording in wordings if wording != text]}
-            found += [Case("known", "metaworld", text, task, rest), Case("left out", "metaworld", text, None, others)]
-    return found
-
-
-def _held_out(known: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Case]:
-    found = []
-    for library, kind in (("metaworld", "held-out"), *((f"libero-{n}", "lan") for n in ("spatial", "object", "goal"))):
-        for task in load_suite(library).tasks:
-            found += [Case(kind, library, text, task.name, known[library]) for text in task.held_out]
-    return found
+THRESHOLDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
+"""Other thresholds that a user might set."""
+EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+"""Between these the confidence is held against what came true."""
+MARKS = ("<!-- tables of python -m benchmarks.instructions -->", "<!-- end of the tables -->")
+"""Between these stand the tables on the page."""
 
 
 @dataclass(frozen=True)
@@ -322,47 +255,90 @@ def try_way(
     return told
 
 
-def ask_package(
-    half: Sequence[Case], encoder: LanguageEncoder, weights: Weights
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The same counts by the package's own `rank`, and how sure it was against how often it was right."""
-    found, sure = [], []
+def ask_package(half: Sequence[Case], encoder: LanguageEncoder, weights: Weights) -> dict[str, Any]:
+    """The same counts by the package's own `rank`, at some thresholds, and how often it is right when how sure."""
+    rankings: list[Ranking] = []
     for case in half:
         index = Index.of([(name, own, encoder(own)) for name, own in case.skills.items()])
-        text = bare(case.text, index.numbers)
-        ranking = rank(text, encoder([text])[0], index, weights=weights)
-        found.append((case, ranking))
-        sure.append((ranking.confidence, ranking.candidates[0].name == case.answer, case.kind))
-    called = np.array([not ranking.abstains for _, ranking in found])
-    right = np.array([first for _, first, _ in sure])
-    empty = np.zeros((0, 0))
-    seen = [Seen(case, [], empty, empty) for case, _ in found]
-    return count(seen, called, right), _calibration([(c, r) for c, r, kind in sure if kind != "left out"])
+        rankings.append(ask(case.text, encoder, index, weights=weights))
+    seen = [Seen(case, [], np.zeros(0), np.zeros(0)) for case in half]
+    sure = np.array([ranking.confidence for ranking in rankings])
+    right = np.array([one.candidates[0].name == case.answer for one, case in zip(rankings, half, strict=True)])
+    told = np.array([case.kind != "left out" for case in half])
+    return {
+        "package": count(seen, sure >= weights.threshold, right),
+        "thresholds": [{"threshold": least, "kinds": count(seen, sure >= least, right)} for least in THRESHOLDS],
+        "calibration": _calibration(sure[told], right[told]),
+    }
 
 
-def _calibration(sure: Sequence[tuple[float, bool]]) -> list[dict[str, Any]]:
-    edges = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)
+def _calibration(sure: Array, right: Array) -> list[dict[str, Any]]:
     rows = []
-    for low, high in itertools.pairwise(edges):
-        own = [(c, r) for c, r in sure if low <= c < high or c == high == 1.0]
-        mean = float(np.mean([c for c, _ in own])) if own else 0.0
+    for low, high in itertools.pairwise(EDGES):
+        own = (sure >= low) & ((sure < high) | (high == EDGES[-1]))
+        mean = round(float(sure[own].mean()), 3) if own.any() else None
         rows.append(
-            {"from": low, "to": high, "cases": len(own), "right": sum(r for _, r in own), "confidence": round(mean, 3)}
+            {"from": low, "to": high, "cases": int(own.sum()), "right": int(right[own].sum()), "confidence": mean}
         )
     return rows
+
+
+def total(counts: Mapping[str, Mapping[str, int]]) -> tuple[int, int, int]:
+    """Right, wrong and abstained cases over all libraries."""
+    right, wrong, abstained = (sum(one[name] for one in counts.values()) for name in ("right", "wrong", "abstained"))
+    return right, wrong, abstained
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """The tables of docs/instructions.md."""
+    kinds = list(KINDS)
+    ways = [("| way | " + " | ".join(kinds) + " |"), "|---" * (len(kinds) + 1) + "|"]
+    for name, told in content["ways"].items():
+        cells = (" / ".join(map(str, total(told["reporting"][kind]))) for kind in kinds)
+        ways.append(f"| {name} | {' | '.join(cells)} |")
+    own = ["| the package, by kind | library | right | wrong | abstained | wrong, 95 % interval |", "|---" * 6 + "|"]
+    for kind in kinds:
+        for library, found in content["package"][kind].items():
+            own.append(_row(f"| {kind} | {library} |", (found["right"], found["wrong"], found["abstained"])))
+    whole = np.sum([total(content["package"][kind]) for kind in kinds if kind != "left out"], axis=0).tolist()
+    own.append(_row("| all but left out | |", whole))
+    steps = ["| threshold | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
+    for step in content["thresholds"]:
+        cells = (" / ".join(map(str, total(step["kinds"][kind]))) for kind in kinds)
+        steps.append(f"| {step['threshold']} | {' | '.join(cells)} |")
+    sure = ["| confidence | cases | mean confidence | first is right |", "|---" * 4 + "|"]
+    for row in content["calibration"]:
+        share = f"{row['right'] / row['cases']:.2f}" if row["cases"] else "-"
+        sure.append(f"| {row['from']} to {row['to']} | {row['cases']} | {row['confidence']} | {share} |")
+    return "\n\n".join("\n".join(lines) for lines in (ways, own, steps, sure))
+
+
+def _row(start: str, counts: Sequence[int]) -> str:
+    right, wrong, abstained = counts
+    low, high = wilson(wrong, right + wrong + abstained)
+    return f"{start} {right} | {wrong} | {abstained} | {100 * float(low):.1f} to {100 * float(high):.1f} % |"
+
+
+def write_page(path: Path, content: Mapping[str, Any]) -> None:
+    """Puts the tables between the page's two marks."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    text = f"{before}{MARKS[0]}\n\n{tables(content)}\n\n{MARKS[1]}{after}"
+    write_bytes(path, text.encode())
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Returns 0."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("results/instructions/results.json"), help="where to write")
+    parser.add_argument("--page", type=Path, default=Path("docs/instructions.md"), help="the page with the tables")
     parser.add_argument("--weights", action="store_true", help="write the fitted weights into the package too")
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     encoder = load_encoder()
     halves = {half: cases(half) for half in ("choosing", "reporting")}
     maps = heads(halves["choosing"], encoder)
-    content: dict[str, Any] = {"schema": SCHEMA, "command": COMMAND, "made": now(), "commit": commit()}
+    content: dict[str, Any] = {"schema": SCHEMA, "command": COMMAND, "made": now(), "commit": commit(), "kinds": KINDS}
     content["ways"] = {}
     for name, way in WAYS.items():
         print(f"trying: {name}", file=sys.stderr, flush=True)
@@ -371,8 +347,9 @@ def main(words: Sequence[str] | None = None) -> int:
     weights = Weights(chosen["weights"], chosen["none"], chosen["threshold"])
     if options.weights:
         write_json(WEIGHTS, {"command": f"{COMMAND} --weights", **dataclasses.asdict(weights)})
-    content["package"], content["calibration"] = ask_package(halves["reporting"], encoder, weights)
+    content |= ask_package(halves["reporting"], encoder, weights)
     write_json(options.out, content)
+    write_page(options.page, content)
     return 0
 
 

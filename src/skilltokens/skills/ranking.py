@@ -225,7 +225,7 @@ def rank(
     if not len(places):
         return Ranking(instruction, (), 0.0, 0.0, threshold)
     owners = index.owners[places]
-    texts = [index.wordings[place] for place in places.tolist()]
+    texts: list[str] = [index.wordings[int(place)] for place in places]
     scores = weights.scores(cosines, compare(instruction, texts, owners.tolist()))
     found = _candidates(index, owners, texts, cosines, scores, weights.none)
     words = normal(instruction)

@@ -57,8 +57,8 @@ _SYNONYMS = {
 }
 _OPPOSITES = (
     "open/close on/off push/pull left/right insert/remove insert/unplug plug/unplug lock/unlock raise/lower lift/lower "
-    "top/bottom top/center center/bottom front/back front/side above/below assemble/disassemble forward/back start/stop "
-    "center/edge"
+    "top/bottom top/center center/bottom front/back front/side above/below assemble/disassemble forward/back "
+    "start/stop center/edge"
 )
 _EMPTY = (
     "a an the this that it its them there here please could can would will you your i we me my us to of and then so be "
