@@ -230,10 +230,11 @@ def test_a_folder_of_a_model_is_an_encoder(shared: Path, tmp_path: Path) -> None
 
 
 def test_a_folder_that_is_trained_further_is_another_encoder(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(b"1")
-    before = identity(str(tmp_path))
-    (tmp_path / "weights").write_bytes(b"12")
-    assert identity(str(tmp_path)) != before
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    before = identity(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"12")
+    assert identity(tmp_path) != before
 
 
 @pytest.mark.parametrize("name", ["nobody/no-such-encoder", "not a name at all!"])

@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.language.cache import encoder_folder, read_vector, vector_file, write_vector
-from skilltokens.language.models import Encode, identity, minilm, sentence_transformer
+from skilltokens.language.models import (
+    PACKAGED,
+    Encode,
+    folder_of,
+    hub_folder,
+    identity,
+    is_hub_name,
+    packaged_folder,
+    sentence_transformer,
+)
+from skilltokens.language.reading import Read, Reading, no_reading, reader
 from skilltokens.types import LanguageError, Progress, Report, silent
 
 FUNCTION = "callable:"
@@ -20,8 +30,10 @@ LOADING = "loading the sentence encoder"
 """The stage that is reported just before an encoder is loaded, which takes seconds; the note is the encoder's name."""
 
 
-def load_encoder(name: str | Encode = "minilm", cache: Path | None = None, report: Report = silent) -> LanguageEncoder:
-    """The sentence encoder of that name; nothing heavy is loaded before a text needs it.
+def load_encoder(name: str | Encode = PACKAGED, cache: Path | None = None, report: Report = silent) -> LanguageEncoder:
+    """The sentence encoder of the name that a user gave; nothing heavy is loaded before a text needs it.
+
+    A name that stands in a file goes to `recorded_encoder`.
 
     Args:
         name: "minilm" (packaged, offline); the folder or the hub name of any sentence-transformers model that is
@@ -29,16 +41,51 @@ def load_encoder(name: str | Encode = "minilm", cache: Path | None = None, repor
             numbers. A callable is cached on disk only if it has an attribute `name` that tells it apart.
         cache: the folder of the cache; the operating system's cache folder when left out (`cache_folder`).
         report: called when the encoder is really loaded, since that takes seconds.
+
+    Raises:
+        LanguageError: no encoder can have that name, or the folder of that name holds none.
     """
     if not isinstance(name, str):
         label = getattr(name, "name", None)
         folder = encoder_folder(cache, str(label)) if label else None
         known = str(label or getattr(name, "__qualname__", type(name).__name__))
         return LanguageEncoder(FUNCTION + known, lambda: name, folder)
-    if name == "minilm":
-        return LanguageEncoder(name, minilm, encoder_folder(cache, name), dim=384, report=report)
-    folder = encoder_folder(cache, identity(name))
-    return LanguageEncoder(name, lambda: sentence_transformer(name, name), folder, report=report)
+    if name == PACKAGED:
+        return _of_folder(name, packaged_folder, encoder_folder(cache, name), 384, report)
+    model = folder_of(name)
+    if model is None:
+        return _of_folder(name, lambda: hub_folder(name), encoder_folder(cache, name), None, report)
+    return _of_folder(name, lambda: model, encoder_folder(cache, identity(model)), None, report)
+
+
+def recorded_encoder(name: str, holder: str, cache: Path | None = None, report: Report = silent) -> LanguageEncoder:
+    """The sentence encoder whose name stands in a file, which anybody may have written.
+
+    Only "minilm" and hub names of models that are already on this machine are taken; no folder is looked at.
+
+    Args:
+        name: as the file has it.
+        holder: what holds the name, for errors: "library skills/kitchen".
+        cache, report: as for `load_encoder`.
+
+    Raises:
+        LanguageError: it is a folder, or no name at all.
+    """
+    if name == PACKAGED:
+        return load_encoder(name, cache, report)
+    if not is_hub_name(name):
+        raise LanguageError(
+            f"{holder} asks for the sentence encoder in the folder {name[:60]!a}, which only you may name: if you "
+            "trust it, give it yourself (`encoder=` in Python, `--encoder` on the command line)"
+        )
+    return _of_folder(name, lambda: hub_folder(name), encoder_folder(cache, name), None, report)
+
+
+def _of_folder(name: str, find: Callable[[], Path], folder: Path, dim: int | None, report: Report) -> LanguageEncoder:
+    """An encoder whose model lies where `find` says; `folder` is that of its vectors."""
+    return LanguageEncoder(
+        name, lambda: sentence_transformer(name, find()), folder, dim, report, lambda: reader(name, find())
+    )
 
 
 class LanguageEncoder:
@@ -51,9 +98,12 @@ class LanguageEncoder:
         folder: Path | None,
         dim: int | None = None,
         report: Report = silent,
+        reads: Callable[[], Read] = lambda: no_reading,
     ) -> None:
         self.name = name
         self._load = load
+        self._reads = reads
+        self._read: Read | None = None
         self._folder = folder
         self._dim = dim
         self._report = report
@@ -78,6 +128,16 @@ class LanguageEncoder:
             raise LanguageError("the encoder takes a list of instructions, not one string: put it in a list")
         vectors = [self._vector(checked(text)) for text in texts]
         return np.stack(vectors) if vectors else np.zeros((0, self.dim), np.float32)
+
+    def reading(self, text: str) -> Reading:
+        """What the encoder reads of an instruction. Loads its tokenizer alone, in a tenth of a second.
+
+        Raises:
+            LanguageError: the instruction is empty or too long, or the encoder is missing or broken.
+        """
+        if self._read is None:
+            self._read = self._reads()
+        return self._read(checked(text))
 
     def _vector(self, text: str) -> NDArray[np.float32]:
         if text not in self._known:

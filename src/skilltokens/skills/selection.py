@@ -1,6 +1,7 @@
-"""Selection by language: which skill an instruction means, and which earlier rows a new skill reuses.
+"""Selection by sentence vectors alone: which skill is nearest to an instruction, and which rows a new skill reuses.
 
-Both depend only on the instruction and the stored sentence vectors.
+Both depend only on the instruction and the stored sentence vectors. `ranking.py` also looks at the words, says how sure
+it is, and abstains.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from skilltokens.types import Array
 TIE = 1e-6
 """Cosines that differ by less count as equal: the same sentence can differ by rounding."""
 
+ROUNDING = 1e-5
+"""More than a cosine can differ by rounding."""
+
 
 def choose(embedding: Array, skills: Sequence[Array]) -> tuple[int, float]:
     """The skill whose nearest wording has the largest cosine with the instruction; of equal ones, the last learned.
@@ -24,9 +28,13 @@ def choose(embedding: Array, skills: Sequence[Array]) -> tuple[int, float]:
     Returns:
         The skill's number and that cosine.
     """
-    nearness = np.array([float((wordings @ embedding).max()) for wordings in skills])
+    starts = np.cumsum([0, *(len(wordings) for wordings in skills[:-1])])
+    roughly = np.maximum.reduceat(np.concatenate(skills) @ embedding, starts)
+    # The last bits of a product depend on the size of the matrix: the nearest are computed again, each skill alone.
+    near = np.flatnonzero(roughly >= roughly.max() - ROUNDING)
+    nearness = np.array([float((skills[i] @ embedding).max()) for i in near.tolist()])
     best = int(np.flatnonzero(nearness >= nearness.max() - TIE)[-1])
-    return best, float(nearness[best])
+    return int(near[best]), float(nearness[best])
 
 
 def top_rows(embedding: Array, keys: Array, owners: Array, k: int) -> Array:
