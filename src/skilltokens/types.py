@@ -51,6 +51,10 @@ class SuiteError(SkilltokensError):
     """A simulator that is not installed, or an environment that broke."""
 
 
+class NoSkillError(SkilltokensError):
+    """No skill is sure enough to be what an instruction means."""
+
+
 class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 

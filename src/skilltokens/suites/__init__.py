@@ -12,6 +12,13 @@ seeding.py       the seed of an episode
 
 from __future__ import annotations
 
-from skilltokens.suites.registry import load_suite, sequence, sequence_names, suite_names, task_of
+from skilltokens.suites.registry import (
+    load_suite,
+    sentences_of,
+    sequence,
+    sequence_names,
+    suite_names,
+    task_of,
+)
 
-__all__ = ["load_suite", "sequence", "sequence_names", "suite_names", "task_of"]
+__all__ = ["load_suite", "sentences_of", "sequence", "sequence_names", "suite_names", "task_of"]
