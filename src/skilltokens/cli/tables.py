@@ -12,9 +12,9 @@ from rich.table import Table
 from skilltokens.report import kind_of, reward
 from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of, tasks_in
 from skilltokens.report.runs import read_run
-from skilltokens.report.summary import DEFINITIONS, Comparison, Definition, Figure, Group, compare
+from skilltokens.report.summary import Comparison, Definition, Figure, Group, compare, defined
 
-SHOWN = ("final", "fwt", "nbt", "auc", "trained", "stored", "minutes")
+SHOWN = ("final", "fwt", "nbt", "forgotten", "miscalled", "auc", "trained", "stored", "minutes")
 
 
 def output() -> Console:
@@ -53,7 +53,7 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
 
 
 def _table(comparison: Comparison) -> Table:
-    definitions = [d for d in DEFINITIONS if d.key in SHOWN]
+    definitions = [d for d in defined(comparison.groups) if d.key in SHOWN]
     seeds = {len(group.runs) for group in comparison.groups}
     count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
     title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"

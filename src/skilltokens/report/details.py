@@ -12,7 +12,7 @@ from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.finding import proved
 from skilltokens.report.published import Published
-from skilltokens.report.summary import Comparison, Group, chosen, variants, versus
+from skilltokens.report.summary import Comparison, Group, chosen, defined, variants, versus
 
 HELD = next(definition for definition in DEFINITIONS if definition.key == "held")
 FIGURES = tuple(definition.key for definition in DEFINITIONS if definition is not HELD)
@@ -71,7 +71,7 @@ def _section(comparison: Comparison) -> str:
 
 def figures(comparison: Comparison, keys: Sequence[str] = FIGURES) -> str:
     """The headline table: a row for each method, a column for each figure of `keys`."""
-    definitions = [definition for definition in DEFINITIONS if definition.key in keys]
+    definitions = [definition for definition in defined(comparison.groups) if definition.key in keys]
     head = ["method", "seeds", *(definition.title for definition in definitions)]
     rows = [
         [

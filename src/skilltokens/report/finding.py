@@ -83,12 +83,19 @@ def basis(main: MAIN) -> str:
         f"Success over all {tasks} tasks after the last lesson, in %, with its 95 % interval: {episodes} episodes a "
         f"task on {splits} states, {taught} {sources} demonstrations a task, {observations} observations, the skill "
         f"chosen by {choosers}. {_seeds(main)} *Forgotten* is NBT, the success lost on average while later skills are "
-        "learned; *trained* is what is trained for a new skill, of the size of one policy; *stored* is in sizes of one "
-        "policy."
+        f"learned{_but_miscalled(main)}; *trained* is what is trained for a new skill, of the size of one policy; "
+        "*stored* is in sizes of one policy."
     )
     if later:
         words += f" Of T2S and LoRA, {same:,} of {later:,} later tests of an old skill were proved the same bits."
     return words
+
+
+def _but_miscalled(main: MAIN) -> str:
+    """What is not counted as forgotten, where there is any."""
+    if not any(group.miscalled.any() for _, comparison in main for group in comparison.groups):
+        return ""
+    return ", less what was lost where the words called another task's skill"
 
 
 def proved(group: Group) -> tuple[int, int]:
@@ -197,7 +204,7 @@ def _below(interval: Interval | None) -> str:
 
 
 def _forgotten(groups: Sequence[Group]) -> str:
-    values = [value for group in groups if (value := _value(group, "nbt")) is not None]
+    values = [value for group in groups if (value := _value(group, "forgotten")) is not None]
     if not values:
         return text.DASH
     return "0" if not any(values) else _span(values)

@@ -40,7 +40,7 @@ PARTS = {
 }
 """The parts of RESULTS.md, and which experiments stand in each."""
 FINAL = next(definition for definition in DEFINITIONS if definition.key == "final")
-SHORT = ("final", "fwt", "nbt", "auc")
+SHORT = ("final", "fwt", "nbt", "forgotten", "miscalled", "auc")
 """The figures of RESULTS.md; an experiment's page has all."""
 MOST = 8
 """More learners and settings than these are counted in the summary, not named."""
