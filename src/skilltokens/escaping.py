@@ -18,7 +18,7 @@ _GAP = re.compile("[ \t\n\r\v\f\x1c-\x1f\x85\N{LINE SEPARATOR}\N{PARAGRAPH SEPAR
 """Spaces and ends of lines that Markdown and HTML show as one space, or that would end a line."""
 _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_+|_+(?![^\W_])")
 """What begins or ends something anywhere in a line. CommonMark leaves `_` between two letters or digits alone."""
-_OPENING = re.compile(r"(?:[-+=>#:]|\d+(?=[.)]))")
+_OPENING = re.compile(r"(?:[-+](?![0-9A-Za-z])|[=>#:]|\d+(?=[.)]))")
 """What makes a list, a heading, a quotation or a rule at the start of a line."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _LONGEST_NAME = 200
@@ -32,6 +32,8 @@ def terminal(text: str) -> str:
     of characters stand as in Python, `\\x1b` or `\\u202e`. The result is plain text, not rich's markup: give it to rich
     inside a `Text`, or with `markup=False`.
     """
+    if text.isprintable():
+        return text
     return "".join(_spelled(letter) if _is_hidden(letter) else letter for letter in text)
 
 

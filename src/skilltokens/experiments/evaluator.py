@@ -50,7 +50,8 @@ class Evaluator:
         context: Context = "none",
     ) -> None:
         self.settings, self.suite, self.tasks, self.stores = settings, suite, tasks, stores
-        self.context, self.simulated = context, suites_own(suite, tasks)
+        self.context: Context = context
+        self.simulated = suites_own(suite, tasks)
         self.encoder, self.device, self.pool, self.report = encoder, device, pool, report
         self.instructions = encoder([task.instruction for task in tasks])
 

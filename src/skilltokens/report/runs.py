@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens import metrics
+from skilltokens.escaping import shell
 from skilltokens.experiments.reading import CHOOSERS, SPLITS, read_lifelong, run_file
 from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.experiments.rereading import config_of
@@ -151,11 +152,12 @@ class Run:
         """The command that made the run, as recorded, or as its recipe and seed say."""
         recorded = self.record.command
         if isinstance(recorded, list):
-            return " ".join(recorded)
+            return shell(*recorded)
         if recorded:
             return recorded
         recipe = self.record.recipe
-        return f"skilltokens run {recipe} --method {self.method} --seed {self.seed}" if recipe else "not recorded"
+        words = ("skilltokens", "run", recipe or "", "--method", self.method, "--seed", str(self.seed))
+        return shell(*words) if recipe else "not recorded"
 
 
 def read_run(path: Path) -> Run:

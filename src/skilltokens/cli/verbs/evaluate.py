@@ -67,6 +67,7 @@ def main(words: Sequence[str]) -> int:
     from rich.table import Table
 
     from skilltokens.cli.progress import Single
+    from skilltokens.cli.saying import cells
     from skilltokens.cli.tables import output
     from skilltokens.simulation.pool import Pool
     from skilltokens.skills.library import SkillLibrary
@@ -82,7 +83,7 @@ def main(words: Sequence[str]) -> int:
     with Single("evaluating") as report, Pool(suite, options.workers, report) as pool:
         for number, task in enumerate(tasks):
             part = part_of(report, number, len(tasks), "evaluate")
-            table.add_row(*_row(options, library, suite, task, pool, part))
+            table.add_row(*cells(_row(options, library, suite, task, pool, part)))
     output().print(table)
     return 0
 
