@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from skilltokens.escaping import terminal
 from skilltokens.report.summary import DEFINITIONS, Comparison, Group
 from skilltokens.report.text import MINUS, listed
 
@@ -136,7 +137,7 @@ def _percent(value: float | None) -> str:
 
 
 def _name(group: Group) -> Markup:
-    return Markup("<b>{}</b>").format(group.label)
+    return Markup("<b>{}</b>").format(terminal(group.label))
 
 
 def _listed(words: Sequence[Markup]) -> Markup:

@@ -12,7 +12,6 @@ import tyro
 from skilltokens.cli.exchange import PROG, libero_suite
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import say
-from skilltokens.escaping import file_name
 from skilltokens.types import DemonstrationError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def export(words: Sequence[str]) -> int:
     stores = [store for path in options.stores for store in stores_in(path)]
     files = {options.file: stores}
     if options.folder is not None:
-        files = {options.folder / f"{file_name(store.task.name)}_demo.hdf5": [store] for store in stores}
+        files = {options.folder / f"{store.task.name}_demo.hdf5": [store] for store in stores}
         if len(files) < len(stores):
             raise DemonstrationError("two of the stores hold the same task: export them to folders of their own")
     for file, inside in files.items():
