@@ -70,11 +70,13 @@ def test_a_name_in_an_hdf5_file_leads_to_no_other_folder(name: str, capsys: Capt
             for key, value in list(group.attrs.items()):
                 if isinstance(value, str):
                     group.attrs[key] = value.replace("plain-name", name)
+    target = tmp_path / "one" / "two" / "three"
+    for taken in (target / "a" / "b", target.parent.parent / "outside"):  # would be taken for a store
+        taken.mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    (tmp_path / "one" / "outside").mkdir()  # would be taken for a store
-    assert main(["demos", "import", str(folder), str(tmp_path / "one" / "two" / "three")]) == 2
+    assert main(["demos", "import", str(folder), str(target)]) == 2
     assert f"the task name {name!r} cannot name a file" in capsys.readouterr().err
-    assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "one" / "outside"])
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_cells_of_a_table_are_text():
