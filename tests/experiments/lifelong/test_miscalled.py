@@ -9,6 +9,7 @@ import pytest
 from tests.experiments.lifelong.runs import Settings
 from tests.pressing import SCENES, TASKS, suite, with_scenes
 
+from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.experiment import experiment_of
 from skilltokens.experiments.lessons import tasks_of
@@ -43,7 +44,7 @@ def pressing(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.mark.slow
 def test_what_the_newest_skill_takes_is_miscalled_and_a_context_tells_the_tasks_apart(
-    pressing: Settings, tmp_path: Path
+    pressing: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     news: list[Progress] = []
     learn(pressing, tmp_path / "plain", news.append)
@@ -80,6 +81,13 @@ def test_what_the_newest_skill_takes_is_miscalled_and_a_context_tells_the_tasks_
 
     library = SkillLibrary.open(tmp_path / "scene" / "library")
     assert [skill.wordings[0] for skill in library.skills] == [f"press the button {SCENES[name]}" for name in NAMES]
+    capsys.readouterr()
+    words = ["evaluate", str(tmp_path / "scene" / "library"), "--suite", pressing.suite, "--episodes", "2"]
+    assert main([*words, "--context", "scene"]) == 0
+    table = " ".join(capsys.readouterr().out.split())
+    for name in NAMES:
+        assert f"{name} press the button {SCENES[name]} {name} 1.00" in table  # task, words, skill called, cosine
+
     store = DemonstrationStore.open(Path(pressing.demonstrations.folder) / "pressing" / NAMES[0])
     assert store.task == TASKS[0]
 

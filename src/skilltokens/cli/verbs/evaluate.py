@@ -11,6 +11,7 @@ import tyro
 
 from skilltokens.cli.options import parse
 from skilltokens.settings import check_device
+from skilltokens.suites.context import Context, in_context
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import Report, SettingError, Suite, Task, part_of
 
@@ -39,6 +40,8 @@ class EvaluateOptions:
     """Tasks by name; empty: those whose names the library's skills have."""
     instruction: str | None = None
     """Give this sentence instead of each task's own instruction."""
+    context: Context = "none"
+    """scene: say each task's scene in its instruction, for a library that was learned with --context scene."""
     episodes: int = 20
     """Episodes a task."""
     split: Literal["validation", "test"] = "test"
@@ -102,7 +105,8 @@ def _row(
     from skilltokens import metrics
     from skilltokens.simulation.rollout import evaluate
 
-    instruction = task.instruction if options.instruction is None else options.instruction
+    own = in_context(suite, task, options.context).instruction
+    instruction = own if options.instruction is None else options.instruction
     number, cosine = library.select(instruction, report)
     outcomes = evaluate(
         library.actor(instruction, options.device),
