@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from skilltokens.escaping import terminal
 from skilltokens.types import SettingError, SkilltokensError, nearest
 
 Verb = Callable[[Sequence[str]], int]
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except SkilltokensError as mistake:
-        print(f"skilltokens: {mistake}", file=sys.stderr)
+        print(f"skilltokens: {terminal(str(mistake))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("skilltokens: stopped", file=sys.stderr)
