@@ -16,6 +16,10 @@ from skilltokens.configuration import Count, CountFrom0, Infinite, NotNegative, 
 from skilltokens.types import SettingError
 
 
+STEP_LIMIT = 120.0
+"""Seconds that a simulator may take for one step, where nobody says otherwise."""
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """The training loop: AdamW with a cosine rate."""
@@ -72,6 +76,9 @@ class EvaluateSettings:
     """Episodes that act in one batch; an exact repetition needs the same number."""
     workers: CountFrom0 = 0
     """Simulator processes; 0 steps them in this process. Results do not depend on it."""
+    step_limit: NotNegative = STEP_LIMIT
+    """Seconds that a simulator may take for a step, and five times as many for a reset; 0: no limit. Its process is
+    ended then, and its episodes are tried once more. Results do not depend on it."""
     videos: bool = False
     """Record one short video of each skill at the end."""
     wordings: bool = True

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from skilltokens.simulation.pool import Pool, Worker
-from skilltokens.simulation.processes import ATTEMPTS, WorkerDied, ready
+from skilltokens.simulation.processes import ATTEMPTS, WorkerDied, WorkerHung, ready
 from skilltokens.simulation.simulators import Reply, Reset, Simulators, Step
 from skilltokens.simulation.video import Camera, write_video
 from skilltokens.types import (
@@ -74,7 +74,7 @@ def evaluate(
 
     Raises:
         SettingError: a negative index, an impossible group or horizon, or a pool of another suite.
-        SuiteError: a simulator failed, or its process died twice.
+        SuiteError: a simulator failed, or its process died or hung twice (`Pool.limit`).
         SkilltokensError: the actor's actions have a wrong shape or are not finite.
     """
     numbers = [int(index) for index in indices]
@@ -176,11 +176,11 @@ class _Round:
         group = self._playing[worker]
         try:
             if begin:
-                worker.send(group.begin())
+                self._ask(worker, group.begin())
                 return
             finished = group.take(worker.receive())
             if group.live.any():
-                worker.send(group.act())
+                self._ask(worker, group.act())
             else:
                 del self._playing[worker]
                 self._pool.give(worker)
@@ -191,17 +191,28 @@ class _Round:
             self._endings.update(finished)
             self._tell()
 
+    def _ask(self, worker: Worker, request: Reset | Step) -> None:
+        worker.send(request, self._pool.allows(request))
+
     def _retry(self, worker: Worker, death: WorkerDied) -> None:
-        """Puts the group of a dead worker first in the line, unless it has had its second chance."""
+        """Puts the group of a dead worker, or one that hangs, first in the line, unless it has had its second
+        chance."""
         group = self._playing.pop(worker)
         self._pool.discard(worker)
+        hung = isinstance(death, WorkerHung)
         if group.attempts >= ATTEMPTS:
+            advice = (
+                "raise step_limit if the simulator is only slow"
+                if hung
+                else "use 0 workers to see why, or fewer workers if memory is short"
+            )
+            how = f"hung at {group.moment}" if hung else "died"
             raise SuiteError(
-                f"{group.name}: the simulator process died {group.attempts} times ({death}): "
-                "use 0 workers to see why, or fewer workers if memory is short"
+                f"{group.name}: the simulator process {how} {group.attempts} times ({death}): {advice}"
             ) from death
         self._waiting.appendleft(group)
-        self._tell(f"{self._start.note}: a simulator process died ({death}); its episodes are run again")
+        happened = f"hung at {group.moment}, {death}, and was ended" if hung else f"died ({death})"
+        self._tell(f"{self._start.note}: a simulator process {happened}; its episodes are run again")
 
     def _tell(self, note: str = "") -> None:
         done = len(self._endings)
@@ -233,6 +244,11 @@ class _Group:
         self._batch = {name: np.zeros((self._size, *f.shape), f.dtype) for name, f in self._features.items()}
         self._memory: Any = self._actor.start(self._size)
         return self._reset
+
+    @property
+    def moment(self) -> str:
+        """What the simulators were last asked for."""
+        return "its reset" if self._steps < 0 else f"step {self._steps + 1}"
 
     def take(self, reply: Reply) -> dict[int, Ending]:
         """Takes in what the live episodes look like now; returns those that have ended by it."""
