@@ -15,7 +15,6 @@ from annotated_types import Ge, Gt, Lt
 from skilltokens.configuration import Count, CountFrom0, Infinite, NotNegative, Positive, Seed, check_settings
 from skilltokens.types import SettingError
 
-
 STEP_LIMIT = 120.0
 """Seconds that a simulator may take for one step, where nobody says otherwise."""
 

@@ -10,6 +10,7 @@ an experiment runs.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -164,7 +165,8 @@ class Lifelong:
 
         suite = load_suite(settings.suite)
         tasks = tasks_of(settings, suite)
-        demonstrations(suite, tasks, settings.demonstrations, report)
+        workers, limit = os.cpu_count() or 1, settings.evaluate.step_limit
+        demonstrations(suite, tasks, settings.demonstrations, report, workers, limit)
 
     def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:
         from skilltokens.experiments.lifelong import learn

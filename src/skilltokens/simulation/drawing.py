@@ -19,6 +19,7 @@ import numpy as np
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import replacing
+from skilltokens.simulation.signs import sign
 from skilltokens.types import DemonstrationError, Episode, Suite, Task
 
 DRAWN_FROM = "drawn_from"
@@ -44,6 +45,7 @@ def draw_episodes(suite: Any, task: Task, store: DemonstrationStore, parts: Path
             episode = suite.draw(task, store, index)
             with replacing(part, DemonstrationError) as fresh:
                 np.savez(fresh, **episode.features)
+        sign()
         yield episode
 
 

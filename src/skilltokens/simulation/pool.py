@@ -19,6 +19,11 @@ from skilltokens.simulation.signs import RESET, Watch, heard_by, tell
 from skilltokens.simulation.simulators import Reply, Reset, Simulators, Step
 from skilltokens.types import Report, SettingError, SkilltokensError, Suite, SuiteError, silent
 
+_HERE = (
+    "it runs in this process, so only Ctrl-C ends it: with 1 worker and more it would be ended and begun once more by "
+    "itself"
+)
+
 
 class Here:
     """Simulators in this process; a request is carried out when it is sent.
@@ -61,11 +66,6 @@ class Here:
         with contextlib.suppress(Exception) if kill else contextlib.nullcontext():
             self._simulators.close()
 
-
-_HERE = (
-    "it runs in this process, so only Ctrl-C ends it: with 1 worker and more it would be ended and begun once more by "
-    "itself"
-)
 
 Worker = Here | WorkerProcess
 

@@ -29,6 +29,8 @@ PATIENCE = 5.0
 """Seconds that a process gets to end by itself before it is killed."""
 GRACE = 1.0
 """Seconds that a late reply is waited for once more: a whole machine or job may have been stopped for a while."""
+DAY = 86400.0
+"""Seconds that are waited for at a stretch: the system takes no more than a month."""
 BEAT = 1.0
 """Seconds between two signs of life that a process sends, at least."""
 
@@ -138,7 +140,8 @@ class WorkerProcess:
             SkilltokensError: the process sent this error.
         """
         while not self.answered():
-            if not connection.wait(self.waits_on(), self.left()) and not connection.wait(self.waits_on(), GRACE):
+            late = not connection.wait(self.waits_on(), self.left()) and self.left() == 0
+            if late and not connection.wait(self.waits_on(), GRACE):
                 raise WorkerHung(f"no sign of life for {self._limit:g} s")
         if not self._replies:
             raise WorkerDied(self._how())
@@ -162,8 +165,8 @@ class WorkerProcess:
         return bool(self._replies) or bool(connection.wait([self._process.sentinel], 0))
 
     def left(self) -> float | None:
-        """Seconds until no reply is expected any more; None: for ever."""
-        return None if math.isinf(self._until) else max(0.0, self._until - time.monotonic())
+        """Seconds until no reply is expected any more, or a day, if that is sooner; None: for ever."""
+        return None if math.isinf(self._until) else min(max(0.0, self._until - time.monotonic()), DAY)
 
     def waits_on(self) -> list[Any]:
         """What becomes ready when a reply is there or the process has ended."""
@@ -275,13 +278,13 @@ def ready(workers: Sequence[Worker]) -> list[Worker]:
     lines = {line: worker for worker in workers for line in worker.waits_on()}
     if not lines:
         return list(workers)
-    while True:
+    found = [worker for worker in workers if worker.answered()]  # several replies may have come at once
+    while not found:
         times = [left for worker in workers if (left := worker.left()) is not None]
         if not connection.wait(list(lines), min(times, default=None)):
             connection.wait(list(lines), GRACE)
         found = [worker for worker in workers if worker.answered() or worker.left() == 0]
-        if found:
-            return found
+    return found
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skilltokens.simulation.processes import ParentGone
 from skilltokens.simulation.signs import sign
 from skilltokens.types import (
     ACTION,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.settings import check_device
+from skilltokens.settings import STEP_LIMIT, check_device
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import Report, SettingError, Suite, Task, part_of
 
@@ -49,6 +49,9 @@ class EvaluateOptions:
     """Episodes whose actions are computed in one batch; the same actions to the bit need the same number."""
     workers: int = 0
     """Processes that run the simulators; 0: this process runs them. Changes no result."""
+    step_limit: float = STEP_LIMIT
+    """Seconds that a simulator may take for a step, and five times as many for a reset; 0: no limit. Its process is
+    ended then, and its episodes are tried once more."""
     threads: int = 1
     """Threads of torch while acting; more than 1 are seldom faster for so small a policy."""
     device: str = "cpu"
@@ -79,7 +82,7 @@ def main(words: Sequence[str]) -> int:
     tasks = _tasks(options, suite, [skill.name for skill in library.skills])
     table = Table(*HEAD, box=SIMPLE, pad_edge=False)
     torch.set_num_threads(options.threads)
-    with Single("evaluating") as report, Pool(suite, options.workers, report) as pool:
+    with Single("evaluating") as report, Pool(suite, options.workers, report, options.step_limit) as pool:
         for number, task in enumerate(tasks):
             part = part_of(report, number, len(tasks), "evaluate")
             table.add_row(*_row(options, library, suite, task, pool, part))
