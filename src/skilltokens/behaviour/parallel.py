@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from skilltokens.settings import STEP_LIMIT
 from skilltokens.simulation.lifeline import end_with_parent
-from skilltokens.simulation.processes import PATIENCE
+from skilltokens.simulation.processes import PATIENCE, START
 from skilltokens.simulation.signs import RESET, Watch, tell
 from skilltokens.types import Report, SuiteError, silent
 
@@ -53,7 +53,7 @@ def side_by_side(makes: Makes, processes: bool, limit: Limit) -> VecEnv:
 
 class _Processes(SubprocVecEnv):
     def __init__(self, makes: Makes, limit: Limit) -> None:
-        self._limit, self._watch, self._hung = limit, Watch(), False
+        self._limit, self._watch, self._hung, self._start = limit, Watch(), False, START
         self.processes = []  # the constructor fills it, and may hang on the way
         with self._within():
             super().__init__([functools.partial(_bound, make) for make in makes])
@@ -64,7 +64,9 @@ class _Processes(SubprocVecEnv):
 
     def reset(self) -> Any:
         with self._within():
-            return super().reset()
+            answer = super().reset()
+        self._start = 0.0  # all have, by now
+        return answer
 
     def close(self) -> None:
         """Ends the processes, by force where they do not end by themselves."""
@@ -76,7 +78,7 @@ class _Processes(SubprocVecEnv):
     @contextlib.contextmanager
     def _within(self) -> Iterator[None]:
         try:
-            with self._watch.over(self._limit.seconds, self._kill_late):
+            with self._watch.over(self._limit.seconds and self._limit.seconds + self._start, self._kill_late):
                 yield
         except (EOFError, OSError) as problem:
             self._kill()

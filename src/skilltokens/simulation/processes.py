@@ -29,9 +29,11 @@ PATIENCE = 5.0
 """Seconds that a process gets to end by itself before it is killed."""
 GRACE = 1.0
 """Seconds that a late reply is waited for once more: a whole machine or job may have been stopped for a while."""
+START = 120.0
+"""Seconds that a process gets to start and to import what it needs, which no limit of a simulator is meant for."""
 DAY = 86400.0
 """Seconds that are waited for at a stretch: the system takes no more than a month."""
-BEAT = 1.0
+BEAT = 0.2
 """Seconds between two signs of life that a process sends, at least."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -99,7 +101,7 @@ class WorkerProcess:
 
     def __init__(self, name: str, work: Callable[..., None], suite: Suite, *arguments: object):
         context = multiprocessing.get_context("spawn")
-        self._has_answered = self._ended = False
+        self._begun = self._has_answered = self._ended = False
         self._replies: deque[Any] = deque()
         self._limit, self._until = 0.0, math.inf
         self._connection, theirs = context.Pipe()
@@ -155,8 +157,9 @@ class WorkerProcess:
         """Whether `receive` has something to say at once: a reply, or that none will come."""
         try:
             while self._connection.poll():
-                self._live()
                 news = self._connection.recv()
+                self._begun = True
+                self._live()
                 if news is not _News.ALIVE:
                     self._replies.append(news)
         except (EOFError, OSError):
@@ -190,7 +193,7 @@ class WorkerProcess:
         return code
 
     def _live(self) -> None:
-        self._until = time.monotonic() + (self._limit or math.inf)
+        self._until = time.monotonic() + (self._limit + (BEAT if self._begun else START) if self._limit else math.inf)
 
     def _end(self) -> int | None:
         """Kills what still runs, and takes in the exit code."""
@@ -313,5 +316,7 @@ def _run(ours: connection.Connection, work: Callable[..., None], *arguments: obj
     """The worker process itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the line
     end_with_parent()
+    line = Line(ours)
     with contextlib.suppress(ParentGone):
-        work(Line(ours), *arguments)
+        line.send(_News.ALIVE)
+        work(line, *arguments)
