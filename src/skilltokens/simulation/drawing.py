@@ -61,6 +61,8 @@ def parts_folder(path: Path, suite: Suite, store: DemonstrationStore) -> Path:
 
 def _kept(part: Path) -> Episode | None:
     """An episode that was drawn before; None where it must be drawn."""
+    if not part.is_file():  # a pipe would be waited for
+        return None
     try:
         with part.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Episode(dict(arrays))
