@@ -76,8 +76,7 @@ class EvaluateSettings:
     workers: CountFrom0 = 0
     """Simulator processes; 0 steps them in this process. Results do not depend on it."""
     step_limit: NotNegative = STEP_LIMIT
-    """Seconds that a simulator may take for a step, and five times as many for a reset; 0: no limit. Its process is
-    ended then, and its episodes are tried once more. Results do not depend on it."""
+    """Seconds that a step may take in a worker, a reset five times as many, before it is tried anew; 0: no limit."""
     videos: bool = False
     """Record one short video of each skill at the end."""
     wordings: bool = True

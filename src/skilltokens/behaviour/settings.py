@@ -160,5 +160,4 @@ class AdaptSettings:
     picture: bool = False
     """Show the encoder the environment's pictures instead of the task's numbers (`observation.environment_state`)."""
     step_limit: NotNegative = STEP_LIMIT
-    """Seconds that a simulator may take for a step, and five times as many for a reset; 0: no limit. Its process, where
-    it has one (--ppo.workers), is ended then. Changes no number."""
+    """Seconds that a step may take, a reset five times as many, before --ppo.workers are ended; 0: no limit."""

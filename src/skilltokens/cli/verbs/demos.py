@@ -38,8 +38,7 @@ class MakeOptions:
     """Tasks by name; empty: all of the suite."""
     settings: Annotated[DemonstrationSettings, tyro.conf.arg(name="")] = field(default_factory=DemonstrationSettings)
     step_limit: NotNegative = STEP_LIMIT
-    """Seconds; five times as many without a step of the expert are taken for a hang: its process is ended, and the
-    task begun once more. 0: no limit."""
+    """Seconds; a task whose expert takes no step in five times as many is begun once more; 0: no limit."""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,7 @@ class EvaluateOptions:
     workers: int = 0
     """Processes that run the simulators; 0: this process runs them. Changes no result."""
     step_limit: float = STEP_LIMIT
-    """Seconds that a simulator may take for a step, and five times as many for a reset; 0: no limit. Its process is
-    ended then, and its episodes are tried once more."""
+    """Seconds that a step may take in a worker, a reset five times as many, before it is tried anew; 0: no limit."""
     threads: int = 1
     """Threads of torch while acting; more than 1 are seldom faster for so small a policy."""
     device: str = "cpu"
