@@ -11,7 +11,7 @@ import tyro
 
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import cells, say
-from skilltokens.settings import check_device
+from skilltokens.settings import STEP_LIMIT, check_device
 from skilltokens.suites.context import Context, in_context
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import LibraryError, Progress, Report, SettingError, Suite, Task, part_of
@@ -60,6 +60,8 @@ class EvaluateOptions:
     """Episodes whose actions are computed in one batch; the same actions to the bit need the same number."""
     workers: int = 0
     """Processes that run the simulators; 0: this process runs them. Changes no result."""
+    step_limit: float = STEP_LIMIT
+    """Seconds that a step may take in a worker, a reset five times as many, before it is tried anew; 0: no limit."""
     threads: int = 1
     """Threads of torch while acting; more than 1 are seldom faster for so small a policy."""
     device: str = "cpu"
@@ -128,7 +130,7 @@ def _in_simulators(options: EvaluateOptions, library: SkillLibrary) -> list[_Res
     check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, library.names)
     results: list[_Result] = []
-    with Single("evaluating") as report, Pool(suite, options.workers, report) as pool:
+    with Single("evaluating") as report, Pool(suite, options.workers, report, options.step_limit) as pool:
         for number, task in enumerate(tasks):
             part = part_of(report, number, len(tasks), "evaluate")
             results.append(_evaluated(options, library, suite, task, pool, part))
