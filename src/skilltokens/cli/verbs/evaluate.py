@@ -58,8 +58,9 @@ class EvaluateOptions:
     """The most steps of an episode; 0: the suite's own limit."""
     group: int = 10
     """Episodes whose actions are computed in one batch; the same actions to the bit need the same number."""
-    workers: int = 0
-    """Processes that run the simulators; 0: this process runs them. Changes no result."""
+    workers: int = 1
+    """Processes that run the simulators; 0: this process runs them, and a hanging step cannot be ended then. Changes no
+    result."""
     step_limit: float = STEP_LIMIT
     """Seconds that a step may take in a worker, a reset five times as many, before it is tried anew; 0: no limit."""
     threads: int = 1
