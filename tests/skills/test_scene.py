@@ -25,6 +25,7 @@ from skilltokens.skills.scene import (
     DOUBT,
     FEWEST,
     FLOOR,
+    SHADES,
     WORTH,
     SceneDensity,
     SceneJudge,
@@ -222,17 +223,27 @@ def test_the_order_of_a_sets_objects_does_not_matter_but_their_number_does():
     assert np.isfinite(look(np.zeros_like(objects))).all()
 
 
-def test_pictures_are_told_apart_by_the_frozen_trunk(tmp_path: Path):
+def test_of_pictures_the_first_is_looked_at(tmp_path: Path):
     base = pictured_policy()
     store = pictured_stores(tmp_path, TASKS[:1], episodes=12)[0]
     density = SceneDensity.fit(base, store)
     assert density is not None
-    assert density.width == scene_width(base) == 64
+    assert density.width == scene_width(base) == 75
     judge = SceneJudge(base, [density])
-    own = {TOP: store[TOP][:1]}
-    assert judge.judge(own).accepted.all()
-    dark = {TOP: store[TOP][:1] // 4}
-    assert not judge.judge(dark).accepted.any()
+    own, dark = np.asarray(store[TOP][:1]), np.asarray(store[TOP][:1]) // 4
+    assert judge.judge({TOP: own}).accepted.all()
+    assert not judge.judge({TOP: dark}).accepted.any()
+    assert judge.judge({TOP: np.concatenate([own, dark, dark])}).accepted.all()
+    assert not judge.judge({TOP: np.concatenate([dark, own, own])}).accepted.any()
+
+
+def test_a_picture_is_seen_in_coarse_parts():
+    base, picture = pictured_policy(), np.full((1, 40, 40, 3), 127.5, np.float32)
+    assert not scene_features(base, {TOP: picture}).any()
+    picture[0, :8, 8:16, 1] = 255  # the first row, the second column, green
+    seen = scene_features(base, {TOP: picture}).reshape(3, 5, 5)
+    assert np.argwhere(seen).tolist() == [[1, 0, 1]]
+    assert seen[1, 0, 1] == SHADES
 
 
 def test_what_is_missing_is_said(tmp_path: Path):
