@@ -319,6 +319,13 @@ def test_a_reading_that_is_no_number_is_no_scene(tmp_path: Path):
     assert not np.isnan(judgement.scores).any()
 
 
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 5), (1, 1, 4)])
+def test_an_observation_of_another_shape_is_refused(shape: tuple[int, ...]):
+    judge = SceneJudge(make_policy(), [None])
+    with pytest.raises(SettingError, match=r"'observation.environment_state' has shape \(.*: a scene needs"):
+        judge.judge({ENVIRONMENT_STATE: np.zeros(shape, np.float32)})
+
+
 @given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 4))
 @settings(deadline=None, max_examples=30)
 def test_all_skills_at_once_are_judged_as_each_alone(seed: int, skills: int, steps: int):

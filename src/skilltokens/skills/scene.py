@@ -243,15 +243,21 @@ def scene_features(base: Policy, observation: Observation) -> NDArray[np.float32
     scaled slots; so their order does not matter. Of a picture it is the mean colour of GRID x GRID parts.
 
     Raises:
-        SettingError: an observation is missing.
+        SettingError: an observation is missing, of another shape, or there is none.
     """
-    parts = []
-    for name in scene_names(base):
+    names, parts = scene_names(base), []
+    count = len(observation[names[0]]) if names[0] in observation else 0
+    for name in names:
         if name not in observation:
             raise SettingError(f"the observation lacks {name!r}, which the library's policy reads")
-        encoder = _encoder(base, name)
-        values = torch.as_tensor(np.array(observation[name]), device=base.device)
-        parts.append(_features(encoder, values))
+        encoder, values = _encoder(base, name), np.array(observation[name])
+        numbers = {"vector": 1, "set": 2, "image": 3}[base.shape.kinds.get(name, "vector")]
+        if not count or values.ndim != 1 + numbers or values.shape[-1] != len(encoder.center) or len(values) != count:
+            raise SettingError(
+                f"{name!r} has shape {values.shape}: a scene needs as many observations of every feature, one or more, "
+                f"in {1 + numbers} dimensions with {len(encoder.center)} numbers in the last"
+            )
+        parts.append(_features(encoder, torch.as_tensor(values, device=base.device)))
     return torch.cat(parts, 1).float().cpu().numpy()
 
 
