@@ -32,6 +32,7 @@ def added(
     skills: Sequence[tuple[Skill, dict[str, Any]]],
     kept: Sequence[Skill] = (),
     origin: str = "",
+    retired: frozenset[str] = frozenset(),
 ) -> tuple[list[Change], Array | None]:
     """Writes the files of skills, and returns the change that adds them and the vectors of their wordings."""
     records: list[Record] = []
@@ -47,7 +48,7 @@ def added(
         version = 1 if len(records) < len(kept) else versions.get(skill.name, 0) + 1
         versions[skill.name] = version
         record, rows = _written(library, disk, skill, find, first, notes)
-        records.append(msgspec.structs.replace(record, version=version))
+        records.append(msgspec.structs.replace(record, version=version, retired=skill.name in retired))
         vectors.append(rows)
     added = Add(at=now(), skills=tuple(records[len(kept) :]), kept=tuple(records[: len(kept)]), origin=origin[:500])
     return [added], np.concatenate(vectors)

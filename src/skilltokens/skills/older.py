@@ -7,6 +7,7 @@ linear map through: the base's, then each later skill's in the order learned.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from skilltokens.skills.view import PROBLEMS
 from skilltokens.tensors import fingerprint
 from skilltokens.types import Array, LibraryError
 
+_NEW = re.compile(r".+\.[0-9a-f]{12}\.safetensors")
+"""The names of skills' files in this version; those of older ones were NAME.safetensors."""
+
 
 def upgrade(folder: Path | str) -> SkillLibrary:
     """Makes a library of an older version one of this version, in place; one that is of this version stays as it is.
@@ -41,6 +45,7 @@ def upgrade(folder: Path | str) -> SkillLibrary:
         LibraryError: there is none, or it is damaged.
     """
     folder = Path(folder)
+    read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)  # before a lock makes the folder
     with locked(folder, LibraryError, wait=WAIT):
         content = read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
         if content["schema"] == OLD_SCHEMA:
@@ -53,7 +58,7 @@ def upgrade(folder: Path | str) -> SkillLibrary:
         library = SkillLibrary.open(folder)
         known = {record.file for record in library.state.everything()}
         for path in (folder / SKILLS).iterdir():  # the old files, also where a killed upgrade left them
-            if path.name.count(".") == 1 and path.suffix == ".safetensors" and path.name not in known:
+            if path.suffix == ".safetensors" and not _NEW.fullmatch(path.name) and path.name not in known:
                 path.unlink()
     return library
 

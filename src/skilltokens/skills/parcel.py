@@ -90,6 +90,8 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
             raise ValueError("it holds no skill")
         _check_fits(library, about.base, about.encoder, str(path))
         skills = [_unpacked(record, tensors, number, path, about.base) for number, record in enumerate(about.records)]
+        if len(tensors) > 2 * len(skills):
+            raise ValueError("it holds more than its list says")
     except (msgspec.ValidationError, *PROBLEMS) as problem:
         if isinstance(problem, LibraryError):
             raise
@@ -120,7 +122,8 @@ def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> 
         if needed.identity not in known
     }
     pairs = [(other.skill_of(record), record.about()) for record in new]
-    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}")
+    retired = frozenset(record.name for record in new if record.retired)
+    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}", retired)
     return [record.name for record in new]
 
 
@@ -130,8 +133,13 @@ def take(
     kept: Sequence[Skill],
     again: bool,
     origin: str,
+    retired: frozenset[str] = frozenset(),
 ) -> None:
-    """Adds skills that were checked, in one commit; those that are there already are passed over."""
+    """Adds skills that were checked, in one commit; those that are there already are passed over.
+
+    Args:
+        retired: the names of those that no instruction calls.
+    """
 
     def changes(disk: Disk) -> tuple[list[Change], Array | None]:
         state = disk.state
@@ -145,7 +153,8 @@ def take(
             )
         if not new:
             return [], None
-        return added(library, disk, new, [skill for skill in kept if skill.identity not in there], origin)
+        kept_new = [skill for skill in kept if skill.identity not in there]
+        return added(library, disk, new, kept_new, origin, retired)
 
     library.change(changes)
 

@@ -118,7 +118,7 @@ class Content:
     @property
     def needs(self) -> tuple[str, ...]:
         """Identities of the skills that it cannot act without: whose rows it reuses, or that it steers."""
-        names = {name for rows in self.active.values() for name in rows.sources} - {BASE}
+        names = {name for rows in self.active.values() for name, n in rows.counts().items() if n} - {BASE}
         return tuple(sorted(names | ({self.task_token.on} if self.task_token else set())))
 
     @property
