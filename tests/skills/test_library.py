@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -146,29 +147,26 @@ def test_a_long_chain_of_skills_is_read_only_as_far_as_it_is_used(tmp_path: Path
 # ------------------------------------------------ several writers and readers
 
 
-def _add_one(folder: Path, name: str, start: str) -> None:
-    skill = grown(make_base(), name)
-    library = SkillLibrary.open(folder)
-    while not Path(start).exists():  # both at once
-        pass
-    library.add(skill)
+def _add_many(folder: Path, who: str, turns: int, start: Barrier) -> None:
+    base = make_base()
+    for turn in range(turns):
+        skill, library = grown(base, f"{who}-{turn}"), SkillLibrary.open(folder)
+        start.wait(60)  # both at once
+        library.add(skill)
 
 
 @pytest.mark.parametrize("turns", [10, pytest.param(45, marks=pytest.mark.slow)])
-def test_two_processes_that_add_at_once_both_keep_their_skills(turns: int, folder: Path, tmp_path: Path):
-    for turn in range(turns):
-        start = str(tmp_path / f"start-{turn}")
-        writers = [
-            CONTEXT.Process(target=_add_one, args=(folder, f"{who}-{turn}", start)) for who in ("one", "other")
-        ]
-        for writer in writers:
-            writer.start()
-        Path(start).touch()
-        for writer in writers:
-            writer.join()
-        assert [writer.exitcode for writer in writers] == [0, 0]
-        assert {f"one-{turn}", f"other-{turn}"} <= set(SkillLibrary.open(folder).names)
-    assert len(SkillLibrary.open(folder).names) == 6 + 2 * turns
+def test_two_processes_that_add_at_once_both_keep_their_skills(turns: int, folder: Path):
+    start = CONTEXT.Barrier(2)
+    writers = [CONTEXT.Process(target=_add_many, args=(folder, who, turns, start)) for who in ("one", "other")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    names = SkillLibrary.open(folder).names
+    assert set(names[6:]) == {f"{who}-{turn}" for who in ("one", "other") for turn in range(turns)}
+    assert len(names) == 6 + 2 * turns
     assert not any(finding.fault for finding in verify(folder))
 
 

@@ -111,6 +111,8 @@ class State:
         if old is not None:
             self.older.append(self.skills.pop(record.name))  # the newest stands last, in the order learned
         self.skills[record.name] = record
+        if record.identity in self.identities:  # it need not be kept beside
+            self.kept = [kept for kept in self.kept if kept.identity != record.identity]
         self.identities.add(record.identity)
 
     def _keep(self, record: Record) -> None:
