@@ -64,7 +64,9 @@ def upgrade(folder: Path | str) -> SkillLibrary:
 
 
 def _upgrade(folder: Path, content: Mapping[str, Any]) -> None:
-    policy, features = content["policy"], content["features"]
+    policy, features, encoder = content["policy"], content["features"], content["encoder"]
+    if not isinstance(encoder, str):
+        raise ValueError("it names no sentence encoder")
     data = _verified(folder, content["base"])
     base = policy_from(policy["settings"], policy["shape"], _loaded(data, folder / BASE_FILE))
     features_from(features, base.shape)
@@ -72,7 +74,7 @@ def _upgrade(folder: Path, content: Mapping[str, Any]) -> None:
     for entry in content["skills"]:
         skills.append(_skill(folder, entry, base, skills))
     count = sum(parameter.numel() for parameter in base.parameters())
-    disk = disk_over(folder, str(content["encoder"]), policy, features, data, (fingerprint(base.state_dict()), count))
+    disk = disk_over(folder, encoder, policy, features, data, (fingerprint(base.state_dict()), count))
     library = SkillLibrary(disk)
     library.use_base(base)
     notes = [dict(entry["notes"]) for entry in content["skills"]]

@@ -189,16 +189,17 @@ class LibraryView:
         return self._stored(record, lambda: self._own(record))
 
     def _stored(self, record: Record, load: Callable[[], Content]) -> Skill:
-        vectors = self._vectors()
+        disk, vectors, first = self._disk, self._vectors(), record.vectors.first
+
+        def embeddings() -> Array:
+            return disk.check_rows(vectors, record)
+
+        def key() -> Array:  # once it was reworded, its key is none of its wordings' vectors
+            own = first <= record.key < first + len(record.wordings)
+            return embeddings()[record.key - first] if own else load().key
+
         return Skill.stored(
-            record.name,
-            record.wordings,
-            self._disk.check_rows(vectors, record),
-            vectors[record.key],
-            record.form,
-            record.parameters,
-            record.identity,
-            load,
+            record.name, record.wordings, embeddings, key, record.form, record.parameters, record.identity, load
         )
 
     def _content(self, record: Record) -> Content:
