@@ -45,8 +45,9 @@ def added(
 
     for skill, notes in [*((skill, {}) for skill in kept), *skills]:
         first = disk.head.wordings + sum(map(len, vectors))
-        version = 1 if len(records) < len(kept) else versions.get(skill.name, 0) + 1
-        versions[skill.name] = version
+        version = 1
+        if len(records) >= len(kept):  # what is only kept is no version of what is called by the same name
+            version = versions[skill.name] = versions.get(skill.name, 0) + 1
         record, rows = _written(library, disk, skill, find, first, notes)
         records.append(msgspec.structs.replace(record, version=version, retired=skill.name in retired))
         vectors.append(rows)

@@ -7,6 +7,7 @@ with it. Every seal is checked on the way in, and what is written is made of wha
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def export_skill(library: LibraryView, name: str, path: Path | str) -> Path:
         tensors[f"file.{number}"] = torch.frombuffer(data, dtype=torch.uint8)
         tensors[f"vectors.{number}"] = torch.from_numpy(np.array(skill.embeddings))
     about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
-    write_bytes(path, pack(tensors, msgspec.to_builtins(about)), LibraryError)
+    write_bytes(path, pack(tensors, json.loads(msgspec.json.encode(about))), LibraryError)
     return path
 
 
@@ -85,14 +86,14 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
     path = Path(path)
     tensors, plain = unpack(read_bytes(path, LibraryError), path, LibraryError)
     try:
-        about = msgspec.convert(plain, _About)
+        about = msgspec.json.decode(json.dumps(plain), type=_About)
         if not about.records:
             raise ValueError("it holds no skill")
         _check_fits(library, about.base, about.encoder, str(path))
         skills = [_unpacked(record, tensors, number, path, about.base) for number, record in enumerate(about.records)]
         if len(tensors) > 2 * len(skills):
             raise ValueError("it holds more than its list says")
-    except (msgspec.ValidationError, *PROBLEMS) as problem:
+    except (msgspec.MsgspecError, *PROBLEMS) as problem:
         if isinstance(problem, LibraryError):
             raise
         raise LibraryError(f"{path} is no exported skill ({str(problem)[:200]}): export it again") from problem

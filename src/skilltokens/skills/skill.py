@@ -161,11 +161,9 @@ class Skill:
         self._embeddings: Array | Callable[[], Array] = embeddings
         self._key: Array | Callable[[], Array] = embeddings[0] if key is None else key
         self.form: Form = form
-        self._content: Content | Callable[[], Content] = (
-            Content(self._key, dict(tensors or {}), dict(active or {}), task_token, form)
-            if content is None
-            else content
-        )
+        if content is None:
+            content = Content(self.key, dict(tensors or {}), dict(active or {}), task_token, form)
+        self._content: Content | Callable[[], Content] = content
         self._parameters: int | None = None
         self._identity: str | None = None
 
