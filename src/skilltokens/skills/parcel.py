@@ -7,6 +7,7 @@ with it. Every seal is checked on the way in, and what is written is made of wha
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def _parcel(
         tensors[f"file.{number}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         tensors[f"vectors.{number}"] = torch.from_numpy(np.array(vectors))
     about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
-    return pack(tensors, msgspec.to_builtins(about))
+    return pack(tensors, json.loads(msgspec.json.encode(about)))
 
 
 def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], problem: SkilltokensError) -> LibraryError:
@@ -128,12 +129,14 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
     path = Path(path)
     tensors, plain = unpack(read_bytes(path, LibraryError), path, LibraryError)
     try:
-        about = msgspec.convert(plain, _About)
+        about = msgspec.json.decode(json.dumps(plain), type=_About)
         if not about.records:
             raise ValueError("it holds no skill")
         _check_fits(library, about.base, about.encoder, str(path))
         skills = [_unpacked(record, tensors, number, path, about.base) for number, record in enumerate(about.records)]
-    except (msgspec.ValidationError, *PROBLEMS) as problem:
+        if len(tensors) > 2 * len(skills):
+            raise ValueError("it holds more than its list says")
+    except (msgspec.MsgspecError, *PROBLEMS) as problem:
         if isinstance(problem, LibraryError):
             raise
         raise LibraryError(f"{path} is no exported skill ({str(problem)[:200]}): export it again") from problem
@@ -163,7 +166,8 @@ def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> 
         if needed.identity not in known
     }
     pairs = [(other.skill_of(record), record.about()) for record in new]
-    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}")
+    retired = frozenset(record.name for record in new if record.retired)
+    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}", retired)
     return [record.name for record in new]
 
 
@@ -173,8 +177,13 @@ def take(
     kept: Sequence[Skill],
     again: bool,
     origin: str,
+    retired: frozenset[str] = frozenset(),
 ) -> None:
-    """Adds skills that were checked, in one commit; those that are there already are passed over."""
+    """Adds skills that were checked, in one commit; those that are there already are passed over.
+
+    Args:
+        retired: the names of those that no instruction calls.
+    """
 
     def changes(disk: Disk) -> tuple[list[Change], Array | None]:
         state = disk.state
@@ -188,7 +197,8 @@ def take(
             )
         if not new:
             return [], None
-        return added(library, disk, new, [skill for skill in kept if skill.identity not in there], origin)
+        kept_new = [skill for skill in kept if skill.identity not in there]
+        return added(library, disk, new, kept_new, origin, retired)
 
     library.change(changes)
 
