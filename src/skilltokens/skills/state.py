@@ -165,7 +165,8 @@ class State:
 
     def _keep_needed(self, record: Record) -> None:
         """Keeps the content of a record that has gone, where others need it; lets those go that nobody needs now."""
-        self.kept.append(record)
+        if all(other.identity != record.identity for other in self.everything()):  # of two, each would seem unneeded
+            self.kept.append(record)
         while unneeded := [kept for kept in self.kept if not self.dependants(kept)]:
             self.kept = [kept for kept in self.kept if all(kept is not other for other in unneeded)]
 
@@ -184,6 +185,24 @@ def history(changes: Sequence[Change]) -> list[Event]:
     """All changes, with those marked that were undone."""
     undone = {change.number for change in changes if isinstance(change, Undo)}
     return [Event(number, change, number in undone) for number, change in enumerate(changes, 1)]
+
+
+def done_already(changes: Sequence[Change], asked: Sequence[Change]) -> bool:
+    """Whether what is asked for is just what the last change did that still stands, but for the time.
+
+    A command that was killed behind its commit is given again, and would fail: the skill has its new name already.
+    """
+    last = last_standing(changes).change
+    return len(asked) == 1 and msgspec.structs.replace(asked[0], at=last.at) == last
+
+
+def last_standing(changes: Sequence[Change]) -> Event:
+    """The last change that made the skills what they are; the log has one."""
+    return next(
+        event
+        for event in reversed(history(changes))
+        if not event.undone and not isinstance(event.change, Undo | Prune)
+    )
 
 
 def undoable(changes: Sequence[Change]) -> int:
