@@ -7,6 +7,7 @@ with it. Every seal is checked on the way in, and what is written is made of wha
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,12 +54,21 @@ def export_skill(library: LibraryView, name: str, path: Path | str) -> Path:
         path: the file; of a folder, NAME.skill in it.
 
     Raises:
-        LibraryError: there is no such skill, it is damaged, or the file cannot be written.
+        LibraryError: there is no such skill, it is damaged, or the file cannot be written or is something else.
     """
     record = library.state.record(name)
     path = Path(path) / f"{record.name}{SUFFIX}" if Path(path).is_dir() else Path(path)
+    if path.exists() and not _is_parcel(path):
+        raise LibraryError(f"{path} is there already and is no exported skill: name another file")
     write_bytes(path, _parcel(library, [*_needed(library, record), record]), LibraryError)
     return path
+
+
+def _is_parcel(path: Path) -> bool:
+    try:
+        return unpack(read_bytes(path), path)[1].get("schema") == SCHEMA
+    except SkilltokensError:
+        return False
 
 
 def _parcel(
@@ -81,7 +91,7 @@ def _parcel(
         tensors[f"file.{number}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         tensors[f"vectors.{number}"] = torch.from_numpy(np.array(vectors))
     about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
-    return pack(tensors, msgspec.to_builtins(about))
+    return pack(tensors, json.loads(msgspec.json.encode(about)))  # notes are JSON as it stands
 
 
 def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], problem: SkilltokensError) -> LibraryError:
@@ -128,12 +138,12 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
     path = Path(path)
     tensors, plain = unpack(read_bytes(path, LibraryError), path, LibraryError)
     try:
-        about = msgspec.convert(plain, _About)
+        about = msgspec.json.decode(json.dumps(plain), type=_About)
         if not about.records:
             raise ValueError("it holds no skill")
         _check_fits(library, about.base, about.encoder, str(path))
         skills = [_unpacked(record, tensors, number, path, about.base) for number, record in enumerate(about.records)]
-    except (msgspec.ValidationError, *PROBLEMS) as problem:
+    except (msgspec.MsgspecError, *PROBLEMS) as problem:
         if isinstance(problem, LibraryError):
             raise
         raise LibraryError(f"{path} is no exported skill ({str(problem)[:200]}): export it again") from problem
@@ -148,12 +158,14 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
 def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> list[str]:
     """Adds all skills of another library of the same base that are not there yet, in one commit; returns their names.
 
+    What is here as an older version was taught again here: it stays an older version.
+
     Raises:
         LibraryError: the other is damaged, of another base or encoder, or has skills of the same names with another
             content, and `again` does not say that they become the newest versions.
     """
     _check_fits(library, other.identity, other.encoder, str(other.folder))
-    present = {record.identity for record in library.records}
+    present = {record.identity for record in (*library.records, *library.state.older)}
     new = [record for record in other.records if record.identity not in present]
     known = {record.identity for record in new}
     kept = {

@@ -199,9 +199,7 @@ def done_already(changes: Sequence[Change], asked: Sequence[Change]) -> bool:
 def last_standing(changes: Sequence[Change]) -> Event:
     """The last change that made the skills what they are; the log has one."""
     return next(
-        event
-        for event in reversed(history(changes))
-        if not event.undone and not isinstance(event.change, Undo | Prune)
+        event for event in reversed(history(changes)) if not event.undone and not isinstance(event.change, Undo | Prune)
     )
 
 
