@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,18 +54,20 @@ def taught(settings: T2SSettings | LoraSettings, stores: Sequence[DemonstrationS
     encoder, tiny = load_encoder(), make_policy()
     base = Policy(Shape(tiny.shape.scales, 2, encoder.dim), tiny.settings, torch.Generator().manual_seed(0))
     method = make_method(settings, base)
-    for lesson in lessons_of(TASKS[:3], stores[:3], encoder, groups_of(3)):
+    lessons = lessons_of(TASKS[:3], stores[:3], encoder, groups_of(3))
+    for lesson in lessons:
         teach(method, lesson)
+    learned, (first, second, third) = method.library(lessons)
     notes = {"successes": 3, "episodes": 4}
     features = dict(stores[0].features)
-    library = SkillLibrary.create(folder, method.base, method.skills[0], features, "minilm", notes)
+    library = SkillLibrary.create(folder, learned, first, features, "minilm", notes)
     about = {
         "aside": {"error": 0.125, "still": 0.5, "episodes": 2, "steps": 9},
         "demonstrations": {"digest": stores[1].digest, "episodes": 4},
         "suite": "toy",
     }
-    library.add(method.skills[1], about)
-    library.add(method.skills[2])
+    library.add(second, about)
+    library.add(third)
     return library
 
 
@@ -541,8 +544,6 @@ def test_words_of_a_library_only_show_on_a_terminal(library: Path, skills: Skill
 
 def test_words_of_a_library_set_no_colours_on_a_terminal(library: Path):
     hostile_library(library)
-    import sys
-
     root = Path(__file__).parents[2]
     shown = on_a_terminal(
         [sys.executable, "-m", "skilltokens", "skills", str(library), "list"], "", 160, PYTHONPATH=f"{root}/src"

@@ -184,7 +184,9 @@ class SkillLibrary(LibraryView):
         The files stay until `prune`, so that `undo` can bring it back.
         """
         self.change(lambda disk: ([Remove(at=now(), name=name)], None))
-        kept = [record for record in self.state.kept if record.name == name]
+        before = fold(self._disk.changes[: last_standing(self._disk.changes).number - 1])
+        gone = {record.identity for record in (*before.skills.values(), *before.older) if record.name == name}
+        kept = [record for record in self.state.kept if record.identity in gone]
         needing = [other for record in kept for other in self.state.dependants(record)]
         return list({other.identity: other for other in needing}.values())
 
