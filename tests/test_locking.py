@@ -62,3 +62,10 @@ def test_a_folder_that_cannot_be_locked_is_said(tmp_path: Path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(SkilltokensError, match="cannot be locked"), locked(tmp_path / "file"):
         pass
+
+
+def test_who_holds_a_lock_may_take_it_again(tmp_path: Path):
+    with locked(tmp_path):
+        with locked(tmp_path):
+            pass
+        assert {path.name for path in tmp_path.iterdir()} == set(LOCKS)  # it is held still

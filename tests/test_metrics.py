@@ -115,6 +115,25 @@ def test_only_rates_matter_not_how_many_episodes_they_came_from(run: Counts, tim
     assert more.auc == pytest.approx(metrics.lifelong(*run).auc)
 
 
+@given(counts(), st.integers(0, 2**32 - 1))
+def test_what_is_forgotten_and_what_is_miscalled_add_up_to_nbt(run: Counts, seed: int):
+    size = len(run[0])
+    miscalled = np.random.default_rng(seed).random((size, size)) < 0.5
+    some, none, rest = (metrics.lifelong(*run, miscalled=mask) for mask in (miscalled, miscalled & False, ~miscalled))
+    assert none.forgotten == none.nbt == some.nbt
+    if none.nbt is not None:
+        assert some.forgotten is not None
+        assert rest.forgotten is not None
+        assert some.forgotten + rest.forgotten == pytest.approx(none.nbt)
+        assert metrics.lifelong(*run, miscalled=~(miscalled & False)).forgotten == 0
+    assert (some.final, some.learned, some.fwt, some.auc) == (none.final, none.learned, none.fwt, none.auc)
+
+
+def test_a_newest_skill_that_answers_for_its_twin_loses_nothing_by_forgetting():
+    figures = metrics.lifelong([[10, 0], [0, 10]], [[10, 10], [10, 10]], miscalled=[[False, False], [True, False]])
+    assert (figures.nbt, figures.forgotten) == (1.0, 0.0)
+
+
 def test_perfect_learning_that_keeps_everything_scores_one():
     full = np.full((3, 3), 20)
     scores = metrics.lifelong(full, full, [(np.array([20, 20]), np.array([20, 20]))] * 3)

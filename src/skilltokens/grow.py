@@ -32,10 +32,9 @@ from skilltokens.skills.head import HEAD
 from skilltokens.skills.library import SkillLibrary, check_name
 from skilltokens.skills.parcel import keep_apart
 from skilltokens.skills.scene import SceneDensity
-from skilltokens.skills.skill import Skill
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
-from skilltokens.suites import load_suite, suite_names
+from skilltokens.suites import load_suite, sentences_of, suite_names
 from skilltokens.train import fit
 from skilltokens.types import (
     ACTION,
@@ -112,7 +111,7 @@ def learn_skill(
         raise LibraryError(f"{folder} holds no skill library: name one that exists, or make a new one (--new)")
     with contextlib.ExitStack() as stack:
         library = SkillLibrary.open(folder, encoder) if exists else None
-        policy = PolicySettings(**library.policy_settings) if library else policy or PolicySettings()
+        policy = library.policy_settings if library else policy or PolicySettings()
         _check_settings(method, train, policy, seed)
         if library is None:
             check_free(folder)
@@ -125,7 +124,9 @@ def learn_skill(
             assert library is not None
             return library
         if library is not None and new:
-            raise LibraryError(f"{folder} holds a skill library already: add to it without --new, or name another folder")
+            raise LibraryError(
+                f"{folder} holds a skill library already: add to it without --new, or name another folder"
+            )
         return work.learn(again, take_over, aside, report)
 
 
@@ -210,7 +211,7 @@ class _Work:
             for sentence in check_readable(language, self.words, others):
                 report(Progress(NOTE, 0, 1, sentence))
         if library is not None:
-            for sentence in check_takeover(library, self.name, self.words, take_over):
+            for sentence in check_takeover(library, self.name, self.words, take_over, sentences_of):
                 report(Progress(NOTE, 0, 1, sentence))
 
     def _notes(self, iterations: int) -> dict[str, Any]:
@@ -269,7 +270,9 @@ def _check_settings(method: Any, train: TrainSettings, policy: PolicySettings, s
     check_training(train, policy.history)
     kind = load_method(method_of(method))
     if not issubclass(kind, SkillMethod):
-        raise SettingError(f"a library keeps every skill, and {method_of(method)} keeps one policy for all: use t2s or lora")
+        raise SettingError(
+            f"a library keeps every skill, and {method_of(method)} keeps one policy for all: use t2s or lora"
+        )
     if policy.maps not in kind.maps:
         raise SettingError(
             f"a library grows by policies of {' or '.join(kind.maps)} maps, not {policy.maps}: set policy.maps"

@@ -49,7 +49,7 @@ def locked(
         error: another process writes there still, or the folder cannot be written.
     """
     folder = Path(folder)
-    lock = FileLock(folder / LOCKS[0])
+    lock = FileLock(folder.absolute() / LOCKS[0], is_singleton=True)  # who holds it already may take it again
     deadline = time.monotonic() + wait
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,8 +68,9 @@ def locked(
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):
-            (folder / LOCKS[1]).unlink()
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):
+                (folder / LOCKS[1]).unlink()
         lock.release()
 
 

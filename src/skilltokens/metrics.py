@@ -45,6 +45,8 @@ class Lifelong:
     fwt_of: Rates | None
     nbt_of: Rates | None
     auc_of: Rates | None
+    forgotten_of: Rates | None = None
+    """(K-1,): the part of NBT_k in cells where the task's own skill was called; the rest was miscalled."""
 
     @property
     def final(self) -> float:
@@ -65,6 +67,11 @@ class Lifelong:
     def nbt(self) -> float | None:
         """LIBERO's NBT: how much success was lost afterwards; 0 is no forgetting, below 0 is later improvement."""
         return _mean(self.nbt_of)
+
+    @property
+    def forgotten(self) -> float | None:
+        """The part of NBT that was lost where the task's own skill was called; what is left of NBT was miscalled."""
+        return _mean(self.forgotten_of)
 
     @property
     def auc(self) -> float | None:
@@ -152,14 +159,20 @@ def forward_transfer(curves: Sequence[ArrayLike]) -> Rates:
     return np.array([np.asarray(curve, dtype=np.float64).mean() for curve in curves])
 
 
-def negative_backward_transfer(matrix: ArrayLike, together: int = 1) -> Rates:
+def negative_backward_transfer(matrix: ArrayLike, together: int = 1, where: ArrayLike | None = None) -> Rates:
     """NBT_k for the first K - 1 tasks, (K-1,), from rates c (K, K): the mean over t > k of c[k, k] - c[t, k].
 
     The first `together` tasks were taught in one lesson: c[together - 1, k] is then where they were learned.
+
+    Args:
+        where: (K, K), which cells count; the others add nothing to the sum, which is divided by the same number. So the
+            parts of several masks that make up all cells add up to NBT_k.
     """
     c = _square(matrix)
+    counted = np.ones(c.shape, dtype=bool) if where is None else np.asarray(where, dtype=bool)
     rows = [max(k, together - 1) for k in range(len(c) - 1)]
-    return np.array([np.mean(c[row, k] - c[row + 1 :, k]) for k, row in enumerate(rows)])
+    lost = [np.where(counted[row + 1 :, k], c[row, k] - c[row + 1 :, k], 0.0) for k, row in enumerate(rows)]
+    return np.array([losses.mean() for losses in lost], dtype=np.float64)
 
 
 def area_under_curve(matrix: ArrayLike, curves: Sequence[ArrayLike], first: int = 0) -> Rates:
@@ -189,6 +202,7 @@ def lifelong(
     episodes: ArrayLike,
     curves: Sequence[tuple[ArrayLike, ArrayLike]] = (),
     together: int = 1,
+    miscalled: ArrayLike | None = None,
 ) -> Lifelong:
     """All figures of a run that learned its tasks one after another.
 
@@ -200,6 +214,8 @@ def lifelong(
             None: the area was not measured.
         together: the first so many tasks were taught in one lesson (protocol B). Rows before the last of them are not
             read, and these tasks have no curve: FWT and AUC are over the others, NBT over all.
+        miscalled: (K, K), the cells that another task's skill acted in: what is lost there is not forgotten. Left out:
+            none.
 
     NBT is None where nothing was taught after any task.
 
@@ -213,6 +229,7 @@ def lifelong(
         raise ValueError("a task was not evaluated after a lesson that should have seen it")
     lines = [rates(good, tried) for good, tried in curves]
     alone = range(together if together > 1 else 0, tasks)
+    kept = None if miscalled is None else ~np.asarray(miscalled, dtype=bool)
     measured = len(lines) == len(alone) > 0 and all(line.size > 1 and not np.isnan(line).any() for line in lines)
     return Lifelong(
         final_of=c[-1].copy(),
@@ -220,6 +237,7 @@ def lifelong(
         fwt_of=forward_transfer(lines) if measured else None,
         nbt_of=negative_backward_transfer(c, together) if tasks > together else None,
         auc_of=area_under_curve(c, lines, alone.start) if measured else None,
+        forgotten_of=negative_backward_transfer(c, together, kept) if tasks > together else None,
     )
 
 

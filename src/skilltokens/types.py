@@ -51,6 +51,10 @@ class SuiteError(SkilltokensError):
     """A simulator that is not installed, or an environment that broke."""
 
 
+class NoSkillError(SkilltokensError):
+    """No skill is sure enough to be what an instruction means."""
+
+
 class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 
@@ -152,6 +156,10 @@ class Suite(Protocol):
 
     One that has not as many different episodes of a split as anybody may ask for says how many by a method
     `episodes(split) -> int | None`; more are then refused, since they would repeat some.
+
+    One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
+    that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use
+    them, so that two tasks with one instruction are told apart.
     """
 
     @property

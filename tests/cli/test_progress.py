@@ -12,7 +12,9 @@ from tests.terminal import on_a_terminal
 
 from skilltokens.cli import progress
 from skilltokens.cli.progress import Clock, Plain, Rows, minutes, share, words
+from skilltokens.experiments.namesakes import STAGE as NAMESAKES
 from skilltokens.language import LOADING
+from skilltokens.simulation.memory import STAGE as MEMORY
 from skilltokens.types import Progress
 
 
@@ -159,3 +161,33 @@ def test_loading_the_encoder_is_never_left_out_and_moves_nothing(capsys: pytest.
     last = plain(out.getvalue()).split("\r")[-1]
     assert " 50 % " in last
     assert "loading the sentence encoder minilm" in last
+
+
+def test_what_all_runs_say_of_their_tasks_is_shown_once(capsys: pytest.CaptureFixture[str]):
+    news = Progress(NAMESAKES, 0, 1, "two tasks share words")
+    with Plain(["a", "b"]) as view:
+        view.update("a", news)
+        view.update("b", news)
+        for name in "ab":  # of memory each run says what it has for itself
+            view.update(name, Progress(MEMORY, 0, 1, "one worker fits"))
+    assert capsys.readouterr().err == "a  two tasks share words\na  one worker fits\nb  one worker fits\n"
+    out = io.StringIO()
+    with Rows(["a", "b"], Console(file=out, force_terminal=True, width=120)) as rows:
+        rows.update("a", news)
+        rows.update("b", news)
+    assert plain(out.getvalue()).count("two tasks share words") == 1
+
+
+def test_words_of_a_file_neither_clear_the_terminal_nor_set_its_title(capsys: pytest.CaptureFixture[str]):
+    hostile, shown = "\x1b[2J\x1b]0;x\x07[red]\nthird\u202e", r"\x1b[2J\x1b]0;x\x07[red]\nthird\u202e"
+    out = io.StringIO()
+    for view in (Plain(["a"]), Rows(["a"], Console(file=out, force_terminal=True, no_color=True, width=400))):
+        with view:
+            view.update("a", Progress(MEMORY, 0, 1, hostile))
+            view.finish("a", hostile)
+            view.update("a", Progress("train", 1, 2, hostile))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [f"a  {shown}", f"a  failed: {shown}", f"a   50%  train {shown} 1/2"]
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\x07" not in out.getvalue()
+    assert out.getvalue().count(shown) >= 3

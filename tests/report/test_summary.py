@@ -16,7 +16,7 @@ from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.page import render
 from skilltokens.report.results import texts_of
 from skilltokens.report.runs import read_run
-from skilltokens.report.summary import chosen, compare, strangers, variants, versus
+from skilltokens.report.summary import chosen, compare, defined, strangers, variants, versus
 from skilltokens.types import RunError
 
 Build = Callable[..., Path]
@@ -102,7 +102,7 @@ def test_several_seeds_get_a_t_interval_and_one_seed_only_wilson_on_final_succes
 def test_multitask_has_dashes_where_nothing_is_defined(build: Build, tmp_path: Path):
     group = compare(_runs(build, tmp_path, ("multitask", 0), ("multitask", 1)))[0].groups[0]
     undefined = {key for key, definition in BY_KEY.items() if group.figure(definition).value is None}
-    assert undefined == {"fwt", "learned", "nbt", "auc", "held", "trained"}
+    assert undefined == {"fwt", "learned", "nbt", "forgotten", "auc", "held", "trained"}
 
 
 def test_cells_pool_seeds_and_are_same_bits_only_where_all_seeds_are(build: Build, tmp_path: Path):
@@ -200,3 +200,58 @@ def test_variants_are_shown_in_results_and_on_the_page(build: Build, tmp_path: P
     assert "| t2s | other-words | 1 of 2 | 0.475" in page
     page = render([read_run(tmp_path / "results" / "words" / "t2s" / "run.json")])
     assert "other-words" in page
+
+
+def _twins(content: dict[str, Any]) -> None:
+    """Each cell says its own skill, but task 0 after lessons 2 and 3 calls the skill of task 2, and fails."""
+    for entry in content["evaluations"]:
+        entry["skill"] = entry["task"]
+        entry.pop("same_as", None)
+        if entry["task"] == 0 and entry["after"] >= 2:
+            entry |= {"skill": 2, "successes": 0}
+
+
+def test_miscalled_is_told_from_forgotten_where_there_is_any(build: Build, tmp_path: Path):
+    plain = read_run(build(tmp_path / "plain", tasks=4))
+    twins = read_run(build(tmp_path / "twins", "lora", tasks=4, change=_twins))
+    assert plain.figures is not None
+    assert twins.figures is not None
+    assert (plain.figures.nbt, plain.figures.forgotten, plain.miscalled_share) == (0, 0, 0)
+    learned = twins.successes[0, 0] / twins.episodes[0, 0]
+    assert twins.figures.nbt == pytest.approx(learned * 2 / 3 / 3)  # two of task 0's three later cells, three tasks
+    assert twins.figures.forgotten == 0
+    assert twins.miscalled_share == 2 / 10
+    keys = {"forgotten", "miscalled"}
+    assert not keys & {d.key for d in defined(compare([plain])[0].groups)}
+    together = compare([plain, twins])[0]
+    assert keys <= {d.key for d in defined(together.groups)}
+    assert [g.figure(BY_KEY["miscalled"]).value for g in together.groups] == [0, 0.2]
+    assert strangers(together.groups[1]) == (2, 10)
+
+
+def test_a_skill_of_the_base_library_is_another_and_a_second_skill_of_a_task_is_its_own(build: Build, tmp_path: Path):
+    def change(content: dict[str, Any]) -> None:
+        content["tasks"][2] = content["tasks"][0]
+        for entry in content["evaluations"]:
+            if entry["task"] == 0:
+                entry.pop("same_as", None)
+                entry |= {"skill": 2} if entry["after"] == 2 else {"called": "a skill of the base"}
+
+    run = read_run(build(tmp_path / "run", tasks=3, change=change))
+    assert run.miscalled.tolist() == [[True, False, False], [True, False, False], [False, False, False]]
+
+
+def test_tables_and_pages_show_the_two_figures_only_where_a_cell_was_miscalled(build: Build, tmp_path: Path):
+    heads = ("Forgotten", "Miscalled")
+    runs = [build(tmp_path / "results" / "x" / "lora-0", "lora", tasks=4, change=_twins)]
+    page = texts_of(tmp_path / "results")[tmp_path / "results" / "x" / "README.md"]
+    front = texts_of(tmp_path / "results")[tmp_path / "RESULTS.md"]
+    html = render([read_run(runs[0])])
+    for text in (page, front, html):
+        assert all(head in text for head in heads)
+    assert "| 20.0 % |" in page
+    assert "miscalled: another task&#39;s skill acted" in html
+    assert "0 forgotten, the rest miscalled" in html
+    build(tmp_path / "results" / "x" / "lora-0", "lora", tasks=4)
+    texts = [*texts_of(tmp_path / "results").values(), render([read_run(runs[0])])]
+    assert not [text for text in texts if "Miscalled" in text or ", miscalled" in text or "<em>miscalled" in text]

@@ -10,6 +10,7 @@ dataclasses that the verbs' parsers are made from, names from the tables of reci
 
 from __future__ import annotations
 
+import re
 import shlex
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from skilltokens.cli import VERBS
+from skilltokens.escaping import terminal
 
 if TYPE_CHECKING:
     from skilltokens.cli.names import Values
@@ -68,7 +70,14 @@ def _print(words: Sequence[str], end: str | None = None) -> None:
     start = len(words[-1]) - len(end) if end is not None and words and words[-1].endswith(end) else 0
     print("files" if offer.files else "words")
     for word in offer.words:
-        print(word[start:])
+        if terminal(word) == word:  # what holds an end of a line can't be answered in one, nor typed
+            print(word[start:] if end is None else typed_in_bash(word[start:]))
+
+
+def typed_in_bash(text: str) -> str:
+    """A part of a word as it is typed in bash, which puts an answer into the line as it is; zsh and fish quote by
+    themselves. A skill may be called $(reboot)."""
+    return re.sub(r"[^\w@%+=:,./-]", r"\\\g<0>", text)
 
 
 def split(line: str) -> list[str]:

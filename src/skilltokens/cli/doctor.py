@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skilltokens.cli import probes
 from skilltokens.cli.probes import Finding, Probe
+from skilltokens.escaping import shell, terminal
 
 SYSTEM = ("libosmesa6", "libegl1", "libgl1-mesa-dri", "libgl1", "libglib2.0-0")
 """Debian packages through which MuJoCo draws without a screen; opencv, which LIBERO imports, needs the last two."""
@@ -122,7 +123,7 @@ def _apt() -> str:
 
 
 def _pip(what: str) -> str:
-    return f"{Path(sys.executable)} -m pip install {what}"
+    return f"{shell(sys.executable)} -m pip install {what}"
 
 
 def _version(name: str) -> str | None:
@@ -145,12 +146,12 @@ def show(findings: Iterator[Finding], say: Callable[[str], None] = print) -> lis
             say(f"\n{finding.room}")
         # What is not needed and has no remedy is no alarm.
         sign = signs[finding.state] if finding.state == "ok" or finding.needed or finding.fix else "-      "
-        say(f"  {sign} {finding.what:<24}{finding.detail}")
+        say(f"  {sign} {finding.what:<24}{terminal(finding.detail)}")
         seen.append(finding)
     fixes = dict.fromkeys(finding.fix for finding in seen if finding.fix)
     if fixes:
         say("\nto fix this:")
         for fix in fixes:
-            say(f"  {fix}")
+            say(f"  {terminal(fix)}")
     say("\neverything needed to learn, evaluate and report is here" if healthy(seen) else "\nnot ready: see above")
     return seen

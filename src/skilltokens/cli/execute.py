@@ -55,13 +55,14 @@ def conclude(plan: Plan, failures: Sequence[str]) -> int:
     Raises:
         RunError: a run failed.
     """
+    from skilltokens.cli.saying import say
     from skilltokens.cli.tables import print_table
     from skilltokens.report import write_report
 
     done = [path for run in plan.runs if (path := run.folder / "run.json").exists()]
     if done:
         print_table(done)
-        print(f"report: {write_report(done, plan.out / 'report.html').resolve()}")
+        say(f"report: {write_report(done, plan.out / 'report.html').resolve()}")
     if failures:
         raise RunError("; ".join(failures))
     return 0
@@ -71,9 +72,10 @@ def show_changes(plan: Plan) -> None:
     """Says where a repeated run differs from the one that it repeats."""
     if plan.repeats is None:
         return
+    from skilltokens.cli.saying import say
     from skilltokens.experiments.repeating import changes
 
     lines = changes(plan.repeats, plan.runs[0].folder)
-    print(f"{plan.repeats}: " + ("the same figures again" if not lines else "the repetition differs:"))
+    say(f"{plan.repeats}: " + ("the same figures again" if not lines else "the repetition differs:"))
     for line in lines:
-        print(f"  {line}")
+        say(f"  {line}")

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
+from skilltokens.escaping import shell
+
 State = Literal["ok", "missing", "broken"]
 
 PATIENCE = 180
@@ -64,7 +66,8 @@ class Probe:
     def _bad(self, why: str) -> Finding:
         """A broken finding; the fix that the error names comes before the probe's own."""
         named = re.search(r"run `([^`]+)`", why)
-        fix = re.sub(r"\bpip (?=install|uninstall)", f"{sys.executable} -m pip ", named[1]) if named else self.fix
+        pip = f"{shell(sys.executable)} -m pip "
+        fix = re.sub(r"\bpip (?=install|uninstall)", lambda _: pip, named[1]) if named else self.fix
         return Finding(self.room, self.what, "broken", why, self.needed, fix)
 
 

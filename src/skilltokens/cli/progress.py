@@ -16,12 +16,17 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from skilltokens.escaping import terminal
+from skilltokens.experiments.namesakes import STAGE as NAMESAKES
 from skilltokens.language import LOADING
 from skilltokens.simulation.memory import STAGE as MEMORY
 from skilltokens.types import Progress
 
 QUIET, BRIEF = 20.0, 3.0
 """Seconds between two plain lines about the same stage of a run, and about a new one."""
+
+NOTES = (MEMORY, NAMESAKES)
+"""Stages whose news are a sentence that is sent once, and stays on the screen."""
 
 BAR, LEFT = 90, 60
 """Columns that a terminal must have for a row to hold a bar, and the time left."""
@@ -70,7 +75,21 @@ def words(progress: Progress) -> str:
     figures = "".join(f", {name} {value:.3g}" for name, value in known.items())
     name = f" {progress.note}" if progress.note else ""
     count = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
-    return f"{progress.stage}{name}{count}{figures}"
+    return terminal(f"{progress.stage}{name}{count}{figures}")
+
+
+class Notes:
+    """The sentences that stay; what every run says of the tasks that all of them have is said for the first alone."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def line(self, news: Progress) -> str | None:
+        """The sentence to show; None where it has been said."""
+        if news.stage == NAMESAKES and news.note in self._said:
+            return None
+        self._said.add(news.note)
+        return terminal(news.note)
 
 
 def minutes(seconds: float | None) -> str:
@@ -89,6 +108,7 @@ class Plain:
         self._clocks: dict[str, Clock] = {}
         self._last: dict[str, tuple[tuple[str, str], float]] = {}
         self._width = max((len(name) for name in names), default=0)
+        self._notes = Notes()
 
     def __enter__(self) -> Self:
         return self
@@ -96,8 +116,13 @@ class Plain:
     def __exit__(self, *_: object) -> None: ...
 
     def update(self, name: str, progress: Progress) -> None:
-        if progress.stage in (MEMORY, LOADING):  # sent once, LOADING before seconds of silence: never left out
-            self._say(name, progress.note if progress.stage == MEMORY else words(progress))
+        if progress.stage in NOTES:
+            line = self._notes.line(progress)
+            if line is not None:
+                self._say(name, line)
+            return
+        if progress.stage == LOADING:  # sent once, before seconds of silence: never left out
+            self._say(name, words(progress))
             return
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
@@ -111,7 +136,7 @@ class Plain:
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
-        self._say(name, f"failed: {failure}" if failure else f"done in {minutes(clock.gone)}")
+        self._say(name, f"failed: {terminal(failure)}" if failure else f"done in {minutes(clock.gone)}")
 
     def _say(self, name: str, text: str) -> None:
         print(f"{name:<{self._width}}  {text}", file=sys.stderr, flush=True)
@@ -123,6 +148,7 @@ class Rows:
     def __init__(self, names: Sequence[str], console: Console) -> None:
         self._bars = Bars(*_columns(console.width), console=console, refresh_per_second=4)
         self._clocks: dict[str, Clock] = {}
+        self._notes = Notes()
         self._rows: dict[str, TaskID] = {
             name: self._bars.add_task(name, total=1.0, left="", now="waiting", start=False) for name in names
         }
@@ -137,8 +163,10 @@ class Rows:
         self._bars.stop()
 
     def update(self, name: str, progress: Progress) -> None:
-        if progress.stage == MEMORY:  # sent once, so it stays above the rows
-            self._bars.console.print(f"{name}: {progress.note}", markup=False)
+        if progress.stage in NOTES:  # above the rows
+            line = self._notes.line(progress)
+            if line is not None:
+                self._bars.console.print(Text(f"{name}: {line}"))
             return
         row = self._rows[name]
         self._bars.start_task(row)  # until then its bar only swings
@@ -153,7 +181,7 @@ class Rows:
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
         if failure:  # above the rows at once: other runs may take hours more
-            self._bars.console.print(f"{name}: {failure}", markup=False)
+            self._bars.console.print(Text(f"{name}: {terminal(failure)}"))
         now, done = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
         self._bars.start_task(self._rows[name])
         self._bars.update(self._rows[name], completed=done, left="", now=now)
@@ -173,7 +201,7 @@ class _Now(TextColumn):
 
 def _columns(width: int) -> list[ProgressColumn]:
     """What a row shows on a terminal of so many columns: its name, the share done and what it does on any."""
-    columns: list[ProgressColumn] = [TextColumn("{task.description}")]
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False)]
     if width >= BAR:
         columns.append(BarColumn(bar_width=24, table_column=Column(no_wrap=True)))
     columns.append(TextColumn("{task.percentage:>3.0f} %"))

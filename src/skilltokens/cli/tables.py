@@ -8,13 +8,16 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from skilltokens.cli.saying import cells
+from skilltokens.escaping import terminal
 from skilltokens.report import kind_of, reward
 from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of, tasks_in
 from skilltokens.report.runs import read_run
-from skilltokens.report.summary import DEFINITIONS, Comparison, Definition, Figure, Group, compare
+from skilltokens.report.summary import Comparison, Definition, Figure, Group, compare, defined
 
-SHOWN = ("final", "fwt", "nbt", "auc", "trained", "stored", "minutes")
+SHOWN = ("final", "fwt", "nbt", "forgotten", "miscalled", "auc", "trained", "stored", "minutes")
 
 
 def output() -> Console:
@@ -44,45 +47,49 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
     runs = [read_reward_run(path) for path in paths]
     check_alike(runs)
     for task in tasks_in(runs):
-        table = Table(title=f"{runs[0].record.suite}: {task}", title_justify="left", box=SIMPLE, pad_edge=False)
+        table = _empty(f"{runs[0].record.suite}: {task}")
         for head in reward.SHORT_HEADS:
             table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
         for row in rows_of(runs, task):
-            table.add_row(*(cell.replace("[", "\\[") for cell in reward.cells(row)))
+            table.add_row(*cells(reward.cells(row)))
         yield table
 
 
 def _table(comparison: Comparison) -> Table:
-    definitions = [d for d in DEFINITIONS if d.key in SHOWN]
+    definitions = [d for d in defined(comparison.groups) if d.key in SHOWN]
     seeds = {len(group.runs) for group in comparison.groups}
     count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
     title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"
-    table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+    table = _empty(title)
     table.add_column("method", no_wrap=True)
     for definition in definitions:
         arrow = "↑" if definition.better == "higher" else "↓"
         table.add_column(f"{definition.short} {arrow}", justify="right", no_wrap=definition.key != "final")
     figures = [[group.figure(definition) for definition in definitions] for group in comparison.groups]
     for group, row in zip(comparison.groups, figures, strict=True):
-        cells = [_cell(d, f, [r[i] for r in figures]) for i, (d, f) in enumerate(zip(definitions, row, strict=True))]
-        table.add_row(_label(group), *cells)
+        shown = [_cell(d, f, [r[i] for r in figures]) for i, (d, f) in enumerate(zip(definitions, row, strict=True))]
+        table.add_row(*cells([_label(group)]), *shown)
     return table
+
+
+def _empty(title: str) -> Table:
+    return Table(title=Text(terminal(title), style="table.title"), title_justify="left", box=SIMPLE, pad_edge=False)
 
 
 def _label(group: Group) -> str:
     return group.label if group.finished else f"{group.label} (unfinished: {group.learned} learned)"
 
 
-def _cell(definition: Definition, figure: Figure, column: Sequence[Figure]) -> str:
+def _cell(definition: Definition, figure: Figure, column: Sequence[Figure]) -> Text:
     if figure.value is None:
-        return "-"
+        return Text("-")
     text = _written(definition, figure.value)
     if figure.interval is not None and definition.kind == "rate":
         text += f" [{_written(definition, figure.interval.low)}, {_written(definition, figure.interval.high)}]"
     values = [other.value for other in column if other.value is not None]
     best = max(values) if definition.better == "higher" else min(values)
     marks = definition.kind == "rate" and figure.value == best and len(set(values)) > 1
-    return f"[bold]{text.replace('[', chr(92) + '[')}[/bold]" if marks else text.replace("[", "\\[")
+    return Text(text, style="bold" if marks else "")
 
 
 def _written(definition: Definition, value: float) -> str:

@@ -12,6 +12,7 @@ docs/formats.md describes the format for other programs.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +101,21 @@ class DemonstrationStore:
             raise IndexError(f"{self.path} has episodes 0 to {self.episodes - 1}, not {index}")
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         return Episode({name: self._arrays[name][rows] for name in self.features})
+
+    def part(self, first: int, last: int) -> DemonstrationStore:
+        """Episodes `first` to `last` - 1 of this store, as a store over the same files; its digest is the whole one's.
+
+        Raises:
+            IndexError: there are no such episodes.
+        """
+        if not 0 <= first < last <= self.episodes:
+            raise IndexError(f"{self.path} has episodes 0 to {self.episodes - 1}, not {first} to {last - 1}")
+        part = copy.copy(self)
+        start, stop = int(self.offsets[first]), int(self.offsets[last])
+        part.offsets = np.asarray(self.offsets[first : last + 1]) - start
+        part.episodes, part.steps = last - first, stop - start
+        part._arrays = {name: array[start:stop] for name, array in self._arrays.items()}
+        return part
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(self.episodes))

@@ -6,7 +6,7 @@ from typing import Any
 
 from skilltokens.configuration import check_settings
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.suites import load_suite, task_of
+from skilltokens.suites import in_context, load_suite, task_of
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import SettingError, Suite
 
@@ -24,7 +24,7 @@ def check_run(settings: RunSettings[Any], suite: Suite) -> None:
     for name in evaluation.variants:
         variant = load_suite(name)
         for task in settings.tasks or [task.name for task in suite.tasks]:
-            task_of(variant, task)
+            in_context(variant, task_of(variant, task), settings.context)
         if dict(variant.features) != dict(suite.features):
             raise SettingError(
                 f"suite {variant.name!r} cannot be in evaluate.variants: its observations or actions are not those of "

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.escaping import file_name
+from skilltokens.experiments.lessons import suites_own
 from skilltokens.experiments.records import Cell, Variant, Wording
 from skilltokens.language import LanguageEncoder
 from skilltokens.methods.base import Choice, Method
@@ -17,7 +19,8 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.settings import EvaluateSettings
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate, record_video
-from skilltokens.suites import load_suite, task_of
+from skilltokens.suites import in_context, load_suite, task_of
+from skilltokens.suites.context import Context
 from skilltokens.types import Array, Counts, Progress, Report, Suite, SuiteError, Task
 
 
@@ -25,7 +28,8 @@ class Evaluator:
     """Rolls out a method's policies, called by the tasks' instructions alone, and counts.
 
     Args:
-        suite, tasks: what is evaluated; tasks in the order that the run teaches them.
+        suite, tasks: what is evaluated; tasks in the order that the run teaches them, in the words that it gives them.
+        context: what these words hold besides the suite's own; variants of the suite get it too.
         stores: their demonstrations, whose observations prove which actions are the same bits.
         encoder: makes the instructions' vectors.
         device: where policies act.
@@ -43,8 +47,11 @@ class Evaluator:
         device: str,
         pool: Pool,
         report: Report,
+        context: Context = "none",
     ) -> None:
         self.settings, self.suite, self.tasks, self.stores = settings, suite, tasks, stores
+        self.context: Context = context
+        self.simulated = suites_own(suite, tasks)
         self.encoder, self.device, self.pool, self.report = encoder, device, pool, report
         self.instructions = encoder([task.instruction for task in tasks])
 
@@ -69,7 +76,7 @@ class Evaluator:
         )
         cell.same_as = self._same_bits(cells, cell)
         if cell.same_as is None:
-            counts = self._count(actor, self.suite, self.tasks[task], self.pool, report)
+            counts = self._count(actor, self.suite, self.simulated[task], self.pool, report)
             cell.successes, cell.episodes, cell.steps = counts.successes, counts.episodes, counts.steps
         else:
             twin = cells[cell.same_as]
@@ -123,13 +130,14 @@ class Evaluator:
 
     def _variant(self, method: Method, suite: Suite, pool: Pool, number: int) -> Variant:
         task = task_of(suite, self.tasks[number].name)
-        choice = method.choose(self.encoder([task.instruction])[0])
+        instruction = in_context(suite, task, self.context).instruction
+        choice = method.choose(self.encoder([instruction])[0])
         report = labelled(self.report, f"{suite.name}/{task.name}", stage="variant")
         counts = self._count(self._actor(choice), suite, task, pool, report)
         return Variant(
             suite=suite.name,
             task=number,
-            instruction=task.instruction,
+            instruction=instruction,
             split=self.settings.split,
             skill=choice.skill,
             called=_called(choice),
@@ -146,12 +154,12 @@ class Evaluator:
         for done, (name, number) in enumerate(tasks.items()):
             self.report(Progress("video", done, len(tasks), name))
             actor = self._actor(method.choose(self.instructions[number]))
-            path = f"videos/{name}.webp"
+            path = f"videos/{file_name(name)}.webp"
             try:
                 record_video(
                     actor,
                     self.suite,
-                    self.tasks[number],
+                    self.simulated[number],
                     self.settings.split,
                     0,
                     folder / path,

@@ -22,7 +22,7 @@ from skilltokens.experiments.base import open_base, with_base
 from skilltokens.experiments.changes import lifelong_changes, reward_changes
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import Cost, costs_of
-from skilltokens.experiments.lessons import tasks_of
+from skilltokens.experiments.lessons import suites_own, tasks_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
 from skilltokens.experiments.settings import RewardSettings, RunSettings
@@ -163,8 +163,7 @@ class Lifelong:
         from skilltokens.suites import load_suite
 
         suite = load_suite(settings.suite)
-        tasks = tasks_of(settings, suite)
-        demonstrations(suite, tasks, settings.demonstrations, report)
+        demonstrations(suite, suites_own(suite, tasks_of(settings, suite)), settings.demonstrations, report)
 
     def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:
         from skilltokens.experiments.lifelong import learn

@@ -9,7 +9,7 @@ import numpy as np
 
 from skilltokens.configuration import check_setting
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.suites import task_of
+from skilltokens.suites import in_context, task_of
 from skilltokens.types import SettingError, Suite, Task
 
 if TYPE_CHECKING:
@@ -49,12 +49,19 @@ def order_of(settings: RunSettings[Any], suite: Suite) -> tuple[str, ...]:
 
 
 def tasks_of(settings: RunSettings[Any], suite: Suite) -> list[Task]:
-    """The tasks in the order they are taught.
+    """The tasks in the order they are taught, in the words that the run gives them (`settings.context`).
+
+    The suite itself, its demonstrations and their stores know them by its own words: see `suites_own`.
 
     Raises:
-        SettingError: as `order_of` does, or the suite has no task of a name.
+        SettingError: as `order_of` does, or the suite has no task of a name, or no words for the context of one.
     """
-    return [task_of(suite, name) for name in order_of(settings, suite)]
+    return [in_context(suite, task_of(suite, name), settings.context) for name in order_of(settings, suite)]
+
+
+def suites_own(suite: Suite, tasks: Sequence[Task]) -> list[Task]:
+    """The same tasks as the suite has them, without a context."""
+    return [task_of(suite, task.name) for task in tasks]
 
 
 def groups_of(tasks: int, first: int = 1, joint: bool = False) -> list[range]:

@@ -21,7 +21,8 @@ from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.evaluator import Evaluator, labelled
 from skilltokens.experiments.leaving import leave_library
-from skilltokens.experiments.lessons import groups_of, lessons_of, tasks_of
+from skilltokens.experiments.lessons import groups_of, lessons_of, suites_own, tasks_of
+from skilltokens.experiments.namesakes import tell_namesakes
 from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
 from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import LifelongRecord
@@ -66,7 +67,7 @@ def learn(
     library = open_base(settings, suite)
     torch.set_num_threads(settings.train.threads)
     record.command = command or record.command
-    stores = demonstrations(suite, tasks, settings.demonstrations, report)
+    stores = demonstrations(suite, suites_own(suite, tasks), settings.demonstrations, report)
     for store in stores:
         store.verify()  # altered numbers would be learned without a word
     note_demonstrations(record, stores)
@@ -75,12 +76,13 @@ def learn(
     method = _method(settings, suite, encoder, library)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups)
+    tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
     record.first = len(groups[0])
     _note_base(record, library, settings.base)
     with Pool(suite, settings.evaluate.workers, report) as pool:
         device = settings.train.device
-        evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report)
+        evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report, settings.context)
         return _Run(settings, folder, record, method, lessons, evaluator, library, report).finish()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from skilltokens.configuration import differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
+from skilltokens.experiments.lessons import suites_own
 from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import (
     Demonstrations,
@@ -50,7 +51,8 @@ def open_run(
         old = {"method": record.method, **flat(plain(lifelong_settings_in(record)))}
         check_same(folder, old, {"method": method_of(settings.method), **flat(plain(settings))}, FREE)
         if record.finished:
-            _check_demonstrations(record, [store_of(suite, task, settings.demonstrations) for task in tasks])
+            own = suites_own(suite, tasks)
+            _check_demonstrations(record, [store_of(suite, task, settings.demonstrations) for task in own])
         return record
     return LifelongRecord(
         schema=RUN_SCHEMA,

@@ -20,6 +20,7 @@ from skilltokens.behaviour.environments import of_suite
 from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.token import steered
 from skilltokens.configuration import check_settings, flat, plain
+from skilltokens.escaping import file_name
 from skilltokens.experiments import provenance
 from skilltokens.experiments.opening import check_same
 from skilltokens.experiments.reading import read_reward, write_record
@@ -176,7 +177,7 @@ class _Task:
             result.commanded = self._commanded(agent)
             result.noisy = [] if agent.learned() else self._noisy(agent)
         if settings.videos:
-            result.video = f"videos/{task.name}.webp"
+            result.video = f"videos/{file_name(task.name)}.webp"
             horizon = settings.adapt.horizon or None
             record_video(
                 agent.actor(), suite, task, settings.adapt.split, 0, self.folder / result.video, horizon=horizon

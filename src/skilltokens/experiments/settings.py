@@ -14,6 +14,7 @@ from skilltokens.behaviour.settings import AdaptSettings, MotionSettings, PpoSet
 from skilltokens.configuration import Count, CountFrom0, NotNegative, Seed
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings, check_training
+from skilltokens.suites.context import Context
 from skilltokens.types import SettingError
 
 Method = TypeVar("Method")
@@ -32,6 +33,8 @@ class RunSettings(Generic[Method]):
     """A suite by name; see `skilltokens list suites`."""
     tasks: tuple[str, ...] = ()
     """Tasks by name, in the order they are learned; empty: all of the suite."""
+    context: Context = "none"
+    """scene: each instruction also says the task's scene, where the suite has words for it (libero-90, libero-10)."""
     protocol: Literal["A", "A+", "B"] = "A"
     """A: one task after another from scratch; A+: from the library --base; B: at first --first tasks together."""
     base: str = ""

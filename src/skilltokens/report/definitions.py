@@ -31,7 +31,7 @@ class Definition:
         """Where its values can lie."""
         if self.kind != "rate":
             return 0.0, math.inf
-        return (-1.0, 1.0) if self.key == "nbt" else metrics.RATES
+        return (-1.0, 1.0) if self.key in ("nbt", "forgotten") else metrics.RATES
 
 
 def _figure(name: str) -> Callable[[Run], float | None]:
@@ -94,6 +94,27 @@ DEFINITIONS = (
         "forgetting; below 0, later lessons helped. LIBERO's own code divides by K, which makes (K - 1) / K of it.",
     ),
     Definition(
+        "forgotten",
+        "Forgotten",
+        "forgotten",
+        "lower",
+        "rate",
+        _figure("forgotten"),
+        "NBT with c[k, k] - c[t, k] taken as 0 where another task's skill acted in c[t, k]",
+        "The part of NBT that was lost though the task's own skill was called. The rest of NBT was miscalled: another "
+        "skill answered to the same words or to words that mean the same, and the task's own may be as good as before.",
+    ),
+    Definition(
+        "miscalled",
+        "Miscalled",
+        "miscalled",
+        "lower",
+        "share",
+        lambda run: run.miscalled_share,
+        "cells of the success matrix that another task's skill acted in, over all its cells",
+        "How often the instruction called a skill that was learned for another task.",
+    ),
+    Definition(
         "auc",
         "AUC",
         "AUC",
@@ -145,5 +166,7 @@ DEFINITIONS = (
         "Wall-clock minutes of training, all lessons together, on the machine named below.",
     ),
 )
-LIFELONG = frozenset({"fwt", "learned", "nbt", "auc", "held"})
+MISCALLED = frozenset({"forgotten", "miscalled"})
+"""Figures that are shown where some cell was miscalled: elsewhere the first is NBT, and the second 0."""
+LIFELONG = frozenset({"fwt", "learned", "nbt", "forgotten", "auc", "held"})
 """Figures that a method without lessons does not have."""

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skilltokens import metrics
+from skilltokens.escaping import markdown, shell
 from skilltokens.report import reward, text
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.finding import proved
 from skilltokens.report.published import Published
-from skilltokens.report.summary import Comparison, Group, chosen, variants, versus
+from skilltokens.report.summary import Comparison, Group, chosen, defined, variants, versus
 
 HELD = next(definition for definition in DEFINITIONS if definition.key == "held")
 FIGURES = tuple(definition.key for definition in DEFINITIONS if definition is not HELD)
@@ -26,7 +27,7 @@ def page(experiment: Published, root: Path) -> str:
     """
     up = os.path.relpath(root, experiment.folder)
     head = (
-        f"# {experiment.name}\n\n"
+        f"# {markdown(experiment.name)}\n\n"
         f"Made from the `run.json` files beside it by `make results`: do not edit it, change the runs or `about.md`. "
         f"[All results]({up}/RESULTS.md), [what each figure means]({up}/docs/metrics.md).\n"
     )
@@ -54,7 +55,7 @@ def _section(comparison: Comparison) -> str:
     )
     blocks = [
         "## Figures",
-        what,
+        markdown(what),
         figures(comparison),
         *_notes(comparison),
         *_pairs(comparison),
@@ -71,7 +72,7 @@ def _section(comparison: Comparison) -> str:
 
 def figures(comparison: Comparison, keys: Sequence[str] = FIGURES) -> str:
     """The headline table: a row for each method, a column for each figure of `keys`."""
-    definitions = [definition for definition in DEFINITIONS if definition.key in keys]
+    definitions = [definition for definition in defined(comparison.groups) if definition.key in keys]
     head = ["method", "seeds", *(definition.title for definition in definitions)]
     rows = [
         [
@@ -81,7 +82,7 @@ def figures(comparison: Comparison, keys: Sequence[str] = FIGURES) -> str:
         ]
         for group in comparison.groups
     ]
-    return text.table(head, rows)
+    return text.table(*text.named(head, rows))
 
 
 def _label(group: Group) -> str:
@@ -114,8 +115,8 @@ def _pairs(comparison: Comparison) -> list[str]:
         for pair in pairs
     ]
     head = ["against", "final success", "better / same / worse", "FWT", "interval over"]
-    title = f"{groups[0].label} less each other method, paired by seed and task:"
-    return ["## In pairs", title, text.table(head, rows)]
+    title = f"{markdown(groups[0].label)} less each other method, paired by seed and task:"
+    return ["## In pairs", title, text.table(*text.named(head, rows))]
 
 
 def _tasks(comparison: Comparison) -> str:
@@ -134,7 +135,7 @@ def _tasks(comparison: Comparison) -> str:
             low, high = metrics.wilson(good[last, k], n)
             row.append(f"{good[last, k]}/{n} [{low:.2f} to {high:.2f}]")
         rows.append(row)
-    return text.table(head, rows)
+    return text.table(*text.named(head, rows))
 
 
 def _wordings(comparison: Comparison) -> list[str]:
@@ -143,7 +144,7 @@ def _wordings(comparison: Comparison) -> list[str]:
         right, wordings = chosen(group, held_out=True)
         if wordings:
             low, high = metrics.wilson(right, wordings)
-            lines.append(f"{group.label} {right} of {wordings} [{low:.2f} to {high:.2f}]")
+            lines.append(f"{markdown(group.label)} {right} of {wordings} [{low:.2f} to {high:.2f}]")
     return [f"Held-out wordings that chose the right skill: {'; '.join(lines)}."] if lines else []
 
 
@@ -155,26 +156,26 @@ def _variants(comparison: Comparison) -> list[str]:
             low, high = metrics.wilson(variant.successes, variant.episodes)
             rate = variant.successes / variant.episodes
             called = f"{variant.right} of {variant.calls}" if variant.calls else text.DASH
-            rows.append([group.label, variant.suite, called, f"{rate:.3f} [{low:.3f} to {high:.3f}]"])
+            rows.append([group.label, markdown(variant.suite), called, f"{rate:.3f} [{low:.3f} to {high:.3f}]"])
     if not rows:
         return []
     head = ["on a variant", "suite", "right skill called", "success"]
     return [
         "Evaluated once at the end on variants of the suite, which no method was trained on:",
-        text.table(head, rows),
+        text.table(*text.named(head, rows)),
     ]
 
 
 def _notes(comparison: Comparison) -> list[str]:
-    held = [f"{g.label} {_cell(HELD, g)}" for g in comparison.groups if g.figure(HELD).value is not None]
+    held = [f"{markdown(g.label)} {_cell(HELD, g)}" for g in comparison.groups if g.figure(HELD).value is not None]
     notes = [f"FWT by LIBERO's own rule, the best point of each curve held: {'; '.join(held)}."] if held else []
-    single = [group.label for group in comparison.groups if len(group.runs) == 1]
+    single = [markdown(group.label) for group in comparison.groups if len(group.runs) == 1]
     if single:
         notes.append(
             f"One seed only: {text.listed(single)}; the interval of final success is Wilson's over pooled episodes, "
             "and another seed may fall outside it."
         )
-    counts = [(group.label, *proved(group)) for group in comparison.groups]
+    counts = [(markdown(group.label), *proved(group)) for group in comparison.groups]
     words = [f"{label} {same} of {later}" for label, same, later in counts if same]
     if words:
         notes.append(f"Later cells proved the same bits as an earlier one, not run again: {'; '.join(words)}.")
@@ -193,12 +194,13 @@ def _commands(comparison: Comparison) -> str:
         else:
             commands |= dict.fromkeys(run.command for run in group.runs)
     for (recipe, seeds), methods in unrecorded.items():
-        commands[f"skilltokens run {recipe} --methods {' '.join(dict.fromkeys(methods))} --seeds {seeds}"] = None
-    return "```sh\n" + "\n".join(commands) + "\n```"
+        words = ("skilltokens", "run", recipe, "--methods", *dict.fromkeys(methods), "--seeds")
+        commands[f"{shell(*words)} {seeds}"] = None
+    return text.fenced(commands)
 
 
 def _machines(comparison: Comparison) -> str:
     runs = [run for group in comparison.groups for run in group.runs]
     machines = dict.fromkeys(machine(run) for run in runs)
     commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.record))
-    return f"On {'; '.join(machines)}. Commit {', '.join(commits)}."
+    return markdown(f"On {'; '.join(machines)}. Commit {', '.join(commits)}.")

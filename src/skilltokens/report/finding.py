@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from skilltokens.escaping import markdown
 from skilltokens.metrics import Interval
 from skilltokens.report import text
 from skilltokens.report.definitions import DEFINITIONS
@@ -39,7 +40,7 @@ def sentences(main: MAIN) -> str:
             "last lesson."
         )
     if len(kept) == 2 and (pairs := _pairs(main)):
-        apart = [title for title, pair in pairs if not _holds_zero(pair)]
+        apart = [markdown(title) for title, pair in pairs if not _holds_zero(pair)]
         parts.append(
             f"**These runs tell them apart** on {text.listed(apart)}."
             if apart
@@ -54,13 +55,13 @@ def sentences(main: MAIN) -> str:
 
 def suites_table(main: MAIN) -> str:
     """Final success of every method on every suite, with what is forgotten, trained and stored."""
-    titles = [f"[{_title(experiment)}]({page_of(experiment)})" for experiment, _ in main]
+    titles = [text.linked(_title(experiment), page_of(experiment)) for experiment, _ in main]
     rows = []
     for label in _labels(main):
         groups = [next((g for g in comparison.groups if name_of(g) == label), None) for _, comparison in main]
         present = [group for group in groups if group is not None]
         cells = ["" if group is None else _cell(group) for group in groups]
-        rows.append([label, *cells, _forgotten(present), _share(present), _stored(present)])
+        rows.append([markdown(label), *cells, _forgotten(present), _share(present), _stored(present)])
     if pairs := dict(_pairs(main)):
         cells = [_difference(pairs.get(_title(experiment))) for experiment, _ in main]
         rows.append([f"{NAMES['t2s']} less {NAMES['lora']}", *cells, "", "", ""])
@@ -83,12 +84,19 @@ def basis(main: MAIN) -> str:
         f"Success over all {tasks} tasks after the last lesson, in %, with its 95 % interval: {episodes} episodes a "
         f"task on {splits} states, {taught} {sources} demonstrations a task, {observations} observations, the skill "
         f"chosen by {choosers}. {_seeds(main)} *Forgotten* is NBT, the success lost on average while later skills are "
-        "learned; *trained* is what is trained for a new skill, of the size of one policy; *stored* is in sizes of one "
-        "policy."
+        f"learned{_but_miscalled(main)}; *trained* is what is trained for a new skill, of the size of one policy; "
+        "*stored* is in sizes of one policy."
     )
     if later:
         words += f" Of T2S and LoRA, {same:,} of {later:,} later tests of an old skill were proved the same bits."
     return words
+
+
+def _but_miscalled(main: MAIN) -> str:
+    """What is not counted as forgotten, where there is any."""
+    if not any(group.miscalled.any() for _, comparison in main for group in comparison.groups):
+        return ""
+    return ", less what was lost where the words called another task's skill"
 
 
 def proved(group: Group) -> tuple[int, int]:
@@ -99,7 +107,7 @@ def proved(group: Group) -> tuple[int, int]:
 
 def _either(values: Iterable[int] | Iterable[str]) -> str:
     """The values that there are, `4 or 10`."""
-    return " or ".join(sorted({str(value) for value in values}, key=natural))
+    return markdown(" or ".join(sorted({str(value) for value in values}, key=natural)))
 
 
 def _seeds(main: MAIN) -> str:
@@ -109,7 +117,7 @@ def _seeds(main: MAIN) -> str:
         counts = {group.label: len(group.runs) for group in comparison.groups}
         for count in sorted(set(counts.values()) - {1}):
             labels = tuple(label for label in NAMES if counts.get(label) == count)
-            several.setdefault((count, labels), []).append(_title(experiment))
+            several.setdefault((count, labels), []).append(markdown(_title(experiment)))
     if not several:
         return "One seed each."
     parts = [
@@ -197,7 +205,7 @@ def _below(interval: Interval | None) -> str:
 
 
 def _forgotten(groups: Sequence[Group]) -> str:
-    values = [value for group in groups if (value := _value(group, "nbt")) is not None]
+    values = [value for group in groups if (value := _value(group, "forgotten")) is not None]
     if not values:
         return text.DASH
     return "0" if not any(values) else _span(values)

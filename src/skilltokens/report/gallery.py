@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from skilltokens.demos import DemonstrationStore
+from skilltokens.escaping import file_name, markdown, shell, terminal
 from skilltokens.files import write_bytes
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.simulation.demonstrate import store_path
@@ -75,7 +76,7 @@ def write_gallery(suites: Sequence[str], demos: Path, out: Path) -> Path:
         suite, recordings = load_suite(name), []
         for task in suite.tasks:
             store = DemonstrationStore.open(store_path(suite, task, DemonstrationSettings(folder=str(demos))))
-            path = f"gallery/{name}/{task.name}.webp"
+            path = f"gallery/{file_name(name)}/{file_name(task.name)}.webp"
             steps = record_demonstration(suite, task, store, 0, out / path)
             recordings.append(Recording(task, path, steps))
             print(f"{path}: {(out / path).stat().st_size / 1000:.0f} kB", file=sys.stderr)
@@ -90,18 +91,19 @@ def _head(suites: Sequence[str]) -> str:
 
 One demonstration of every task by its scripted expert, {EVERY * FPS / 20:g} times as fast as it was; the last picture
 is held. The expert's actions are disturbed on the way, as in all demonstrations that are learned from, and it recovers.
-`python -m skilltokens.report.gallery {" ".join(suites)}` makes this page.
+`python -m skilltokens.report.gallery {shell(*suites)}` makes this page.
 
 """
 
 
 def _section(name: str, recordings: Sequence[Recording]) -> str:
     """The table of a suite's videos."""
-    lines = [f"## {name}\n", "| " * COLUMNS + "|", "|:---:" * COLUMNS + "|"]
+    lines = [f"## {markdown(name)}\n", "| " * COLUMNS + "|", "|:---:" * COLUMNS + "|"]
     for start in range(0, len(recordings), COLUMNS):
         row = recordings[start : start + COLUMNS]
         cells = [
-            f"![{shown.task.name}]({shown.path})<br>{shown.task.instruction}<br>{shown.steps} steps" for shown in row
+            f"![{markdown(one.task.name)}]({one.path})<br>{markdown(one.task.instruction)}<br>{one.steps} steps"
+            for one in row
         ]
         lines.append("| " + " | ".join(cells + [""] * (COLUMNS - len(row))) + " |")
     return "\n".join(lines) + "\n"
@@ -119,7 +121,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         print(write_gallery(arguments.suites, arguments.folder, arguments.out))
     except SkilltokensError as problem:
-        print(f"gallery: {problem}", file=sys.stderr)
+        print(f"gallery: {terminal(str(problem))}", file=sys.stderr)
         return 2
     return 0
 

@@ -21,6 +21,7 @@ from skilltokens.report.summary import (
     Versus,
     chosen,
     compare,
+    defined,
     right_skill,
     strangers,
     variants,
@@ -29,8 +30,6 @@ from skilltokens.report.summary import (
 from skilltokens.report.svg import sample, tone
 from skilltokens.report.template import embedded, fill
 from skilltokens.types import RunError
-
-HEADLINE = tuple(d for d in DEFINITIONS if d.key != "held")
 
 
 def write_page(runs: Sequence[Path], out: Path) -> Path:
@@ -50,10 +49,11 @@ def write_page(runs: Sequence[Path], out: Path) -> Path:
 def render(runs: Sequence[Run]) -> str:
     """The page as text."""
     comparisons = compare(runs)
+    shown_figures = defined([group for comparison in comparisons for group in comparison.groups])
     return fill(
         "page.html.j2",
         sections=[section(comparison, f"c{i}-" if i else "") for i, comparison in enumerate(comparisons)],
-        definitions=DEFINITIONS,
+        definitions=shown_figures,
         runs=runs,
         title=story.title(comparisons),
         machine=machine,
@@ -81,10 +81,11 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "running": story.running(comparison),
         "legend": [(tone(i), g.label, sample(i)) for i, g in ordered],
         "headline": [headline(group, i, groups) for i, group in ordered],
-        "columns": HEADLINE,
+        "columns": columns_of(groups),
         "versus": versuses(groups),
         "retention": charts.retention(groups, len(tasks)) if serial else None,
         "dumbbells": [(g, tone(i), charts.dumbbells(g, i, tasks)) for i, g in serial],
+        "miscalled": any(group.miscalled.any() for group in groups),
         "matrices": [(g, tone(i), matrix(g)) for i, g in ordered if g.learned],
         "learning": [(k, name, panel) for k, name, panel in panels if panel is not None],
         "losses": [(g, chart) for i, g in ordered if (chart := charts.losses(g, i)) is not None],
@@ -121,13 +122,18 @@ class Cell:
     bar: Markup | None
 
 
+def columns_of(groups: Sequence[Group]) -> tuple[Definition, ...]:
+    """The figures of the headline table."""
+    return tuple(definition for definition in defined(groups) if definition.key != "held")
+
+
 def headline(group: Group, index: int, groups: Sequence[Group]) -> dict[str, Any]:
     """One row of the headline table."""
     return {
         "group": group,
         "tone": tone(index),
         "sample": sample(index),
-        "cells": [_cell(definition, group, index, groups) for definition in HEADLINE],
+        "cells": [_cell(definition, group, index, groups) for definition in columns_of(groups)],
     }
 
 
@@ -187,13 +193,16 @@ def matrix(group: Group) -> list[dict[str, Any]]:
             p = float(good[t, k]) / n
             when = "after all tasks, learned together" if group.joint else f"after lesson {t + 1}, {tasks[t]}"
             title = f"{tasks[k]} {when}: {good[t, k]} of {n} ({text.rate(p)}, {low[t, k]:.2f} to {high[t, k]:.2f})"
+            seeds = f" in {group.miscalled[t, k]} of {text.plural(len(group.runs), 'seed')}" * (len(group.runs) > 1)
+            called = f", miscalled{seeds}: another task's skill acted" if group.miscalled[t, k] else ""
             cells.append(
                 {
                     "value": p,
                     "percent": round(100 * p),
                     "same": bool(same[t, k]),
                     "own": t == k and not group.joint,
-                    "title": title + (", same bits" if same[t, k] else ""),
+                    "miscalled": bool(group.miscalled[t, k]),
+                    "title": title + called + (", same bits" if same[t, k] else ""),
                 }
             )
         rows.append({"number": t + 1, "name": "all together" if group.joint else tasks[t], "cells": cells})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from skilltokens.escaping import markdown
 from skilltokens.report import text
 from skilltokens.report.finding import basis, sentences, suites_table
 from skilltokens.report.pictures import LEARNERS_SHOWN, REWARD_SHOWN
@@ -61,7 +62,7 @@ def _reward(published: Sequence[Published]) -> str:
     rows = {(row.label, task): row for task in tasks for row in rows_of(experiment.rewards, task)}
     lines = [
         f"- {LEARNERS_SHOWN[label]} (`{label}`, {_what([rows[label, task] for task in tasks])}): "
-        + ", ".join(f"{task} {needed(rows[label, task])}" for task in tasks)
+        + markdown(", ".join(f"{task} {needed(rows[label, task])}" for task in tasks))
         for label in LEARNERS
         if all((label, task) in rows for task in tasks)
     ]

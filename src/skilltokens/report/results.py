@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from skilltokens.escaping import markdown, shell, terminal
 from skilltokens.files import write_bytes
 from skilltokens.report import details, reward, text
 from skilltokens.report.definitions import DEFINITIONS
@@ -40,7 +41,7 @@ PARTS = {
 }
 """The parts of RESULTS.md, and which experiments stand in each."""
 FINAL = next(definition for definition in DEFINITIONS if definition.key == "final")
-SHORT = ("final", "fwt", "nbt", "auc")
+SHORT = ("final", "fwt", "nbt", "forgotten", "miscalled", "auc")
 """The figures of RESULTS.md; an experiment's page has all."""
 MOST = 8
 """More learners and settings than these are counted in the summary, not named."""
@@ -114,7 +115,8 @@ def _summary(parts: dict[str, list[Published]]) -> str:
     for title, experiments in parts.items():
         rows.append([f"**[{title}](#{title.lower().replace(' ', '-')})**", "", "", "", ""])
         for experiment in experiments:
-            ends = [f"[{experiment.name}](#{experiment.name})", f"[page]({page_of(experiment)})"]
+            place = f"#{experiment.name}"
+            ends = [text.linked(experiment.name, place), text.linked("page", page_of(experiment))]
             rows += [[ends[0], *_endings(comparison), ends[1]] for comparison in experiment.comparisons]
             if experiment.rewards:
                 rows.append([ends[0], *_outcome(experiment), ends[1]])
@@ -125,7 +127,7 @@ def _summary(parts: dict[str, list[Published]]) -> str:
 def _endings(comparison: Comparison) -> list[str]:
     """The cells of learning from demonstrations: tasks, seeds, and how each method ended."""
     groups = sorted(comparison.groups, key=lambda group: place_of(name_of(group)))
-    words = [f"{name_of(group)} {text.rate(group.figure(FINAL).value)}" for group in groups]
+    words = [f"{markdown(name_of(group))} {text.rate(group.figure(FINAL).value)}" for group in groups]
     return [str(len(comparison.tasks)), _range({len(group.runs) for group in groups}), ", ".join(words)]
 
 
@@ -142,7 +144,7 @@ def _outcome(experiment: Published) -> list[str]:
         ending = f"on all of them with {good} of {len(counts)} settings of {learners}"
     else:
         ending = ", ".join(f"{label} {sum(held)} of {len(held)}" for label, held in counts.items())
-    return [str(len(tasks)), _range({len(row.seeds) for row in rows}), ending]
+    return [str(len(tasks)), _range({len(row.seeds) for row in rows}), markdown(ending)]
 
 
 def _range(counts: set[int]) -> str:
@@ -151,14 +153,14 @@ def _range(counts: set[int]) -> str:
 
 def _section(experiment: Published) -> str:
     """An experiment's part of RESULTS.md; what its page says besides is not repeated."""
-    blocks = [f"### {experiment.name}"]
+    blocks = [f"### {markdown(experiment.name)}"]
     if experiment.sentence:
         blocks.append(experiment.sentence.replace("](../../", "]("))
     for comparison in experiment.comparisons:
         blocks += [details.figures(comparison, SHORT), *_against_lora(comparison)]
     if experiment.rewards:
-        blocks.append(text.table(*reward.headline(experiment.rewards)))
-    blocks.append(f"[Every task, commands and machine]({page_of(experiment)})")
+        blocks.append(text.table(*text.named(*reward.headline(experiment.rewards))))
+    blocks.append(text.linked("Every task, commands and machine", page_of(experiment)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -175,7 +177,7 @@ def _against_lora(comparison: Comparison) -> list[str]:
 
 
 def _command(folder: Path) -> str:
-    other = f" --folder {folder}" if Path(folder).name != "results" else ""
+    other = f" --folder {shell(str(folder))}" if Path(folder).name != "results" else ""
     return f"python -m skilltokens.report.results{other}"
 
 
@@ -200,7 +202,7 @@ def main(words: Sequence[str] | None = None) -> int:
         else:
             print(*write_results(options.folder), sep="\n")
     except SkilltokensError as problem:
-        print(f"skilltokens: {problem}", file=sys.stderr)
+        print(f"skilltokens: {terminal(str(problem))}", file=sys.stderr)
         return 2
     return 0
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from skilltokens import metrics
+from skilltokens.escaping import markdown as markdown_of
 from skilltokens.experiments.records import Machine, Tracking
 from skilltokens.report import text
 from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, rows_of, tasks_in
@@ -91,23 +92,24 @@ def markdown(runs: Sequence[RewardRun]) -> str:
     """The section of RESULTS.md."""
     check_alike(runs)
     model = runs[0].record.model
-    blocks = [f"{about(runs)} {CLOSENESS}" if model.motion is not None else about(runs), text.table(*headline(runs))]
+    basis = markdown_of(about(runs))
+    blocks = [f"{basis} {CLOSENESS}" if model.motion is not None else basis, text.table(*text.named(*headline(runs)))]
     for task in tasks_in(runs):
         rows = rows_of(runs, task)
         if rows:
-            blocks += [f"### {task}", text.table(HEADS, [cells(row) for row in rows])]
-            blocks += [text.table(*table) for table in beside(rows)]
+            blocks += [f"### {markdown_of(task)}", text.table(*text.named(HEADS, [cells(row) for row in rows]))]
+            blocks += [text.table(*text.named(*table)) for table in beside(rows)]
     if model.tracking:
         title = "How the model follows goals of recorded motion, over 40 steps:"
-        blocks += [title, text.table(*tracking(model.tracking))]
+        blocks += [title, text.table(*text.named(*tracking(model.tracking)))]
     if unchanged(runs):
         skills = text.plural(len(model.fingerprints), "skill")
         blocks.append(f"After every run the frozen library ({skills}) had the same bits as before it (SHA-256).")
     commands = dict.fromkeys(run.record.command for run in runs)
-    blocks.append("```sh\n" + "\n".join(command for command in commands if command) + "\n```")
+    blocks.append(text.fenced(command for command in commands if command))
     machines = dict.fromkeys(_machine(run) for run in runs)
     commits = dict.fromkeys(commit for run in runs for commit in text.commits(run.record))
-    blocks.append(f"On {'; '.join(machines)}. Commit {', '.join(commits)}.")
+    blocks.append(markdown_of(f"On {'; '.join(machines)}. Commit {', '.join(commits)}."))
     return "\n\n".join(blocks) + "\n"
 
 

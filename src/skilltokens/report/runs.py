@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens import metrics
+from skilltokens.escaping import shell
 from skilltokens.experiments.reading import CHOOSERS, SPLITS, read_lifelong, run_file
 from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.experiments.rereading import config_of
@@ -35,7 +36,8 @@ class Run:
 
     `together` is the number of tasks that the first lesson taught, so that rows before the last of them are empty: one
     in protocol A, several in protocol B, all of them for a joint method. `same` marks cells whose policy was proved the
-    same bits as one evaluated before, so not rolled out again. Where a run was evaluated on several splits, or with
+    same bits as one evaluated before, so not rolled out again, and `miscalled` cells that another task's skill acted in
+    (a task that was taught twice has two skills of its own). Where a run was evaluated on several splits, or with
     skills chosen in both ways, the figures are of `split` and `selected_by`: test states before validation states, and
     skills chosen by instruction before those chosen by task id.
     """
@@ -50,6 +52,7 @@ class Run:
     successes: Counts
     episodes: Counts
     same: NDArray[np.bool_]
+    miscalled: NDArray[np.bool_]
     curves: Mapping[int, Curve]
 
     @property
@@ -98,7 +101,23 @@ class Run:
         alone = range(self.together if self.together > 1 else 0, n)
         curves = [(c.successes, c.episodes) for k in alone if (c := self.curves.get(k)) is not None]
         whole = len(curves) == len(alone)
-        return metrics.lifelong(self.successes[:n, :n], self.episodes[:n, :n], curves if whole else (), self.together)
+        return metrics.lifelong(
+            self.successes[:n, :n],
+            self.episodes[:n, :n],
+            curves if whole else (),
+            self.together,
+            self.miscalled[:n, :n],
+        )
+
+    @property
+    def tested(self) -> int:
+        """Cells of the success matrix."""
+        return int((self.episodes > 0).sum())
+
+    @property
+    def miscalled_share(self) -> float | None:
+        """The share of the success matrix's cells in which another task's skill acted; None before there is one."""
+        return float(self.miscalled.sum() / self.tested) if self.tested else None
 
     def row(self, task: int) -> int:
         """The row of the counts right after a task was taught for the first time."""
@@ -133,11 +152,12 @@ class Run:
         """The command that made the run, as recorded, or as its recipe and seed say."""
         recorded = self.record.command
         if isinstance(recorded, list):
-            return " ".join(recorded)
+            return shell(*recorded)
         if recorded:
             return recorded
         recipe = self.record.recipe
-        return f"skilltokens run {recipe} --method {self.method} --seed {self.seed}" if recipe else "not recorded"
+        words = ("skilltokens", "run", recipe or "", "--method", self.method, "--seed", str(self.seed))
+        return shell(*words) if recipe else "not recorded"
 
 
 def read_run(path: Path) -> Run:
@@ -157,16 +177,27 @@ def read_run(path: Path) -> Run:
         if cell.split == split and cell.selected_by == selected_by and cell.after >= 0
     }
     successes, episodes = np.zeros((2, tasks, tasks), dtype=np.int64)
-    same = np.zeros((tasks, tasks), dtype=bool)
+    same, miscalled = np.zeros((2, tasks, tasks), dtype=bool)
     for (after, task, progress), cell in cells.items():
         if progress == 1.0:
             successes[after, task], episodes[after, task] = cell.successes, cell.episodes
             same[after, task] = cell.same_as is not None
+            miscalled[after, task] = is_miscalled(record, cell)
     together = record.first if record.first is not None else _together(record, cells)
     alone = range(0 if together in (1, tasks) else together, tasks)  # a joint run's last points stand beside others
     curves = {k: curve for k in alone if (curve := _curve(cells, max(k, together - 1), k)) is not None}
     learned = _learned(episodes, together)
-    return Run(path, record, split, selected_by, together, learned, successes, episodes, same, curves)
+    return Run(path, record, split, selected_by, together, learned, successes, episodes, same, miscalled, curves)
+
+
+def is_miscalled(record: LifelongRecord, cell: Cell) -> bool:
+    """Whether another skill acted than one of the task's own; never where one policy serves all, or no skill is named.
+
+    A skill of the library that the run began from is another one, whatever it is called.
+    """
+    if cell.skill is None:
+        return bool(cell.called)
+    return record.tasks[cell.skill].name != record.tasks[cell.task].name
 
 
 def _primary(cells: list[Cell]) -> tuple[str, str]:

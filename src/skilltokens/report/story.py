@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from skilltokens.escaping import terminal
 from skilltokens.report.summary import DEFINITIONS, Comparison, Group
 from skilltokens.report.text import MINUS, listed
 
@@ -71,11 +72,21 @@ def _keeping(groups: list[Group]) -> list[Markup]:
     changed = [(group, nbt) for group, nbt in values if group not in kept]
     if changed:
         words = [
-            Markup("{} {} {} points").format(_name(g), "loses" if nbt >= 0 else "gains", f"{100 * abs(nbt):.0f}")
+            Markup("{} {} {} points{}").format(
+                _name(g), "loses" if nbt >= 0 else "gains", f"{100 * abs(nbt):.0f}", _miscalled(g)
+            )
             for g, nbt in changed
         ]
         sentences.append(Markup("On each task, {} on average while later ones are learned.").format(_listed(words)))
     return sentences
+
+
+def _miscalled(group: Group) -> str:
+    """How much of what was lost is forgotten, where another task's skill acted in some cell."""
+    forgotten = _value(group, "forgotten")
+    if forgotten is None or not group.miscalled.any():
+        return ""
+    return f" ({100 * forgotten:.0f} forgotten, the rest miscalled: another task's skill answered)".replace("-", MINUS)
 
 
 def together(comparison: Comparison) -> str:
@@ -126,7 +137,7 @@ def _percent(value: float | None) -> str:
 
 
 def _name(group: Group) -> Markup:
-    return Markup("<b>{}</b>").format(group.label)
+    return Markup("<b>{}</b>").format(terminal(group.label))
 
 
 def _listed(words: Sequence[Markup]) -> Markup:

@@ -14,8 +14,8 @@ from skilltokens import metrics
 from skilltokens.experiments.records import Variant
 from skilltokens.methods import method_names
 from skilltokens.report.configs import differences, measured, shown
-from skilltokens.report.definitions import DEFINITIONS, Definition
-from skilltokens.report.runs import Counts, Curve, Run
+from skilltokens.report.definitions import DEFINITIONS, MISCALLED, Definition
+from skilltokens.report.runs import Counts, Curve, Run, is_miscalled
 from skilltokens.types import RunError
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Versus",
     "chosen",
     "compare",
+    "defined",
     "strangers",
     "variants",
     "versus",
@@ -93,6 +94,11 @@ class Group:
         return Figure(float(np.mean(values)), tuple(values), interval, basis if interval else "none")
 
     @cached_property
+    def miscalled(self) -> Counts:
+        """In how many seeds another task's skill acted in each cell, (K, K)."""
+        return np.stack([run.miscalled for run in self.runs]).sum(axis=0, dtype=np.int64)
+
+    @cached_property
     def cells(self) -> tuple[Counts, Counts, np.ndarray]:
         """Successes and episodes summed over seeds, and which cells are the same bits in every seed; (K, K) each."""
         good = np.sum([run.successes for run in self.runs], axis=0)
@@ -112,6 +118,13 @@ class Group:
             np.sum([c.successes[p] for c, p in zip(curves, picked, strict=True)], axis=0),
             np.sum([c.episodes[p] for c, p in zip(curves, picked, strict=True)], axis=0),
         )
+
+
+def defined(groups: Sequence[Group]) -> tuple[Definition, ...]:
+    """The figures that say something of these groups: what was miscalled is told from forgotten where any was."""
+    if any(group.miscalled.any() for group in groups):
+        return DEFINITIONS
+    return tuple(definition for definition in DEFINITIONS if definition.key not in MISCALLED)
 
 
 @dataclass(frozen=True)
@@ -278,4 +291,4 @@ def strangers(group: Group) -> tuple[int, int]:
         for cell in run.record.cells
         if cell.progress == 1.0 and (cell.skill is not None or cell.called)
     ]
-    return sum(not right_skill(run, cell.task, cell.skill) for run, cell in cells), len(cells)
+    return sum(is_miscalled(run.record, cell) for run, cell in cells), len(cells)

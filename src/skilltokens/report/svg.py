@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from skilltokens.escaping import terminal
+
 COLOURS = 8
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 3", "10 4", "4 2", "3 5")
 
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
     """One element; `class_` and `stroke_width` become class and stroke-width; None attributes are left out."""
-    words = [Markup(' {}="{}"').format(_attribute(key), _number(v)) for key, v in attributes.items() if v is not None]
-    inside = Markup("").join(escape(child) for child in children)
+    words = [Markup(' {}="{}"').format(_attribute(key), _shown(v)) for key, v in attributes.items() if v is not None]
+    inside = Markup("").join(escape(_shown(child)) for child in children)
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), Markup("").join(words), inside)
 
 
@@ -25,8 +27,11 @@ def _attribute(key: str) -> Markup:
     return Markup(key.rstrip("_").replace("_", "-"))
 
 
-def _number(value: object) -> object:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+def _shown(value: object) -> object:
+    """A short number; of a text what XML does not allow spelled out. What is SVG already stays as it is."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return terminal(value) if type(value) is str else value
 
 
 def tone(index: int) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from skilltokens.escaping import terminal
+
 _VIDEO_TYPES = {".webp": "image/webp", ".gif": "image/gif", ".png": "image/png"}
 _LARGEST_VIDEO = 4_000_000
 
@@ -19,6 +21,7 @@ def fill(template: str, **values: Any) -> str:
     room = jinja2.Environment(
         loader=jinja2.PackageLoader("skilltokens.report", "assets"),
         autoescape=True,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -29,6 +32,14 @@ def fill(template: str, **values: Any) -> str:
         script=Markup((assets / "page.js").read_text(encoding="utf-8")),
         **values,
     )
+
+
+def visible(value: Any) -> Any:
+    """Text as a reader shall see it, before it is escaped: what is hidden, or turns the order of letters, spelled out.
+
+    What is HTML already stays as it is.
+    """
+    return terminal(value) if type(value) is str else value
 
 
 def embedded(folder: Path, word: str) -> tuple[str | None, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
+from skilltokens.escaping import markdown, terminal
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.metrics import Interval
 from skilltokens.report.definitions import Kind
@@ -73,9 +75,26 @@ def listed(words: list[str]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
+    """A Markdown table whose first column is text and whose others are numbers. Cells are Markdown: see `named`."""
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, rule, *rows))
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
+def named(head: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of plain text for `table`: what may be a name, every head and each first cell, is escaped."""
+    return [markdown(cell) for cell in head], [[markdown(row[0]), *row[1:]] for row in rows]
+
+
+def fenced(lines: Iterable[str]) -> str:
+    """Commands as a block of Markdown code, one a line; no line ends the block, whatever it holds."""
+    shown = "\n".join(terminal(line) for line in lines)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    return f"{fence}sh\n{shown}\n{fence}"
+
+
+def linked(words: str, target: str) -> str:
+    """A link of Markdown to a path or a #place, which may hold spaces and brackets."""
+    return f"[{markdown(words)}]({quote(target, safe='/#.')})"
 
 
 def stacked(page: str) -> str:

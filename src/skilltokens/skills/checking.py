@@ -15,6 +15,7 @@ from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.skills.assembling import base_rows, own_modules
+from skilltokens.skills.scene import SceneDensity, SceneJudge
 from skilltokens.skills.skill import BASE, Content, Find
 from skilltokens.types import ACTION, Feature, Scale
 
@@ -102,9 +103,12 @@ def check_content(content: Content, base: Policy, find: Find) -> None:
     Raises:
         ValueError: a tensor is missing, unknown, or of another shape or kind; rows that do not exist are reused.
         LookupError: a skill that it builds on is not there.
+        LibraryError: its scene is none of this base.
     """
     if content.key.shape != (base.shape.language,):
         raise ValueError(f"its language key has shape {content.key.shape}")
+    if content.scene:
+        SceneJudge(base, [SceneDensity.from_tensors(content.scene)])
     if content.task_token is not None:
         _check_token(content, base, find)
         return

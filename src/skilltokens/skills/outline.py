@@ -22,6 +22,8 @@ class Outline:
     """Of its policy, as JSON has them."""
     wordings: Mapping[str, tuple[str, ...]]
     """Of each skill, by its name, in the order learned."""
+    versions: tuple[str, ...]
+    """The names of the skills, with the version where there were others before."""
     suites: frozenset[str]
     """The suites that the skills were learned on, as far as that is known."""
     older: tuple[str, ...] = ()
@@ -42,13 +44,15 @@ def outline(folder: Path) -> Outline:
         disk = Disk.open(folder)
         skills = {name: record.wordings for name, record in disk.state.skills.items()}
         notes = [record.about() for record in disk.state.skills.values()]
+        labels = tuple(record.label for record in disk.state.skills.values())
         older = tuple(f"{record.name}@{record.version}" for record in disk.state.older)
         retired = frozenset(record.name for record in disk.state.skills.values() if record.retired)
-        return Outline(disk.head.encoder, disk.head.policy["settings"], skills, _suites(notes), older, retired)
+        settings = disk.head.policy["settings"]
+        return Outline(disk.head.encoder, settings, skills, labels, _suites(notes), older, retired)
     try:
         skills = {str(entry["name"]): tuple(map(str, entry["wordings"])) for entry in content["skills"]}
         suites = _suites([entry["notes"] for entry in content["skills"]])
-        return Outline(str(content["encoder"]), dict(content["policy"]["settings"]), skills, suites)
+        return Outline(str(content["encoder"]), dict(content["policy"]["settings"]), skills, tuple(skills), suites)
     except (LookupError, TypeError, ValueError, AttributeError) as problem:
         raise LibraryError(
             f"{folder / HEAD} is damaged or altered ({problem!r:.200}): restore it from a copy"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from skilltokens.language import normal
 from skilltokens.skills.ranking import Index, ask
 from skilltokens.skills.view import LibraryView
-from skilltokens.suites import load_suite, suite_names
-from skilltokens.types import LibraryError, SkilltokensError
+from skilltokens.types import LibraryError
 
 NEAR = 0.3
 """Sentences whose cosine to all of the new wordings is below this are not asked for: they stay with their skills."""
 MOST = 500
 """Sentences that are asked for at most, the nearest ones."""
+Sentences = Callable[[str], Mapping[str, Sequence[str]]]
+"""A suite's name -> for each of its tasks the sentences that the suite has for it."""
 
 
-def check_takeover(library: LibraryView, name: str, wordings: Sequence[str], allowed: bool) -> list[str]:
+def check_takeover(
+    library: LibraryView, name: str, wordings: Sequence[str], allowed: bool, known: Sentences
+) -> list[str]:
     """Sentences that call other skills today and would call the new one, one line each.
 
     Looked at are the other skills' wordings, what their demonstrations were called in other words, and the sentences
@@ -29,11 +32,12 @@ def check_takeover(library: LibraryView, name: str, wordings: Sequence[str], all
         name: of the new skill; what calls another version of it is its own.
         wordings: of the new skill.
         allowed: that is what is wanted.
+        known: gives the sentences of a suite.
 
     Raises:
         LibraryError: there are such sentences, and it is not allowed.
     """
-    sentences = _taken(library, name, wordings)
+    sentences = _taken(library, name, wordings, known)
     lines = [f"{text!r} would call {name!r} and no more {owner!r}" for text, owner in sentences]
     if lines and not allowed:
         shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
@@ -43,11 +47,11 @@ def check_takeover(library: LibraryView, name: str, wordings: Sequence[str], all
     return lines
 
 
-def _taken(library: LibraryView, name: str, wordings: Sequence[str]) -> list[tuple[str, str]]:
+def _taken(library: LibraryView, name: str, wordings: Sequence[str], known: Sentences) -> list[tuple[str, str]]:
     """The sentences, and the skill that each calls today."""
     encoder = library.language()
     vectors = encoder(wordings)
-    sentences = [(text, owner) for text, owner in _sentences(library) if owner != name]
+    sentences = [(text, owner) for text, owner in _sentences(library, known) if owner != name]
     if not sentences:
         return []
     nearness = (encoder([text for text, _ in sentences]) @ vectors.T).max(1)
@@ -72,10 +76,10 @@ def _with(library: LibraryView, name: str, wordings: Sequence[str]) -> Index:
     return Index.of([*skills, (name, tuple(wordings), library.language()(wordings))])
 
 
-def _sentences(library: LibraryView) -> list[tuple[str, str]]:
+def _sentences(library: LibraryView, known: Sentences) -> list[tuple[str, str]]:
     """Sentences that are known for each skill that is called, each once."""
     sentences: dict[tuple[str, str], None] = {}
-    tasks: dict[str, dict[str, tuple[str, ...]]] = {}
+    tasks: dict[str, Mapping[str, Sequence[str]]] = {}
     for record in library.records:
         if record.retired:
             continue
@@ -83,18 +87,8 @@ def _sentences(library: LibraryView) -> list[tuple[str, str]]:
         said = [str(text) for text in notes.get("said", ()) if text]
         suite = str(notes.get("suite", ""))
         if suite not in tasks:
-            tasks[suite] = _known(suite)
+            tasks[suite] = known(suite) if suite else {}
         for text in (*record.wordings, *said, *tasks[suite].get(str(notes.get("task", record.name)), ())):
             sentences.setdefault((text, record.name))
     own = {normal(text): record.name for record in library.records for text in record.wordings}
     return [(text, owner) for text, owner in sentences if own.get(normal(text), owner) == owner]
-
-
-def _known(suite: str) -> dict[str, tuple[str, ...]]:
-    """What a suite says of its tasks, where it is installed: task -> all its sentences."""
-    if suite not in suite_names():
-        return {}
-    try:
-        return {task.name: (task.instruction, *task.wordings) for task in load_suite(suite).tasks}
-    except SkilltokensError:  # not installed here: its sentences are not known
-        return {}

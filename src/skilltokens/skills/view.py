@@ -15,20 +15,23 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder
+from skilltokens.configuration import settings_of
+from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder, recorded_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
+from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.checking import check_content, features_from, policy_from, shape_from
 from skilltokens.skills.disk import BASE_FILE, SKILLS, Disk
 from skilltokens.skills.head import HEAD, damaged
+from skilltokens.skills.ranking import Index, Ranking, ask
 from skilltokens.skills.records import Record
-from skilltokens.skills.selection import choose
+from skilltokens.skills.scene import SceneDensity, SceneJudge
 from skilltokens.skills.skill import Content, Skill, Skills
 from skilltokens.skills.skillfile import unpack_skill
 from skilltokens.skills.state import Event, State, history
 from skilltokens.tensors import fingerprint
-from skilltokens.types import Array, Feature, LibraryError, Report, SkilltokensError, silent
+from skilltokens.types import Array, Feature, LibraryError, NoSkillError, Report, SkilltokensError, silent
 
 PROBLEMS = (
     LookupError,
@@ -63,17 +66,22 @@ class LibraryView:
         """Shows another state of the folder. What was read of files stays: they never change."""
         self._disk = disk
         self._skills: Skills | None = None
+        self._index: Index | None = None
+        self._scenes: SceneJudge | None = None
         self._mapped: Array | None = None
         self._by_identity: dict[str, Record] | None = None
 
     # ---------------------------------------------------------------- reading
 
     @classmethod
-    def open(cls, folder: Path | str) -> Self:
+    def open(cls, folder: Path | str, encoder: str | None = None) -> Self:
         """Opens a library: the seals of its list are checked, and that every file is there.
 
         The numbers of a skill are checked when it is first used, and refused by a LibraryError before any action is
         computed from them; `verify` checks them all.
+
+        Args:
+            encoder: the sentence encoder that it was made with, where that is a folder: a file's word is not trusted.
 
         Raises:
             LibraryError: there is none, or it is damaged, or of another version.
@@ -81,10 +89,14 @@ class LibraryView:
         folder = Path(folder)
         disk = Disk.open(folder)
         try:
+            settings_of(PolicySettings, disk.head.policy["settings"])
             features_from(disk.head.features, shape_from(disk.head.policy["shape"]))
         except PROBLEMS as problem:
             raise damaged(folder / HEAD, str(problem)) from problem
-        return cls(disk)
+        library = cls(disk)
+        if encoder is not None:
+            library.encoder = encoder
+        return library
 
     @property
     def state(self) -> State:
@@ -122,9 +134,9 @@ class LibraryView:
         return self._disk.head.base.fingerprint
 
     @property
-    def policy_settings(self) -> dict[str, Any]:
-        """The settings of the policy, as JSON has them."""
-        return dict(self._disk.head.policy["settings"])
+    def policy_settings(self) -> PolicySettings:
+        """The settings of the policy."""
+        return settings_of(PolicySettings, self._disk.head.policy["settings"])
 
     @property
     def base(self) -> Policy:
@@ -207,16 +219,37 @@ class LibraryView:
 
     # ---------------------------------------------------------------- acting
 
-    def select(self, instruction: str, report: Report = silent) -> tuple[int, float]:
-        """The skill that an instruction means, and the cosine to its nearest wording.
+    @property
+    def index(self) -> Index:
+        """The wordings of all skills and their vectors, to be searched. Raises LibraryError where one is damaged."""
+        if self._index is None:
+            records, vectors = self.records, self._vectors()
+            for record in records:
+                self._disk.check_rows(vectors, record)
+            counts = [len(record.wordings) for record in records]
+            places = np.concatenate([record.vectors.first + np.arange(len(record.wordings)) for record in records])
+            in_order = (places == np.arange(len(places))).all()
+            self._index = Index(
+                self.names,
+                [text for record in records for text in record.wordings],
+                vectors[: len(places)] if in_order else vectors[places],
+                np.repeat(np.arange(len(records)), counts),
+                np.repeat([not record.retired for record in records], counts),
+            )
+        return self._index
 
-        `report` is called when the sentence encoder is loaded for it.
+    def select(self, instruction: str, threshold: float | None = None, report: Report = silent) -> Ranking:
+        """The skills that an instruction may mean, the best first, and whether one is sure enough to be called.
+
+        Args:
+            threshold: the confidence in [0, 1] below which none is called; 0: one always is; None: the default, with
+                which about one instruction in a hundred calls a wrong skill (docs/instructions.md).
+            report: called when the sentence encoder is loaded for it.
 
         Raises:
-            LanguageError: the instruction is empty or too long.
+            LanguageError: the instruction is empty or too long, or the threshold no confidence.
         """
-        vector = self.language(report)([instruction])[0]
-        return choose(vector, [skill.embeddings for skill in self.skills])
+        return ask(instruction, self.language(report), self.index, threshold)
 
     def policy(self, number: int) -> Policy:
         """The policy of one skill by its place in `skills`; the base's own where it has no tensors."""
@@ -242,10 +275,40 @@ class LibraryView:
         """The sentence vector (language,) for the policy of one skill: its own, or that of the skill that it steers."""
         return np.array(standing(self.find, self.skills[number]).key)  # what is mapped cannot be written to
 
-    def actor(self, instruction: str, device: str = "cpu") -> PolicyActor:
-        """An actor for the skill that the instruction means. All wordings of a skill give the same actions."""
-        number, _ = self.select(instruction)
-        return PolicyActor(self.policy(number), self.instruction_vector(number), device)
+    def actor(self, instruction: str, device: str = "cpu", threshold: float | None = None) -> PolicyActor:
+        """An actor for the skill that the instruction means. All wordings of a skill give the same actions.
+
+        Args:
+            instruction: what the robot shall do.
+            device: where to act.
+            threshold: as for `select`.
+
+        Raises:
+            NoSkillError: no skill is sure enough; it names the nearest ones.
+            LanguageError: the instruction is empty or too long.
+            LibraryError: the skill is damaged.
+        """
+        ranking = self.select(instruction, threshold)
+        if ranking.chosen is None:
+            raise NoSkillError(ranking.sentence())
+        return self.actor_of(self.names[ranking.chosen], device)
+
+    def actor_of(self, name: str, device: str = "cpu") -> PolicyActor:
+        """An actor for a skill by its name, or for an older version by NAME@VERSION."""
+        record = self.state.record(name)
+        key = standing(self.find, self.skill_of(record)).key
+        return PolicyActor(self.policy_of_record(record), key, device)
+
+    @property
+    def scenes(self) -> SceneJudge:
+        """What the skills were taught on, to judge whether one of them belongs to what is seen now; all are read."""
+        if self._scenes is None:
+            densities = [
+                SceneDensity.from_tensors(skill.content.scene) if skill.content.scene and not record.retired else None
+                for skill, record in zip(self.skills, self.records, strict=True)
+            ]
+            self._scenes = SceneJudge(self.base, densities)
+        return self._scenes
 
     def fingerprints(self) -> list[str]:
         """SHA-256 of each skill's policy: equal ones act bit for bit alike."""
@@ -263,7 +326,12 @@ class LibraryView:
                 "to the name of an installed encoder with the same vectors"
             )
         if self._language is None or self._language.name != self.encoder:
-            self._language = load_encoder(self.encoder, report=report)
+            own = self.encoder == self._disk.head.encoder
+            self._language = (
+                recorded_encoder(self.encoder, f"library {self.folder}", report=report)
+                if own
+                else load_encoder(self.encoder, report=report)
+            )
         return self._language
 
     def history(self) -> list[Event]:

@@ -5,6 +5,7 @@ metaworld/       Meta-World v3
 libero/          LIBERO and LIBERO-PRO, by poses or by pictures
 bodies/          bodies that learn to move from reward
 gymnasium.py     your own Gymnasium environments as a suite; gymnasium_ids.py makes one of an environment's id
+context.py       the scene of a task, said in its instruction
 conformance.py   tests whether a suite keeps the protocol (`types.Suite`)
 rendering.py     MuJoCo pictures
 seeding.py       the seed of an episode
@@ -12,6 +13,14 @@ seeding.py       the seed of an episode
 
 from __future__ import annotations
 
-from skilltokens.suites.registry import load_suite, sequence, sequence_names, suite_names, task_of
+from skilltokens.suites.context import in_context
+from skilltokens.suites.registry import (
+    load_suite,
+    sentences_of,
+    sequence,
+    sequence_names,
+    suite_names,
+    task_of,
+)
 
-__all__ = ["load_suite", "sequence", "sequence_names", "suite_names", "task_of"]
+__all__ = ["in_context", "load_suite", "sentences_of", "sequence", "sequence_names", "suite_names", "task_of"]

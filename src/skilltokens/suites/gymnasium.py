@@ -47,6 +47,7 @@ class GymnasiumSuite:
         scales: Mapping[str, Scale] | None = None,
         versions: Mapping[str, str] | None = None,
         reward: bool = True,
+        scenes: Mapping[str, str] | None = None,
     ) -> None:
         """Makes one environment, to read its spaces.
 
@@ -65,6 +66,8 @@ class GymnasiumSuite:
             versions: of the robot and the environments, which are stored with runs and demonstrations.
             reward: whether the environments' own reward is worth learning from; where not, `skilltokens adapt` learns
                 from success alone.
+            scenes: task name -> where it is done, in words that go behind its instruction where a run asks for them by
+                `--context scene`: "at the left table".
 
         Raises:
             SuiteError: the spaces do not fit.
@@ -80,6 +83,7 @@ class GymnasiumSuite:
         self._folder = None if demonstrations is None else Path(demonstrations)
         self._parts: dict[str, Part] = dict(observation or {STATE: slice(None)})
         self._versions, self.reward = dict(versions or {}), reward
+        self._scenes = dict(scenes or {})
         environment = make(self.tasks[0].name)
         try:
             self.features: Mapping[str, Feature] = self._features(environment)
@@ -100,6 +104,10 @@ class GymnasiumSuite:
     def rewarded(self, task: Task) -> gymnasium.Env[Any, Any]:
         """An environment to learn in from reward: its own reward and action space, and the suite's features."""
         return FeaturesOnly(self._make(task.name), self._parts, self.features, f"{self.name} task {task.name!r}")
+
+    def scene(self, task: Task) -> str:
+        """Where the task is done, in words; empty where `scenes` does not say."""
+        return self._scenes.get(task.name, "")
 
     def versions(self) -> dict[str, str]:
         """The version of Gymnasium, and the suite's own `versions`."""

@@ -110,6 +110,20 @@ def _foreign(name: str, load: Callable[[], Any]) -> Suite:
     return suite
 
 
+def sentences_of(name: str) -> dict[str, tuple[str, ...]]:
+    """What an installed suite of that name calls its tasks: task -> its instruction and its wordings.
+
+    Empty where there is none, also where the name, which may stand in a file of anybody's, is no plain name: then no
+    code is loaded.
+    """
+    if name not in suite_names():
+        return {}
+    try:
+        return {task.name: (task.instruction, *task.wordings) for task in load_suite(name).tasks}
+    except SkilltokensError:
+        return {}
+
+
 def sequence_names() -> tuple[str, ...]:
     """The names of sequences of tasks."""
     return tuple(SEQUENCES)

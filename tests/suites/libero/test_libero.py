@@ -15,6 +15,7 @@ import pytest
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.recipes import recipe
 from skilltokens.suites import load_suite, suite_names
+from skilltokens.suites.context import in_context, scene_of
 from skilltokens.suites.libero import VARIANTS, Libero, suites
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, SettingError
 
@@ -127,3 +128,22 @@ def test_every_number_of_an_observation_has_its_constants():
 def test_an_unknown_suite_is_refused_with_the_nearest_name():
     with pytest.raises(SettingError, match=r"'libero-goals'.*libero-goal"):
         Libero("libero-goals")
+
+
+def test_scenes_tell_the_28_tasks_of_libero_90_with_the_words_of_another_apart():
+    suite = Libero("libero-90")
+    plain, told = (
+        [in_context(suite, task, context).instruction for task in suite.tasks] for context in ("none", "scene")
+    )
+    assert sum(plain.count(instruction) > 1 for instruction in plain) == 28
+    assert len(set(told)) == 90
+    assert told[0] == f"{plain[0]} in kitchen scene 10"
+    rooms = {" ".join(scene_of(suite, task).split()[1:-2]) for task in suite.tasks}
+    assert rooms == {"kitchen", "living room", "study"}
+
+
+def test_a_suite_of_a_single_scene_names_none():
+    suite = Libero("libero-goal")
+    assert {scene_of(suite, task) for task in suite.tasks} == {""}
+    variant = Libero("libero-10-lan-images")
+    assert scene_of(variant, variant.tasks[0]) == "in living room scene 2"

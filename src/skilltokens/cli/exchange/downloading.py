@@ -11,6 +11,8 @@ import tyro
 
 from skilltokens.cli.exchange import PROG
 from skilltokens.cli.options import parse
+from skilltokens.cli.saying import say
+from skilltokens.escaping import shell
 from skilltokens.types import SettingError
 
 
@@ -61,6 +63,7 @@ def download(words: Sequence[str]) -> int:
     with Single("download") as report:
         paths = fetch(hub, files, options.folder, report)
     for path in paths:
-        print(path)
-    print(f"Make stores of them: skilltokens demos import {paths[0].parent} --suite {options.suite}")
+        say(str(path))
+    command = shell("skilltokens", "demos", "import", str(paths[0].parent), "--suite", options.suite)
+    say(f"Make stores of them: {command}")
     return 0

@@ -11,6 +11,7 @@ import tyro
 
 from skilltokens.cli.exchange import PROG, libero_suite
 from skilltokens.cli.options import parse
+from skilltokens.cli.saying import say
 from skilltokens.types import DemonstrationError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def export(words: Sequence[str]) -> int:
         with Single("export") as report:
             export_hdf5(inside, file, next_observations=options.next_observations, convention=convention, report=report)
         tasks = f"{len(inside)} tasks" if len(inside) > 1 else inside[0].task.name
-        print(f"{file}: {sum(store.episodes for store in inside)} demonstrations of {tasks}")
+        say(f"{file}: {sum(store.episodes for store in inside)} demonstrations of {tasks}")
     return 0
 
 

@@ -11,6 +11,8 @@ import tyro
 
 from skilltokens.cli.exchange import PROG, libero_suite
 from skilltokens.cli.options import parse
+from skilltokens.cli.saying import say
+from skilltokens.escaping import file_name
 from skilltokens.types import DemonstrationError, SettingError, Task
 
 if TYPE_CHECKING:
@@ -67,10 +69,10 @@ def import_(words: Sequence[str]) -> int:
     for file in _files(options.file):
         store, kept = _imported(options, file, suite)
         if kept:
-            print(f"{store.path}: there already, from {file.name}")
+            say(f"{store.path}: there already, from {file.name}")
         else:
             size = f"{store.episodes} episodes, {store.steps} steps"
-            print(f"{store.path}: {size}, instruction {store.task.instruction!r}")
+            say(f"{store.path}: {size}, instruction {store.task.instruction!r}")
             if suite is None:
                 _print_features(store)
     return 0
@@ -80,9 +82,9 @@ def _print_features(store: DemonstrationStore) -> None:
     """Prints which arrays became which feature, and which were left out."""
     imported = store.settings.get("imported", {})
     for feature, keys in imported.get("keys", {}).items():
-        print(f"  {feature} <- {', '.join(keys)}")
+        say(f"  {feature} <- {', '.join(keys)}")
     if imported.get("left"):
-        print(f"  not taken: {', '.join(imported['left'])} (--keys, and --images for pictures)")
+        say(f"  not taken: {', '.join(imported['left'])} (--keys, and --images for pictures)")
 
 
 def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple[DemonstrationStore, bool]:
@@ -93,7 +95,7 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
     task, keys = _task(options, file, suite), _keys(options, suite)
     target = options.store
     if target is None or options.file.is_dir():
-        target = (target or Path("demos", options.suite)) / task.name
+        target = (target or Path("demos", options.suite)) / file_name(task.name)
         present = _imported_before(target, file, task, keys, options)
         if present is not None:
             return present, True

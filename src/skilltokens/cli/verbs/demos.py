@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from skilltokens.cli.exchange.downloading import DownloadOptions, download
 from skilltokens.cli.exchange.exporting import ExportOptions, export
 from skilltokens.cli.exchange.importing import ImportOptions, import_
 from skilltokens.cli.options import parse
+from skilltokens.cli.saying import complain, say
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.types import DemonstrationError, SettingError, nearest
 
@@ -75,7 +75,7 @@ def make(words: Sequence[str]) -> int:
     with Single("demonstrations") as report:
         stores = demonstrations(suite, tasks, options.settings, report)
     for store in stores:
-        print(f"{store.path}: {store.episodes} episodes, {store.steps} steps")
+        say(f"{store.path}: {store.episodes} episodes, {store.steps} steps")
     return 0
 
 
@@ -99,9 +99,9 @@ def check(words: Sequence[str]) -> int:
     for path in _some(options.stores):
         for store in stores_in(path):
             faults = faults_of(store.path)
-            print(f"{store.path}: {'sound' if not faults else f'{len(faults)} faults'}")
+            say(f"{store.path}: {'sound' if not faults else f'{len(faults)} faults'}")
             for fault in faults:
-                print(f"skilltokens: {fault}", file=sys.stderr)
+                complain(str(fault))
             faulty += bool(faults)
     return 2 if faulty else 0
 
@@ -141,10 +141,10 @@ def _print(content: dict, indent: str = "") -> None:
     """A nested dictionary as indented lines."""
     for name, value in content.items():
         if isinstance(value, dict):
-            print(f"{indent}{name}:")
+            say(f"{indent}{name}:")
             _print(value, indent + "  ")
         elif value not in (None, "", [], {}):
             shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            print(f"{indent}{name}: {shown}")
+            say(f"{indent}{name}: {shown}")
     if not indent:
-        print()
+        say()

@@ -11,6 +11,7 @@ import tyro
 
 from skilltokens.cli.options import parse
 from skilltokens.settings import check_device
+from skilltokens.suites.context import Context, in_context
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import Report, SettingError, Suite, Task, part_of
 
@@ -39,6 +40,8 @@ class EvaluateOptions:
     """Tasks by name; empty: those whose names the library's skills have."""
     instruction: str | None = None
     """Give this sentence instead of each task's own instruction."""
+    context: Context = "none"
+    """scene: say each task's scene in its instruction, for a library that was learned with --context scene."""
     episodes: int = 20
     """Episodes a task."""
     split: Literal["validation", "test"] = "test"
@@ -67,6 +70,7 @@ def main(words: Sequence[str]) -> int:
     from rich.table import Table
 
     from skilltokens.cli.progress import Single
+    from skilltokens.cli.saying import cells
     from skilltokens.cli.tables import output
     from skilltokens.simulation.pool import Pool
     from skilltokens.skills.library import SkillLibrary
@@ -82,7 +86,7 @@ def main(words: Sequence[str]) -> int:
     with Single("evaluating") as report, Pool(suite, options.workers, report) as pool:
         for number, task in enumerate(tasks):
             part = part_of(report, number, len(tasks), "evaluate")
-            table.add_row(*_row(options, library, suite, task, pool, part))
+            table.add_row(*cells(_row(options, library, suite, task, pool, part)))
     output().print(table)
     return 0
 
@@ -101,7 +105,8 @@ def _row(
     from skilltokens import metrics
     from skilltokens.simulation.rollout import evaluate
 
-    instruction = task.instruction if options.instruction is None else options.instruction
+    own = in_context(suite, task, options.context).instruction
+    instruction = own if options.instruction is None else options.instruction
     number, cosine = library.select(instruction, report)
     outcomes = evaluate(
         library.actor(instruction, options.device),

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from skilltokens.cli.options import parse
+from skilltokens.methods import method_names, method_settings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
+from skilltokens.skills.head import HEAD
+from skilltokens.types import LibraryError
+
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    MethodName = tyro.extras.literal_type_from_choices(method_names())
 
 
 @dataclass(frozen=True)
 class LearnOptions:
-    """Adds one skill to a skill library from a demonstration store, by the method T2S. No simulator is needed.
+    """Adds one skill to a skill library from a demonstration store. No simulator is needed.
 
-    The first skill creates the library: its policy is trained from scratch and becomes the frozen base. Each later
-    skill trains a few parameter tokens of its own, and the earlier skills keep their exact bits. The library on disk
-    changes only once the new skill is complete; a stopped command leaves it as it was.
+    The first skill creates the library (--new): its policy is trained from scratch and becomes the frozen base. Each
+    later skill trains a few parameters of its own, and the earlier skills keep their exact bits. Before the training it
+    is said which sentences of other skills the new one would answer; it goes on only with --take-over. The library on
+    disk changes only once the new skill is complete; a stopped command leaves it as it was. A tenth of the
+    demonstrations is kept aside, where there are ten or more, to measure the error of the skill's actions.
 
     examples:
-      skilltokens learn library demos/metaworld/push
+      skilltokens learn library demos/metaworld/push --new
       skilltokens learn library demos/metaworld/window-close --instruction "shut the window"
       skilltokens learn library demos/own/lift --name lift-gently --train.iterations 1200
+      skilltokens learn library demos/own/lift-friday --name lift-gently --again   # a new version, called from now on
+      skilltokens learn library demos/own/lift --by lora
     """
 
     library: tyro.conf.Positional[Path]
@@ -38,30 +53,40 @@ class LearnOptions:
     """Other sentences that call the skill; they, or --instruction, take the place of the store's other sentences."""
     name: str = ""
     """The skill's name, also that of its file; empty: the name of the store's task."""
+    new: bool = False
+    """Make a new library; without it, the library must be there, so that a mistyped name is none."""
+    again: bool = False
+    """The library may have a skill of this name: the new one is its next version, and the older one is kept."""
+    take_over: bool = False
+    """The skill may answer sentences that call other skills today."""
+    aside: int | None = None
+    """Demonstrations that are kept aside, the last ones; left out: a tenth, where there are ten or more."""
+    by: MethodName = "t2s"
+    """The method that learns the skill: one that keeps a policy for each skill, such as t2s or lora."""
     seed: int = 0
-    """Seed of the first weights, the new parameter tokens and the batches."""
-    encoder: str = "minilm"
-    """Sentence encoder of a new library, as in `skilltokens run`; a library that exists keeps its own."""
-    method: T2SSettings = field(default_factory=T2SSettings)
+    """Seed of the first weights, the new parameters and the batches."""
+    encoder: str | None = None
+    """Sentence encoder of a new library, as in `skilltokens run`; left out: minilm. A library that exists keeps its
+    own, and asks for this where that is a folder."""
+    method: Any = field(default_factory=T2SSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     train: TrainSettings = field(default_factory=TrainSettings)
 
 
 def main(words: Sequence[str]) -> int:
-    options = parse(LearnOptions, words, "skilltokens learn")
+    options = _options(words)
     from skilltokens.cli.progress import Single
     from skilltokens.demos import DemonstrationStore
 
     store = DemonstrationStore.open(options.store)
+    exists = (options.library / HEAD).exists()
+    if not exists and not options.new:
+        raise LibraryError(f"{options.library} is no skill library: {_near(options.library)}make a new one with --new")
     from skilltokens.grow import learn_skill  # loads torch, so only once the store is known to be sound
 
-    if (options.library / "library.json").exists() and (options.policy, options.encoder) != (
-        PolicySettings(),
-        "minilm",
-    ):
-        print(
-            f"note: {options.library} keeps its own policy and sentence encoder: --policy and --encoder do nothing here"
-        )
+    if exists and options.policy != PolicySettings():
+        print(f"note: {options.library} keeps its own policy: --policy does nothing here")
+    before = _names(options.library) if exists else []
     with Single("learning") as report:
         library = learn_skill(
             options.library,
@@ -73,16 +98,47 @@ def main(words: Sequence[str]) -> int:
             policy=options.policy,
             encoder=options.encoder,
             seed=options.seed,
+            new=options.new,
+            again=options.again,
+            take_over=options.take_over,
+            aside=options.aside,
             report=report,
         )
-    skill = library.skills[-1]
-    if len(library.skills) == 1:
-        print(f"{library.folder}: made, with {skill.name!r} as the base of {library.parameters:,} parameters")
-    else:
-        share = skill.parameters / library.parameters
-        print(f"{library.folder}: skill {skill.name!r} added, {share:.1%} of the base's parameters")
-        _warn_of_twins(library, skill.wordings)
+    _tell(library, options.name or store.task.name, before)
     return 0
+
+
+def _options(words: Sequence[str]) -> LearnOptions:
+    """The options, with the settings of the method that --by names."""
+    by = "t2s"
+    for number, word in enumerate(words):
+        if word == "--by" and number + 1 < len(words):
+            by = words[number + 1]
+        elif word.startswith("--by="):
+            by = word.removeprefix("--by=")
+    settings = method_settings(by)
+    kind: Any = dataclasses.make_dataclass(
+        "LearnOptions",
+        [("method", settings, field(default_factory=settings))],
+        bases=(LearnOptions,),
+        namespace={"__doc__": LearnOptions.__doc__},
+        frozen=True,
+    )
+    return parse(kind, words, "skilltokens learn")
+
+
+def _near(folder: Path) -> str:
+    """The library beside it whose name is nearest, for a mistyped one."""
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    names = [path.name for path in beside if (path / HEAD).is_file()]
+    close = difflib.get_close_matches(folder.name, names, n=1, cutoff=0.6)
+    return f"did you mean {folder.parent / close[0]}? Or " if close else "name one that exists, or "
+
+
+def _names(folder: Path) -> list[str]:
+    from skilltokens.skills.outline import outline
+
+    return list(outline(folder).versions)
 
 
 def _wordings(options: LearnOptions, instruction: str, wordings: Sequence[str]) -> tuple[str, ...]:
@@ -91,14 +147,22 @@ def _wordings(options: LearnOptions, instruction: str, wordings: Sequence[str]) 
     return (instruction, *(options.wordings or wordings))
 
 
-def _warn_of_twins(library, wordings: Sequence[str]) -> None:
-    """Two skills whose instructions mean the same cannot both be called: of equal words the newest is."""
-    *older, new = library.skills
-    for wording in wordings:
-        number, cosine = library.select(wording)
-        if number != len(older):
-            print(f"note: {wording!r} calls skill {library.skills[number].name!r} (cosine {cosine:.2f}): reword one")
-    for skill in older:
-        for wording in skill.wordings:
-            if library.select(wording)[0] == len(older):
-                print(f"note: {wording!r} now calls {new.name!r} instead of {skill.name!r}")
+def _tell(library: Any, name: str, before: Sequence[str]) -> None:
+    """What was learned, and how well."""
+    record = library.state.newest(name)
+    about = record.about()
+    if record.label in before:
+        print(
+            f"{library.folder}: skill {record.label!r} is there already, learned from the same: nothing is left to do"
+        )
+        return
+    if len(library.names) == 1 and record.version == 1:
+        print(f"{library.folder}: made, with {name!r} as the base of {library.parameters:,} parameters")
+    else:
+        share = record.parameters / library.parameters
+        print(f"{library.folder}: skill {record.label!r} added, {share:.1%} of the base's parameters")
+    if aside := about.get("aside"):
+        print(
+            f"mean error of its actions on {aside['episodes']} demonstrations kept aside: {aside['error']:.3f} "
+            f"({aside['still']:.3f} for one action always)"
+        )

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import tyro
 
 from skilltokens.cli.options import parse
+from skilltokens.cli.saying import say
+from skilltokens.escaping import shell, terminal
 from skilltokens.types import SettingError, nearest
 
 PROG = "skilltokens list"
@@ -43,17 +45,19 @@ def main(words: Sequence[str]) -> int:
     _check_what(words[0] if words else "all")
     options = parse(ListOptions, words, PROG)
     if options.suite and options.old_suite:
-        raise SettingError(f"the suite is named twice: say `{PROG} tasks {options.suite}`")
+        raise SettingError(f"the suite is named twice: say `{PROG} tasks {shell(options.suite)}`")
     suite = options.suite or options.old_suite
     if suite and options.what != "tasks":
-        raise SettingError(f"only tasks are those of a suite: say `{PROG} tasks {suite}`, or `{PROG} {options.what}`")
+        raise SettingError(
+            f"only tasks are those of a suite: say `{PROG} tasks {shell(suite)}`, or `{PROG} {options.what}`"
+        )
     if options.what == "tasks":
         from skilltokens.suites import load_suite
 
         tasks = load_suite(suite or SUITE).tasks
         _print(f"tasks of {suite or SUITE}", {task.name: task.instruction for task in tasks})
         if options.old_suite:
-            print(f"note: --suite is the old way: `{PROG} tasks {suite}` is the same", file=sys.stderr)
+            print(f"note: --suite is the old way: `{PROG} tasks {shell(suite)}` is the same", file=sys.stderr)
         return 0
     for title, show in _LISTS.items():
         if options.what in ("all", title.partition(",")[0]):
@@ -115,8 +119,9 @@ _LISTS = {
 def _print(title: str, rows: Mapping[str, str]) -> None:
     """Names with a line about each, folded at the edge of a terminal. A pipe or a file gets whole lines."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(title)
-    for line in lines(rows, width):
+    say(title)
+    shown = {terminal(name): terminal(text) for name, text in rows.items()}
+    for line in lines(shown, width):
         print(line)
     print()
 

@@ -32,6 +32,7 @@ class ReportOptions:
 
 def main(words: Sequence[str]) -> int:
     options = parse(ReportOptions, words, "skilltokens report")
+    from skilltokens.cli.saying import say
     from skilltokens.cli.tables import print_table
     from skilltokens.report import write_report
 
@@ -40,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     out = options.out or (first if first.is_dir() else first.parent) / "report.html"
     print_table(runs)
     page = write_report(runs, out)
-    print(f"report: {page.resolve()}")
+    say(f"report: {page.resolve()}")
     return 0
 
 

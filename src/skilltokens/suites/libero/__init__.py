@@ -13,6 +13,7 @@ import contextlib
 import functools
 import importlib.metadata
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -54,6 +55,8 @@ IMAGES = "-images"
 """Ends the name of a suite that is seen through cameras."""
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same state."""
+_SCENE = re.compile(r"([A-Z][A-Z_]*)_SCENE(\d+)_")
+"""How the name of a task begins that is done in one of several scenes: KITCHEN_SCENE3_turn_on_the_stove."""
 EXPERTS = "3"
 """Version of the experts: raised by every change that makes other demonstrations of the same settings."""
 
@@ -101,6 +104,11 @@ class Libero:
     def episodes(self, split: Split) -> int | None:
         """How many different episodes the split has: one for each published state; None (no limit) for "train"."""
         return {"test": TEST, "validation": STATES - TEST}.get(split)
+
+    def scene(self, task: Task) -> str:
+        """Where a task of libero-90 or libero-10 is done, "in kitchen scene 3"; empty in suites of a single scene."""
+        match = _SCENE.match(task.name)
+        return f"in {match[1].replace('_', ' ').lower()} scene {match[2]}" if match else ""
 
     def make(self, task: Task) -> LiberoEnvironment:
         """One simulator with `task` in it.
