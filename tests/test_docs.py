@@ -235,7 +235,9 @@ def try_command(words: list[str]) -> None:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
     elif rest[0] == "skills":
         if rest[2:]:
-            parse(skills.ACTIONS[rest[2]][1], rest[3:], "skills")
+            parse(
+                skills.ACTIONS[rest[2]][1], [word for word in rest[3:] if word != "--help"] or _named(rest[2]), "skills"
+            )
     elif rest[0] == "help":
         assert rest[1] in VERBS
     elif not rest[0].startswith("--"):
@@ -247,6 +249,12 @@ def try_command(words: list[str]) -> None:
 def _complete(action: str, words: list[str]) -> list[str]:
     """An action that is only named gets something to do."""
     return words or {"make": ["metaworld"], "import": ["a.hdf5", "store"]}.get(action, ["store"])
+
+
+def _named(action: str) -> list[str]:
+    """The same of an action on a library."""
+    named = dataclasses.fields(skills.ACTIONS[action][1])
+    return ["some", "other"][: sum(field.default is dataclasses.MISSING for field in named)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from markdown_it import MarkdownIt
+from tests.killing import Moment, dies
 from tests.small import EVERYWHERE, make_method, make_policy, teach
 from tests.terminal import on_a_terminal
 from tests.toy import TASKS
@@ -165,7 +168,7 @@ def test_mistakes_are_one_sentence(library: Path, skills: Skilled, capsys: Captu
 def test_list_shows_words_sizes_results_and_marks(library: Path, skills: Skilled):
     skills(library, "retire", "between")
     opened = SkillLibrary.open(library)
-    opened.add(opened.skill("reach-blue").with_content(tensors=shifted(opened.skill("reach-blue"))), again=True)
+    opened.add(other_numbers(opened.skill("reach-blue")), again=True)
     status, shown = skills(library)
     assert status == 0
     assert skills(library, "list") == (0, shown)
@@ -179,9 +182,9 @@ def test_list_shows_words_sizes_results_and_marks(library: Path, skills: Skilled
     assert re.search(r"[\d,]+ \(\d\.\d%\)", rows["reach-blue@2"])
 
 
-def shifted(skill: Skill) -> dict[str, torch.Tensor]:
-    """Another version of a skill's numbers."""
-    return {name: tensor + 0.01 for name, tensor in skill.tensors.items()}
+def other_numbers(skill: Skill, step: float = 0.01) -> Skill:
+    """Another version of a skill, with a proof of its own."""
+    return skill.with_content(tensors={name: tensor + step for name, tensor in skill.tensors.items()}, proof=None)
 
 
 def test_show_names_what_a_skill_is_made_of_and_who_needs_it(library: Path, skills: Skilled, toy_stores):
@@ -300,7 +303,7 @@ def test_reword_changes_what_calls_a_skill_and_nothing_else(library: Path, skill
     opened = SkillLibrary.open(library)
     assert opened.state.newest("between").wordings == (TASKS[2].instruction, "drive to the centre")
     assert opened.fingerprints() == before
-    assert opened.names[opened.select("drive to the centre")[0]] == "between"
+    assert opened.select("drive to the centre").candidates[0].name == "between"
     assert "calls skill 'reach-red'" in skills(library, "reword", "between", "--add", "Go to the red marker!")[1]
     status, sentence = skills(library, "reword", "between", "--remove", TASKS[2].instruction, "drive to the centre")
     assert status == 2
@@ -335,7 +338,7 @@ def test_prune_removes_the_files_and_ends_undoing(library: Path, skills: Skilled
 
 def test_an_older_version_is_shown_exported_and_dropped(library: Path, skills: Skilled):
     opened = SkillLibrary.open(library)
-    opened.add(opened.skill("between").with_content(tensors=shifted(opened.skill("between"))), again=True)
+    opened.add(other_numbers(opened.skill("between")), again=True)
     assert "older version   between@1" in skills(library, "show", "between")[1]
     assert "an older version, which no instruction calls" in skills(library, "show", "between@1")[1]
     assert skills(library, "export", "between@1")[0] == 0
@@ -379,7 +382,7 @@ def test_export_overwrites_an_export_and_nothing_else(library: Path, skills: Ski
 def test_a_name_that_is_taken_needs_another_or_again(library: Path, skills: Skilled):
     other = copy_of(library, "other")
     opened = SkillLibrary.open(other)
-    opened.add(opened.skill("between").with_content(tensors=shifted(opened.skill("between"))), again=True)
+    opened.add(other_numbers(opened.skill("between")), again=True)
     skills(other, "export", "between")
     for words in (("import", "between.skill"), ("merge", str(other))):
         status, sentence = skills(library, *words)
@@ -398,7 +401,7 @@ def test_merge_leaves_behind_what_was_taught_again_here(library: Path, skills: S
     skills(library, "remove", "between")
     assert "added between" in skills(library, "merge", str(other))[1]
     opened = SkillLibrary.open(library)
-    opened.add(opened.skill("between").with_content(tensors=shifted(opened.skill("between"))), again=True)
+    opened.add(other_numbers(opened.skill("between")), again=True)
     assert "are there already" in skills(library, "merge", str(other))[1]
 
 
@@ -468,12 +471,12 @@ def busy(library: Path, skills: Skilled) -> Path:
     other, opened = copy_of(library, "other"), SkillLibrary.open(library)
     blue = opened.skill("reach-blue")
     opened.add(blue.named("retired"))
-    opened.add(blue.named("retired").with_content(tensors=shifted(blue)), again=True)
+    opened.add(other_numbers(blue.named("retired")), again=True)
     opened.retire("retired")
     opened.note("between", {"seed": 1})
     there = SkillLibrary.open(other)
-    there.add(blue.named("given").with_content(tensors={n: t + 0.5 for n, t in blue.tensors.items()}))
-    there.add(blue.with_content(tensors={n: t - 0.5 for n, t in blue.tensors.items()}), again=True)
+    there.add(other_numbers(blue.named("given"), 0.5))
+    there.add(other_numbers(blue, -0.5), again=True)
     skills(other, "export", "given")
     skills(other, "export", "reach-blue", "other.skill")
     return library
@@ -508,6 +511,31 @@ def test_undo_without_a_number_goes_back_step_by_step(library: Path, skills: Ski
     assert "is undone already" in skills(library, "undo", "3")[1]
     skills(library, "undo")
     assert "making of the library" in skills(library, "undo")[1]
+
+
+def give(moment: Moment, folder: Path, words: list[str]) -> None:
+    assert main(["skills", str(folder), *words]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["rename", "between", "middle"], ["import", "given.skill"], ["prune"]], ids=" ".join)
+def test_a_command_that_is_killed_at_any_file_ends_as_if_it_had_not_been(words: list[str], busy: Path, skills: Skilled):
+    whole = copy_of(busy, "whole")
+    skills(whole, *words)
+    expected = SkillLibrary.open(whole)
+    deaths = 0
+    while True:
+        library = copy_of(busy, f"killed-{deaths}")
+        if not dies(give, library, {"write", "remove"}, deaths + 1, words):
+            break
+        deaths += 1
+        assert not any(finding.fault for finding in verify(library)), "before it is given again"
+        assert skills(library, *words)[0] == 0
+        again = SkillLibrary.open(library)
+        assert (again.names, again.fingerprints()) == (expected.names, expected.fingerprints())
+        assert not any(finding.fault for finding in verify(library, actions=True))
+        assert {path.name for path in (library / "skills").iterdir()} == {p.name for p in (whole / "skills").iterdir()}
+    assert deaths >= 2
 
 
 # ---------------------------------------------------------------- harm
@@ -577,7 +605,7 @@ def test_the_model_card_shows_words_as_text_and_its_snippet_is_python(text: str,
 
 def test_tab_offers_actions_and_the_names_that_an_action_takes(library: Path):
     opened = SkillLibrary.open(library)
-    opened.add(opened.skill("between").with_content(tensors=shifted(opened.skill("between"))), again=True)
+    opened.add(other_numbers(opened.skill("between")), again=True)
     opened.retire("reach-blue")
     place = str(library)
 
@@ -599,6 +627,20 @@ def test_tab_offers_actions_and_the_names_that_an_action_takes(library: Path):
 
 
 # ---------------------------------------------------------------- Python
+
+
+def test_the_python_names_of_the_documentation_exist():
+    page = (Path(__file__).parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)[^`]*` \| .* \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert [action for action, _ in rows] == list(ACTIONS)
+    for action, name in rows:
+        place, _, attribute = name.partition("(")[0].rpartition(".")
+        owner = SkillLibrary if place == "library" else import_module(f"skilltokens.skills.{place}")
+        assert hasattr(owner, attribute), action
+        if "(" in name and place == "library":
+            named = [word.partition("=")[0].strip(" *") for word in name.partition("(")[2].rstrip(")").split(",")]
+            known = inspect.signature(getattr(owner, attribute)).parameters
+            assert {word for word in named if word and "=" in name} <= {*known, *named[:1]}, action
 
 
 def test_a_change_that_changes_nothing_is_not_written(library: Path):

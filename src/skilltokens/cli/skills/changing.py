@@ -42,6 +42,8 @@ class RewordOptions:
     """Sentences that call it from now on."""
     remove: tuple[str, ...] = ()
     """Sentences that no longer do; one must be left."""
+    encoder: str | None = None
+    """The folder of the library's sentence encoder, where it was made with one: a library's own word is not trusted."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def reword(library: Path, words: Sequence[str]) -> int:
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.types import Progress
 
-    opened = SkillLibrary.open(library)
+    opened = SkillLibrary.open(library, options.encoder)
     notes: list[str] = []
     with Single("rewording") as view:
 

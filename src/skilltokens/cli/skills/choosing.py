@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import tyro
 
 from skilltokens.cli.options import parse
 from skilltokens.cli.skills import PROG
 from skilltokens.types import SettingError
-
-if TYPE_CHECKING:
-    from skilltokens.skills.ranking import Ranking
-    from skilltokens.skills.view import LibraryView
-    from skilltokens.types import Report
 
 SHOWN = 10
 """Candidates that are shown for an instruction."""
@@ -37,6 +31,8 @@ class SelectOptions:
     """Instructions, each in quotes."""
     threshold: float | None = None
     """The confidence, 0 to 1, below which no skill is called; left out: the packaged one. 0 calls one always."""
+    encoder: str | None = None
+    """The folder of the library's sentence encoder, where it was made with one: a library's own word is not trusted."""
 
 
 def select(library: Path, words: Sequence[str]) -> int:
@@ -51,24 +47,17 @@ def select(library: Path, words: Sequence[str]) -> int:
     from skilltokens.cli.tables import output
     from skilltokens.skills.library import SkillLibrary
 
-    opened = SkillLibrary.open(library)
+    opened = SkillLibrary.open(library, options.encoder)
     with Single("selecting") as report:
-        rankings = [ranked(opened, text, options.threshold, report) for text in options.texts]
+        rankings = [opened.select(text, options.threshold, report) for text in options.texts]
     for ranking in rankings:
         say(ranking.sentence())
+        if len(ranking.candidates) > 1:
+            say(f"margin to the next: {ranking.margin:.2f}, in logarithms of odds")
+        for number in ranking.tied:
+            say(f"note: {opened.names[number]} has the same words: of equal ones the newest skill is called")
         table = Table("skill", "nearest wording", "cosine", "probability", box=SIMPLE, pad_edge=False)
         for one in ranking.candidates[:SHOWN]:
             table.add_row(*cells((one.name, one.wording, f"{one.cosine:.2f}", f"{one.probability:.2f}")))
         output().print(table)
     return 0
-
-
-def ranked(library: LibraryView, text: str, threshold: float | None, report: Report) -> Ranking:
-    """The ranking of a library's skills for an instruction; retired ones are not called."""
-    from skilltokens.skills.ranking import Index, ask
-
-    skills = [library.skill_of(record) for record in library.records if not record.retired]
-    if not skills:
-        raise SettingError(f"all skills of {library.folder} are retired: restore one")
-    index = Index.of([(skill.name, skill.wordings, skill.embeddings) for skill in skills])
-    return ask(text, library.language(report), index, threshold)
