@@ -541,6 +541,10 @@ def test_a_command_that_is_killed_at_any_file_ends_as_if_it_had_not_been(words: 
 # ---------------------------------------------------------------- harm
 
 
+HARM = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]"
+"""What moves a cursor, rings, or turns the direction of writing."""
+
+
 def hostile_library(folder: Path) -> SkillLibrary:
     library = SkillLibrary.open(folder)
     red = library.skill("reach-blue")
@@ -557,13 +561,16 @@ def hostile_library(folder: Path) -> SkillLibrary:
 
 
 def test_words_of_a_library_only_show_on_a_terminal(library: Path, skills: Skilled):
-    hostile_library(library)
-    shutil.copy(library / "library.json", library.parent / "x")
-    SkillLibrary.open(library).rename("between", "middle")
+    opened = hostile_library(library)
+    assert not re.search(HARM, repr(opened))
+    opened.rename("between", "middle")
+    skills(library, "export", "middle", "\x1b[31m.skill")
+    skills(library, "import", "\x1b[31m.skill", "--name", "copy")
+    assert r"import \x1b[31m.skill" in skills(library, "history")[1]
     for words in (["list"], ["show", "hostile"], ["select", "go"], ["history"], ["diff", str(library)], ["verify"]):
         status, shown = skills(library, *words)
         assert status == 0, words
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown), words
+        assert not re.search(HARM, shown), words
     shown = skills(library, "show", "hostile")[1]
     for line in (r"\x1b[2J\x1b[31mred\x07", HOSTILE[1], r"line\n# heading\r\n- item", r"\u202egnp.exe", HOSTILE[6]):
         assert re.search(rf"^(instruction|also called by) +{re.escape(line)}$", shown, re.MULTILINE), line
