@@ -310,6 +310,16 @@ def test_reword_changes_what_calls_a_skill_and_nothing_else(library: Path, skill
     assert "no wording left" in sentence
 
 
+def test_reword_refuses_what_the_encoder_cannot_tell_apart(library: Path, skills: Skilled):
+    status, shown = skills(library, "reword", "reach-red", "--add", "去红色")
+    assert status == 0
+    assert "note: the sentence encoder 'minilm' does not know" in shown
+    status, sentence = skills(library, "reword", "reach-blue", "--add", "去蓝色")
+    assert status == 2
+    assert "cannot tell" in sentence
+    assert "去蓝色" not in SkillLibrary.open(library).state.newest("reach-blue").wordings
+
+
 def test_remove_says_what_needs_it_and_undo_brings_it_back(library: Path, skills: Skilled):
     before = SkillLibrary.open(library).fingerprints()
     status, shown = skills(library, "remove", "reach-blue")

@@ -156,7 +156,7 @@ class SkillLibrary(LibraryView):
             place = sealed_rows(vectors, disk.head.wordings)
             return [Reword(at=now(), name=name, wordings=words, vectors=place)], vectors
 
-        self.change(changes)
+        self.change(changes, report)
 
     def _check_words(self, name: str, words: Sequence[str], report: Report) -> None:
         """Raises where another skill is called by these words, or the encoder cannot tell them from another's."""
