@@ -30,7 +30,7 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
-from skilltokens.cli.verbs import demos
+from skilltokens.cli.verbs import demos, skills
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.files import LIBRARY_SCHEMA
@@ -233,6 +233,11 @@ def try_command(words: list[str]) -> None:
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
+    elif rest[0] == "skills":
+        if rest[2:]:
+            parse(
+                skills.ACTIONS[rest[2]][1], [word for word in rest[3:] if word != "--help"] or _named(rest[2]), "skills"
+            )
     elif rest[0] == "help":
         assert rest[1] in VERBS
     elif not rest[0].startswith("--"):
@@ -244,6 +249,12 @@ def try_command(words: list[str]) -> None:
 def _complete(action: str, words: list[str]) -> list[str]:
     """An action that is only named gets something to do."""
     return words or {"make": ["metaworld"], "import": ["a.hdf5", "store"]}.get(action, ["store"])
+
+
+def _named(action: str) -> list[str]:
+    """The same of an action on a library."""
+    named = dataclasses.fields(skills.ACTIONS[action][1])
+    return ["some", "other"][: sum(field.default is dataclasses.MISSING for field in named)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -18,9 +18,17 @@ from skilltokens.cli import VERBS, main
 from skilltokens.cli.candidates import candidates, split
 from skilltokens.cli.names import BODY_TASKS, tasks_of
 from skilltokens.cli.verbs.demos import ACTIONS
+from skilltokens.cli.verbs.skills import ACTIONS as SKILL_ACTIONS
 from skilltokens.suites import load_suite, suite_names
 
 Capture = pytest.CaptureFixture[str]
+
+EXPLAINED = [
+    *([verb] for verb in VERBS if verb not in ("demos", "skills")),
+    *(["demos", name] for name in ACTIONS),
+    *(["skills", "library", name] for name in SKILL_ACTIONS),
+]
+"""Words that have a help of their own, with options."""
 
 
 @pytest.fixture
@@ -108,7 +116,7 @@ def test_choices_flags_and_paths():
     assert not candidates(["learn", "a", "b", ""]).files
 
 
-@pytest.mark.parametrize("words", [[verb] for verb in VERBS if verb != "demos"] + [["demos", name] for name in ACTIONS])
+@pytest.mark.parametrize("words", EXPLAINED, ids=" ".join)
 def test_every_option_that_the_help_shows_is_offered_and_no_other(
     words: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ):

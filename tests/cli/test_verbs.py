@@ -15,12 +15,20 @@ from tests.toy import TASKS, Toy
 
 from skilltokens.cli import VERBS, main
 from skilltokens.cli.verbs.demos import ACTIONS
+from skilltokens.cli.verbs.skills import ACTIONS as SKILL_ACTIONS
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
 from skilltokens.suites import registry
 
 Capture = pytest.CaptureFixture[str]
+
+EXPLAINED = [
+    *([verb] for verb in VERBS if verb not in ("demos", "skills")),
+    *(["demos", name] for name in ACTIONS),
+    *(["skills", "library", name] for name in SKILL_ACTIONS),
+]
+"""Words that have a help of their own, with options."""
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def test_the_command_explains_itself(capsys: Capture):
     assert capsys.readouterr().out.startswith("skilltokens 0.")
 
 
-@pytest.mark.parametrize("words", [[verb] for verb in VERBS if verb != "demos"] + [["demos", name] for name in ACTIONS])
+@pytest.mark.parametrize("words", EXPLAINED, ids=" ".join)
 def test_every_verb_teaches_with_examples(words: list[str], capsys: Capture):
     with pytest.raises(SystemExit) as end:
         main([*words, "--help"])

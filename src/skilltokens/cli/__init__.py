@@ -22,6 +22,7 @@ VERBS = {
     "list": "Show the recipes, methods, suites and tasks there are",
     "adapt": "Add a skill to a skill library from reward, by a task token",
     "learn": "Add a skill to a skill library from demonstrations",
+    "skills": "Look after the skills of a library: list, rename, remove, export, prove, ...",
     "evaluate": "Measure the skills of a library on a suite",
     "doctor": "Say what works here, what is missing, and how to fix it",
     "completion": "Print a script that completes words at Tab, for bash, zsh or fish",
@@ -47,7 +48,10 @@ Each verb explains itself with examples: skilltokens help VERB, or skilltokens V
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit status: 0, 1 (doctor: something is missing), 2 (a mistake), 130."""
+    """Runs one command line and returns its exit status.
+
+    0: done; 1: doctor or skills found something; 2: a mistake; 130: stopped.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(words)

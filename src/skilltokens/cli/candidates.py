@@ -111,6 +111,8 @@ def candidates(words: Sequence[str]) -> Candidates:
             return _beginning((*ACTIONS, *HELP), word)
         action, *before = before
         return _of_verb(f"demos {action}", [ACTIONS[action][1]], before, word) if action in ACTIONS else Candidates()
+    if verb == "skills":
+        return _of_skills(before, word)
     if verb == "run":
         return _of_run(before, word)
     if verb not in VERBS:
@@ -121,11 +123,24 @@ def candidates(words: Sequence[str]) -> Candidates:
 
 def _helped(before: Sequence[str]) -> Sequence[str]:
     """What may follow `skilltokens help`."""
-    if list(before) == ["demos"]:
-        from skilltokens.cli.verbs.demos import ACTIONS
-
-        return tuple(ACTIONS)
+    if list(before) in (["demos"], ["skills"]):
+        return tuple(import_module(f"skilltokens.cli.verbs.{before[0]}").ACTIONS)
     return () if before else tuple(VERBS)
+
+
+def _of_skills(before: Sequence[str], word: str) -> Candidates:
+    """After `skilltokens skills`: a library, then an action, then what that takes."""
+    from skilltokens.cli.verbs.skills import ACTIONS
+
+    if not before:
+        return _beginning(HELP, word, files=not word.startswith("-"))
+    library, *before = before
+    if not before:
+        return _beginning((*ACTIONS, *HELP), word)
+    action, *before = before
+    if action not in ACTIONS:
+        return Candidates()
+    return _of_verb(f"skills {action}", [ACTIONS[action][1]], before, word, {"library": [library]})
 
 
 def _of_run(before: Sequence[str], word: str) -> Candidates:
@@ -150,11 +165,18 @@ def _of_run(before: Sequence[str], word: str) -> Candidates:
     return _of_verb("run", kinds, before, word)
 
 
-def _of_verb(verb: str, kinds: Sequence[Any], before: Sequence[str], word: str) -> Candidates:
-    """After a verb whose options are these dataclasses', or instances' of them, all together."""
+def _of_verb(
+    verb: str, kinds: Sequence[Any], before: Sequence[str], word: str, known: Values | None = None
+) -> Candidates:
+    """After a verb whose options are these dataclasses', or instances' of them, all together.
+
+    Args:
+        known: values that were typed in front of the options, by name.
+    """
     arguments = list(dict.fromkeys(argument for kind in kinds for argument in arguments_of(kind)))
     options = {option: argument for argument in arguments for option in argument.options}
     argument, values = _place([a for a in arguments if not a.options], options, before)
+    values |= {name: list(given) for name, given in (known or {}).items()}
     if word.startswith("-") and "=" in word:
         option, _, part = word.partition("=")
         argument = options.get(option.replace("_", "-"))

@@ -47,6 +47,27 @@ def _skills(typed: Values, word: str) -> Sequence[str]:
     return list(library.wordings) if library else ()
 
 
+def _versions(typed: Values, word: str) -> Sequence[str]:
+    """Skills and their older versions."""
+    library = _outline(_only(typed, "library"))
+    return [*library.wordings, *library.older] if library else ()
+
+
+def _older(typed: Values, word: str) -> Sequence[str]:
+    library = _outline(_only(typed, "library"))
+    return library.older if library else ()
+
+
+def _retired(typed: Values, word: str) -> Sequence[str]:
+    library = _outline(_only(typed, "library"))
+    return [name for name in library.wordings if name in library.retired] if library else ()
+
+
+def _called(typed: Values, word: str) -> Sequence[str]:
+    library = _outline(_only(typed, "library"))
+    return [name for name in library.wordings if name not in library.retired] if library else ()
+
+
 def _environments(typed: Values, word: str) -> Sequence[str]:
     """Suites, and behind a suite its tasks."""
     suite, slash, _ = word.partition("/")
@@ -74,6 +95,14 @@ _NAMES: dict[str, Callable[[Values, str], Sequence[str]]] = {
     "suite": _suites,
     "demos download suite": _published,
     "list suite": _listed,
+    "skills show name": _versions,
+    "skills export name": _versions,
+    "skills drop version": _older,
+    "skills rename name": _skills,
+    "skills reword name": _skills,
+    "skills remove name": _skills,
+    "skills retire name": _called,
+    "skills restore name": _retired,
     "variants": _suites,
     "tasks": _tasks,
     "on": _skills,

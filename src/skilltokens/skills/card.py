@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from skilltokens.escaping import markdown, python
 from skilltokens.skills.head import Head
+from skilltokens.skills.known import aside, counts
 from skilltokens.skills.records import Record
 from skilltokens.skills.state import State
 
@@ -24,15 +23,17 @@ def model_card(head: Head, state: State, folder: str) -> str:
         else ""
     )
     settings = head.policy["settings"]
+    layers, width = (markdown(str(settings.get(name))) for name in ("layers", "width"))
+    called = next((record for record in reversed(records) if not record.retired), records[-1])
     return (
         f"# A skill library\n\n{len(records)} skill{'s' * (len(records) != 1)} on one frozen base of "
-        f"{head.base.parameters:,} parameters ({settings.get('layers')} layers, width {settings.get('width')}), "
-        f"made with skilltokens.\nInstructions are read by the sentence encoder `{head.encoder}`.\n\n"
+        f"{head.base.parameters:,} parameters ({layers} layers, width {width}), "
+        f"made with skilltokens.\nInstructions are read by the sentence encoder {markdown(head.encoder)}.\n\n"
         "| skill | instruction | parameters of its own | success | error on demonstrations kept aside |\n"
         "|---|---|---|---|---|\n"
         f"{rows}\n{more}\n"
-        f"```python\nfrom skilltokens import SkillLibrary\n\nlibrary = SkillLibrary.open({folder!r})\n"
-        f"actor = library.actor({records[-1].wordings[0]!r})\n"
+        f"```python\nfrom skilltokens import SkillLibrary\n\nlibrary = SkillLibrary.open({python(folder)})\n"
+        f"actor = library.actor({python(called.wordings[0])})\n"
         "memory = actor.start(batch=1)\naction = actor.act(observation, memory)  # arrays of shape (1, n)\n```\n\n"
         "Each skill acts only with the rows that were active when it was learned, so skills that are added later "
         "leave its actions the same bit for bit: `skilltokens skills FOLDER verify --actions` proves it.\n"
@@ -40,18 +41,14 @@ def model_card(head: Head, state: State, folder: str) -> str:
 
 
 def _row(record: Record, base: int) -> str:
+    """A skill's line of the table. Its words and notes are a stranger's where it was imported."""
     notes = record.about()
-    own = record.parameters or base
-    retired = " (retired)" * record.retired
-    return f"| {record.label}{retired} | {record.wordings[0]} | {own:,} | {_result(notes)} | {_error(notes)} |"
-
-
-def _result(notes: Mapping[str, Any]) -> str:
-    """The successes in the notes, as counts for the model card."""
-    return f"{notes['successes']} of {notes['episodes']}" if "episodes" in notes else "not measured"
-
-
-def _error(notes: Mapping[str, Any]) -> str:
-    """The action error in the notes."""
-    aside = notes.get("aside")
-    return f"{aside['error']:.3f}" if isinstance(aside, Mapping) and isinstance(aside.get("error"), float) else ""
+    measured, error = counts(notes), aside(notes)
+    cells = (
+        markdown(record.label) + " (retired)" * record.retired,
+        markdown(record.wordings[0]),
+        f"{record.parameters or base:,}",
+        f"{measured.successes} of {measured.episodes}" if measured else "not measured",
+        f"{error.error:.3f}" if error else "",
+    )
+    return f"| {' | '.join(cells)} |"

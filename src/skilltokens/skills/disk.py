@@ -30,7 +30,7 @@ import numpy as np
 from skilltokens.files import LIBRARY_SCHEMA, read_bytes, read_json, reading, sweep, write_bytes
 from skilltokens.locking import LOCKS
 from skilltokens.skills.head import HEAD, BaseFile, Head, Sealed, damaged, read_head, write_head
-from skilltokens.skills.records import Change, Record, Undo, decode, encode
+from skilltokens.skills.records import Add, Change, Prune, Record, Undo, decode, encode
 from skilltokens.skills.state import State, fold
 from skilltokens.types import Array, LibraryError
 
@@ -185,6 +185,10 @@ class Disk:
         for change in changes:
             state.apply(change)
         return state
+
+    def altered_by(self, changes: Sequence[Change]) -> bool:
+        """Whether changes alter anything. May raise LibraryError where they are impossible."""
+        return any(isinstance(change, Add | Undo | Prune) for change in changes) or self._after(changes) != self.state
 
     def tidy(self) -> None:
         """Removes what killed writers left. The caller holds the lock."""

@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
+from skilltokens.language import check_readable, normal
 from skilltokens.locking import locked
 from skilltokens.model.policy import Policy
 from skilltokens.skills.adding import added, described, now, packed, sealed_rows
@@ -28,9 +31,9 @@ from skilltokens.skills.records import (
     Undo,
 )
 from skilltokens.skills.skill import Skill
-from skilltokens.skills.state import Event, history, undoable
+from skilltokens.skills.state import Event, done_already, fold, history, last_standing, undoable
 from skilltokens.skills.view import LibraryView
-from skilltokens.types import Array, Feature, LibraryError, Report, silent
+from skilltokens.types import Array, Feature, LibraryError, Progress, Report, silent
 
 WAIT = 60.0
 """Seconds that a writer waits for another one: each needs milliseconds."""
@@ -99,12 +102,18 @@ class SkillLibrary(LibraryView):
         self.change(changes, report)
 
     def change(self, changes: Callable[[Disk], tuple[list[Change], Array | None]], report: Report = silent) -> None:
-        """One commit: what is to be changed is asked with the lock held, of the library as it is then."""
+        """One commit: what is to be changed is asked with the lock held, of the library as it is then.
+
+        What changes nothing is not written, and neither is what the last change did already: so whatever is killed
+        behind its commit can be asked for again.
+        """
         with locked(self.folder, LibraryError, wait=WAIT, report=report):
             disk = self._disk.refreshed()
             self._become(disk)
             disk.tidy()
-            self.commit(disk, *changes(disk))
+            asked, vectors = changes(disk)
+            if asked and not done_already(disk.changes, asked) and disk.altered_by(asked):
+                self.commit(disk, asked, vectors)
 
     def commit(self, disk: Disk, changes: list[Change], vectors: Array | None) -> None:
         """Commits changes to the folder as `disk` knows it; the caller holds the lock."""
@@ -126,27 +135,40 @@ class SkillLibrary(LibraryView):
     def reword(self, name: str, add: Sequence[str] = (), remove: Sequence[str] = (), report: Report = silent) -> None:
         """Adds and removes wordings. Its actions stay: its policy keeps the vector that it learned with.
 
+        Args:
+            report: called when the sentence encoder is loaded, and told of words that it does not know.
+
         Raises:
-            LibraryError: there is no such skill or wording, or none would be left.
-            LanguageError: a wording is empty or too long.
+            LibraryError: there is no such skill or wording, none would be left, or another skill has the wording.
+            LanguageError: a wording is empty, too long, or cannot be told from another skill's by the encoder.
         """
         encoder = self.language(report)
 
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
+            if reworded_already(disk.changes, name, add, remove):
+                return [], None
             record = disk.state.newest(name)
-            for text in remove:
-                if text not in record.wordings:
-                    raise LibraryError(
-                        f"skill {name!r} has no wording {text!r}: it has {', '.join(map(repr, record.wordings))}"
-                    )
-            words = [text for text in dict.fromkeys([*record.wordings, *add]) if text not in remove]
-            if not words:
-                raise LibraryError(f"skill {name!r} would have no wording left: add one, or retire it")
+            words = reworded(record, add, remove)
+            if words == record.wordings:
+                return [], None
+            self._check_words(name, [text for text in words if text not in record.wordings], report)
             vectors = encoder(words)
             place = sealed_rows(vectors, disk.head.wordings)
-            return [Reword(at=now(), name=name, wordings=tuple(words), vectors=place)], vectors
+            return [Reword(at=now(), name=name, wordings=words, vectors=place)], vectors
 
-        self.change(changes)
+        self.change(changes, report)
+
+    def _check_words(self, name: str, words: Sequence[str], report: Report) -> None:
+        """Raises where another skill is called by these words, or the encoder cannot tell them from another's."""
+        others = {r.name: r for r in self.records if r.name != name and not r.retired}
+        for other in others.values():
+            for text in words:
+                if normal(text) in map(normal, other.wordings):
+                    raise LibraryError(f"{text!r} calls skill {other.name!r}: take it from that skill first")
+        vectors = np.concatenate([self.skill_of(r).embeddings for r in others.values()]) if others else None
+        wordings = {other.name: other.wordings for other in others.values()}
+        for sentence in check_readable(self.language(), words, wordings, vectors):
+            report(Progress("note", 0, 1, sentence))
 
     def retire(self, name: str) -> None:
         """No instruction calls the skill any more; it stays, and `restore` brings it back."""
@@ -161,16 +183,12 @@ class SkillLibrary(LibraryView):
 
         The files stay until `prune`, so that `undo` can bring it back.
         """
-        dependants: list[Record] = []
-
-        def changes(disk: Disk) -> tuple[list[Change], Array | None]:
-            state = disk.state
-            gone = [record for record in (state.newest(name), *state.older) if record.name == name]
-            dependants.extend(other for record in gone for other in state.dependants(record) if other.name != name)
-            return [Remove(at=now(), name=name)], None
-
-        self.change(changes)
-        return dependants
+        self.change(lambda disk: ([Remove(at=now(), name=name)], None))
+        before = fold(self._disk.changes[: last_standing(self._disk.changes).number - 1])
+        gone = {record.identity for record in (*before.skills.values(), *before.older) if record.name == name}
+        kept = [record for record in self.state.kept if record.identity in gone]
+        needing = [other for record in kept for other in self.state.dependants(record)]
+        return list({other.identity: other for other in needing}.values())
 
     def drop(self, name: str, version: int) -> None:
         """Removes an older version of a skill."""
@@ -180,18 +198,28 @@ class SkillLibrary(LibraryView):
         """Writes down more of what is known of a skill."""
         self.change(lambda disk: ([Note(at=now(), name=name, notes=dict(notes))], None))
 
-    def undo(self) -> Event:
+    def undo(self, number: int | None = None) -> Event:
         """Undoes the last change that was not undone yet, and returns it.
 
+        Args:
+            number: of that change, as `history` has it: said twice, it is undone once.
+
         Raises:
-            LibraryError: only the making of the library is left, or what was before was pruned.
+            LibraryError: only the making of the library is left, what was before was pruned, or `number` is not that
+                of the last change.
         """
         undone: list[Event] = []
 
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
-            number = undoable(disk.changes)
-            undone.append(history(disk.changes)[number - 1])
-            return [Undo(at=now(), number=number)], None
+            events = history(disk.changes)
+            if number is not None and 0 < number <= len(events) and events[number - 1].undone:
+                undone.append(events[number - 1])
+                return [], None
+            last = undoable(disk.changes)
+            if number not in (None, last):
+                raise LibraryError(f"change {number} is not the last one that stands: undo {last} first")
+            undone.append(events[last - 1])
+            return [Undo(at=now(), number=last)], None
 
         self.change(changes)
         return undone[0]
@@ -213,6 +241,32 @@ class SkillLibrary(LibraryView):
         for file in gone:
             (self.folder / SKILLS / file).unlink(missing_ok=True)
         return gone
+
+
+def reworded(record: Record, add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:
+    """The wordings of a skill after some are added and removed.
+
+    Raises:
+        LibraryError: it has not one that is to be removed, or none would be left.
+    """
+    for text in remove:
+        if text not in record.wordings:
+            raise LibraryError(
+                f"skill {record.name!r} has no wording {text!r}: it has {', '.join(map(repr, record.wordings))}"
+            )
+    words = tuple(text for text in dict.fromkeys([*record.wordings, *add]) if text not in remove)
+    if not words:
+        raise LibraryError(f"skill {record.name!r} would have no wording left: add one, or retire it")
+    return words
+
+
+def reworded_already(changes: Sequence[Change], name: str, add: Sequence[str], remove: Sequence[str]) -> bool:
+    """Whether the last change that stands did just this: removing a wording twice would be an error."""
+    last = last_standing(changes)
+    if not isinstance(last.change, Reword) or last.change.name != name:
+        return False
+    before = fold(changes[: last.number - 1]).skills[name]
+    return set(remove) <= set(before.wordings) and last.change.wordings == reworded(before, add, remove)
 
 
 def check_name(name: str, library: SkillLibrary | None = None) -> None:

@@ -26,6 +26,10 @@ class Outline:
     """The names of the skills, with the version where there were others before."""
     suites: frozenset[str]
     """The suites that the skills were learned on, as far as that is known."""
+    older: tuple[str, ...] = ()
+    """Older versions, as NAME@VERSION."""
+    retired: frozenset[str] = frozenset()
+    """Skills that no instruction calls."""
 
 
 def outline(folder: Path) -> Outline:
@@ -41,7 +45,10 @@ def outline(folder: Path) -> Outline:
         skills = {name: record.wordings for name, record in disk.state.skills.items()}
         notes = [record.about() for record in disk.state.skills.values()]
         labels = tuple(record.label for record in disk.state.skills.values())
-        return Outline(disk.head.encoder, disk.head.policy["settings"], skills, labels, _suites(notes))
+        older = tuple(f"{record.name}@{record.version}" for record in disk.state.older)
+        retired = frozenset(record.name for record in disk.state.skills.values() if record.retired)
+        settings = disk.head.policy["settings"]
+        return Outline(disk.head.encoder, settings, skills, labels, _suites(notes), older, retired)
     try:
         skills = {str(entry["name"]): tuple(map(str, entry["wordings"])) for entry in content["skills"]}
         suites = _suites([entry["notes"] for entry in content["skills"]])

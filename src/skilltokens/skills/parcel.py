@@ -54,12 +54,21 @@ def export_skill(library: LibraryView, name: str, path: Path | str) -> Path:
         path: the file; of a folder, NAME.skill in it.
 
     Raises:
-        LibraryError: there is no such skill, it is damaged, or the file cannot be written.
+        LibraryError: there is no such skill, it is damaged, or the file cannot be written or is something else.
     """
     record = library.state.record(name)
     path = Path(path) / f"{record.name}{SUFFIX}" if Path(path).is_dir() else Path(path)
+    if path.exists() and not _is_parcel(path):
+        raise LibraryError(f"{path} is there already and is no exported skill: name another file")
     write_bytes(path, _parcel(library, [*_needed(library, record), record]), LibraryError)
     return path
+
+
+def _is_parcel(path: Path) -> bool:
+    try:
+        return unpack(read_bytes(path), path)[1].get("schema") == SCHEMA
+    except SkilltokensError:
+        return False
 
 
 def _parcel(
@@ -151,12 +160,14 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
 def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> list[str]:
     """Adds all skills of another library of the same base that are not there yet, in one commit; returns their names.
 
+    What is here as an older version was taught again here: it stays an older version.
+
     Raises:
         LibraryError: the other is damaged, of another base or encoder, or has skills of the same names with another
             content, and `again` does not say that they become the newest versions.
     """
     _check_fits(library, other.identity, other.encoder, str(other.folder))
-    present = {record.identity for record in library.records}
+    present = {record.identity for record in (*library.records, *library.state.older)}
     new = [record for record in other.records if record.identity not in present]
     known = {record.identity for record in new}
     kept = {

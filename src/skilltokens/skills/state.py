@@ -203,6 +203,29 @@ def history(changes: Sequence[Change]) -> list[Event]:
     return [Event(number, change, number in undone) for number, change in enumerate(changes, 1)]
 
 
+def done_already(changes: Sequence[Change], asked: Sequence[Change]) -> bool:
+    """Whether what is asked for is just what the last change did that still stands, but for the time.
+
+    A command that was killed behind its commit is given again, and would fail: the skill has its new name already.
+    """
+    if len(asked) != 1 or isinstance(asked[0], Add):  # skills are told by their content, where they are added
+        return False
+    last = last_standing(changes).change
+    return msgspec.structs.replace(asked[0], at=last.at) == last
+
+
+def last_standing(changes: Sequence[Change]) -> Event:
+    """The last change that made the skills what they are; the log has one."""
+    undone = set[int]()
+    for number in range(len(changes), 0, -1):  # a log is long, and what is looked for stands near its end
+        change = changes[number - 1]
+        if isinstance(change, Undo):
+            undone.add(change.number)
+        elif number not in undone and not isinstance(change, Prune):
+            return Event(number, change, False)
+    raise LibraryError("the log has no change that stands")
+
+
 def undoable(changes: Sequence[Change]) -> int:
     """The number of the last change that is not undone.
 

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from skilltokens.configuration import settings_of
+from skilltokens.escaping import terminal
 from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder, recorded_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
@@ -416,7 +417,7 @@ class LibraryView:
         retired = sum(record.retired for record in self.records)
         older = len(self.state.older)
         more = [f"{retired} retired"] * bool(retired) + [f"{older} older versions"] * bool(older)
-        shown = "\n".join(f"  {record.label}: {record.wordings[0]}" for record in self.records[:20])
+        shown = "\n".join(f"  {record.label}: {terminal(record.wordings[0])}" for record in self.records[:20])
         rest = f"\n  and {len(self.records) - 20} more" if len(self.records) > 20 else ""
         return (
             f"SkillLibrary({str(self.folder)!r}: {len(self.records)} skills{', ' * bool(more)}{', '.join(more)}, "
