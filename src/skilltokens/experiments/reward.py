@@ -7,6 +7,7 @@ motion. Killed at any moment, the same call resumes from the last point of the l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from skilltokens.experiments.records import (
 from skilltokens.experiments.rereading import reward_settings_in
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.experiments.steered import Steered, steered_by
+from skilltokens.experiments.working import working
 from skilltokens.files import REWARD_SCHEMA
 from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import load_suite, task_of
@@ -54,7 +56,7 @@ def learn_from_reward(
     """Runs, or resumes, one run, and returns what run.json holds at its end.
 
     Raises:
-        RunError: the folder belongs to another configuration, or is damaged.
+        RunError: the folder belongs to another configuration, is damaged, or another process works in it.
         SkilltokensError: whatever else its user can fix.
     """
     check_settings(settings)
@@ -64,6 +66,20 @@ def learn_from_reward(
     record = open_reward(folder, settings, recipe)
     if record.finished:
         return record
+    with working(folder, report):
+        record = open_reward(folder, settings, recipe)
+        return record if record.finished else _learn(settings, folder, record, tasks, report, command)
+
+
+def _learn(
+    settings: RewardSettings,
+    folder: Path,
+    record: RewardRecord,
+    tasks: Sequence[Task],
+    report: Report,
+    command: str,
+) -> RewardRecord:
+    """What is left of a run in a folder that nobody else writes in."""
     record.command = command or record.command
     torch.set_num_threads(settings.ppo.threads)
     target = steered_by(settings, report)
