@@ -64,12 +64,12 @@ def replacing(
             try:
                 yield fresh
                 _sync(fresh)
-                if path.is_dir():
+                if os.path.isdir(path):
                     path.rename(old)
                 fresh.replace(path)
                 _sync_folder(path.parent)
             finally:
-                if old.exists() and not path.exists():  # stopped between the two renames
+                if os.path.exists(old) and not os.path.exists(path):  # stopped between the two renames
                     old.rename(path)  # where this fails too, the old folder is left in `holder`
                 shutil.rmtree(holder, ignore_errors=True)
     except OSError as problem:
@@ -80,7 +80,7 @@ def write_bytes(
     path: Path, content: bytes, error: type[SkilltokensError] = SkilltokensError, beside: Path | None = None
 ) -> None:
     """Writes one file atomically. Raises `error` where there is a folder of that name: nothing of it is lost."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise error(f"{path} is a folder: name a file")
     with replacing(Path(path), error, beside) as fresh:
         fresh.write_bytes(content)
@@ -104,11 +104,12 @@ def sweep(folder: Path, name: str = "", home: Path | None = None) -> None:
     """
     if fcntl is None:
         return
-    for stray in Path(folder).glob(f".{_literal(name) if name else '*'}.tmp-*"):
+    pattern = f".{_literal(name) if name else '*'}.tmp-*"
+    for stray in Path(folder).glob(pattern) if os.path.isdir(folder) else ():
         with contextlib.suppress(OSError), _held(stray):
             target = (home or folder) / stray.name[1:].rpartition(".tmp-")[0]
             old = stray / f"{target.name}.old"
-            if old.exists() and not target.exists():
+            if os.path.exists(old) and not os.path.exists(target):
                 old.rename(target)
             shutil.rmtree(stray, ignore_errors=True)
 
@@ -123,7 +124,7 @@ def _holder(folder: Path, name: str) -> Iterator[Path]:
                 stack.enter_context(_held(holder, wait=True))
             except FileNotFoundError:  # swept in the instant before it was locked
                 continue
-            if not holder.exists():
+            if not os.path.exists(holder):
                 continue
             yield holder
             return
@@ -151,8 +152,8 @@ def _literal(name: str) -> str:
 
 def _sync(path: Path) -> None:
     """Forces a file, or every file of a folder, to the disk before it takes its name."""
-    for file in [path] if path.is_file() else path.rglob("*"):
-        if file.is_file():
+    for file in [path] if os.path.isfile(path) else path.rglob("*"):
+        if os.path.isfile(file):
             descriptor = os.open(file, os.O_RDONLY)
             try:
                 os.fsync(descriptor)

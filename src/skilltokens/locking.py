@@ -83,7 +83,7 @@ def check_free(
 ) -> None:
     """Raises `error` where another process writes in a folder now, before anything is prepared for nothing."""
     lock = FileLock(Path(folder) / LOCKS[0])
-    if not (Path(folder) / LOCKS[0]).exists():
+    if not os.path.exists(Path(folder) / LOCKS[0]):
         return
     try:
         lock.acquire(timeout=0)

@@ -78,9 +78,7 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, An
     write_bytes(path, pack(tensors, rest), RunError)
 
 
-def read_state(
-    path: Path, unsealed: Callable[[str], None] | None = None
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_state(path: Path, unsealed: Callable[[str], None] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_state` wrote; the second part is empty where nothing was kept beside the tensors; see `unpack`.
 
     Raises:

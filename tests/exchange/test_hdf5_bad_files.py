@@ -158,7 +158,7 @@ def test_files_that_are_not_hdf5_or_are_cut_short(tmp_path: Path) -> None:
             import_hdf5(tmp_path / "cut.hdf5", tmp_path / "store", task=OPEN)
     with pytest.raises(DemonstrationError, match="does not exist: check the path"):
         import_hdf5(tmp_path / "nowhere.hdf5", tmp_path / "store", task=OPEN)
-    with pytest.raises(DemonstrationError, match="no readable HDF5"):
+    with pytest.raises(DemonstrationError, match="is a folder where a file is needed"):
         import_hdf5(tmp_path, tmp_path / "store", task=OPEN)
     assert not (tmp_path / "store").exists()
 

@@ -49,7 +49,7 @@ def test_that_of_an_earlier_lesson_is_of_no_use_and_that_of_another_run_is_refus
     checkpoint.save_progress(tmp_path, TIE, (TENSORS, {"step": 4}), [], (0.0, 0.0))
     assert checkpoint.load_progress(tmp_path, checkpoint.Tie(3, "run", "other")) is None
     for other in (checkpoint.Tie(1, "run"), checkpoint.Tie(2, "run", "other"), checkpoint.Tie(2, "another", "state")):
-        with pytest.raises(RunError, match="is of another run than the run.json beside it"):
+        with pytest.raises(RunError, match=r"is of another run than the run\.json beside it"):
             checkpoint.load_progress(tmp_path, other)
 
 

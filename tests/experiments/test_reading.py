@@ -131,7 +131,7 @@ def test_what_is_written_bears_a_seal_and_no_byte_of_it_changes_unseen(content: 
     ],
 )
 def test_a_sealed_run_that_was_altered_is_refused(change: dict[str, Any], tmp_path: Path):
-    with pytest.raises(RunError, match="is truncated or altered.*its digest differs"):
+    with pytest.raises(RunError, match=r"is truncated or altered.*its digest differs"):
         read_lifelong(written(tmp_path, resealed(LEAST) | change))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def load_progress(folder: Path, tie: Tie, report: Report = silent) -> Before | N
         RunError: it is of another run.
     """
     path = _progress(folder)
-    if not path.exists() and not path.is_symlink():
+    if not os.path.lexists(path):
         return None
     try:
         tensors, content = read_state(path)

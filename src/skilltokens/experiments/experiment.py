@@ -10,6 +10,7 @@ an experiment runs.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -151,7 +152,7 @@ class Lifelong:
         settings, suite = with_base(settings), load_suite(settings.suite)
         tasks = tasks_of(settings, suite)
         check_alone(folder)
-        if (folder / "run.json").exists():
+        if os.path.exists(folder / "run.json"):
             from skilltokens.experiments.opening import open_run  # torch: only where there is a run to compare with
 
             if open_run(folder, settings, recipe, suite, tasks).finished:

@@ -8,6 +8,7 @@ the same numbers. One process at a time works in a folder.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,9 @@ from skilltokens.experiments.leaving import leave_library
 from skilltokens.experiments.lessons import groups_of, lessons_of, tasks_of
 from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
 from skilltokens.experiments.reading import write_record
-from skilltokens.experiments.working import working
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.experiments.working import working
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Lesson, Method, generator_of
@@ -175,7 +176,7 @@ class _Run:
 
     def _claim(self) -> bool:
         """From here on the folder belongs to this configuration, at work under this code; whether it was new."""
-        if not (self.folder / "run.json").exists():
+        if not os.path.exists(self.folder / "run.json"):
             checkpoint.clear(self.folder)  # of a run whose run.json was taken away
             write_record(self.folder, self.record)
             return True

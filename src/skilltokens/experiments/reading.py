@@ -6,6 +6,7 @@ sealed: run.json says a digest of itself. Files without one, of the schemas befo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +41,7 @@ Record = TypeVar("Record", LifelongRecord, RewardRecord)
 def run_file(path: Path) -> Path:
     """The run.json that is named, or the one in the folder that is named."""
     path = Path(path)
-    return path / "run.json" if path.is_dir() else path
+    return path / "run.json" if os.path.isdir(path) else path
 
 
 def read_record(path: Path) -> LifelongRecord | RewardRecord:
@@ -78,7 +79,7 @@ def read_reward(path: Path) -> RewardRecord:
 
 
 def write_record(folder: Path, record: LifelongRecord | RewardRecord) -> None:
-    """Replaces FOLDER/run.json atomically, sealed; a record that was read from a file without a seal has one from now on.
+    """Replaces FOLDER/run.json atomically, sealed, in the newest schema, whatever the record was read from.
 
     Raises:
         RunError: it cannot be written.

@@ -7,6 +7,7 @@ motion. Killed at any moment, the same call resumes from the last point of the l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def open_reward(folder: Path, settings: RewardSettings, recipe: str) -> RewardRe
         RunError: run.json is damaged, or of another configuration.
     """
     path = Path(folder) / "run.json"
-    if path.exists():
+    if os.path.exists(path):
         record = read_reward(path)
         old = plain(reward_settings_in(record))
         check_same(Path(folder), flat(old), flat(plain(settings)), FREE)
