@@ -188,7 +188,8 @@ def _timeless(value: Any) -> Any:
 
 def _difference(found: Mapping[str, object], needed: Mapping[str, object]) -> str:
     names = sorted(name for name in found.keys() | needed.keys() if found.get(name) != needed.get(name))
-    return ", ".join(f"{name} {'differs' if {name} <= found.keys() & needed.keys() else 'is there in one'}" for name in names)
+    both = found.keys() & needed.keys()
+    return ", ".join(f"{name} {'differs' if name in both else 'is there in one'}" for name in names)
 
 
 def _make(folder: Path, prepare: Callable[[Path], object]) -> None:

@@ -133,7 +133,7 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
         raise SettingError(f"this version of skilltokens has no setting {strangers[0]}: use the version of the file")
     try:
         return msgspec.convert(content, kind, strict=False)  # files of before 2025-11-26 have 0 and 1 for no and yes
-    except msgspec.ValidationError as problem:
+    except ValueError as problem:  # msgspec's own, or half a character in a name
         raise SettingError(f"these settings cannot be read ({problem})") from problem
 
 

@@ -235,6 +235,7 @@ class _Work:
         """Raises RunError where the state is not of this training; nothing of it has been taken over then."""
         try:
             kept = msgspec.convert(plain, _Plain)
+            kept.check()
             moments = _moments(tensors)
             check_like({n: t for n, t in tensors.items() if not n.startswith(RULE)}, self._needed(moments), "a tensor")
             self._take_over(tensors, kept, moments)
@@ -277,6 +278,13 @@ class _Plain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rng: str
     rule: str
     record: Record
+
+    def check(self) -> None:
+        """Raises ValueError where what was written down cannot be: the first step of a training always is."""
+        count = len(self.record.iterations)
+        series = [values for layer in self.record.gradients.values() for values in layer.values()]
+        if any(len(values) != count for values in (self.record.loss, *series)) or (self.step and not count):
+            raise ValueError("its losses and figures are not of the same steps")
 
 
 def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:

@@ -20,7 +20,7 @@ PLACES = {
     "os.symlink": ((1, 2),),
     "os.truncate": ((0, None),),
 }
-"""Audit event of an operation that changes a disk -> where its arguments have a path and the folder it is relative to."""
+"""Audit event of an operation that changes a disk -> where in its arguments is a path, and what it is relative to."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -48,10 +48,9 @@ def watch(folder: str, log: str, at: int) -> None:
         nonlocal busy
         if busy:
             return
-        if event == "open":
-            places = ((0, None),) if (arguments[2] or 0) & WRITES else ()
-        else:
-            places = PLACES.get(event, ())
+        places = PLACES.get(event, ())
+        if event == "open" and (arguments[2] or 0) & WRITES:
+            places = ((0, None),)
         if not places:
             return
         busy = True

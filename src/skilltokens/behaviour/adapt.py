@@ -155,7 +155,7 @@ def _curve(rest: dict[str, Any], state: Path) -> Curve:
     """What was measured so far, as the file of a training says it. Raises RunError where that cannot be."""
     try:
         curve = msgspec.convert(rest.get(CURVE), Curve)
-    except msgspec.ValidationError as problem:
+    except ValueError as problem:
         reason = str(problem).replace("`", "").replace("$.", "")
         raise RunError(f"{state} is altered ({reason}): restore it, or remove it to start again") from problem
     points = {len(curve.steps), len(curve.successes), len(curve.lengths)}

@@ -170,7 +170,7 @@ def load_progress(folder: Path, tie: Tie, report: Report = silent) -> Before | N
         about = msgspec.convert(content, _About)
         if not all(map(math.isfinite, about.seconds)):
             raise RunError(f"{path} is altered (its times are not finite): restore it from a copy")
-    except (RunError, msgspec.ValidationError) as problem:
+    except (RunError, ValueError) as problem:
         note = f"lesson {tie.lesson + 1} starts again, since {problem}".removesuffix(": restore it from a copy")
         report(Progress(STAGE, 0, 1, note if isinstance(problem, RunError) else f"{note} in {path}"))
         return None

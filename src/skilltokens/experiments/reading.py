@@ -106,7 +106,7 @@ def altered(path: Path, problem: str) -> RunError:
 def _converted(path: Path, content: dict[str, Any], kind: type[Record]) -> Record:
     try:
         return msgspec.convert(content, kind)
-    except msgspec.ValidationError as problem:
+    except ValueError as problem:
         raise altered(path, str(problem).replace("`", "").replace("$.", "")) from problem
 
 
