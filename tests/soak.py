@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import sys
 import tempfile
 import time
@@ -50,83 +51,20 @@ def _outcomes(entry: Format, place: Path, count: int) -> Counter[str]:
 
 # ---------------------------------------------------------------- kills
 
-RUN = [
-    "--suite",
-    "tests.toy:Toy",
-    "--tasks",
-    "reach-red",
-    "reach-blue",
-    "--policy.width",
-    "16",
-    "--policy.layers",
-    "1",
-    "--policy.history",
-    "2",
-    "--train.iterations",
-    "2",
-    "--train.first-iterations",
-    "2",
-    "--train.batch",
-    "2",
-    "--train.window",
-    "2",
-    "--method.rows-in",
-    "all",
-    "--evaluate.episodes",
-    "1",
-    "--evaluate.group",
-    "1",
-    "--evaluate.points",
-    "2",
-    "--evaluate.horizon",
-    "2",
-    "--evaluate.no-videos",
-    "--demonstrations.episodes",
-    "2",
-    "--jobs",
-    "1",
-]
-REWARD = [
-    "--suite",
-    "tests.toy:Toy",
-    "--tasks",
-    "between",
-    "--jobs",
-    "1",
-    "--no-videos",
-    "--adapt.steps",
-    "64",
-    "--adapt.points",
-    "1",
-    "--adapt.episodes",
-    "1",
-    "--adapt.horizon",
-    "0",
-    "--ppo.envs",
-    "2",
-    "--ppo.rollout",
-    "32",
-    "--ppo.batch",
-    "64",
-]
-LEARN = [
-    "--policy.width",
-    "16",
-    "--policy.layers",
-    "1",
-    "--policy.history",
-    "2",
-    "--train.iterations",
-    "2",
-    "--train.first-iterations",
-    "2",
-    "--train.batch",
-    "2",
-    "--train.window",
-    "2",
-    "--method.rows-in",
-    "all",
-]
+RUN = shlex.split(
+    "--suite tests.toy:Toy --tasks reach-red reach-blue --policy.width 16 --policy.layers 1 --policy.history 2 "
+    "--train.iterations 2 --train.first-iterations 2 --train.batch 2 --train.window 2 --method.rows-in all "
+    "--evaluate.episodes 1 --evaluate.group 1 --evaluate.points 2 --evaluate.horizon 2 --evaluate.no-videos "
+    "--demonstrations.episodes 2 --jobs 1"
+)
+REWARD = shlex.split(
+    "--suite tests.toy:Toy --tasks between --jobs 1 --no-videos --adapt.steps 64 --adapt.points 1 --adapt.episodes 1 "
+    "--adapt.horizon 0 --ppo.envs 2 --ppo.rollout 32 --ppo.batch 64"
+)
+LEARN = shlex.split(
+    "--policy.width 16 --policy.layers 1 --policy.history 2 --train.iterations 2 --train.first-iterations 2 "
+    "--train.batch 2 --train.window 2"
+)
 
 
 def commands(place: Path) -> dict[str, Callable[[Path], Command]]:
@@ -134,22 +72,12 @@ def commands(place: Path) -> dict[str, Callable[[Path], Command]]:
     demos, library = str(place / "demos"), str(place / "library")
     make = ["demos", "make", "tests.toy:Toy", "--tasks", "reach-red", "reach-blue", "--episodes", "2"]
     assert again([*make, "--folder", demos]) == 0
-    assert again(["learn", f"{demos}/toy/reach-red", "--library", library, *LEARN]) == 0
+    assert again(["learn", library, f"{demos}/toy/reach-red", *LEARN]) == 0
+    run = ["run", "demo", *RUN, "--methods", "t2s", "--demonstrations.folder", demos]
+    reward = ["run", "task-tokens-metaworld", *REWARD, "--methods", "token", "--library", library]
     return {
-        "run": lambda folder: [
-            "run",
-            "demo",
-            *RUN,
-            "--methods",
-            "t2s",
-            "--demonstrations.folder",
-            demos,
-            "--out",
-            str(folder),
-        ],
-        "run from reward": lambda folder: [
-            *("run", "task-tokens-metaworld", *REWARD, "--methods", "token", "--library", library, "--out", str(folder))
-        ],
+        "run": lambda folder: [*run, "--out", str(folder)],
+        "run from reward": lambda folder: [*reward, "--out", str(folder)],
         "demos make": lambda folder: [*make, "--folder", str(folder)],
     }
 

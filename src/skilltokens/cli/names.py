@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from skilltokens.files import parse_json, read_bytes
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.registry import BODIES, GYM
 from skilltokens.types import SkilltokensError
@@ -44,7 +43,7 @@ def _tasks(typed: Values, word: str) -> Sequence[str]:
 
 
 def _skills(typed: Values, word: str) -> Sequence[str]:
-    return [str(skill.get("name", "")) for skill in _card(_only(typed, "library"))]
+    return [name for name, _ in _taught(_only(typed, "library"))]
 
 
 def _environments(typed: Values, word: str) -> Sequence[str]:
@@ -91,14 +90,15 @@ def _only(typed: Values, name: str) -> str:
 
 def _suite_of(library: str) -> str:
     """The suite that a library's skills were learned on, where they are of one."""
-    suites = {str(skill["notes"]["suite"]) for skill in _card(library) if skill.get("notes", {}).get("suite")}
+    suites = {suite for _, suite in _taught(library) if suite}
     return suites.pop() if len(suites) == 1 else ""
 
 
-def _card(library: str) -> list[dict[str, Any]]:
-    """The skills in a library's library.json, as far as it can be read."""
+def _taught(library: str) -> list[tuple[str, str]]:
+    """Name and suite of each skill in a library's library.json, as far as it can be read; a suite may be empty."""
+    path = Path(library).expanduser() / "library.json"
     try:
-        skills = json.loads((Path(library).expanduser() / "library.json").read_text())["skills"]
-    except (OSError, ValueError, LookupError, TypeError):
+        skills = parse_json(read_bytes(path), path)["skills"]
+        return [(str(skill["name"]), str(skill["notes"].get("suite") or "")) for skill in skills]
+    except (SkilltokensError, LookupError, TypeError, AttributeError, RuntimeError):
         return []
-    return [skill for skill in skills if isinstance(skill, dict)]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import math
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ import numpy as np
 from skilltokens.demos.checks import findings
 from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, task_from
 from skilltokens.demos.rules import check_features, check_task, conform
-from skilltokens.files import reading, replacing, sealed, write_json
+from skilltokens.files import reading, replacing, sealed, shown, write_json
 from skilltokens.types import SIMULATOR, Array, DemonstrationError, Episode, Feature, Task
 
 _PIECE = 1 << 20  # bytes read at a time
@@ -314,18 +315,26 @@ def _check_size(file: Path, expected: int) -> None:
 
 
 def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
+    """A file's numbers, mapped once what it says of them is what the header says, and all of it is there."""
     file = path / f"{name}.npy"
-    try:
-        array = np.lib.format.open_memmap(file, mode="r")
-    except Exception as problem:  # NumPy parses the header as Python text, and fails in as many ways as Python can
-        reason = str(problem).split("\n", 1)[0][:160] or type(problem).__name__
-        raise DemonstrationError(f"{file} cannot be read ({reason}): restore it or make the store again") from problem
-    if array.dtype != np.dtype(dtype) or array.shape != shape:
+    with reading(file, DemonstrationError) as content:
+        size = os.fstat(content.fileno()).st_size
+        try:
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            found = read[np.lib.format.read_magic(content)](content)
+        except Exception as problem:  # NumPy parses it as Python text, and fails in as many ways as Python can
+            reason = str(problem).split("\n", 1)[0][:160] or type(problem).__name__
+            raise DemonstrationError(
+                f"{file} cannot be read ({reason}): restore it or make the store again"
+            ) from problem
+        start = content.tell()
+    if found != (shape, False, np.dtype(dtype)) or size - start != math.prod(shape) * np.dtype(dtype).itemsize:
+        order = " in columns" if found[1] else ""
         raise DemonstrationError(
-            f"{file} holds {array.dtype} {array.shape} where the header says {dtype} {shape}: "
+            f"{file} holds {str(found[2])[:40]} {shown(found[0])}{order} where the header says {dtype} {shape}: "
             "restore it or make the store again"
         )
-    return array
+    return np.memmap(file, np.dtype(dtype), "r", start, shape)
 
 
 def _shown(feature: Feature | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 
 from skilltokens import files
 from skilltokens.demos.header import feature_from, task_from
+from skilltokens.exchange.probe import withstood
 from skilltokens.types import (
     Array,
     DemonstrationError,
@@ -30,6 +32,8 @@ from skilltokens.types import (
 
 OWN = "skilltokens"
 """Attribute of `data` in our exports: all that robomimic's layout cannot express, sealed; of a demo its digests."""
+MOST = 1100
+"""How many times larger an array may be than its file: no compression that HDF5 brings with it does more."""
 
 
 @contextlib.contextmanager
@@ -37,6 +41,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading, with a group `data` in it."""
     with files.reading(path, DemonstrationError):  # HDF5 would wait at a pipe
         pass
+    withstood(path)
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError as problem:
@@ -180,6 +185,10 @@ def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
         raise DemonstrationError(f"{path}: {group.name} has no array {key!r}: {nearest(key, list(group))}")
     if array.dtype.kind not in "fiub" or array.ndim == 0:
         raise DemonstrationError(f"{path}: {array.name} is no array of numbers over the steps ({array.dtype})")
+    if array.nbytes > MOST * (1000 + os.path.getsize(path)):
+        raise DemonstrationError(
+            f"{path}: {array.name} claims {array.nbytes} bytes, more than such a file can hold: get the file again"
+        )
     return array
 
 
