@@ -55,7 +55,7 @@ class Format:
         read: path of a copy -> what is read.
         said: what is read -> a text that is the same for equal contents only.
         unsealed: it bears no digest.
-        crash: what reads it is a library that does not withstand every damage.
+        costly: each is read by a process of its own first, so fewer are tried.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Format:
     read: Callable[[Path], Any]
     said: Callable[[Any], str]
     unsealed: bool = False
-    crash: bool = False
+    costly: bool = False
 
 
 def formats(place: Path) -> Iterator[Format]:
@@ -84,7 +84,7 @@ def _demonstrations(place: Path) -> Iterator[Format]:
     exported = place / "exported" / "push.hdf5"
     exported.parent.mkdir()
     export_hdf5([store], exported)
-    yield Format("HDF5 export", exported, _imported, _digest, crash=True)
+    yield Format("HDF5 export", exported, _imported, _digest, costly=True)
     foreign = place / "foreign" / "push.hdf5"
     foreign.parent.mkdir()
     export_hdf5([store], foreign)
@@ -93,7 +93,7 @@ def _demonstrations(place: Path) -> Iterator[Format]:
     with h5py.File(foreign, "a") as file:
         for ours in (file["data"], *file["data"].values()):  # pyright: ignore[reportAttributeAccessIssue]
             del ours.attrs["skilltokens"]
-    yield Format("HDF5 of others", foreign, _imported, _digest, unsealed=True, crash=True)
+    yield Format("HDF5 of others", foreign, _imported, _digest, unsealed=True, costly=True)
     parts = place / "drawn"
     list(draw_episodes(_Drawn(), TASKS[0], store, parts))
     part = parts / "0.episode"

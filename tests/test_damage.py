@@ -32,8 +32,8 @@ def test_every_format_is_tried(made: dict[str, Format]):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_file_is_refused_or_equal(name: str, made: dict[str, Format], tmp_path: Path):
     entry, rng = made[name], random.Random(7)
-    damages = list(variants(entry.whole, rng, COUNT, entry.unsealed))
-    counts = survives(entry.read, entry.said, entry.whole, tmp_path, damages, entry.crash)
+    damages = list(variants(entry.whole, rng, 12 if entry.costly else COUNT, entry.unsealed))
+    counts = survives(entry.read, entry.said, entry.whole, tmp_path, damages)
     outcomes = {outcome for _, outcome in counts}
     assert REFUSED in outcomes
-    assert outcomes <= {REFUSED, EQUAL, OTHER, "crash"}
+    assert outcomes <= {REFUSED, EQUAL, OTHER}

@@ -129,3 +129,29 @@ def children_of(out: Path) -> list[str]:
         except OSError:
             continue
     return [line for line in commands if str(out) in line]
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from skilltokens.locking import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_command_on_the_same_folder_is_told_who_works_there(
+    whole: subprocess.CompletedProcess[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(ROOT)
+    folder = place / "whole" / "t2s-seed0"
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        assert main(command(place, "whole", "--methods", "t2s")) == 2
+        said = capsys.readouterr().err
+        other.kill()
+    assert f"is being written by process {other.pid} on " in said
+    assert "choose a new folder with --out" in said
+    assert main(command(place, "whole", "--methods", "t2s")) == 0

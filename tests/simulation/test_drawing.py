@@ -130,7 +130,7 @@ def _begun(suite: Drawn, settings: DemonstrationSettings) -> Path:
 def test_a_kept_episode_that_was_damaged_is_drawn_again(
     damage: Callable[[bytes], bytes], suite: Drawn, settings: DemonstrationSettings
 ):
-    part = next(_begun(suite, settings).iterdir())
+    part = _begun(suite, settings) / "0.episode"
     part.write_bytes(damage(part.read_bytes()))
     (store,) = demonstrations(suite, [TASK], settings, workers=0)
     assert drawn_by(suite).count(f"{TASK.name}.0") == 2
