@@ -362,7 +362,7 @@ def _in_child(
     outcomes = [json.loads(line) for line in log.read_text().splitlines()]
     if os.WIFSIGNALED(status):
         ends: dict[int, str] = {signal.SIGALRM: f"waits over {WAIT:g} s", signal.SIGPROF: f"works over {CPU:g} s"}
-        outcomes.append(ends.get(os.WTERMSIG(status), "crash"))
+        outcomes.append(ends.get(os.WTERMSIG(status), "the process crashed"))
     assert outcomes, "the process that reads ended at once"
     return outcomes
 

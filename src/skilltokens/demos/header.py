@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from skilltokens.demos.rules import check_features, check_task
-from skilltokens.files import check_seal, depth, read_json
+from skilltokens.files import check_seal, depth, read_json, shown
 from skilltokens.types import DemonstrationError, Feature, Task
 
 SCHEMA = "skilltokens.demonstrations/1"
@@ -67,7 +67,7 @@ def read_header(path: Path) -> dict[str, Any]:
         DemonstrationError: it is missing, of another schema, altered, or breaks the format's rules.
     """
     if not os.path.isdir(path):
-        raise DemonstrationError(f"{path} does not exist: check the path, or make the demonstrations first")
+        raise DemonstrationError(f"{shown(path)} does not exist: check the path, or make the demonstrations first")
     content = read_json(path / HEADER, SCHEMA, DemonstrationError)
     check_seal(content, path / HEADER, DemonstrationError)
     try:

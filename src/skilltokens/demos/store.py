@@ -211,11 +211,11 @@ def stores_in(folder: str | Path) -> list[DemonstrationStore]:
     # Hidden folders are stores that a killed process did not finish.
     folders = sorted(
         header.parent
-        for header in folder.rglob(HEADER)
+        for header in (folder.rglob(HEADER) if os.path.isdir(folder) else ())
         if not any(part.startswith(".") for part in header.relative_to(folder).parts)
     )
     if not folders:
-        raise DemonstrationError(f"{folder} holds no demonstration store (no {HEADER}): check the path")
+        raise DemonstrationError(f"{shown(folder)} holds no demonstration store (no {HEADER}): check the path")
     return [DemonstrationStore.open(path) for path in folders]
 
 

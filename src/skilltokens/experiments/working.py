@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from skilltokens.files import sweep
+from skilltokens.files import shown, sweep
 from skilltokens.locking import check_free, locked
 from skilltokens.types import Report, RunError, silent
 
@@ -28,6 +29,14 @@ def working(folder: Path, report: Report = silent) -> Iterator[None]:
 
 
 def check_alone(folder: Path) -> None:
-    """Raises RunError where another process works in a run's folder now; removes what killed ones left."""
+    """Raises RunError where another process works in a run's folder now, or none can; removes what killed ones left."""
+    try:
+        os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # it is made, or told where that fails
+    except (OSError, ValueError) as problem:
+        raise RunError(
+            f"{shown(folder)} cannot be a run's folder ({problem.args[-1]}): choose another with --out"
+        ) from problem
     check_free(folder, RunError, advice=ADVICE)
     sweep(folder)
