@@ -28,6 +28,7 @@ from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.experiments.working import working
+from skilltokens.files import sweep
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Lesson, Method, generator_of
@@ -64,6 +65,7 @@ def learn(
     tasks = tasks_of(settings, suite)
     record = open_run(folder, settings, recipe, suite, tasks)
     if record.finished:
+        sweep(folder)  # the process that ended it may have been killed in the very last write
         return record
     check_run(settings, suite)
     library = open_base(settings, suite)

@@ -39,7 +39,7 @@ from skilltokens.experiments.rereading import reward_settings_in
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.experiments.steered import Steered, steered_by
 from skilltokens.experiments.working import working
-from skilltokens.files import REWARD_SCHEMA
+from skilltokens.files import REWARD_SCHEMA, sweep
 from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
@@ -66,6 +66,7 @@ def learn_from_reward(
     check_episodes(suite, settings.adapt.split, settings.adapt.episodes, settings.adapt.horizon)
     record = open_reward(folder, settings, recipe)
     if record.finished:
+        sweep(Path(folder))  # the process that ended it may have been killed in the very last write
         return record
     with working(folder, report):
         record = open_reward(folder, settings, recipe)
