@@ -80,11 +80,11 @@ def formats(place: Path) -> Iterator[Format]:
 
 def _demonstrations(place: Path) -> Iterator[Format]:
     store = make_store(place / "stores" / "push", images=True)
-    yield Format("demonstration store", store.path, _verified, _digest)
+    yield Format("demonstration store", store.path, _verified, _demonstrated)
     exported = place / "exported" / "push.hdf5"
     exported.parent.mkdir()
     export_hdf5([store], exported)
-    yield Format("HDF5 export", exported, _imported, _digest, costly=True)
+    yield Format("HDF5 export", exported, _imported, _demonstrated, costly=True)
     foreign = place / "foreign" / "push.hdf5"
     foreign.parent.mkdir()
     export_hdf5([store], foreign)
@@ -93,7 +93,7 @@ def _demonstrations(place: Path) -> Iterator[Format]:
     with h5py.File(foreign, "a") as file:
         for ours in (file["data"], *file["data"].values()):  # pyright: ignore[reportAttributeAccessIssue]
             del ours.attrs["skilltokens"]
-    yield Format("HDF5 of others", foreign, _imported, _digest, unsealed=True, costly=True)
+    yield Format("HDF5 of others", foreign, _imported, _demonstrated, unsealed=True, costly=True)
     parts = place / "drawn"
     list(draw_episodes(_Drawn(), TASKS[0], store, parts))
     part = parts / "0.episode"
@@ -112,8 +112,11 @@ def _verified(path: Path) -> DemonstrationStore:
     return store
 
 
-def _digest(store: DemonstrationStore) -> str:
-    return store.digest
+def _demonstrated(store: DemonstrationStore) -> str:
+    """All that a store says, and no digest of its own: that could be right beside what is altered."""
+    said = (store.task, store.suite, store.source, store.settings, store.versions, store.features, store.private)
+    arrays = {name: np.asarray(store[name]) for name in (*store.features, *store.private)}
+    return f"{said} {_arrays({**arrays, 'offsets': np.asarray(store.offsets)})}"
 
 
 def _imported(path: Path) -> DemonstrationStore:

@@ -10,7 +10,7 @@ from tests.damage import EQUAL, OTHER, REFUSED, survives, variants
 from tests.formats import Format, formats
 
 COUNT = 40
-"""Damages of each format."""
+"""Damages of each file."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ def test_every_format_is_tried(made: dict[str, Format]):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_file_is_refused_or_equal(name: str, made: dict[str, Format], tmp_path: Path):
     entry, rng = made[name], random.Random(7)
-    damages = list(variants(entry.whole, rng, 12 if entry.costly else COUNT, entry.unsealed))
+    files = len([path for path in entry.whole.rglob("*") if path.is_file()]) or 1
+    damages = list(variants(entry.whole, rng, 12 if entry.costly else COUNT * files, entry.unsealed))
     counts = survives(entry.read, entry.said, entry.whole, tmp_path, damages)
     outcomes = {outcome for _, outcome in counts}
     assert REFUSED in outcomes
