@@ -96,10 +96,11 @@ def paragraph(results: dict[str, Any]) -> str:
     proved = says["skilltokens skills library verify --actions"].count("bit for bit")
     same = sum(results["unchanged"].values())
     minutes = sum(step["seconds"] for step in results["steps"]) / 60
+    day, command = results["finished"][:10], results["command"]
     return (
-        f"Run on {results['finished'][:10]} by `{results['command']}`, in {minutes:.0f} minutes: successes on test states "
-        f"{counts}. {same} of {len(results['unchanged'])} skills and versions have the same policy, bit for bit, as when "
-        f"they were learned, and `verify --actions` proved {proved}. The whole transcript is in "
+        f"Run on {day} by `{command}`, in {minutes:.0f} minutes: successes on test states {counts}. {same} of "
+        f"{len(results['unchanged'])} skills and versions have the same policy, bit for bit, as when they were learned, and "
+        f"`verify --actions` proved {proved}. The whole transcript is in "
         "[results/library/story.json](../results/library/story.json)."
     )
 
