@@ -200,7 +200,7 @@ def heads(half: Sequence[Case], encoder: LanguageEncoder) -> dict[str, Array]:
     """For each library a linear map (language, language), trained to bring paraphrases of the *other* ones near."""
     names = sorted({case.library for case in half if case.kind == "paraphrase"})
     found = {name: _head([other for other in names if other != name], half, encoder) for name in names}
-    return {**found, "metaworld": found["cw10"]}
+    return {**found, "metaworld": found["cw10"], "libero-10": found["libero-goal"]}
 
 
 def _head(names: Sequence[str], half: Sequence[Case], encoder: LanguageEncoder, steps: int = 150) -> Array:

@@ -20,7 +20,7 @@ DATA = Path(__file__).parent / "data" / "paraphrases.json"
 KINDS = {
     "paraphrase": "other words for a skill that is there",
     "decorated": "a skill's own words inside a prompt, with underscores, or before numbers",
-    "lan": "LIBERO-PRO's paraphrases of LIBERO-spatial, -object and -goal",
+    "lan": "LIBERO-PRO's paraphrases of LIBERO-spatial, -object, -goal and -10",
     "held-out": "the two held-out wordings of each of Meta-World's 50 tasks, in a library of all 50",
     "negation": "an instruction not to do it",
     "absent": "a skill that is not there",
@@ -45,7 +45,8 @@ def libraries(content: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, ...]
     found: dict[str, dict[str, tuple[str, ...]]] = {}
     for name, entry in content["libraries"].items():
         found[name] = {t.name: _known(t) for t in load_suite(entry["suite"]).tasks if t.name in entry["tasks"]}
-    found["metaworld"] = {task.name: _known(task) for task in load_suite("metaworld").tasks}
+    for name in ("metaworld", "libero-10"):
+        found[name] = {task.name: _known(task) for task in load_suite(name).tasks}
     return found
 
 
@@ -85,7 +86,10 @@ def _unknown(skills: Mapping[str, Sequence[str]]) -> list[Case]:
 
 def _held_out(known: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Case]:
     found = []
-    for library, kind in (("metaworld", "held-out"), *((f"libero-{n}", "lan") for n in ("spatial", "object", "goal"))):
+    for library, kind in (
+        ("metaworld", "held-out"),
+        *((f"libero-{n}", "lan") for n in ("spatial", "object", "goal", "10")),
+    ):
         for task in load_suite(library).tasks:
             found += [Case(kind, library, text, task.name, known[library]) for text in task.held_out]
     return found

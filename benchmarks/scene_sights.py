@@ -18,6 +18,8 @@ MOVERS = {"expert": "the task's expert", "still": "nobody", "wrong": "another sk
 """Who moves the robot. On Meta-World the other skills are experts of CW10's other tasks, which take turns; on LIBERO,
 whose experts work in their own scene alone, the hand goes in a straight line that is drawn anew for each episode."""
 
+CAMERA = "observation.images.corner2"
+
 Sights = dict[str, Array]
 """Episodes of one task: feature -> (episodes, FIRST, *shape)."""
 Act = Callable[[], Array]
@@ -72,6 +74,18 @@ def libero_sights(suite: str, task: str, demonstrations: int, episodes: int) -> 
         sights = {name: _seen(environment, "test", range(episodes), start) for name, start in movers.items()}
         taught = _seen(environment, "train", range(demonstrations), lambda index: by(0.1, "train", index))
         return {**sights, "taught": taught}
+
+
+def pictured(task: str, split: Split, episodes: int) -> Sights:
+    """The first picture of each episode of a task of Meta-World, through the camera corner2 and 80 x 80 wide."""
+    from skilltokens.suites.metaworld.environment import MetaWorldEnvironment
+
+    pictures = []
+    with contextlib.closing(MetaWorldEnvironment(task)) as environment:
+        for index in range(episodes):
+            environment.reset(split, index)
+            pictures.append(environment.render()[None, ::2, ::2])
+    return {CAMERA: np.stack(pictures)}
 
 
 def noisy(sights: Sights, deviation: float, seed: int) -> Sights:

@@ -16,16 +16,24 @@ COLUMNS = ("right skill chosen", "right skill vetoed", "wrong skill vetoed", "an
 def tables(content: dict[str, Any]) -> str:
     """All tables, with a blank line between them."""
     who = ("demonstrations", "moved by", "seen")
-    parts = [_table(who, content["figures"]), _table(who, content["with_robot"])]
+    parts = [_table(who, content["figures"])]
+    if "sensors" not in content:  # pictures
+        parts += [_pairs(content["figures"]), _costs(content["bytes"], {})]
+        return "\n\n".join(parts)
+    parts.append(_table(who, content["with_robot"]))
     parts += [_pairs(content["figures"]), _eleventh(content["figures"])]
     parts.append(_table(("noise of demonstrations", "noise when judged"), content["sensors"], COLUMNS))
     parts.append(_table(("all tasks", "moved by", "seen"), [content["every"]], COLUMNS[:3]))
     for suite in content.get("libero", ()):
         parts.append(_table((suite["suite"], "moved by", "seen"), suite["figures"], (*COLUMNS[:3], COLUMNS[4])))
-    costs = [(f"{steps} seen", f"{ms} ms") for steps, ms in content["milliseconds_of_1000_skills"].items()]
-    rows = [("one density", f"{content['bytes']} bytes"), *((f"1,000 skills, {n}", ms) for n, ms in costs)]
-    parts.append("\n".join(["| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in rows)]))
+    parts.append(_costs(content["bytes"], content["milliseconds_of_1000_skills"]))
     return "\n\n".join(parts)
+
+
+def _costs(size: int, milliseconds: dict[str, float]) -> str:
+    rows = [("one density", f"{size} bytes")]
+    rows += [(f"judging by 1,000 skills, {seen} seen", f"{time} ms") for seen, time in milliseconds.items()]
+    return "\n".join(["| cost | |", "|---|---:|", *(f"| {name} | {cost} |" for name, cost in rows)])
 
 
 def _table(head: Sequence[str], figures: list[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> str:

@@ -1,6 +1,7 @@
 """Which skill a scene belongs to: tasks told apart by the first observations of an episode.
 
     python -m benchmarks.scenes --demos demos --split test --libero --out results/scenes/results.json
+    python -m benchmarks.scenes --pictures --split test --out results/scenes/pictures.json
     python -m benchmarks.scenes --show results/scenes/results.json
 
 A library of CW10's ten skills, each with the density of 5, 20 or 50 scripted demonstrations, looks at episodes of all
@@ -28,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is imported: small
 
 import numpy as np
 
-from benchmarks.scene_sights import Sights, libero_sights, metaworld_sights, noisy
+from benchmarks.scene_sights import CAMERA, Sights, libero_sights, metaworld_sights, noisy, pictured
 from benchmarks.scene_tables import tables
 from benchmarks.setting import LANGUAGE
 from skilltokens.demos import DemonstrationStore
@@ -42,11 +43,13 @@ from skilltokens.skills import scene
 from skilltokens.skills.scene import FIRST, SceneDensity, SceneJudge, scene_features
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.metaworld import CW10, MetaWorld
-from skilltokens.types import ACTION, STATE, Array, SkilltokensError, Split, Suite
+from skilltokens.types import ACTION, STATE, Array, Feature, SkilltokensError, Split, Suite
 
 SCHEMA = "skilltokens.scenes/1"
 DEMONSTRATIONS = (5, 20, 50)
 """Demonstrations a skill."""
+PICTURES = (5, 20)
+"""Demonstrations a skill where pictures are seen."""
 ALL = 20
 """Demonstrations a skill where one number is enough."""
 LIBERO, LIBERO_EPISODES = ("libero-object", "libero-spatial"), 10
@@ -57,7 +60,8 @@ SENSORS = ((0.003, 0.003), (0.01, 0.01), (0.0, 0.003), (0.0, 0.01))
 """Noise of the sensor in demonstrations and when a scene is judged, in metres (or parts of a quaternion)."""
 ROBOT = "observation.robot"
 """The robot's own state under a name that makes it a part of the scene, to see what that does."""
-CONSTANTS = ("FIRST", "FEWEST", "DIRECTIONS", "FLOOR", "STILL", "DRIFT", "WORTH", "FALSE_VETO", "DOUBT")
+CONSTANTS = ("FIRST", "GRID", "SHADES", "FEWEST", "DIRECTIONS", "FLOOR", "STILL", "DRIFT", "WORTH")
+CONSTANTS += ("FALSE_VETO", "DOUBT")
 
 
 @dataclass
@@ -81,6 +85,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=("validation", "test"), default="validation", help="states that are judged")
     parser.add_argument("--episodes", type=int, default=100, help="of each of CW10's tasks; half of it of the others")
     parser.add_argument("--libero", action="store_true", help=f"measure {' and '.join(LIBERO)} too, on test states")
+    parser.add_argument("--pictures", action="store_true", help="measure Meta-World's pictures instead")
     parser.add_argument("--out", type=Path, help="a JSON file for the counts")
     parser.add_argument("--show", type=Path, help="print the tables of such a file, and measure nothing")
     options = parser.parse_args(words)
@@ -88,7 +93,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.show is not None:
             print(tables(json.loads(options.show.read_text(encoding="utf-8"))))
             return 0
-        content = measured(options.demos, options.split, options.episodes)
+        if options.pictures:
+            content = from_pictures(options.split)
+        else:
+            content = measured(options.demos, options.split, options.episodes)
         if options.libero:
             content["libero"] = [libero(name) for name in LIBERO]
             content["command"] += " --libero"
@@ -122,14 +130,7 @@ def measured(folder: Path, split: Split, episodes: int, tasks: Sequence[str] = (
     robot = library_of(policy_of(suite, ROBOT), taught, CW10, ALL)
     every = library_of(base, taught, (*CW10, *others), ALL)
     return {
-        "schema": SCHEMA,
-        "command": f"python -m benchmarks.scenes --split {split} --episodes {episodes}",
-        "started": started,
-        "finished": now(),
-        "commit": commit(),
-        "versions": {**versions(), **suite.versions()},
-        "settings": {name.lower(): getattr(scene, name) for name in CONSTANTS},
-        "split": split,
+        **about(suite, f"--split {split} --episodes {episodes}", split, started),
         "seed": many.seed,
         "noise": many.noise,
         "digests": {name: store.digest for name, store in stores.items()},
@@ -139,6 +140,37 @@ def measured(folder: Path, split: Split, episodes: int, tasks: Sequence[str] = (
         "every": {"demonstrations": ALL, **counted(every, seen, "still", 1)},
         "bytes": sum(tensor.nbytes for tensor in every.densities[0].tensors().values()),
         "milliseconds_of_1000_skills": {str(steps): judging(every, seen, steps) for steps in (1, FIRST)},
+    }
+
+
+def about(suite: Suite, options: str, split: Split, started: str) -> dict[str, Any]:
+    """What every file says of how it was made."""
+    return {
+        "schema": SCHEMA,
+        "command": f"python -m benchmarks.scenes {options}",
+        "started": started,
+        "finished": now(),
+        "commit": commit(),
+        "versions": {**versions(), **suite.versions()},
+        "settings": {name.lower(): getattr(scene, name) for name in CONSTANTS},
+        "split": split,
+    }
+
+
+def from_pictures(split: Split) -> dict[str, Any]:
+    """The counts where the first picture is all that is seen; those of the split "train" are taught."""
+    started, suite = now(), MetaWorld()
+    names = [task.name for task in suite.tasks]
+    taught = {name: pictured(name, "train", max(PICTURES)) for name in CW10}
+    seen = {name: {"still": pictured(name, split, 20 if name in CW10 else 10)} for name in names}
+    picture = Feature(taught[CW10[0]][CAMERA].shape[2:], "uint8")
+    features = {CAMERA: picture, STATE: suite.features[STATE], ACTION: suite.features[ACTION]}
+    base = Policy(Shape.of(features, {STATE: suite.scales[STATE]}, LANGUAGE), PolicySettings())
+    libraries = {number: library_of(base, taught, CW10, number) for number in PICTURES}
+    return {
+        **about(suite, f"--pictures --split {split}", split, started),
+        "figures": [{"demonstrations": n, **counted(known, seen, "still", 1)} for n, known in libraries.items()],
+        "bytes": sum(tensor.nbytes for tensor in libraries[PICTURES[0]].densities[0].tensors().values()),
     }
 
 
@@ -182,9 +214,9 @@ def library_of(base: Policy, taught: dict[str, Sights], names: Sequence[str], de
 
 def episodes_of(sights: Sights, steps: int = FIRST) -> Iterator[dict[str, Array]]:
     """The first observations of each episode."""
-    for index in range(len(sights[STATE])):
+    for index in range(len(next(iter(sights.values())))):
         observation = {name: values[index, :steps] for name, values in sights.items()}
-        yield {**observation, ROBOT: observation[STATE]}
+        yield observation | ({ROBOT: observation[STATE]} if STATE in observation else {})
 
 
 def counted(library: Library, seen: dict[str, dict[str, Sights]], mover: str, steps: int) -> dict[str, Any]:

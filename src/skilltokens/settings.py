@@ -15,6 +15,9 @@ from annotated_types import Ge, Gt, Lt
 from skilltokens.configuration import Count, CountFrom0, Infinite, NotNegative, Positive, Seed, check_settings
 from skilltokens.types import SettingError
 
+STEP_LIMIT = 120.0
+"""Seconds that a simulator may take for one step, where nobody says otherwise."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -72,6 +75,8 @@ class EvaluateSettings:
     """Episodes that act in one batch; an exact repetition needs the same number."""
     workers: CountFrom0 = 0
     """Simulator processes; 0 steps them in this process. Results do not depend on it."""
+    step_limit: NotNegative = STEP_LIMIT
+    """Seconds that a step may take in a worker, a reset five times as many, before it is tried anew; 0: no limit."""
     videos: bool = False
     """Record one short video of each skill at the end."""
     wordings: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -115,6 +116,42 @@ time.sleep(600)
     while alive(news.total) and time.monotonic() < gone_by:
         time.sleep(0.01)
     assert not alive(news.total)
+
+
+RUNS_ONE = """
+import sys
+from pathlib import Path
+from skilltokens.cli.batch import Job, run_jobs
+class View:
+    def update(self, name, progress): print(progress.done, progress.total, flush=True)
+    def finish(self, name, failure): ...
+run_jobs([Job("a", (sys.executable, "-c", sys.argv[1]), Path(sys.argv[2]))], 1, View())
+"""
+HANGS = """
+import ctypes, os, subprocess
+from skilltokens.cli.batch import encode
+from skilltokens.cli.worker import _take_lifeline
+from skilltokens.types import Progress
+_take_lifeline()
+assert os.read(0, 1) == b""  # there is nothing to read, and no waiting for it
+grandchild = subprocess.Popen(["sleep", "600"])
+print(encode(Progress("train", os.getpid(), grandchild.pid)), flush=True)
+ctypes.PyDLL(None).sleep(600)  # in compiled code that keeps Python's lock
+"""
+
+
+def test_a_child_ends_with_a_killed_parent_even_where_it_hangs_in_compiled_code(tmp_path: Path):
+    words = [sys.executable, "-c", RUNS_ONE, HANGS, str(tmp_path / "a.log")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2, (tmp_path / "a.log").read_text()
+        assert all(alive(pid) for pid in pids)
+        parent.kill()
+    gone_by = time.monotonic() + 30
+    while any(alive(pid) for pid in pids) and time.monotonic() < gone_by:
+        time.sleep(0.02)
+    assert not any(alive(pid) for pid in pids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

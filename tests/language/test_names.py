@@ -112,6 +112,11 @@ def test_a_folder_that_a_file_names_is_refused_though_it_is_a_model(model: Path,
         recorded_encoder("owner/name", "library x", tmp_path)(["close the door"])
 
 
+def test_a_function_that_a_file_names_has_to_be_given(tmp_path: Path) -> None:
+    with pytest.raises(LanguageError, match="was a Python function"):
+        recorded_encoder("callable:counting", "library x", tmp_path)
+
+
 def test_the_packaged_encoder_may_stand_in_a_file(tmp_path: Path) -> None:
     encoder = recorded_encoder("minilm", "library x", tmp_path)
     assert (encoder.name, encoder.dim) == ("minilm", 384)

@@ -51,7 +51,7 @@ def test_two_configurations_of_a_method_are_told_apart_by_what_differs(build: Bu
 
 def test_workers_and_threads_do_not_split_a_group(build: Build, tmp_path: Path):
     def elsewhere(content: dict[str, Any]) -> None:
-        content["config"]["evaluate"]["workers"] = 8
+        content["config"]["evaluate"] |= {"workers": 8, "step_limit": 5.0}
         content["config"]["train"]["threads"] = 4
 
     runs = [read_run(build(tmp_path / "a", seed=0)), read_run(build(tmp_path / "b", seed=1, change=elsewhere))]

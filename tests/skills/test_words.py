@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,6 +88,26 @@ def test_contradictions_are_seen_both_ways(instruction: str, wording: str, featu
 
 def test_a_known_word_that_looks_like_a_misspelling_keeps_its_meaning() -> None:
     assert told("open the bottom drawer", "open the middle drawer", "put the bottle away")[0]["opposite"] == 1
+
+
+def test_every_process_finds_the_same_bits() -> None:
+    words = ["puck", "drawer", "window", "bowl", "plate", "cup", "lid", "door", "nut", "peg", "lever", "dial"]
+    wordings = [f"push the {' '.join(words[number:])}" for number in range(len(words))]
+    code = (
+        "from skilltokens.skills.words import compare; import sys; w = sys.argv[1:];"
+        "print(compare('push the plate, the cup and the dial', w, range(len(w))).tobytes().hex())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, *wordings],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "123456"
+    }
+    assert len(found) == 1
 
 
 def test_mistyped_words_are_known() -> None:

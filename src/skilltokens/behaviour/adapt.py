@@ -13,6 +13,7 @@ from torch import Tensor
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import Challenge, Make, Stacked
+from skilltokens.behaviour.parallel import Limit
 from skilltokens.behaviour.ppo import Stop
 from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
@@ -52,7 +53,7 @@ class Curve:
 
 CURVE = "found"
 """The key of the curve in a training's file."""
-FREE = ("ppo.rate", "ppo.policy_rate", "ppo.critic_rate", "ppo.workers")
+FREE = ("ppo.rate", "ppo.policy_rate", "ppo.critic_rate", "ppo.workers", "adapt.step_limit")
 """Settings that may differ when a training is resumed: a lower rate fixes one that diverged."""
 
 
@@ -84,6 +85,7 @@ def adapt(
     Raises:
         Diverged: numbers that are not finite; the file keeps the last good state.
         SettingError: the environment does not fit the policy.
+        SuiteError: a simulator failed, or one in a process of its own hung; the file keeps the last state.
         RunError: the file is damaged, or of a training with other settings.
     """
     made_with = _made_with(policy, challenge, learner, settings, ppo, seed)
@@ -101,9 +103,19 @@ def adapt(
         report(Progress("train", news.done, last, challenge.name, news.figures))
 
     clock = time.perf_counter()
-    with Pool(challenge.suite) as pool:
+    limit = Limit(settings.step_limit, challenge.name, report)
+    with Pool(challenge.suite, int(ppo.workers), report, settings.step_limit) as pool:
         for stop in run_ppo(
-            agent, make, ppo, points, seed, horizon=challenge.horizon, start=start, report=pass_on, board=board
+            agent,
+            make,
+            ppo,
+            points,
+            seed,
+            horizon=challenge.horizon,
+            start=start,
+            report=pass_on,
+            board=board,
+            limit=limit,
         ):
             curve.seconds = round(curve.seconds + time.perf_counter() - clock, 1)
             counts = _measured(agent, challenge, settings, pool)

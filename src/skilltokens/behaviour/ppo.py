@@ -23,11 +23,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor, set_random_seed
-from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.behaviour.environments import Make, Staggered
+from skilltokens.behaviour.parallel import Limit, side_by_side
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
 
@@ -71,6 +72,7 @@ def ppo(
     start: State | None = None,
     report: Report = silent,
     board: Path | None = None,
+    limit: Limit | None = None,
 ) -> Iterator[Stop]:
     """Trains the agent in place, and yields after each of `stops` environment steps (rounded up to whole rollouts).
 
@@ -81,13 +83,15 @@ def ppo(
         horizon: steps of an episode at most, over which first episodes are staggered (`ppo.stagger`); 0: they are not.
         start: what `Stop.state` returned.
         board: a folder for TensorBoard's files, one for each call; None: none are written.
+        limit: how long an environment is waited for; changes no number.
 
     Raises:
         Diverged: a reward, a loss or a parameter is not finite; the last stop's state is the last good one.
+        SuiteError: an environment in a process of its own hung or ended; the last stop's state is whole.
         SettingError: `board` cannot be written.
     """
     torch.set_num_threads(settings.threads)
-    with _environments(make, settings, horizon) as env, _logger(board) as logger:
+    with _environments(make, settings, horizon, limit or Limit(report=report)) as env, _logger(board) as logger:
         algorithm = _Algorithm(agent, env, settings, logger)
         done, curve = 0, Curve()
         if start is not None:
@@ -207,13 +211,13 @@ class _Returns(VecNormalize):
 
 
 @contextmanager
-def _environments(make: Make, settings: PpoSettings, horizon: int) -> Iterator[VecNormalize]:
+def _environments(make: Make, settings: PpoSettings, horizon: int, limit: Limit) -> Iterator[VecNormalize]:
     """The vectorised environments, closed at the end."""
     makes: list[Make] = [make] * settings.envs
     if settings.stagger and horizon:
         firsts = [math.ceil(horizon * (number + 1) / settings.envs) for number in range(settings.envs)]
         makes = [functools.partial(_staggered, make, first) for first in firsts]
-    env = SubprocVecEnv(makes) if settings.workers else DummyVecEnv(makes)
+    env = side_by_side(makes, settings.workers, limit)
     env = _Returns(VecMonitor(env), norm_obs=False, gamma=settings.gamma)
     try:
         yield env

@@ -1,7 +1,8 @@
 """Several runs at once, each in a process of its own, so that no result depends on what runs beside it.
 
 A child writes its progress as JSON lines on its standard output (`encode`, `encode_failure`); whatever else it prints
-(its libraries' warnings, a traceback) goes to its log file. The parent shows the progress and waits.
+(its libraries' warnings, a traceback) goes to its log file. The parent shows the progress and waits. It never writes to
+a child's standard input, which closes when the parent ends in any way: that is the child's lifeline.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Job:
-    """One child process, which speaks the protocol on its standard output."""
+    """One child process, which speaks the protocol on its standard output and ends when its standard input closes."""
 
     name: str
     command: tuple[str, ...]
@@ -114,15 +115,16 @@ class _Child:
             ) from problem
         self.process = subprocess.Popen(
             job.command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             start_new_session=True,
             # Math libraries start a thread for each core unless these variables are set before they are loaded.
             env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "PYTHONUNBUFFERED": "1"},
         )
+        assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.pipe = self.process.stdout
+        self._lifeline, self.pipe = self.process.stdin, self.process.stdout
 
     def read(self) -> Iterator[Progress]:
         """The progress that the child has sent since the last call; notes its end and its failure."""
@@ -138,9 +140,11 @@ class _Child:
 
     def close(self) -> str | None:
         """Waits for the end of a child that has closed its pipe; its failure in a sentence, or None."""
+        with suppress(subprocess.TimeoutExpired):  # it can close its pipe and go on
+            self.process.wait(PATIENCE)
+        self._kill()
         status = self.process.wait()
-        self.pipe.close()
-        self._log.close()
+        self._close_files()
         if self._failure is not None or status == 0:
             if self.job.log.stat().st_size == 0:
                 self.job.log.unlink()
@@ -158,11 +162,18 @@ class _Child:
         """Waits, then kills the child and whatever it had started."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(patience)
+        self._kill()
+        with suppress(subprocess.TimeoutExpired):  # hanging in the kernel, which nothing ends
+            self.process.wait(PATIENCE)
+        self._close_files()
+
+    def _kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.pipe.close()
-        self._log.close()
+
+    def _close_files(self) -> None:
+        for file in (self._lifeline, self.pipe, self._log):
+            file.close()
 
 
 @contextmanager

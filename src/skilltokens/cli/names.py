@@ -121,7 +121,8 @@ def _only(typed: Values, name: str) -> str:
 def _suite_of(library: str) -> str:
     """The suite that a library's skills were learned on, where they are of one."""
     known = _outline(library)
-    return next(iter(known.suites)) if known is not None and len(known.suites) == 1 else ""
+    suites = known.suites if known is not None else frozenset()
+    return next(iter(suites)) if len(suites) == 1 and suites <= set(suite_names()) else ""  # no code of a file's choice
 
 
 def _outline(library: str) -> Outline | None:

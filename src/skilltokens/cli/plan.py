@@ -12,9 +12,10 @@ from typing import Any
 
 from skilltokens.cli.options import known_options, parse_known, unknown_option, with_new_options
 from skilltokens.cli.run_options import options_type
+from skilltokens.escaping import shell
 from skilltokens.experiments.experiment import Experiment, home_of
 from skilltokens.experiments.recipes import RECIPES, Recipe, recipe_of, settings_from
-from skilltokens.experiments.repeating import names_a_run, recipe_in
+from skilltokens.experiments.repeating import names_a_run, recipe_in, to_be_typed
 from skilltokens.types import SettingError, nearest
 
 METHOD_WORDS = ("--methods", "--method")
@@ -77,6 +78,8 @@ def make_plan(words: Sequence[str]) -> Plan:
     parsed = [(learner, *_parse(recipe, learner, defaults[learner], rest, prog)) for learner in learners]
     _refuse_strangers(parsed, prog)
     first = parsed[0][1]
+    if names_a_run(name):
+        _check_typed(name, settings_from(recipe, learners[0]), rest)
     out = first.out or Path("runs") / recipe.name.replace(":", "-")
     runs = []
     for learner, options, _ in parsed:
@@ -96,6 +99,17 @@ def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     if not first or first.startswith("-"):
         raise SettingError(f"name a recipe first, such as `skilltokens run {usual}`: see `skilltokens list recipes`")
     return first, words[1:]
+
+
+def _check_typed(name: str, settings: Any, words: Sequence[str]) -> None:
+    """Raises SettingError where a run to be repeated decides what only its user may, and that was not typed."""
+    typed = {word.partition("=")[0] for word in words if word.startswith("--")}
+    for option, value in to_be_typed(settings).items():
+        if f"--{option}".replace("_", "-") not in typed:
+            raise SettingError(
+                f"{name} has {option} {value!r:.200}, which code or files of this machine would be taken from: if you "
+                f"trust it, say so with --{option} {shell(value)}"
+            )
 
 
 def _parse(recipe: Recipe, learner: str, default: Any, words: Sequence[str], prog: str) -> tuple[Any, list[list[str]]]:

@@ -1,12 +1,14 @@
 """One run in a process of its own: `python -m skilltokens.cli.worker JOB`, started by `skilltokens run`.
 
 JOB is a file (job.py). The original standard output carries the protocol of batch.py; anything else that is printed,
-by whatever library, goes to standard error, which is the run's log.
+by whatever library, goes to standard error, which is the run's log. The original standard input is the lifeline to the
+parent: when it closes, this process is killed with all that it has started, and the run resumes as after any kill.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TextIO
 from skilltokens.cli.batch import encode, encode_failure
 from skilltokens.cli.estimate import Estimate
 from skilltokens.cli.job import read_job
+from skilltokens.simulation.lifeline import end_with
 from skilltokens.types import Progress, Report, SkilltokensError
 
 
@@ -48,6 +51,16 @@ def _learn(path: Path, report: Report) -> None:
     job.experiment.run(job.settings, job.folder, news, job.recipe, job.command)
 
 
+def _take_lifeline() -> None:
+    """Ends this process with its parent, if that gave it a pipe; from here on there is nothing to read."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
+    end_with(os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
 def _take_output() -> TextIO:
     """Standard output for this module alone: what anybody else writes to it, in C or Python, goes to the log."""
     sys.stdout.flush()
@@ -57,4 +70,5 @@ def _take_output() -> TextIO:
 
 
 if __name__ == "__main__":
+    _take_lifeline()
     sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from skilltokens.configuration import settings_of
 from skilltokens.experiments.records import BaseLibrary
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.language import recorded_encoder
 from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.head import HEAD, damaged
 from skilltokens.skills.outline import outline
@@ -34,6 +35,8 @@ def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
     except SettingError as problem:
         raise damaged(folder / HEAD, str(problem)) from problem
     encoder = library.encoder
+    if settings.encoder != encoder:  # else its user has named it
+        recorded_encoder(encoder, f"library {folder}")
     usual = {field.name: field.default for field in dataclasses.fields(RunSettings)}
     if settings.policy not in (PolicySettings(), policy):
         raise SettingError(f"the library {folder} keeps its own policy: leave out --policy with --base")
@@ -52,7 +55,7 @@ def open_base(settings: RunSettings[Any], suite: Suite) -> SkillLibrary | None:
         return None
     from skilltokens.skills.library import SkillLibrary
 
-    library = SkillLibrary.open(settings.base)
+    library = SkillLibrary.open(settings.base, settings.encoder)
     features = {name: feature for name, feature in suite.features.items() if name in library.features}
     library.check_features(features, f"suite {suite.name!r}")
     return library

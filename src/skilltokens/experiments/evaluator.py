@@ -123,7 +123,7 @@ class Evaluator:
         known = {(variant.suite, variant.task) for variant in done}
         for name in self.settings.variants:
             suite = load_suite(name)
-            with Pool(suite, self.settings.workers, self.report) as pool:
+            with Pool(suite, self.settings.workers, self.report, self.settings.step_limit) as pool:
                 for number in range(len(self.tasks)):
                     if (suite.name, number) not in known:
                         yield self._variant(method, suite, pool, number)
@@ -165,6 +165,8 @@ class Evaluator:
                     folder / path,
                     group=self.settings.group,
                     horizon=self.settings.horizon or None,
+                    limit=self.settings.step_limit,
+                    report=self.report,
                 )
             except SuiteError as problem:  # a machine or suite that cannot draw keeps its figures all the same
                 self.report(Progress("video", done, len(tasks), f"no video of {name}: {problem}"))

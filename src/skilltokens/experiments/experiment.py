@@ -10,6 +10,7 @@ an experiment runs.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -163,7 +164,9 @@ class Lifelong:
         from skilltokens.suites import load_suite
 
         suite = load_suite(settings.suite)
-        demonstrations(suite, suites_own(suite, tasks_of(settings, suite)), settings.demonstrations, report)
+        tasks = suites_own(suite, tasks_of(settings, suite))
+        workers, limit = os.cpu_count() or 1, settings.evaluate.step_limit
+        demonstrations(suite, tasks, settings.demonstrations, report, workers, limit)
 
     def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:
         from skilltokens.experiments.lifelong import learn

@@ -67,7 +67,8 @@ def learn(
     library = open_base(settings, suite)
     torch.set_num_threads(settings.train.threads)
     record.command = command or record.command
-    stores = demonstrations(suite, suites_own(suite, tasks), settings.demonstrations, report)
+    own, limit = suites_own(suite, tasks), settings.evaluate.step_limit
+    stores = demonstrations(suite, own, settings.demonstrations, report, limit=limit)
     for store in stores:
         store.verify()  # altered numbers would be learned without a word
     note_demonstrations(record, stores)
@@ -80,7 +81,7 @@ def learn(
     method.check(len(lessons))
     record.first = len(groups[0])
     _note_base(record, library, settings.base)
-    with Pool(suite, settings.evaluate.workers, report) as pool:
+    with Pool(suite, settings.evaluate.workers, report, settings.evaluate.step_limit) as pool:
         device = settings.train.device
         evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report, settings.context)
         return _Run(settings, folder, record, method, lessons, evaluator, library, report).finish()

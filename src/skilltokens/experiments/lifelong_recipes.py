@@ -20,18 +20,18 @@ def demo(method: str) -> RunSettings[Any]:
         method,
         ("hammer", "push-wall", "faucet-close", "window-close"),
         TrainSettings(iterations=400, first_iterations=600),
-        EvaluateSettings(points=3, videos=True),
+        EvaluateSettings(workers=1, points=3, videos=True),
     )
 
 
 def metaworld_cw10(method: str) -> RunSettings[Any]:
     """Continual World's ten tasks, one after another from scratch (protocol A), state observations."""
-    return _metaworld(method, sequence("metaworld-cw10")[1], TrainSettings(), EvaluateSettings())
+    return _metaworld(method, sequence("metaworld-cw10")[1], TrainSettings(), EvaluateSettings(workers=1))
 
 
 def metaworld_cw20(method: str) -> RunSettings[Any]:
     """Continual World's ten tasks, twice over: does a second pass cost anything?"""
-    return _metaworld(method, sequence("metaworld-cw20")[1], TrainSettings(), EvaluateSettings())
+    return _metaworld(method, sequence("metaworld-cw20")[1], TrainSettings(), EvaluateSettings(workers=1))
 
 
 def libero_spatial(method: str) -> RunSettings[Any]:
@@ -62,7 +62,7 @@ def libero_goal_images(method: str) -> RunSettings[Any]:
         policy=PolicySettings(history=4),
         # Full training costs as much as there are pictures in a batch.
         train=TrainSettings(iterations=600, first_iterations=600, batch=8, window=8),
-        evaluate=EvaluateSettings(horizon=300, points=3, variants=("libero-goal-lan-images",)),
+        evaluate=EvaluateSettings(workers=1, horizon=300, points=3, variants=("libero-goal-lan-images",)),
         demonstrations=DemonstrationSettings(),
     )
 
@@ -79,7 +79,7 @@ def _libero(method: str, suite: str, horizon: int = 300) -> RunSettings[Any]:
         # Noise on what is seen makes a policy steer by offsets, which stand out of it, and not by where things usually
         # are.
         train=TrainSettings(iterations=1500, first_iterations=1500, observation_noise=0.2),
-        evaluate=EvaluateSettings(horizon=horizon, variants=(f"{suite}-lan",)),
+        evaluate=EvaluateSettings(workers=1, horizon=horizon, variants=(f"{suite}-lan",)),
         demonstrations=DemonstrationSettings(),
     )
 

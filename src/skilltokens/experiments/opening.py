@@ -31,7 +31,7 @@ from skilltokens.simulation.demonstrate import store_of
 from skilltokens.train import Record
 from skilltokens.types import RunError, Suite, Task
 
-FREE = ("evaluate.workers", "evaluate.videos", "demonstrations.folder", "base")
+FREE = ("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base")
 """Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
 by its fingerprints."""
 OTHERS = "the demonstrations are others than those this run began with: restore them, or choose a new folder with --out"

@@ -12,6 +12,9 @@ from pathlib import Path
 from skilltokens.experiments.records import Machine
 from skilltokens.machine import processor
 
+PATIENCE = 60.0
+"""Seconds that git may take; on a dead network disk it would take for ever."""
+
 
 def machine() -> Machine:
     """What the figures of time depend on."""
@@ -43,7 +46,8 @@ def commit() -> str | None:
 
 
 def _git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+    words = ("git", *words)
+    return subprocess.run(words, cwd=root, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout.strip()
 
 
 def now() -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from skilltokens.configuration import differences
+from skilltokens.configuration import differences, flat, plain
 from skilltokens.experiments.changes import surroundings
 from skilltokens.experiments.experiment import experiment_in
 from skilltokens.experiments.reading import altered, read_record, run_file
 from skilltokens.experiments.recipes import Recipe
+from skilltokens.language.models import PACKAGED, is_hub_name
+from skilltokens.suites.registry import GYM
 from skilltokens.types import RunError, SettingError
 
 
@@ -37,6 +40,26 @@ def recipe_in(path: Path) -> Recipe:
         return settings
 
     return Recipe(f"repeat-{learner}", f"repeats {path}", experiment, (learner,), repeated)
+
+
+def to_be_typed(settings: Any) -> dict[str, str]:
+    """What a run.json may not decide, since anybody may have written it: option -> the value that it has there.
+
+    A suite in a module, or a Gymnasium id with a module, would load code; a sentence encoder's folder would be read
+    from, and a folder for demonstrations that leads away from here would be written to.
+    """
+    values = {option: str(value) for option, value in flat(plain(settings)).items() if isinstance(value, str)}
+    variants = getattr(getattr(settings, "evaluate", None), "variants", ())
+    suites = [("suite", values.get("suite", "")), *(("evaluate.variants", name) for name in variants)]
+    risky = {option: name for option, name in suites if ":" in name.removeprefix(GYM)}
+    encoder = values.get("encoder", PACKAGED)
+    if encoder != PACKAGED and not is_hub_name(encoder):
+        risky["encoder"] = encoder
+    for option in ("demonstrations.folder", "motion.folder"):
+        folder = Path(values.get(option, "."))
+        if folder.is_absolute() or ".." in folder.parts or str(folder).startswith("~"):
+            risky[option] = str(folder)
+    return risky
 
 
 def changes(old: Path, new: Path) -> list[str]:

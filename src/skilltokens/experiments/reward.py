@@ -45,7 +45,7 @@ from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import Actor, Array, Counts, Report, RunError, Suite, Task, part_of, silent
 
-FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers")
+FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
 """Settings that change no number."""
 
 
@@ -180,7 +180,15 @@ class _Task:
             result.video = f"videos/{file_name(task.name)}.webp"
             horizon = settings.adapt.horizon or None
             record_video(
-                agent.actor(), suite, task, settings.adapt.split, 0, self.folder / result.video, horizon=horizon
+                agent.actor(),
+                suite,
+                task,
+                settings.adapt.split,
+                0,
+                self.folder / result.video,
+                horizon=horizon,
+                limit=settings.adapt.step_limit,
+                report=report,
             )
         return result
 

@@ -73,6 +73,11 @@ def recorded_encoder(name: str, holder: str, cache: Path | None = None, report: 
     """
     if name == PACKAGED:
         return load_encoder(name, cache, report)
+    if name.startswith(FUNCTION):
+        raise LanguageError(
+            f"{holder} asks for a sentence encoder that was a Python function ({name[:60]!a}), which no file can hold: "
+            "give it yourself (`encoder=` in Python), or the name of an encoder with the same vectors"
+        )
     if not is_hub_name(name):
         raise LanguageError(
             f"{holder} asks for the sentence encoder in the folder {name[:60]!a}, which only you may name: if you "

@@ -12,7 +12,7 @@ from skilltokens.report.runs import Run
 # is measured.
 _PER_RUN = (
     *("seed", "train.threads", "train.device", "train.log_every"),
-    *("evaluate.workers", "evaluate.videos", "demonstrations.folder"),
+    *("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder"),
 )
 
 

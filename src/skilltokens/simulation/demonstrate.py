@@ -19,10 +19,20 @@ from typing import Any
 
 from skilltokens.configuration import check_settings
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.settings import DemonstrationSettings
+from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
 from skilltokens.simulation.drawing import DRAWN_FROM, draw_episodes, parts_folder, states_of
 from skilltokens.simulation.memory import fitting
-from skilltokens.simulation.processes import ATTEMPTS, Line, ParentGone, WorkerDied, WorkerPool, WorkerProcess, ready
+from skilltokens.simulation.processes import (
+    ATTEMPTS,
+    Line,
+    ParentGone,
+    WorkerDied,
+    WorkerHung,
+    WorkerPool,
+    WorkerProcess,
+    ready,
+)
+from skilltokens.simulation.signs import RESET, Watch, heard_by, sign, tell
 from skilltokens.types import (
     SIMULATOR,
     DemonstrationError,
@@ -47,6 +57,7 @@ def demonstrations(
     settings: DemonstrationSettings,
     report: Report = silent,
     workers: int | None = None,
+    limit: float = STEP_LIMIT,
 ) -> list[DemonstrationStore]:
     """One store for each of `tasks`, in their order; a task that comes twice gives the same store twice.
 
@@ -60,14 +71,19 @@ def demonstrations(
 
     Args:
         report: gets every episode; `done` and `total` count the episodes of all tasks that are missing.
-        workers: processes; as many as there are cores and missing tasks where left out, 0 for this process. Where
-            memory is too small for them fewer are used, and `report` gets a line about it.
+        workers: processes at most, 0 for this process. Where left out, as many as there are cores and missing tasks,
+            and for a single one this process. Where memory is too small for them fewer are used, and `report` gets a
+            line about it.
+        limit: seconds, RESET times as many of which a suite may go on without a sign of life; 0: for ever. A
+            demonstration is one, and each step and attempt of an expert that uses experts.py. What takes longer is
+            taken to hang: its process is ended and its task begun once more; in this process that is impossible, so
+            `report` gets a line (standard error, where it is silent).
 
     Raises:
         SettingError: impossible settings.
         DemonstrationError: a store in the folder is damaged or was made in another way (nothing is overwritten),
             or the folder cannot be written.
-        SuiteError: the simulator is missing or failed, or a process died twice.
+        SuiteError: the simulator is missing or failed, or a process died or hung twice.
     """
     check_settings(settings, "demonstrations")
     stores = {task: _brought(suite, task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
@@ -75,16 +91,16 @@ def demonstrations(
     if missing:
         states = states_of(suite)
         if states is not None:
-            demonstrations(states, missing, settings, report, workers)
+            demonstrations(states, missing, settings, report, workers, limit)
         if workers is None:
             workers = min(len(missing), os.cpu_count() or 1)
-        workers = fitting(workers, suite, report)
+            workers = 0 if workers == 1 else workers
+        workers = fitting(min(workers, len(missing)), suite, report)
         progress = _Tally(missing, settings.episodes, report)
-        if workers > 1:
-            _in_processes(suite, missing, settings, progress, workers)
+        if workers:
+            _in_processes(suite, missing, settings, progress, RESET * limit, workers)
         else:
-            for task in missing:
-                make_store(suite, task, settings, lambda count, name=task.name: progress.tell(name, count))
+            _here(suite, missing, settings, progress, RESET * limit)
     return [stores[task] or DemonstrationStore.open(store_path(suite, task, settings)) for task in tasks]
 
 
@@ -142,6 +158,7 @@ def _counted(
         for episode in episodes:
             yield episode
             count += 1
+            sign()
             tell(count)
     except (SkilltokensError, ParentGone):
         raise
@@ -204,18 +221,38 @@ class _Tally:
     """Adds up what the tasks report."""
 
     def __init__(self, tasks: Sequence[Task], episodes: int, report: Report) -> None:
-        self._done = dict.fromkeys((task.name for task in tasks), 0)
+        self.done = dict.fromkeys((task.name for task in tasks), 0)
         self._total = len(tasks) * episodes
-        self._episodes, self._report = episodes, report
+        self._episodes, self.report = episodes, report
         report(Progress(STAGE, 0, self._total))
 
     def tell(self, task: str, done: int) -> None:
-        self._done[task] = done
-        self._report(Progress(STAGE, sum(self._done.values()), self._total, f"{task} {done}/{self._episodes}"))
+        self.done[task] = done
+        self.report(Progress(STAGE, sum(self.done.values()), self._total, f"{task} {done}/{self._episodes}"))
+
+
+def _here(suite: Suite, tasks: Sequence[Task], settings: DemonstrationSettings, progress: _Tally, limit: float) -> None:
+    """Makes one task after another in this process."""
+    watch = Watch()
+    try:
+        for task in tasks:
+
+            def late(_: int, name: str = task.name) -> None:
+                where = f"{suite.name} task {name!r}, after {progress.done[name]} demonstrations"
+                tell(
+                    progress.report,
+                    f"{where}: no step for {limit:g} s; it runs in this process, so only Ctrl-C ends it: with 1 worker "
+                    "and more it would be ended and begun once more by itself",
+                )
+
+            with watch.over(limit, late):
+                make_store(suite, task, settings, lambda count, name=task.name: progress.tell(name, count))
+    finally:
+        watch.close()
 
 
 def _in_processes(
-    suite: Suite, tasks: Sequence[Task], settings: DemonstrationSettings, progress: _Tally, count: int
+    suite: Suite, tasks: Sequence[Task], settings: DemonstrationSettings, progress: _Tally, limit: float, count: int
 ) -> None:
     """Hands the tasks to `count` processes, one at a time, and waits for all."""
     waiting = deque(tasks)
@@ -228,7 +265,7 @@ def _in_processes(
                 task = making[worker] = waiting.popleft()
                 attempts[task] += 1
                 with contextlib.suppress(WorkerDied):  # the wait below finds out
-                    worker.send(task)
+                    worker.send(task, limit)
             for worker in ready(list(making)):
                 task = making[worker]
                 try:
@@ -237,10 +274,7 @@ def _in_processes(
                     del making[worker]
                     code = pool.discard(worker)
                     if attempts[task] >= ATTEMPTS:
-                        raise SuiteError(
-                            f"the process that made demonstrations of {suite.name} task {task.name!r} died twice "
-                            f"(exit code {code}): look for a crash of the simulator or too little memory"
-                        ) from death
+                        raise SuiteError(_sentence(suite, task, progress.done[task.name], death, code)) from death
                     waiting.appendleft(task)
                     continue
                 if news is None:
@@ -250,12 +284,24 @@ def _in_processes(
                     progress.tell(task.name, news)
 
 
+def _sentence(suite: Suite, task: Task, done: int, death: WorkerDied, code: int | None) -> str:
+    """What the user reads of a process that died or hung twice."""
+    process = f"the process that made demonstrations of {suite.name} task {task.name!r}"
+    if isinstance(death, WorkerHung):
+        return (
+            f"{process} hung after {done} of them when tried once more ({death}): raise step_limit if the simulator is "
+            f"only slow, {RESET} times as much is allowed"
+        )
+    return f"{process} died twice (exit code {code}): look for a crash of the simulator or too little memory"
+
+
 def _serve(line: Line, suite: Suite, settings: DemonstrationSettings) -> None:
     """A process: makes the tasks that come; sends numbers of episodes, None at a task's end, or what went wrong."""
     while True:
         task = line.receive()
         try:
-            make_store(suite, task, settings, line.send)
+            with heard_by(line.sign):
+                make_store(suite, task, settings, line.send)
             line.send(None)
         except SkilltokensError as problem:
             line.send(problem)

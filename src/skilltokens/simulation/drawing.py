@@ -19,6 +19,7 @@ import numpy as np
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import replacing
+from skilltokens.simulation.signs import sign
 from skilltokens.types import DemonstrationError, Episode, Suite, Task
 
 DRAWN_FROM = "drawn_from"
@@ -44,6 +45,7 @@ def draw_episodes(suite: Any, task: Task, store: DemonstrationStore, parts: Path
             episode = suite.draw(task, store, index)
             with replacing(part, DemonstrationError) as fresh:
                 np.savez(fresh, **episode.features)
+        sign()
         yield episode
 
 
@@ -59,6 +61,8 @@ def parts_folder(path: Path, suite: Suite, store: DemonstrationStore) -> Path:
 
 def _kept(part: Path) -> Episode | None:
     """An episode that was drawn before; None where it must be drawn."""
+    if not part.is_file():  # a pipe would be waited for
+        return None
     try:
         with part.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Episode(dict(arrays))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from skilltokens.simulation.signs import sign
 from skilltokens.types import ACTION, Array, Environment, Episode, Observation, SuiteError, is_over
 
 AFTER_SUCCESS = 10
@@ -32,6 +33,7 @@ def successes(
             )
         episode = attempt(seed * 1_000_000 + attempts)
         attempts += 1
+        sign()
         if episode is not None:
             count += 1
             yield episode
@@ -73,6 +75,7 @@ def one_attempt(
         executed = action.astype(np.float64)
         executed[:noisy] += noise * generator.standard_normal(executed[:noisy].shape)
         observation, success = environment.step(executed)
+        sign()
         if left is not None:
             left -= 1
         elif success:

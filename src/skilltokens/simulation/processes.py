@@ -1,35 +1,59 @@
-"""Worker processes: how one is started, talked to, found dead and ended, and a pool that lends them out.
+"""Worker processes: how one is started, talked to, found dead or hanging and ended, and a pool that lends them out.
 
 A worker process runs one function of this project with a line to its parent. It gets requests and sends replies, or
 news in between; an error of ours that it sends is raised in the parent. It ends when the parent closes the line or ends
-in any way. What is asked and answered is its users' business.
+in any way (lifeline.py). What is asked and answered is its users' business.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
+import math
 import multiprocessing
 import os
 import signal
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from pickle import PicklingError
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from skilltokens.simulation.lifeline import end_with_parent
 from skilltokens.types import SkilltokensError, Suite, SuiteError
 
 ATTEMPTS = 2
-"""Work whose process died is begun once more, then reported."""
+"""Work whose process died or hung is begun once more, then reported."""
 PATIENCE = 5.0
 """Seconds that a process gets to end by itself before it is killed."""
+GRACE = 1.0
+"""Seconds that a late reply is waited for once more: a whole machine or job may have been stopped for a while."""
+START = 120.0
+"""Seconds that a process gets to start and to import what it needs, which no limit of a simulator is meant for."""
+DAY = 86400.0
+"""Seconds that are waited for at a stretch: the system takes no more than a month."""
+BEAT = 0.2
+"""Seconds between two signs of life that a process sends, at least."""
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerDied(Exception):
     """A worker process ended without a reply. The message says how."""
+
+
+class WorkerHung(WorkerDied):
+    """A worker process gave no sign of life for so long that no reply is expected any more. The message says how long.
+
+    It may still run: who catches this ends it.
+    """
+
+
+class _News(enum.Enum):
+    """What a worker process sends that is no reply."""
+
+    ALIVE = enum.auto()
 
 
 class ParentGone(Exception):
@@ -41,6 +65,7 @@ class Line:
 
     def __init__(self, ours: connection.Connection):
         self._connection = ours
+        self._sent = time.monotonic()
 
     def receive(self) -> Any:
         """The next request. Raises ParentGone where none will come."""
@@ -51,10 +76,16 @@ class Line:
 
     def send(self, reply: object) -> None:
         """Sends anything picklable; a SkilltokensError is raised in the parent. Raises ParentGone."""
+        self._sent = time.monotonic()
         try:
             self._connection.send(reply)
         except OSError as problem:
             raise ParentGone from problem
+
+    def sign(self) -> None:
+        """Says that the work goes on, unless something was sent just now. Raises ParentGone."""
+        if time.monotonic() - self._sent >= BEAT:
+            self.send(_News.ALIVE)
 
 
 class WorkerProcess:
@@ -70,7 +101,9 @@ class WorkerProcess:
 
     def __init__(self, name: str, work: Callable[..., None], suite: Suite, *arguments: object):
         context = multiprocessing.get_context("spawn")
-        self._answered = False
+        self._begun = self._has_answered = self._ended = False
+        self._replies: deque[Any] = deque()
+        self._limit, self._until = 0.0, math.inf
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_run, args=(theirs, work, suite, *arguments), name=name, daemon=True)
         try:
@@ -88,8 +121,14 @@ class WorkerProcess:
         finally:
             theirs.close()
 
-    def send(self, request: object) -> None:
-        """Sends a request. Raises WorkerDied."""
+    def send(self, request: object, limit: float = 0.0) -> None:
+        """Sends a request. Raises WorkerDied.
+
+        Args:
+            limit: seconds without a sign of life until `receive` gives up; 0: never.
+        """
+        self._limit = limit
+        self._live()
         try:
             self._connection.send(request)
         except OSError as problem:
@@ -99,19 +138,38 @@ class WorkerProcess:
         """The next reply; waits for it.
 
         Raises:
-            WorkerDied: there is none and the process has ended.
+            WorkerDied: there is none and the process has ended, or (WorkerHung) seems to hang.
             SkilltokensError: the process sent this error.
         """
-        try:
-            if not self._connection.poll() and not self._process.is_alive():
-                raise EOFError  # it ended, but a child of its own keeps the line open
-            reply = self._connection.recv()
-        except (EOFError, OSError) as problem:
-            raise WorkerDied(self._how()) from problem
-        self._answered = True
+        while not self.answered():
+            late = not connection.wait(self.waits_on(), self.left()) and self.left() == 0
+            if late and not connection.wait(self.waits_on(), GRACE):
+                raise WorkerHung(f"no sign of life for {self._limit:g} s")
+        if not self._replies:
+            raise WorkerDied(self._how())
+        self._has_answered = True
+        reply = self._replies.popleft()
         if isinstance(reply, SkilltokensError):
             raise reply
         return reply
+
+    def answered(self) -> bool:
+        """Whether `receive` has something to say at once: a reply, or that none will come."""
+        try:
+            while self._connection.poll():
+                news = self._connection.recv()
+                self._begun = True
+                self._live()
+                if news is not _News.ALIVE:
+                    self._replies.append(news)
+        except (EOFError, OSError):
+            return True
+        # It may have ended while a child of its own keeps the line open.
+        return bool(self._replies) or bool(connection.wait([self._process.sentinel], 0))
+
+    def left(self) -> float | None:
+        """Seconds until no reply is expected any more, or a day, if that is sooner; None: for ever."""
+        return None if math.isinf(self._until) else min(max(0.0, self._until - time.monotonic()), DAY)
 
     def waits_on(self) -> list[Any]:
         """What becomes ready when a reply is there or the process has ended."""
@@ -122,33 +180,50 @@ class WorkerProcess:
         self._connection.close()
 
     def close(self, kill: bool = False) -> int | None:
-        """Ends the process, at once or when its patience is at an end, and waits for that; returns its exit code."""
+        """Ends the process and what it has started, at once or when its patience is at an end; returns its exit code.
+
+        A process that hangs in the kernel (a dead disk or driver) cannot be ended: it is left, and None is returned.
+        """
         self.hang_up()
-        if kill:
-            self._process.kill()
-        self._process.join(PATIENCE)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        code = self._process.exitcode
-        self._process.close()
+        if not kill:
+            connection.wait([self._process.sentinel], PATIENCE)
+        code = self._end()
+        if code is not None:
+            self._process.close()
         return code
 
-    def _how(self) -> str:
+    def _live(self) -> None:
+        self._until = time.monotonic() + (self._limit + (BEAT if self._begun else START) if self._limit else math.inf)
+
+    def _end(self) -> int | None:
+        """Kills what still runs, and takes in the exit code."""
+        if not self._ended:  # once only: the number of a process that was waited for may be another's next
+            self._ended = True
+            assert self._process.pid, "a group without a number would be this process's own"
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has not come to head a group yet
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
         self._process.join(PATIENCE)
-        code = self._process.exitcode
-        if code is None:
+        return self._process.exitcode
+
+    def _how(self) -> str:
+        if not connection.wait([self._process.sentinel], PATIENCE):
             return "it closed its line but is still running"
+        code = self._end() or 0
         if code < 0:
             with contextlib.suppress(ValueError):
                 return f"exit code {code}, {signal.Signals(-code).name}"
-        if not self._answered:
+        if not self._has_answered:
             return f"exit code {code}, before its first answer (does the script lack `if __name__ == '__main__':`?)"
         return f"exit code {code}"
 
 
 class Lendable(Protocol):
     """What a pool lends out: a process, or something in this one that stands for it."""
+
+    def answered(self) -> bool: ...
+
+    def left(self) -> float | None: ...
 
     def waits_on(self) -> list[Any]: ...
 
@@ -201,11 +276,18 @@ class WorkerPool(Generic[Worker]):
 
 
 def ready(workers: Sequence[Worker]) -> list[Worker]:
-    """Those of the workers, at least one, whose reply or end has come; waits for it."""
+    """Those of the workers, at least one, that `receive` returns or raises at once for: it waits for a reply, an end,
+    or the end of a limit."""
     lines = {line: worker for worker in workers for line in worker.waits_on()}
     if not lines:
         return list(workers)
-    return list(dict.fromkeys(lines[line] for line in connection.wait(list(lines))))
+    found = [worker for worker in workers if worker.answered()]  # several replies may have come at once
+    while not found:
+        times = [left for worker in workers if (left := worker.left()) is not None]
+        if not connection.wait(list(lines), min(times, default=None)):
+            connection.wait(list(lines), GRACE)
+        found = [worker for worker in workers if worker.answered() or worker.left() == 0]
+    return found
 
 
 @contextlib.contextmanager
@@ -233,23 +315,8 @@ def _conditions() -> Iterator[None]:
 def _run(ours: connection.Connection, work: Callable[..., None], *arguments: object) -> None:
     """The worker process itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the line
-    _leave_with_parent()
+    end_with_parent()
+    line = Line(ours)
     with contextlib.suppress(ParentGone):
-        work(Line(ours), *arguments)
-
-
-def _leave_with_parent() -> None:
-    """Ends this process soon after its parent has ended, whatever it is doing then.
-
-    A closed line tells a process the same, but only when it next uses it: an expert that fails and fails has nothing to
-    send for minutes. The patience is for a process that tidies up by itself.
-    """
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            time.sleep(PATIENCE)
-            os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+        line.send(_News.ALIVE)
+        work(line, *arguments)

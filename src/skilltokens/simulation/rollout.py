@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from skilltokens.settings import STEP_LIMIT
 from skilltokens.simulation.pool import Pool, Worker
-from skilltokens.simulation.processes import ATTEMPTS, WorkerDied, ready
+from skilltokens.simulation.processes import ATTEMPTS, WorkerDied, WorkerHung, ready
 from skilltokens.simulation.simulators import Reply, Reset, Simulators, Step
 from skilltokens.simulation.video import Camera, write_video
 from skilltokens.types import (
@@ -74,11 +75,11 @@ def evaluate(
 
     Raises:
         SettingError: a negative index, an impossible group or horizon, or a pool of another suite.
-        SuiteError: a simulator failed, or its process died twice.
+        SuiteError: a simulator failed, or its process died or hung twice (`Pool.limit`).
         SkilltokensError: the actor's actions have a wrong shape or are not finite.
     """
     numbers = [int(index) for index in indices]
-    with _borrowed(suite, pool) as own:
+    with _borrowed(suite, pool, report) as own:
         endings = play(actor, own, task, split, numbers, group=group, horizon=horizon, report=report)
     return [endings[index].outcome for index in numbers]
 
@@ -115,12 +116,15 @@ def record_video(
     horizon: int | None = None,
     every: int = 3,
     fps: int = 15,
+    limit: float = STEP_LIMIT,
+    report: Report = silent,
 ) -> Outcome:
     """Records one episode, the same that `evaluate` counts, as an animated WebP of less than 300 kB.
 
     Args:
         every: steps between two frames; the first and the last moment are always recorded.
         fps: frames a second when it is shown; the last frame is held, framed in green after success, else in red.
+        limit, report: see `Pool`; the simulator is in this process.
 
     Raises:
         SettingError: see `evaluate`; also where `every` or `fps` is not positive.
@@ -130,7 +134,7 @@ def record_video(
     if every < 1 or fps < 1:
         raise SettingError(f"a video of every {every} steps at {fps} frames a second is impossible: use 1 or more")
     camera = Camera(suite, every)
-    with _Studio(camera) as pool:
+    with _Studio(camera, limit, report) as pool:
         outcome = play(actor, pool, task, split, [index], group=group, horizon=horizon)[index].outcome
         camera.shoot()
     write_video(Path(path), camera.frames, outcome.success, fps)
@@ -140,8 +144,8 @@ def record_video(
 class _Studio(Pool):
     """The pool of one camera, in this process."""
 
-    def __init__(self, camera: Camera):
-        super().__init__(camera.suite)
+    def __init__(self, camera: Camera, limit: float, report: Report):
+        super().__init__(camera.suite, report=report, limit=limit)
         self._camera = camera
 
     def _simulators(self) -> Simulators:
@@ -176,11 +180,11 @@ class _Round:
         group = self._playing[worker]
         try:
             if begin:
-                worker.send(group.begin())
+                self._ask(worker, group.begin())
                 return
             finished = group.take(worker.receive())
             if group.live.any():
-                worker.send(group.act())
+                self._ask(worker, group.act())
             else:
                 del self._playing[worker]
                 self._pool.give(worker)
@@ -191,17 +195,26 @@ class _Round:
             self._endings.update(finished)
             self._tell()
 
+    def _ask(self, worker: Worker, request: Reset | Step) -> None:
+        worker.send(request, self._pool.allows(request))
+
     def _retry(self, worker: Worker, death: WorkerDied) -> None:
-        """Puts the group of a dead worker first in the line, unless it has had its second chance."""
+        """Puts the group of a dead worker, or one that hangs, first in the line, unless it has had its second
+        chance."""
         group = self._playing.pop(worker)
         self._pool.discard(worker)
+        hung = isinstance(death, WorkerHung)
         if group.attempts >= ATTEMPTS:
-            raise SuiteError(
-                f"{group.name}: the simulator process died {group.attempts} times ({death}): "
-                "use 0 workers to see why, or fewer workers if memory is short"
-            ) from death
+            how, advice = (
+                f"died {group.attempts} times",
+                "use 0 workers to see why, or fewer workers if memory is short",
+            )
+            if hung:
+                how, advice = f"hung at {group.moment} when tried once more", "raise step_limit if it is only slow"
+            raise SuiteError(f"{group.name}: the simulator process {how} ({death}): {advice}") from death
         self._waiting.appendleft(group)
-        self._tell(f"{self._start.note}: a simulator process died ({death}); its episodes are run again")
+        happened = f"hung at {group.moment}, {death}, and was ended" if hung else f"died ({death})"
+        self._tell(f"{self._start.note}: a simulator process {happened}; its episodes are run again")
 
     def _tell(self, note: str = "") -> None:
         done = len(self._endings)
@@ -233,6 +246,11 @@ class _Group:
         self._batch = {name: np.zeros((self._size, *f.shape), f.dtype) for name, f in self._features.items()}
         self._memory: Any = self._actor.start(self._size)
         return self._reset
+
+    @property
+    def moment(self) -> str:
+        """What the simulators were last asked for."""
+        return "its reset" if self._steps < 0 else f"step {self._steps + 1}"
 
     def take(self, reply: Reply) -> dict[int, Ending]:
         """Takes in what the live episodes look like now; returns those that have ended by it."""
@@ -298,10 +316,10 @@ def _checked(suite: Suite, indices: Sequence[int], group: int, horizon: int | No
 
 
 @contextlib.contextmanager
-def _borrowed(suite: Suite, pool: Pool | None) -> Iterator[Pool]:
+def _borrowed(suite: Suite, pool: Pool | None, report: Report) -> Iterator[Pool]:
     """The caller's pool, left open, or a new one in this process, closed at the end."""
     if pool is None:
-        with Pool(suite) as own:
+        with Pool(suite, report=report) as own:
             yield own
         return
     if pool.suite.name != suite.name:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.simulation.signs import sign
 from skilltokens.types import (
     ACTION,
     Array,
@@ -55,6 +56,8 @@ class Reply:
 class Simulators:
     """The environments of one group of episodes, made when they are first needed and kept for the same task.
 
+    Each episode that is reset or stepped is a sign of life (signs.py).
+
     Only the latest task's environments are kept, so memory is bounded by the largest group.
     """
 
@@ -63,6 +66,7 @@ class Simulators:
         self._features = {name: feature for name, feature in suite.features.items() if name != ACTION}
         self._environments: list[Environment] = []
         self._reset: Reset | None = None
+        self._steps = 0
 
     def answer(self, request: Reset | Step) -> Reply:
         """Resets or steps.
@@ -75,18 +79,20 @@ class Simulators:
     def reset(self, request: Reset) -> Reply:
         if self._reset is not None and self._reset.task != request.task:
             self.close()
-        self._reset = request
+        self._reset, self._steps = request, 0
         observations = []
         for row, index in enumerate(request.indices):
             with self.blaming(index):
                 if row == len(self._environments):
                     self._environments.append(self.suite.make(request.task))
                 observations.append(self._checked(self._environments[row].reset(request.split, index)))
+            sign()
         never = [False] * len(observations)
         return self._reply(observations, never, never)
 
     def step(self, request: Step) -> Reply:
         assert self._reset is not None, "a step before any reset"
+        self._steps += 1
         observations, successes, over = [], [], []
         for row, action in zip(request.rows, request.actions, strict=True):
             with self.blaming(self._reset.indices[row]):
@@ -94,7 +100,17 @@ class Simulators:
                 observations.append(self._checked(observation))
                 successes.append(bool(success))
                 over.append(is_over(self._environments[row]))
+            sign()
         return self._reply(observations, successes, over)
+
+    def place(self, request: Reset | Step, done: int) -> str:
+        """Where in a request that is being answered: at which episode and step, when `done` episodes are."""
+        reset = request if isinstance(request, Reset) else self._reset
+        assert reset is not None, "a step before any reset"
+        rows = range(len(reset.indices)) if isinstance(request, Reset) else request.rows
+        moment = "reset" if isinstance(request, Reset) else f"step {self._steps}"
+        index = reset.indices[rows[min(done, len(rows) - 1)]]
+        return f"{self.suite.name} task {reset.task.name!r}, episode {index} of split {reset.split!r}, {moment}"
 
     def picture(self) -> NDArray[np.uint8]:
         """The scene of the first episode now, (height, width, 3)."""

@@ -9,6 +9,7 @@ most half sure each, and an instruction that is far from all means none. The wei
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -95,7 +96,7 @@ class Index:
     @cached_property
     def numbers(self) -> bool:
         """Whether a wording has a digit: then numbers in an instruction mean something."""
-        return any(any(letter.isdigit() for letter in text) for text in self.wordings)
+        return re.search(r"\d", "\n".join(self.wordings)) is not None
 
     def nearest(self, vector: Array) -> tuple[Array, Array]:
         """The nearest wordings of the nearest skills that can be called: their places, skill by skill, and cosines."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.stats import chi2
 from torch import Tensor
@@ -28,7 +29,11 @@ from skilltokens.model.scaled import LIMIT, Scaled
 from skilltokens.types import STATE, Array, DemonstrationError, LibraryError, Observation, SettingError
 
 FIRST = 10
-"""Observations at the start of an episode that a density is fitted to."""
+"""Observations at the start of an episode that a density is fitted to. Of pictures it is the first one alone: they show
+the robot too, which stands where it was taught to begin before it moves."""
+GRID, SHADES = 5, 6.0
+"""A picture is seen in so many rows and columns, and in units of 1/SHADES of half the range of its colours (FLOOR is
+then one of 255 shades)."""
 FEWEST = 3
 """Demonstrations that a density needs: fewer do not show what differs from one to the next."""
 DIRECTIONS = 8
@@ -67,6 +72,8 @@ class SceneDensity:
     def fit(cls, base: Policy, store: DemonstrationStore, first: int = FIRST) -> SceneDensity | None:
         """The density of the first `first` observations of each demonstration; None with fewer than `FEWEST` of them.
 
+        Where the base sees pictures it is that of the first one.
+
         Raises:
             SettingError: `first` is below 1.
             DemonstrationError: the store lacks a feature that the base looks at.
@@ -75,7 +82,7 @@ class SceneDensity:
             raise SettingError(f"a scene of {first} observations is impossible: use 1 or more")
         if store.episodes < FEWEST:
             return None
-        names = scene_names(base)
+        names, first = scene_names(base), _usable(base, first)
         for name in names:
             if name not in store.features:
                 raise DemonstrationError(f"{store.path} lacks {name!r}, which the library's policy observes")
@@ -193,12 +200,14 @@ class SceneJudge:
     def judge(self, observation: Observation) -> SceneJudgement:
         """Judges the first observations of one episode, each feature (n, *shape) raw: one is enough.
 
-        Over several the mean distance counts. A reading that is not a number is no scene of any skill's.
+        Over several the mean distance counts; of pictures the first is judged. A reading that is not a number is no
+        scene of any skill's.
 
         Raises:
             SettingError: an observation is missing.
         """
-        features = scene_features(self.base, observation)
+        first = {name: values[: _usable(self.base, len(values))] for name, values in observation.items()}
+        features = scene_features(self.base, first)
         distances = _distances(features, self._means, self._weights, self._directions).mean(1)
         distances = np.where(np.isfinite(distances), distances, np.inf)
         scores = np.full(len(self.known), -np.inf)
@@ -228,23 +237,34 @@ def scene_width(base: Policy) -> int:
 
 @torch.inference_mode()
 def scene_features(base: Policy, observation: Observation) -> NDArray[np.float32]:
-    """The scene (n, d) of raw observations, each feature (n, *shape), in the units of the frozen base.
+    """The scene (n, d) of raw observations, each feature (n, *shape), in the units that the base is fed.
 
     A vector is taken as it is, scaled. Of a set of objects it is how many of the slots they fill, and the mean of their
-    scaled slots; so their order does not matter. Of a picture it is the mean and the standard deviation of each channel
-    of the frozen trunk.
+    scaled slots; so their order does not matter. Of a picture it is the mean colour of GRID x GRID parts.
 
     Raises:
-        SettingError: an observation is missing.
+        SettingError: an observation is missing, of another shape, or there is none.
     """
-    parts = []
-    for name in scene_names(base):
+    names, parts = scene_names(base), []
+    count = len(observation[names[0]]) if names[0] in observation else 0
+    for name in names:
         if name not in observation:
             raise SettingError(f"the observation lacks {name!r}, which the library's policy reads")
-        encoder = _encoder(base, name)
-        values = torch.as_tensor(np.array(observation[name]), device=base.device)
-        parts.append(_features(encoder, values))
+        encoder, values = _encoder(base, name), np.array(observation[name])
+        numbers = {"vector": 1, "set": 2, "image": 3}[base.shape.kinds.get(name, "vector")]
+        if not count or values.ndim != 1 + numbers or values.shape[-1] != len(encoder.center) or len(values) != count:
+            raise SettingError(
+                f"{name!r} has shape {values.shape}: a scene needs as many observations of every feature, one or more, "
+                f"in {1 + numbers} dimensions with {len(encoder.center)} numbers in the last"
+            )
+        parts.append(_features(encoder, torch.as_tensor(values, device=base.device)))
     return torch.cat(parts, 1).float().cpu().numpy()
+
+
+def _usable(base: Policy, observations: int) -> int:
+    """How many of so many first observations are looked at."""
+    pictured = any(base.shape.kinds.get(name) == "image" for name in scene_names(base))
+    return min(observations, 1) if pictured else observations
 
 
 def _encoder(base: Policy, name: str) -> Scaled:
@@ -256,15 +276,15 @@ def _encoder(base: Policy, name: str) -> Scaled:
 def _width(encoder: Scaled) -> int:
     """How many numbers `_features` gives."""
     if isinstance(encoder, ImageEncoder):
-        return 2 * len(encoder.trunk.norms[-1].weight)  # pyright: ignore[reportArgumentType]
+        return len(encoder.center) * GRID**2
     return len(encoder.center)
 
 
 def _features(encoder: Scaled, values: Tensor) -> Tensor:
     """The part (n, width) of one raw feature (n, *shape) in a scene."""
     if isinstance(encoder, ImageEncoder):
-        cells = encoder.features(values).flatten(1, 2)
-        return torch.cat([cells.mean(1), cells.std(1)], 1)
+        colours = encoder.scaled(values.float(), None).permute(0, 3, 1, 2)
+        return SHADES * F.adaptive_avg_pool2d(colours, GRID).flatten(1)
     if isinstance(encoder, SetEncoder):
         present = (values[..., :1] > 0.5).float()
         objects = encoder.scaled(values.float(), None)[..., 1:]

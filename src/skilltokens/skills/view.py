@@ -32,7 +32,17 @@ from skilltokens.skills.skill import Content, Skill, Skills
 from skilltokens.skills.skillfile import unpack_skill
 from skilltokens.skills.state import Event, State, history
 from skilltokens.tensors import fingerprint
-from skilltokens.types import Array, Feature, LibraryError, NoSkillError, Report, SkilltokensError, silent
+from skilltokens.types import (
+    Array,
+    Feature,
+    LibraryError,
+    NoSkillError,
+    Observation,
+    Report,
+    SettingError,
+    SkilltokensError,
+    silent,
+)
 
 PROBLEMS = (
     LookupError,
@@ -276,23 +286,51 @@ class LibraryView:
         """The sentence vector (language,) for the policy of one skill: its own, or that of the skill that it steers."""
         return np.array(standing(self.find, self.skills[number]).key)  # what is mapped cannot be written to
 
-    def actor(self, instruction: str, device: str = "cpu", threshold: float | None = None) -> PolicyActor:
+    def actor(
+        self,
+        instruction: str | None,
+        device: str = "cpu",
+        threshold: float | None = None,
+        scene: Observation | None = None,
+    ) -> PolicyActor:
         """An actor for the skill that the instruction means. All wordings of a skill give the same actions.
 
         Args:
-            instruction: what the robot shall do.
+            instruction: what the robot shall do; None: whatever the scene asks for.
             device: where to act.
             threshold: as for `select`.
+            scene: the first observations, each feature (n, *shape) raw; one is enough. The skill must have been taught
+                in such a scene (docs/scenes.md says how sure that is); left out: nothing is asked of the scene.
 
         Raises:
-            NoSkillError: no skill is sure enough; it names the nearest ones.
+            NoSkillError: no skill is sure enough, or the scene is none of the skill's; it names the nearest ones.
             LanguageError: the instruction is empty or too long.
             LibraryError: the skill is damaged.
+            SettingError: there is neither an instruction nor a scene, or an observation is missing.
         """
+        if instruction is None:
+            return self.actor_of(self._seen(scene), device)
         ranking = self.select(instruction, threshold)
         if ranking.chosen is None:
             raise NoSkillError(ranking.sentence())
-        return self.actor_of(self.names[ranking.chosen], device)
+        name = self.names[ranking.chosen]
+        if scene is not None:
+            judgement = self.scenes.judge(scene)
+            if not judgement.accepted[ranking.chosen]:
+                best = "no skill's" if judgement.best is None else f"that of {self.names[judgement.best]!r}"
+                raise NoSkillError(
+                    f"{instruction[:60]!r} calls {name!r}, which was never taught in a scene like this: it is {best}"
+                )
+        return self.actor_of(name, device)
+
+    def _seen(self, scene: Observation | None) -> str:
+        """The skill that a scene belongs to."""
+        if scene is None:
+            raise SettingError("there is neither an instruction nor a scene: give one")
+        best = self.scenes.judge(scene).best
+        if best is None:
+            raise NoSkillError("no skill was taught in a scene like this one: give an instruction")
+        return self.names[best]
 
     def actor_of(self, name: str, device: str = "cpu") -> PolicyActor:
         """An actor for a skill by its name, or for an older version by NAME@VERSION."""

@@ -178,14 +178,15 @@ def compare(instruction: str, wordings: Sequence[str], owners: Sequence[int]) ->
         owners: for each wording the number of its skill.
     """
     known = [said(wording) for wording in wordings]
-    having = Counter(
-        term for term, _ in {(t, owner) for one, owner in zip(known, owners, strict=True) for t in one.terms}
-    )
-    skills = len(set(owners))
+    terms: dict[int, set[str]] = {}
+    for one, owner in zip(known, owners, strict=True):
+        terms.setdefault(owner, set()).update(one.terms)
+    having, skills = Counter(itertools.chain.from_iterable(terms.values())), len(terms)
     weight = {term: math.log((skills + 1) / count) for term, count in having.items()}
     asked, surety, unseen = _understood(said(instruction), weight)
     total = sum(weight[term] * sure for term, sure in surety.items()) or 1.0
-    rows = [(*_shares(one, weight, surety, total), unseen, *_conflicts(asked, one)) for one in known]
+    against = _against(asked)
+    rows = [(*_shares(one, weight, surety, total), unseen, *_conflicts(asked, against, one)) for one in known]
     return np.array(rows, np.float64).reshape(len(rows), len(FEATURES))
 
 
@@ -231,19 +232,22 @@ def _shares(
     wording: Said, weight: Mapping[str, float], surety: Mapping[str, float], total: float
 ) -> tuple[float, float]:
     """The weighted share of a wording's terms that the instruction has, and of the instruction's that it has."""
-    everything = sum(weight[term] for term in wording.terms) or 1.0
-    shared = sum(weight[term] * surety[term] for term in wording.terms if term in surety)
+    # Exact sums: the order of a set differs from process to process, and no last bit may depend on it.
+    everything = math.fsum(weight[term] for term in wording.terms) or 1.0
+    shared = math.fsum(weight[term] * surety[term] for term in wording.terms if term in surety)
     return shared / everything, shared / total
 
 
-def _conflicts(asked: Said, wording: Said) -> tuple[float, float, float, float]:
+def _against(asked: Said) -> list[tuple[str, str]]:
+    """The words of an instruction that have opposites which it has not, each with its opposite."""
+    words = set(asked.words)
+    pairs = (pair for one in OPPOSITES for pair in (one, one[::-1]))
+    return [(word, other) for word, other in pairs if word in words and other not in words]
+
+
+def _conflicts(asked: Said, against: Sequence[tuple[str, str]], wording: Said) -> tuple[float, float, float, float]:
     """The last four of FEATURES."""
-    mine, theirs = set(asked.words), set(wording.words)
-    opposite = sum(
-        x in mine and y not in mine and y in theirs and x not in theirs
-        for pair in OPPOSITES
-        for x, y in (pair, pair[::-1])
-    )
+    opposite = sum(other in wording.terms and word not in wording.terms for word, other in against)
     relation = sum(
         thing in wording.relations and relations.isdisjoint(wording.relations[thing])
         for thing, relations in asked.relations.items()

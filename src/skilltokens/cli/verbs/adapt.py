@@ -37,6 +37,10 @@ class AdaptOptions:
     """The new skill's name, also that of its file; empty: the task's."""
     instruction: str = ""
     """The sentence that calls the new skill; empty: the task's own."""
+    again: bool = False
+    """The library may have a skill of this name: the new one is its next version, and the older one is kept."""
+    take_over: bool = False
+    """The skill may answer sentences that call other skills today."""
     seed: int = 0
     """Seed of the first weights, the episodes and the actions."""
     board: Path | None = None
@@ -64,10 +68,12 @@ def main(words: Sequence[str]) -> int:
             settings=options.adapt,
             ppo=options.ppo,
             seed=options.seed,
+            again=options.again,
+            take_over=options.take_over,
             report=report,
             board=options.board,
         )
-    skill = library.skills[-1]
+    skill = library.skill(options.name) if options.name else library.skills[-1]
     assert skill.task_token is not None
     on = library.find(skill.task_token.on).name
     good, tried = curve.successes[-1], curve.episodes

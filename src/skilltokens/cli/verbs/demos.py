@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from skilltokens.cli.exchange.exporting import ExportOptions, export
 from skilltokens.cli.exchange.importing import ImportOptions, import_
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import complain, say
-from skilltokens.settings import DemonstrationSettings
+from skilltokens.configuration import NotNegative, check_setting
+from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
 from skilltokens.types import DemonstrationError, SettingError, nearest
 
 
@@ -35,6 +37,8 @@ class MakeOptions:
     tasks: tuple[str, ...] = ()
     """Tasks by name; empty: all of the suite."""
     settings: Annotated[DemonstrationSettings, tyro.conf.arg(name="")] = field(default_factory=DemonstrationSettings)
+    step_limit: NotNegative = STEP_LIMIT
+    """Seconds; a task whose expert takes no step in five times as many is begun once more; 0: no limit."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class CheckOptions:
 
 def make(words: Sequence[str]) -> int:
     options = parse(MakeOptions, words, f"{PROG} make")
+    check_setting(options, "step_limit")
     from skilltokens.cli.progress import Single
     from skilltokens.simulation.demonstrate import demonstrations
     from skilltokens.suites import load_suite, task_of
@@ -73,7 +78,7 @@ def make(words: Sequence[str]) -> int:
     suite = load_suite(options.suite)
     tasks = [task_of(suite, name) for name in options.tasks] or suite.tasks
     with Single("demonstrations") as report:
-        stores = demonstrations(suite, tasks, options.settings, report)
+        stores = demonstrations(suite, tasks, options.settings, report, os.cpu_count() or 1, options.step_limit)
     for store in stores:
         say(f"{store.path}: {store.episodes} episodes, {store.steps} steps")
     return 0

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skilltokens.simulation.experts import successes
+from skilltokens.simulation.signs import sign
 from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
@@ -31,6 +32,7 @@ from skilltokens.types import (
     DemonstrationError,
     Episode,
     Feature,
+    Observation,
     Scale,
     SettingError,
     Split,
@@ -160,7 +162,10 @@ class Libero:
             )
         rows = slice(int(store.offsets[index]), int(store.offsets[index + 1]))
         states = np.asarray(store[SIMULATOR_STATE][rows], np.float64)
-        seen = [environment.restore(state) for state in states]
+        seen: list[Observation] = []
+        for state in states:
+            seen.append(environment.restore(state))
+            sign()
         environment.close()
         pictures = {name: np.stack([step[name] for step in seen]) for name in seen[0]}
         return Episode({**pictures, ACTION: store[ACTION][rows], SIMULATOR_STATE: states})
