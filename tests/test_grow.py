@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from skilltokens import grow
 from skilltokens.demos import DemonstrationStore, workspace_statistics, write_store
 from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.grow import learn_skill
+from skilltokens.locking import locked
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.parcel import import_skill
 from skilltokens.suites import load_suite
 from skilltokens.types import (
     ACTION,
@@ -27,6 +32,7 @@ from skilltokens.types import (
     Feature,
     LanguageError,
     LibraryError,
+    Progress,
     SettingError,
     Task,
 )
@@ -93,7 +99,7 @@ def test_instruction_wordings_and_name_may_be_given(stores: list[DemonstrationSt
     learn(tmp_path, stores[1], name="blue", wordings=("paint it blue", "make it blue"))
     library = SkillLibrary.open(tmp_path)
     assert (library.skills[1].name, library.skills[1].wordings) == ("blue", ("paint it blue", "make it blue"))
-    assert library.select("paint it blue")[0] == 1
+    assert library.select("paint it blue").chosen == 1
     assert library.notes[1]["demonstrations"]["digest"] == stores[1].digest
 
 
@@ -146,7 +152,7 @@ def test_a_library_stays_where_it_is_when_a_skill_is_learned_elsewhere(
     training = learner.begin(lesson)
     tensors = [*training.policy.parameters(), *training.policy.buffers(), *training.parameters()]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
-    assert {tensor.device.type for tensor in library.actor("go", "meta").policy.parameters()} == {"meta"}
+    assert {tensor.device.type for tensor in library.actor_of(library.names[0], "meta").policy.parameters()} == {"meta"}
     kept = [*library.base.parameters(), *library.base.buffers(), *library.skills[1].tensors.values()]
     assert {tensor.device.type for tensor in kept} == {"cpu"}
 
@@ -169,8 +175,8 @@ def test_impossible_settings_are_refused_before_anything_is_made(stores: list[De
 def test_a_library_is_not_put_among_other_things(stores: list[DemonstrationStore], tmp_path: Path):
     before = {path: path.read_bytes() for path in stores[0].path.rglob("*")}
     (tmp_path / "file").write_text("mine")
-    for folder in (stores[0].path, tmp_path / "file"):
-        with pytest.raises(LibraryError, match="is no library and not empty"):
+    for folder, message in ((stores[0].path, "is no library and not empty"), (tmp_path / "file", "is a file")):
+        with pytest.raises(LibraryError, match=message):
             learn(folder, stores[0])
     assert {path: path.read_bytes() for path in stores[0].path.rglob("*")} == before
 
@@ -189,7 +195,7 @@ def test_mistakes_leave_the_library_as_it_was(stores: list[DemonstrationStore], 
         suite="toy",
     )
     with pytest.raises(LibraryError, match="already"):
-        learn(folder, stores[0])
+        learn(folder, stores[0], seed=1)
     with pytest.raises(LibraryError, match="environment_state"):
         learn(folder, narrow)
     with pytest.raises(LanguageError, match="empty"):
@@ -201,3 +207,130 @@ def test_mistakes_leave_the_library_as_it_was(stores: list[DemonstrationStore], 
         learn(folder, stores[1])
     (folder / "base.safetensors").write_bytes(before[folder / "base.safetensors"])
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+# ------------------------------------------------ what is said before a training
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    """The files of a library that say or decide anything."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")}
+
+
+def test_a_folder_without_a_library_is_no_new_one_unless_asked_for(stores: list[DemonstrationStore], tmp_path: Path):
+    with pytest.raises(LibraryError, match="holds no skill library"):
+        learn(tmp_path / "mistyped", stores[0], new=False)
+    assert not (tmp_path / "mistyped").exists()
+    learn(tmp_path / "library", stores[0], new=True)
+    with pytest.raises(LibraryError, match="holds a skill library already"):
+        learn(tmp_path / "library", stores[1], new=True)
+
+
+def test_the_same_call_again_changes_nothing(stores: list[DemonstrationStore], tmp_path: Path):
+    for number in range(2):
+        learn(tmp_path, stores[number], new=True if number == 0 else None)
+    before = files_of(tmp_path)
+    learn(tmp_path, stores[0], new=True)
+    library = learn(tmp_path, stores[1])
+    assert files_of(tmp_path) == before
+    assert library.names == [store.task.name for store in stores[:2]]
+
+
+def test_a_skill_is_taught_again_as_a_new_version(stores: list[DemonstrationStore], tmp_path: Path):
+    learn(tmp_path, stores[0])
+    learn(tmp_path, stores[1])
+    words = stores[1].task.instruction
+    old = actions(SkillLibrary.open(tmp_path), words, stores[0])
+    library = learn(tmp_path, stores[1], seed=3, again=True)
+    assert (len(library.names), library.state.newest(stores[1].task.name).version) == (2, 2)
+    assert not np.array_equal(actions(SkillLibrary.open(tmp_path), words, stores[0]), old)
+    library.undo()
+    np.testing.assert_array_equal(actions(SkillLibrary.open(tmp_path), words, stores[0]), old)
+
+
+def test_words_of_another_skill_are_taken_over_only_where_that_is_allowed(
+    stores: list[DemonstrationStore], tmp_path: Path
+):
+    first, second = stores[:2]
+    learn(tmp_path, first, wordings=("go to the red marker please",))
+    before = files_of(tmp_path)
+    for words in ((first.task.instruction,), ("go to the red marker please!",)):  # one that it was called, and its own
+        news: list[Progress] = []
+        with pytest.raises(LibraryError, match=f"would call '{second.task.name}' and no more '{first.task.name}'"):
+            learn(tmp_path, second, wordings=words, report=news.append)
+        assert not [one for one in news if one.stage == "train"]
+    assert files_of(tmp_path) == before
+    news = []
+    learn(tmp_path, second, wordings=(first.task.instruction,), take_over=True, report=news.append)
+    assert any(one.stage == "note" and "would call" in one.note for one in news)
+
+
+def test_demonstrations_kept_aside_measure_the_skill_and_are_not_learned_from(
+    stores: list[DemonstrationStore], tmp_path: Path
+):
+    whole = learn(tmp_path / "whole", stores[0], aside=0)
+    spared = learn(tmp_path / "spared", stores[0], aside=2)
+    assert "aside" not in whole.notes[0]
+    about = spared.notes[0]["aside"]
+    assert about["episodes"] == 2
+    assert about["steps"] == sum(len(stores[0].episode(i).features[ACTION]) for i in (2, 3))
+    assert 0 < about["error"] < 2
+    assert spared.fingerprints() != whole.fingerprints()
+    with pytest.raises(SettingError, match="4 of 4 demonstrations cannot be kept aside"):
+        learn(tmp_path / "none", stores[0], aside=4)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_part_of_a_store_is_its_episodes(stores: list[DemonstrationStore]):
+    part = stores[0].part(1, 3)
+    assert (part.episodes, len(part.offsets)) == (2, 3)
+    for index in range(2):
+        for name, array in stores[0].episode(1 + index).features.items():
+            np.testing.assert_array_equal(part.episode(index).features[name], array)
+    assert part.steps == len(part[ACTION])
+    with pytest.raises(IndexError):
+        stores[0].part(2, 2)
+
+
+def test_a_skill_that_the_library_cannot_take_is_kept_beside_it(
+    stores: list[DemonstrationStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "library"
+    learn(folder, stores[0])
+
+    def full(*_: object, **__: object) -> None:
+        raise LibraryError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SkillLibrary, "add", full)
+        with pytest.raises(LibraryError, match="the disk is full; the skill is learned and kept in"):
+            learn(folder, stores[1])
+    assert SkillLibrary.open(folder).names == [stores[0].task.name]
+    library = SkillLibrary.open(folder)
+    import_skill(library, tmp_path / f"{stores[1].task.name}.skill")
+    kept = actions(SkillLibrary.open(folder), stores[1].task.instruction, stores[0])
+    learn(tmp_path / "other", stores[0])
+    learn(tmp_path / "other", stores[1])
+    np.testing.assert_array_equal(
+        kept, actions(SkillLibrary.open(tmp_path / "other"), stores[1].task.instruction, stores[0])
+    )
+
+
+def test_a_library_that_is_being_made_says_who_makes_it(stores: list[DemonstrationStore], tmp_path: Path):
+    folder = tmp_path / "library"
+    written = pytest.raises(LibraryError, match="is being written by process")
+    with locked(folder), ThreadPoolExecutor(1) as other, written:  # a lock belongs to a thread
+        other.submit(learn, folder, stores[0]).result()
+    learn(folder, stores[0])
+
+
+def test_a_skill_may_be_learned_by_lora(stores: list[DemonstrationStore], tmp_path: Path):
+    learn(tmp_path, stores[0])
+    settings = LoraSettings(share=0.3)
+    library = learn_skill(tmp_path, stores[1], method=settings, train=TRAIN)
+    assert library.records[1].form == "lora"
+    before = actions(library, stores[1].task.instruction, stores[0])
+    learn(tmp_path, stores[2])
+    np.testing.assert_array_equal(actions(SkillLibrary.open(tmp_path), stores[1].task.instruction, stores[0]), before)
+    with pytest.raises(SettingError, match="sequential keeps one policy for all"):
+        learn_skill(tmp_path, stores[1], name="other", method=SequentialSettings(), train=TRAIN)

@@ -29,7 +29,7 @@ def fingerprint(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = 
     for name in sorted(tensors):
         tensor = tensors[name].detach()
         total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        if not tensor.is_meta:
+        if not tensor.is_meta and tensor.numel():
             total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
 

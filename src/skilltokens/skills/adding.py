@@ -32,6 +32,7 @@ def added(
     skills: Sequence[tuple[Skill, dict[str, Any]]],
     kept: Sequence[Skill] = (),
     origin: str = "",
+    retired: frozenset[str] = frozenset(),
 ) -> tuple[list[Change], Array | None]:
     """Writes the files of skills, and returns the change that adds them and the vectors of their wordings."""
     records: list[Record] = []
@@ -44,10 +45,11 @@ def added(
 
     for skill, notes in [*((skill, {}) for skill in kept), *skills]:
         first = disk.head.wordings + sum(map(len, vectors))
-        version = 1 if len(records) < len(kept) else versions.get(skill.name, 0) + 1
-        versions[skill.name] = version
+        version = 1
+        if len(records) >= len(kept):  # what is only kept is no version of what is called by the same name
+            version = versions[skill.name] = versions.get(skill.name, 0) + 1
         record, rows = _written(library, disk, skill, find, first, notes)
-        records.append(msgspec.structs.replace(record, version=version))
+        records.append(msgspec.structs.replace(record, version=version, retired=skill.name in retired))
         vectors.append(rows)
     added = Add(at=now(), skills=tuple(records[len(kept) :]), kept=tuple(records[: len(kept)]), origin=origin[:500])
     return [added], np.concatenate(vectors)

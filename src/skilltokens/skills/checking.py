@@ -19,8 +19,6 @@ from skilltokens.skills.scene import SceneDensity, SceneJudge
 from skilltokens.skills.skill import BASE, Content, Find
 from skilltokens.types import ACTION, Feature, Scale
 
-_FLOATS = (torch.float32, torch.float64)
-
 
 def policy_from(settings: Mapping[str, Any], shape: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Policy:
     """The base policy of these settings and this shape with these numbers.
@@ -95,22 +93,42 @@ def same_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
 
 
 def check_content(content: Content, base: Policy, find: Find) -> None:
-    """Whether a skill can act with a base.
+    """Whether a skill can act with a base: what it says itself, and what it builds on.
 
     Args:
-        find: gives the skills that it builds on, checked themselves.
+        find: gives the skills that it builds on; `check_own` has checked them.
 
     Raises:
         ValueError: a tensor is missing, unknown, or of another shape or kind; rows that do not exist are reused.
         LookupError: a skill that it builds on is not there.
         LibraryError: its scene is none of this base.
     """
+    check_own(content, base)
+    if content.task_token is not None:
+        steered = find(content.task_token.on)
+        if steered.task_token is not None:
+            raise ValueError("it steers a skill that steers another itself")
+        content = steered.content
+    _check_active(content, base, find)
+
+
+def check_own(content: Content, base: Policy) -> None:
+    """Whether the tensors of a skill have the names, shapes and kinds that a base needs.
+
+    This looks at no other skill: the skills that build on each other may be a long chain, and of those that one builds
+    on only their own rows are used.
+
+    Raises:
+        ValueError, LookupError, TypeError: they have not.
+    """
     if content.key.shape != (base.shape.language,):
         raise ValueError(f"its language key has shape {content.key.shape}")
     if content.scene:
         SceneJudge(base, [SceneDensity.from_tensors(content.scene)])
+    if content.active and content.form != "rows":
+        raise ValueError("it reuses rows and is of another form")
     if content.task_token is not None:
-        _check_token(content, base, find)
+        _check_token(content, base)
         return
     tensors = dict(content.tensors)
     if content.form == "whole":
@@ -122,7 +140,6 @@ def check_content(content: Content, base: Policy, find: Find) -> None:
         same_shapes(own, {name: known[name] for name in own if name in known}, "it")
         for problem in _grown(content, tensors, base) if content.form == "rows" else _adapted(tensors, base):
             raise ValueError(problem)
-    _check_active(content, base, find)
 
 
 def _owned(name: str, base: Policy) -> bool:
@@ -139,14 +156,13 @@ def _grown(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterat
             yield f"it has rows in {path!r:.100}, where the base has none"
             return
         linear_map: Any = base.maps()[path]
-        shapes = {"key": (None, linear_map.key.shape[1]), "value": (None, linear_map.value.shape[1])}
         n = len(tensors[f"{path}.key"])
-        for name, (_, width) in shapes.items():
+        for name, known in (("key", linear_map.key), ("value", linear_map.value)):
             tensor = tensors.pop(f"{path}.{name}", None)
-            if tensor is None or tensor.shape != (n, width) or tensor.dtype not in _FLOATS:
-                yield f"its rows in {path} have no {name}, or one of another shape"
+            if tensor is None or tensor.shape != (n, known.shape[1]) or tensor.dtype != known.dtype:
+                yield f"its rows in {path} have no {name}, or one of another shape or kind"
         gate = tensors.pop(f"{path}.gate", None)
-        if gate is not None and (gate.shape != (len(rows),) or gate.dtype not in _FLOATS):
+        if gate is not None and (gate.shape != (len(rows),) or gate.dtype != linear_map.key.dtype):
             yield f"its gates in {path} are not one a row"
     yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
 
@@ -159,9 +175,12 @@ def _adapted(tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
             if (up is None) != (down is None):
                 yield f"its adapter in {path} is half there"
             elif up is not None and down is not None:
-                a, b = getattr(leaf, name).shape
+                known = getattr(leaf, name)
+                a, b = known.shape
                 if up.dim() != 2 or up.shape != (a, len(down)) or down.shape != (up.shape[-1], b):
                     yield f"its adapter in {path} has another shape"
+                if {up.dtype, down.dtype} != {known.dtype}:
+                    yield f"its adapter in {path} is of another kind"
     yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
 
 
@@ -174,7 +193,7 @@ def _check_active(content: Content, base: Policy, find: Find) -> None:
                 raise ValueError(f"it reuses rows in {path} that do not exist")
 
 
-def _check_token(content: Content, base: Policy, find: Find) -> None:
+def _check_token(content: Content, base: Policy) -> None:
     """A task token: its sizes are taken from its tensors before anything of that size is made."""
     spec = content.task_token
     assert spec is not None
@@ -183,8 +202,6 @@ def _check_token(content: Content, base: Policy, find: Find) -> None:
         raise ValueError("its task token has impossible sizes")
     if len(spec.pictures) > len(content.tensors) or content.active or content.form != "rows":
         raise ValueError("its task token reads more pictures than it has tensors, or it has rows too")
-    if find(spec.on).task_token is not None:
-        raise ValueError("it steers a skill that steers another itself")
     with torch.device("meta"):
         token = TaskToken(spec.features, base.settings.width, spec.tokens, spec.hidden, None, spec.pictures)
     expected = {f"{TASK_TOKEN}.{name}": tensor for name, tensor in token.state_dict().items()}

@@ -251,7 +251,7 @@ def check_free(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise LibraryError(f"{folder} is a file: name a new folder, or one with a library in it")
-    names = {path.name for path in folder.iterdir()} - set(LOCKS)
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(f".{MAKING}.tmp-")} - set(LOCKS)
     if {LOG, BASE_FILE} & names:
         raise LibraryError(f"{folder} is a skill library without its {HEAD}: restore that file from a copy")
     if names:

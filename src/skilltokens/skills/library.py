@@ -233,7 +233,8 @@ class SkillLibrary(LibraryView):
 
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
             needed = {record.file for record in disk.state.everything()}
-            gone.extend(sorted(p.name for p in (disk.folder / SKILLS).iterdir() if p.name not in needed))
+            files = (path for path in (disk.folder / SKILLS).iterdir() if path.is_symlink() or path.is_file())
+            gone.extend(sorted(path.name for path in files if path.name not in needed))
             return ([Prune(at=now(), files=tuple(gone))] if gone else []), None
 
         self.change(changes)

@@ -7,6 +7,7 @@ linear map through: the base's, then each later skill's in the order learned.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ from skilltokens.skills.view import PROBLEMS
 from skilltokens.tensors import fingerprint
 from skilltokens.types import Array, LibraryError
 
+_NEW = re.compile(r".+\.[0-9a-f]{12}\.safetensors")
+"""The names of skills' files in this version; those of older ones were NAME.safetensors."""
+
 
 def upgrade(folder: Path | str) -> SkillLibrary:
     """Makes a library of an older version one of this version, in place; one that is of this version stays as it is.
@@ -41,6 +45,7 @@ def upgrade(folder: Path | str) -> SkillLibrary:
         LibraryError: there is none, or it is damaged.
     """
     folder = Path(folder)
+    read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)  # before a lock makes the folder
     with locked(folder, LibraryError, wait=WAIT):
         content = read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
         if content["schema"] == OLD_SCHEMA:
@@ -53,13 +58,15 @@ def upgrade(folder: Path | str) -> SkillLibrary:
         library = SkillLibrary.open(folder)
         known = {record.file for record in library.state.everything()}
         for path in (folder / SKILLS).iterdir():  # the old files, also where a killed upgrade left them
-            if path.name.count(".") == 1 and path.suffix == ".safetensors" and path.name not in known:
+            if path.suffix == ".safetensors" and not _NEW.fullmatch(path.name) and path.name not in known:
                 path.unlink()
     return library
 
 
 def _upgrade(folder: Path, content: Mapping[str, Any]) -> None:
-    policy, features = content["policy"], content["features"]
+    policy, features, encoder = content["policy"], content["features"], content["encoder"]
+    if not isinstance(encoder, str):
+        raise ValueError("it names no sentence encoder")
     data = _verified(folder, content["base"])
     base = policy_from(policy["settings"], policy["shape"], _loaded(data, folder / BASE_FILE))
     features_from(features, base.shape)
@@ -67,7 +74,7 @@ def _upgrade(folder: Path, content: Mapping[str, Any]) -> None:
     for entry in content["skills"]:
         skills.append(_skill(folder, entry, base, skills))
     count = sum(parameter.numel() for parameter in base.parameters())
-    disk = disk_over(folder, str(content["encoder"]), policy, features, data, (fingerprint(base.state_dict()), count))
+    disk = disk_over(folder, encoder, policy, features, data, (fingerprint(base.state_dict()), count))
     library = SkillLibrary(disk)
     library.use_base(base)
     notes = [dict(entry["notes"]) for entry in content["skills"]]

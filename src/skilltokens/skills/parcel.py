@@ -91,7 +91,7 @@ def _parcel(
         tensors[f"file.{number}"] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         tensors[f"vectors.{number}"] = torch.from_numpy(np.array(vectors))
     about = _About(SCHEMA, library.identity, library.encoder, tuple(records))
-    return pack(tensors, json.loads(msgspec.json.encode(about)))  # notes are JSON as it stands
+    return pack(tensors, json.loads(msgspec.json.encode(about)))
 
 
 def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], problem: SkilltokensError) -> LibraryError:
@@ -143,6 +143,8 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
             raise ValueError("it holds no skill")
         _check_fits(library, about.base, about.encoder, str(path))
         skills = [_unpacked(record, tensors, number, path, about.base) for number, record in enumerate(about.records)]
+        if len(tensors) > 2 * len(skills):
+            raise ValueError("it holds more than its list says")
     except (msgspec.MsgspecError, *PROBLEMS) as problem:
         if isinstance(problem, LibraryError):
             raise
@@ -175,7 +177,8 @@ def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> 
         if needed.identity not in known
     }
     pairs = [(other.skill_of(record), record.about()) for record in new]
-    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}")
+    retired = frozenset(record.name for record in new if record.retired)
+    take(library, pairs, list(kept.values()), again, f"merge {other.folder.resolve().name}", retired)
     return [record.name for record in new]
 
 
@@ -185,8 +188,13 @@ def take(
     kept: Sequence[Skill],
     again: bool,
     origin: str,
+    retired: frozenset[str] = frozenset(),
 ) -> None:
-    """Adds skills that were checked, in one commit; those that are there already are passed over."""
+    """Adds skills that were checked, in one commit; those that are there already are passed over.
+
+    Args:
+        retired: the names of those that no instruction calls.
+    """
 
     def changes(disk: Disk) -> tuple[list[Change], Array | None]:
         state = disk.state
@@ -200,7 +208,8 @@ def take(
             )
         if not new:
             return [], None
-        return added(library, disk, new, [skill for skill in kept if skill.identity not in there], origin)
+        kept_new = [skill for skill in kept if skill.identity not in there]
+        return added(library, disk, new, kept_new, origin, retired)
 
     library.change(changes)
 

@@ -118,7 +118,7 @@ class Content:
     @property
     def needs(self) -> tuple[str, ...]:
         """Identities of the skills that it cannot act without: whose rows it reuses, or that it steers."""
-        names = {name for rows in self.active.values() for name in rows.sources} - {BASE}
+        names = {name for rows in self.active.values() for name, n in rows.counts().items() if n} - {BASE}
         return tuple(sorted(names | ({self.task_token.on} if self.task_token else set())))
 
     @property
@@ -129,6 +129,9 @@ class Content:
         )
 
 
+_NOTHING: Array = np.zeros(0, np.float32)
+
+
 class Skill:
     """A skill as a library or a method keeps it: how it is called, and its content, which is read when it is needed.
 
@@ -137,8 +140,6 @@ class Skill:
     Attributes:
         name: its name.
         wordings: the instruction, then the other wordings that call it.
-        embeddings: unit sentence vectors of the wordings (wordings, language).
-        key: unit sentence vector (language,) that its policy is given.
         form: what its tensors are.
         parameters: how many numbers were trained for it.
         identity: SHA-256 of all that decides its actions.
@@ -156,12 +157,13 @@ class Skill:
         key: Array | None = None,
         content: Content | Callable[[], Content] | None = None,
     ) -> None:
-        self.name, self.wordings, self.embeddings = name, tuple(wordings), embeddings
-        self.key: Array = embeddings[0] if key is None else key
+        self.name, self.wordings = name, tuple(wordings)
+        self._embeddings: Array | Callable[[], Array] = embeddings
+        self._key: Array | Callable[[], Array] = embeddings[0] if key is None else key
         self.form: Form = form
-        self._content: Content | Callable[[], Content] = (
-            Content(self.key, dict(tensors or {}), dict(active or {}), task_token, form) if content is None else content
-        )
+        if content is None:
+            content = Content(self.key, dict(tensors or {}), dict(active or {}), task_token, form)
+        self._content: Content | Callable[[], Content] = content
         self._parameters: int | None = None
         self._identity: str | None = None
 
@@ -170,17 +172,32 @@ class Skill:
         cls,
         name: str,
         wordings: Sequence[str],
-        embeddings: Array,
-        key: Array,
+        embeddings: Callable[[], Array],
+        key: Callable[[], Array],
         form: Form,
         parameters: int,
         identity: str,
         load: Callable[[], Content],
     ) -> Skill:
-        """A skill whose content lies on disk, where `load` reads and checks it."""
-        skill = cls(name, wordings, embeddings, form=form, key=key, content=load)
+        """A skill that lies on disk, where what is asked for is read and checked."""
+        skill = cls(name, wordings, _NOTHING, form=form, key=_NOTHING, content=load)
+        skill._embeddings, skill._key = embeddings, key
         skill._parameters, skill._identity = parameters, identity
         return skill
+
+    @property
+    def embeddings(self) -> Array:
+        """Unit sentence vectors of the wordings (wordings, language)."""
+        if callable(self._embeddings):
+            self._embeddings = self._embeddings()
+        return self._embeddings
+
+    @property
+    def key(self) -> Array:
+        """Unit sentence vector (language,) that its policy is given."""
+        if callable(self._key):
+            self._key = self._key()
+        return self._key
 
     @property
     def content(self) -> Content:

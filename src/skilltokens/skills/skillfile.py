@@ -59,11 +59,12 @@ class _About(Struct, frozen=True, forbid_unknown_fields=True):
 
 def pack_skill(content: Content, base: str) -> bytes:
     """The bytes of a skill's file; `base` is the fingerprint of the base that it stands on."""
-    sources = sorted({name for rows in content.active.values() for name in rows.sources})
+    sources = sorted({name for rows in content.active.values() for name, n in rows.counts().items() if n})
+    number = {name: place for place, name in enumerate(sources)}
     tensors: dict[str, Tensor] = {"key": torch.as_tensor(np.array(content.key, np.float32))}
     tensors |= {f"tensor.{name}": tensor for name, tensor in content.tensors.items()}
     for path, rows in content.active.items():
-        places = np.array([sources.index(name) for name in rows.sources], np.int64)
+        places = np.array([number.get(name, -1) for name in rows.sources], np.int64)
         tensors[f"active.{path}.source"] = torch.as_tensor(places[rows.source])
         tensors[f"active.{path}.row"] = torch.as_tensor(rows.row)
     tensors |= {f"scene.{name}": tensor for name, tensor in content.scene.items()}
@@ -124,6 +125,11 @@ def _content(tensors: dict[str, Tensor], about: _About) -> Content:
     }
     if parts["active"] or (parts["proof"].keys() != ({"actions"} if about.proof else set())):
         raise ValueError("tensors are missing, or there are too many")
+    actions = parts["proof"].get("actions")
+    if actions is not None and (actions.dtype != torch.float32 or actions.dim() != 2):
+        raise ValueError("the actions of its proof are no list of numbers for each step")
+    if set(about.sources) != {name for rows in active.values() for name in rows.sources}:
+        raise ValueError("it names sources of rows of which it has none")
     token = None
     if about.token is not None:
         token = TaskTokenSpec(**msgspec.structs.asdict(about.token))

@@ -36,10 +36,12 @@ class State:
     """Earlier versions."""
     kept: list[Record] = field(default_factory=list)
     """Removed skills, that others need."""
+    identities: set[str] = field(default_factory=set)
+    """Of all of these."""
 
     def copy(self) -> State:
         """A state that may be changed by itself."""
-        return State(dict(self.skills), list(self.older), list(self.kept))
+        return State(dict(self.skills), list(self.older), list(self.kept), set(self.identities))
 
     def everything(self) -> list[Record]:
         """All records, those that nobody calls too."""
@@ -75,6 +77,7 @@ class State:
         """
         match change:
             case Add():
+                self._check(*change.kept, *change.skills)
                 for record in change.kept:
                     self._keep(record)
                 for record in change.skills:
@@ -102,26 +105,30 @@ class State:
         return self.skills[name]
 
     def _add(self, record: Record) -> None:
-        self._known(record)
         old = self.skills.get(record.name)
         if record.version != (1 if old is None else old.version + 1):
             raise LibraryError(f"skill {record.name!r} has a version {record.version} out of turn")
         if old is not None:
             self.older.append(self.skills.pop(record.name))  # the newest stands last, in the order learned
         self.skills[record.name] = record
+        if record.identity in self.identities:  # it need not be kept beside
+            self.kept = [kept for kept in self.kept if kept.identity != record.identity]
+        self.identities.add(record.identity)
 
     def _keep(self, record: Record) -> None:
-        self._known(record)
-        if all(other.identity != record.identity for other in self.everything()):
+        if record.identity not in self.identities:
             self.kept.append(record)
+            self.identities.add(record.identity)
 
-    def _known(self, record: Record) -> None:
-        """Raises LibraryError where names are not what they may be, or a skill needs another that is not there."""
-        if not NAME.fullmatch(record.name) or not FILE.fullmatch(record.file):
-            raise LibraryError(f"a skill has a name or a file that is none: {record.name!r:.100}, {record.file!r:.100}")
-        if record.needs:
-            known = {other.identity for other in self.everything()}
-            if not known.issuperset(record.needs):
+    def _check(self, *new: Record) -> None:
+        """Raises LibraryError where names are not what they may be, or one needs a skill that is not there, nor new."""
+        added = {record.identity for record in new}
+        for record in new:
+            if not NAME.fullmatch(record.name) or not FILE.fullmatch(record.file):
+                raise LibraryError(
+                    f"a skill has a name or file that is none: {record.name!r:.100}, {record.file!r:.100}"
+                )
+            if not all(name in added or name in self.identities for name in record.needs):
                 raise LibraryError(f"skill {record.name!r} needs a skill that is not there")
 
     def _rename(self, change: Rename) -> None:
@@ -148,14 +155,13 @@ class State:
         del self.skills[name]
         gone = [record, *(old for old in self.older if old.name == name)]
         self.older = [old for old in self.older if old.name != name]
-        for record in gone:
-            self._keep_needed(record)
+        self._keep_needed(gone)
 
     def _drop(self, change: Drop) -> None:
         for old in self.older:
             if (old.name, old.version) == (change.name, change.version):
                 self.older.remove(old)
-                self._keep_needed(old)
+                self._keep_needed([old])
                 return
         versions = [f"{old.name}@{old.version}" for old in self.older]
         raise LibraryError(
@@ -163,12 +169,22 @@ class State:
             + (f"there are {', '.join(versions[:20])}" if versions else "no skill has one")
         )
 
-    def _keep_needed(self, record: Record) -> None:
-        """Keeps the content of a record that has gone, where others need it; lets those go that nobody needs now."""
-        if all(other.identity != record.identity for other in self.everything()):  # of two, each would seem unneeded
-            self.kept.append(record)
-        while unneeded := [kept for kept in self.kept if not self.dependants(kept)]:
-            self.kept = [kept for kept in self.kept if all(kept is not other for other in unneeded)]
+    def _keep_needed(self, gone: Sequence[Record]) -> None:
+        """Keeps the content of records that have gone, where others need it; lets those go that nobody needs now."""
+        self.kept += gone
+        called = [*self.skills.values(), *self.older]
+        by_identity = dict[str, Record]()
+        for record in self.kept:
+            by_identity.setdefault(record.identity, record)
+        needed, waiting = set[str](), [name for record in called for name in record.needs]
+        while waiting:
+            name = waiting.pop()
+            if name in by_identity and name not in needed:
+                needed.add(name)
+                waiting += by_identity[name].needs
+        needed -= {record.identity for record in called}
+        self.kept = [record for name, record in by_identity.items() if name in needed]
+        self.identities = {record.identity for record in self.everything()}
 
 
 @dataclass(frozen=True)
@@ -216,12 +232,7 @@ def undoable(changes: Sequence[Change]) -> int:
     Raises:
         LibraryError: there is none but the library's making, or its files were pruned.
     """
-    standing = [event for event in history(changes) if not event.undone and not isinstance(event.change, Undo)]
-    if len(standing) < 2:
-        raise LibraryError("nothing is left to undo but the making of the library")
-    if isinstance(standing[-1].change, Prune):
-        raise LibraryError("what was before the last `prune` cannot be brought back: its files are gone")
-    return standing[-1].number
+    return _last(_standing(changes)).number
 
 
 def fold(changes: Sequence[Change]) -> State:
@@ -230,13 +241,30 @@ def fold(changes: Sequence[Change]) -> State:
     Raises:
         LibraryError: a change is impossible.
     """
-    state, undone = State(), set[int]()
-    for number, change in enumerate(changes, 1):
-        if isinstance(change, Undo):
-            if undoable(changes[: number - 1]) != change.number:
-                raise LibraryError(f"change {number} undoes a change that was not the last")
-            undone.add(change.number)
-    for number, change in enumerate(changes, 1):
-        if number not in undone:
-            state.apply(change)
+    state = State()
+    for event in _standing(changes):
+        state.apply(event.change)
     return state
+
+
+def _standing(changes: Sequence[Change]) -> list[Event]:
+    """The changes that are not undone, and are no undoing themselves. Raises LibraryError where one undoes another than
+    the last."""
+    standing: list[Event] = []
+    for number, change in enumerate(changes, 1):
+        if not isinstance(change, Undo):
+            standing.append(Event(number, change, False))
+        elif _last(standing).number == change.number:
+            standing.pop()
+        else:
+            raise LibraryError(f"change {number} undoes a change that was not the last")
+    return standing
+
+
+def _last(standing: Sequence[Event]) -> Event:
+    """The change that can be undone, of those that stand."""
+    if len(standing) < 2:
+        raise LibraryError("nothing is left to undo but the making of the library")
+    if isinstance(standing[-1].change, Prune):
+        raise LibraryError("what was before the last `prune` cannot be brought back: its files are gone")
+    return standing[-1]

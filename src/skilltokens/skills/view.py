@@ -7,11 +7,12 @@ follow what is used. A reader keeps the view that it opened, whatever is written
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from msgspec import UNSET
 from safetensors import SafetensorError
 from safetensors.torch import load
 
@@ -22,7 +23,7 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
 from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.assembling import assemble, standing
-from skilltokens.skills.checking import check_content, features_from, policy_from, shape_from
+from skilltokens.skills.checking import check_content, check_own, features_from, policy_from, shape_from
 from skilltokens.skills.disk import BASE_FILE, SKILLS, Disk
 from skilltokens.skills.head import HEAD, damaged
 from skilltokens.skills.ranking import Index, Ranking, ask
@@ -69,6 +70,7 @@ class LibraryView:
         self.folder, self.encoder = disk.folder, disk.head.encoder
         self._base: Policy | None = None
         self._contents: dict[str, Content] = {}
+        self._whole: set[str] = set()
         self._policies: dict[str, Policy] = {}
         self._language: LanguageEncoder | None = None
         self._become(disk)
@@ -185,17 +187,7 @@ class LibraryView:
 
     def skill_of(self, record: Record) -> Skill:
         """The skill of a record, older versions and kept ones included."""
-        vectors = self._vectors()
-        return Skill.stored(
-            record.name,
-            record.wordings,
-            self._disk.check_rows(vectors, record),
-            vectors[record.key],
-            record.form,
-            record.parameters,
-            record.identity,
-            lambda: self._content(record),
-        )
+        return self._stored(record, lambda: self._content(record))
 
     def file_of(self, record: Record) -> bytes:
         """The bytes of a skill's file, their digest checked."""
@@ -207,22 +199,54 @@ class LibraryView:
         return self._mapped
 
     def find(self, identity: str) -> Skill:
-        """The skill of an identity, older versions and kept ones included. Raises LookupError."""
+        """The skill of an identity, older versions and kept ones included, as one that another builds on.
+
+        What it builds on itself is not read: of a long chain only what is used.
+
+        Raises:
+            LookupError: there is none.
+        """
         if self._by_identity is None:
             self._by_identity = {record.identity: record for record in self.state.everything()}
-        return self.skill_of(self._by_identity[identity])
+        record = self._by_identity[identity]
+        return self._stored(record, lambda: self._own(record))
+
+    def _stored(self, record: Record, load: Callable[[], Content]) -> Skill:
+        disk, vectors, first = self._disk, self._vectors(), record.vectors.first
+
+        def embeddings() -> Array:
+            return disk.check_rows(vectors, record)
+
+        def key() -> Array:  # once it was reworded, its key is none of its wordings' vectors
+            own = first <= record.key < first + len(record.wordings)
+            return embeddings()[record.key - first] if own else load().key
+
+        return Skill.stored(
+            record.name, record.wordings, embeddings, key, record.form, record.parameters, record.identity, load
+        )
 
     def _content(self, record: Record) -> Content:
+        """The content of a skill's file, and whether what it builds on is there."""
+        content = self._own(record)
+        if record.file not in self._whole:
+            try:
+                check_content(content, self.base, self.find)
+            except PROBLEMS as problem:
+                raise damaged(self.folder / SKILLS / record.file, str(problem)) from problem
+            self._whole.add(record.file)
+        return content
+
+    def _own(self, record: Record) -> Content:
         """The content of a skill's file, checked against the base and against what the list says of it."""
         if record.file not in self._contents:
             path = self.folder / SKILLS / record.file
             content = unpack_skill(self._disk.read_skill(record), path, self.identity)
             try:
-                if content.identity != record.identity or content.form != record.form:
+                if content.identity != record.identity or not _said(content, record):
                     raise ValueError("it is another skill than the list says")
                 if not np.array_equal(content.key, self._vectors()[record.key]):
                     raise ValueError("its language key is another than the list says")
-                check_content(content, self.base, self.find)
+                check_own(content, self.base)
             except PROBLEMS as problem:
                 raise damaged(path, str(problem)) from problem
             self._contents[record.file] = content
@@ -399,3 +423,10 @@ class LibraryView:
             f"SkillLibrary({str(self.folder)!r}: {len(self.records)} skills{', ' * bool(more)}{', '.join(more)}, "
             f"base of {self.parameters:,} parameters, encoder {self.encoder!r})\n{shown}{rest}"
         )
+
+
+def _said(content: Content, record: Record) -> bool:
+    """Whether a list says of a skill what its content is."""
+    steers = UNSET if content.task_token is None else content.task_token.on
+    says = (record.form, record.needs, record.parameters, record.steers)
+    return says == (content.form, content.needs, content.parameters, steers)
