@@ -2,7 +2,7 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system libero demo test check bench results constraints clean
+.PHONY: help setup system libero demo test check soak bench results constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -26,6 +26,9 @@ check: setup  ## ruff, pyright and import-linter alone
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+soak: setup  ## The long tests: thousands of damaged files for every reader, commands killed at every operation on files
+	$(BIN)/python -m tests.soak
 
 bench: setup  ## Measure speed against physical limits
 	$(BIN)/python -m benchmarks

@@ -97,10 +97,10 @@ def paragraph(results: dict[str, Any]) -> str:
     same = sum(results["unchanged"].values())
     minutes = sum(step["seconds"] for step in results["steps"]) / 60
     return (
-        f"Run on {results['finished'][:10]} by `{results['command']}`, in {minutes:.0f} minutes, other work on the machine "
-        f"included: successes on test states {counts}. {same} of {len(results['unchanged'])} skills and versions have the "
-        f"same policy, bit for bit, as when they were learned, and `verify --actions` proved {proved}. The whole "
-        "transcript is in [results/library/story.json](../results/library/story.json)."
+        f"Run on {results['finished'][:10]} by `{results['command']}`, in {minutes:.0f} minutes: successes on test states "
+        f"{counts}. {same} of {len(results['unchanged'])} skills and versions have the same policy, bit for bit, as when "
+        f"they were learned, and `verify --actions` proved {proved}. The whole transcript is in "
+        "[results/library/story.json](../results/library/story.json)."
     )
 
 

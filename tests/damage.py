@@ -309,7 +309,6 @@ def survives(
     source: Path,
     place: Path,
     damages: Sequence[Variant],
-    crash: bool = False,
 ) -> Counter[tuple[str, str]]:
     """Reads every variant of a file or folder, in a process that has limits.
 
@@ -318,7 +317,6 @@ def survives(
         fingerprint: of what is read; equal ones are taken to be the same.
         source: the whole file or folder.
         place: for the copies.
-        crash: a damaged file may end the process: the library that reads it does not withstand all.
 
     Returns:
         (kind of damage, outcome) -> how many.
@@ -332,8 +330,7 @@ def survives(
     while len(outcomes) < len(damages):
         outcomes += _in_child(reader, fingerprint, whole, source, place, damages[len(outcomes) :])
     counts = Counter(zip((variant.name for variant in damages), outcomes, strict=True))
-    fine = {REFUSED, EQUAL, OTHER, *(["crash"] if crash else [])}
-    faults = {key: number for key, number in counts.items() if key[1] not in fine}
+    faults = {key: number for key, number in counts.items() if key[1] not in (REFUSED, EQUAL, OTHER)}
     assert not faults, "\n".join(f"{number} x {name}: {outcome}" for (name, outcome), number in faults.items())
     return counts
 
@@ -364,8 +361,8 @@ def _in_child(
     _, status = os.waitpid(child, 0)
     outcomes = [json.loads(line) for line in log.read_text().splitlines()]
     if os.WIFSIGNALED(status):
-        ends = {signal.SIGALRM: f"waits over {WAIT:g} s", signal.SIGPROF: f"works over {CPU:g} s"}
-        outcomes.append(ends.get(os.WTERMSIG(status), "crash"))
+        ends: dict[int, str] = {signal.SIGALRM: f"waits over {WAIT:g} s", signal.SIGPROF: f"works over {CPU:g} s"}
+        outcomes.append(ends.get(os.WTERMSIG(status), "the process crashed"))
     assert outcomes, "the process that reads ended at once"
     return outcomes
 

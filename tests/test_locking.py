@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skilltokens.locking import LOCKS, WAITING, locked
+from skilltokens.locking import LOCKS, WAITING, check_free, locked
 from skilltokens.types import Progress, SkilltokensError
 
 HOLDS = """
@@ -52,10 +52,29 @@ def test_a_killed_writer_holds_no_lock(tmp_path: Path, other: subprocess.Popen[s
 
 
 def test_a_lock_ends_with_its_block_and_leaves_nothing_to_read(tmp_path: Path):
+    (tmp_path / "mine").touch()
     for _ in range(2):
-        with pytest.raises(KeyError), locked(tmp_path / "new"):
+        with pytest.raises(KeyError), locked(tmp_path):
             raise KeyError
-    assert {path.name for path in (tmp_path / "new").iterdir()} <= set(LOCKS)
+    assert {path.name for path in tmp_path.iterdir()} <= {"mine", *LOCKS}
+
+
+def test_a_folder_that_was_made_for_the_lock_alone_goes_with_it(tmp_path: Path):
+    with pytest.raises(KeyError), locked(tmp_path / "new"):
+        raise KeyError
+    assert not (tmp_path / "new").exists()
+    with locked(tmp_path / "new"):
+        (tmp_path / "new" / "file").touch()
+    assert (tmp_path / "new" / "file").exists()
+
+
+def test_whether_another_writes_can_be_asked_before(tmp_path: Path, other: subprocess.Popen[str]):
+    check_free(tmp_path / "nowhere")
+    with pytest.raises(SkilltokensError, match=f"is being written by process {other.pid} on .*: try later"):
+        check_free(tmp_path, advice="try later")
+    other.kill()
+    other.wait()
+    check_free(tmp_path)
 
 
 def test_a_folder_that_cannot_be_locked_is_said(tmp_path: Path):

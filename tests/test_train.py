@@ -57,13 +57,13 @@ def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: li
     points, training = [0.0, 0.25, 0.5, 0.75, 1.0], second(name, toy_stores)
     stops: list[Point] = []
     for index, point in enumerate(fit(training, NOISY, 8, points, seed=3)):
-        checkpoint.save_progress(tmp_path / str(index), 1, point.state(), [], (0.0, 0.0))
+        checkpoint.save_progress(tmp_path / str(index), checkpoint.Tie(1), point.state(), [], (0.0, 0.0))
         stops.append(point)
     assert [(point.step, point.progress) for point in stops] == [(round(8 * p), p) for p in points]
     after, record = numbers(training.policy), json.loads(json.dumps(vars(stops[-1].record)))
     for index in range(5):
         again = second(name, toy_stores)
-        before = checkpoint.load_progress(tmp_path / str(index), 1)
+        before = checkpoint.load_progress(tmp_path / str(index), checkpoint.Tie(1))
         assert before is not None
         *_, last = fit(again, NOISY, 8, points, seed=99, start=before.start)
         assert not changed(after, again.policy)

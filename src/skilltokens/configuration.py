@@ -133,7 +133,7 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
         raise SettingError(f"this version of skilltokens has no setting {strangers[0]}: use the version of the file")
     try:
         return msgspec.convert(content, kind, strict=False)  # files of before 2025-11-26 have 0 and 1 for no and yes
-    except msgspec.ValidationError as problem:
+    except ValueError as problem:  # msgspec's own, or half a character in a name
         raise SettingError(f"these settings cannot be read ({problem})") from problem
 
 
@@ -188,8 +188,13 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return entries
 
 
+LONGEST = 600
+"""Characters of what `differences` says: a file may hold values of any length."""
+
+
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = ()) -> str:
     """Where two flat configurations differ, but for settings in `free`: the first three, as text; empty where equal."""
     was, now = ({key: value for key, value in config.items() if key not in free} for config in (old, new))
     changes = [f"{k} was {was.get(k)!r}, is {now.get(k)!r}" for k in sorted(was | now) if was.get(k) != now.get(k)]
-    return "; ".join(changes[:3])
+    text = "; ".join(changes[:3])
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -17,10 +17,12 @@ from typing import Any
 
 from skilltokens.types import SkilltokensError
 
-RUN_SCHEMA = "skilltokens.run/1"
+RUN_SCHEMA = "skilltokens.run/2"
 """What run.json of a lifelong run begins with; here, since those who read it do without torch."""
-REWARD_SCHEMA = "skilltokens.reward/1"
+REWARD_SCHEMA = "skilltokens.reward/2"
 """The same of a run that learns from reward."""
+UNSEALED_RUN_SCHEMA, UNSEALED_REWARD_SCHEMA = "skilltokens.run/1", "skilltokens.reward/1"
+"""The same of files without a seal: published before there were seals, or written by hand."""
 LIBRARY_SCHEMA = "skilltokens.library/2"
 """What library.json of a skill library begins with."""
 SEAL = "digest"
@@ -62,12 +64,12 @@ def replacing(
             try:
                 yield fresh
                 _sync(fresh)
-                if path.is_dir():
+                if os.path.isdir(path):
                     path.rename(old)
                 fresh.replace(path)
                 _sync_folder(path.parent)
             finally:
-                if old.exists() and not path.exists():  # stopped between the two renames
+                if os.path.exists(old) and not os.path.exists(path):  # stopped between the two renames
                     old.rename(path)  # where this fails too, the old folder is left in `holder`
                 shutil.rmtree(holder, ignore_errors=True)
     except OSError as problem:
@@ -78,7 +80,7 @@ def write_bytes(
     path: Path, content: bytes, error: type[SkilltokensError] = SkilltokensError, beside: Path | None = None
 ) -> None:
     """Writes one file atomically. Raises `error` where there is a folder of that name: nothing of it is lost."""
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise error(f"{path} is a folder: name a file")
     with replacing(Path(path), error, beside) as fresh:
         fresh.write_bytes(content)
@@ -102,11 +104,12 @@ def sweep(folder: Path, name: str = "", home: Path | None = None) -> None:
     """
     if fcntl is None:
         return
-    for stray in Path(folder).glob(f".{_literal(name) if name else '*'}.tmp-*"):
+    pattern = f".{_literal(name) if name else '*'}.tmp-*"
+    for stray in Path(folder).glob(pattern) if os.path.isdir(folder) else ():
         with contextlib.suppress(OSError), _held(stray):
             target = (home or folder) / stray.name[1:].rpartition(".tmp-")[0]
             old = stray / f"{target.name}.old"
-            if old.exists() and not target.exists():
+            if os.path.exists(old) and not os.path.exists(target):
                 old.rename(target)
             shutil.rmtree(stray, ignore_errors=True)
 
@@ -121,7 +124,7 @@ def _holder(folder: Path, name: str) -> Iterator[Path]:
                 stack.enter_context(_held(holder, wait=True))
             except FileNotFoundError:  # swept in the instant before it was locked
                 continue
-            if not holder.exists():
+            if not os.path.exists(holder):
                 continue
             yield holder
             return
@@ -149,8 +152,8 @@ def _literal(name: str) -> str:
 
 def _sync(path: Path) -> None:
     """Forces a file, or every file of a folder, to the disk before it takes its name."""
-    for file in [path] if path.is_file() else path.rglob("*"):
-        if file.is_file():
+    for file in [path] if os.path.isfile(path) else path.rglob("*"):
+        if os.path.isfile(file):
             descriptor = os.open(file, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -246,6 +249,18 @@ def parse_json(content: bytes, path: Path, error: type[SkilltokensError] = Skill
         raise error(f"{shown(path)} is altered (nested too deep): restore it or make it again") from problem
 
 
+def depth(value: Any) -> int:
+    """How deep values lie in the lists and objects of a JSON value; 0 where it holds none."""
+    levels, rest = 0, [value]
+    while rest := [item for part in rest if isinstance(part, dict | list) for item in _items(part)]:
+        levels += 1
+    return levels
+
+
+def _items(part: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    return iter(part.values() if isinstance(part, dict) else part)
+
+
 def shown(value: object) -> str:
     """A path, or a value out of a file, as a message quotes it: shortened."""
     text = str(value) if isinstance(value, Path) else repr(value)
@@ -280,5 +295,9 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_seal(content: Mapping[str, Any], path: Path, error: type[SkilltokensError] = SkilltokensError) -> None:
     """Raises `error` unless a JSON object bears the seal of what it says."""
-    if content.get(SEAL) != seal(content):
+    try:
+        right = content.get(SEAL) == seal(content)
+    except RecursionError:
+        right = False
+    if not right:
         raise error(f"{shown(path)} is truncated or altered (its digest differs): restore it from a copy")

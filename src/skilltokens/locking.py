@@ -2,6 +2,8 @@
 
 FOLDER/.lock      held by the writer; it stays there when nobody writes
 FOLDER/.writer    who holds it, for those who wait
+
+A folder in which nothing but these two was made goes with the lock, so that a refused command leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -52,9 +54,9 @@ def locked(
     lock = FileLock(folder.absolute() / LOCKS[0], is_singleton=True)  # who holds it already may take it again
     deadline = time.monotonic() + wait
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         while True:
             try:
+                folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
                 break
             except Timeout:
@@ -71,7 +73,26 @@ def locked(
         if lock.lock_counter == 1:
             with contextlib.suppress(OSError):
                 (folder / LOCKS[1]).unlink()
+                if [path.name for path in folder.iterdir()] == [LOCKS[0]]:
+                    (folder / LOCKS[0]).unlink()
+                    folder.rmdir()  # fails where another process has come to work there
         lock.release()
+
+
+def check_free(
+    folder: Path, error: type[SkilltokensError] = SkilltokensError, *, advice: str = "wait until it is done"
+) -> None:
+    """Raises `error` where another process writes in a folder now, before anything is prepared for nothing."""
+    lock = FileLock(Path(folder) / LOCKS[0])
+    if not os.path.exists(Path(folder) / LOCKS[0]):
+        return
+    try:
+        lock.acquire(timeout=0)
+        lock.release()
+    except Timeout:
+        raise error(f"{folder} is being written by {writer(folder)}: {advice}") from None
+    except OSError:
+        return  # a folder that can only be read: nobody writes there
 
 
 def writer(folder: Path) -> str:

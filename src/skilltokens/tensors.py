@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,16 @@ def pack(tensors: Mapping[str, Tensor], rest: Mapping[str, Any] | None = None) -
 
 
 def unpack(
-    content: bytes, path: Path, error: type[SkilltokensError] = SkilltokensError
+    content: bytes,
+    path: Path,
+    error: type[SkilltokensError] = SkilltokensError,
+    unsealed: Callable[[str], None] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `pack` wrote; `path` is for messages. Takes no memory before the sizes are known to be those of the file.
+    """What `pack` wrote; takes no memory before the sizes are known to be those of the file.
+
+    Args:
+        path: for messages.
+        unsealed: told in a sentence where a file of before there were seals is taken as it is; None: it is refused.
 
     Raises:
         error: it is truncated or altered.
@@ -53,15 +60,21 @@ def unpack(
     try:
         tensors = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        [(key, text)] = (header.get("__metadata__") or {"": "{}"}).items()
-        seal_of = json.loads(text)
-        about = seal_of["about"]
-        if key != "sealed" or seal_of.keys() != {"about", "digest"} or not isinstance(about, dict):
-            raise ValueError("it bears no seal")
-        if seal_of["digest"] != fingerprint(tensors, about):
-            raise ValueError("its digest differs")
+        metadata = header.get("__metadata__") or {}
+        if unsealed is not None and metadata.keys() <= {"about"}:
+            about = json.loads(metadata.get("about", "{}"))
+            unsealed(f"{shown(path)} was written before files were sealed: it is taken as it is")
+        else:
+            sealed_part = json.loads(metadata["sealed"])
+            about = sealed_part["about"]
+            if metadata.keys() != {"sealed"} or sealed_part.keys() != {"about", "digest"}:
+                raise ValueError("it has more than its seal covers")
+            if sealed_part["digest"] != fingerprint(tensors, about):
+                raise ValueError("its digest differs")
+        if not isinstance(about, dict):
+            raise ValueError("beside its tensors is no object")
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
-        reason = str(problem).split("\n", 1)[0][:200]
+        reason = "it bears no digest" if isinstance(problem, KeyError) else str(problem).split("\n", 1)[0][:200]
         raise error(f"{shown(path)} is truncated or altered ({reason}): restore it from a copy") from problem
     return tensors, about
 
@@ -75,13 +88,34 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], rest: Mapping[str, An
     write_bytes(path, pack(tensors, rest), RunError)
 
 
-def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_state` wrote; the second part is empty where nothing was kept beside the tensors.
+def read_state(path: Path, unsealed: Callable[[str], None] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write_state` wrote; the second part is empty where nothing was kept beside the tensors; see `unpack`.
 
     Raises:
         RunError: it is missing, truncated or altered.
     """
-    return unpack(read_bytes(path, RunError), path, RunError)
+    return unpack(read_bytes(path, RunError), path, RunError, unsealed)
+
+
+def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Raises RunError where one of the tensors holds a number that is not finite; `what` they are, for the message."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise RunError(f"{what}: {shown(name)} holds a number that is not finite: restore it from a copy")
+
+
+def check_like(tensors: Mapping[str, Tensor], needed: Mapping[str, Tensor], what: str) -> None:
+    """Checks that tensors have the names, shapes and kinds of those that they shall replace, and are finite.
+
+    Raises:
+        RunError: they have not; `what` they are, for the message.
+    """
+    for name in sorted(tensors.keys() | needed.keys()):
+        own, other = tensors.get(name), needed.get(name)
+        if own is None or other is None or own.shape != other.shape or own.dtype != other.dtype:
+            has, needs = (None if t is None else f"{t.dtype} {tuple(t.shape)}" for t in (own, other))
+            raise RunError(f"{what}: {shown(name)} is {has} where {needs} is needed: it is of another training")
+    check_finite(tensors, what)
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

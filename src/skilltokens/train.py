@@ -12,8 +12,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ from skilltokens.methods.base import Training
 from skilltokens.methods.examples import Examples, Source, imitation, observation_noise
 from skilltokens.methods.rule import Now, checked_examples, checked_loss, checked_state
 from skilltokens.settings import TrainSettings
-from skilltokens.types import Progress, Report, SkilltokensError, silent
+from skilltokens.tensors import check_like
+from skilltokens.types import Progress, Report, RunError, SkilltokensError, silent
 
 
 @dataclass
@@ -88,6 +90,7 @@ def fit(
 
     Raises:
         SkilltokensError: the loss is not finite.
+        RunError: `start` is not of this training.
         RuleError: the rule returned what cannot be learned from.
     """
     sources = [Source(lesson, settings, training.policy) for lesson in training.lessons]
@@ -228,27 +231,73 @@ class _Work:
         }
         return tensors, json.loads(json.dumps(plain))
 
-    @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-        self.step = self.average.steps = plain["step"]
+        """Raises RunError where the state is not of this training; nothing of it has been taken over then."""
+        try:
+            kept = msgspec.convert(plain, _Plain)
+            kept.check()
+            moments = _moments(tensors)
+            check_like({n: t for n, t in tensors.items() if not n.startswith(RULE)}, self._needed(moments), "a tensor")
+            self._take_over(tensors, kept, moments)
+        except (LookupError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError, RunError) as problem:
+            reason = str(problem).split("\n", 1)[0][:200]
+            raise RunError(
+                f"the training that was kept is altered or not of this lesson ({reason}): start it again"
+            ) from problem
+
+    def _needed(self, moments: Mapping[int, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """What a state's tensors must be like: those of this training, and the optimizer's where it has stepped."""
+        parameters = {f"parameter.{i}": p for i, p in enumerate(self.training.parameters())}
+        needed = {**parameters, **{f"average.{i}": value for i, value in enumerate(self.average.values)}}
+        for i in moments:
+            needed[f"optimizer.{i}.step"] = torch.tensor(0.0)
+            needed |= {f"optimizer.{i}.{name}": parameters[f"parameter.{i}"] for name in ("exp_avg", "exp_avg_sq")}
+        return {name: value.detach().cpu() for name, value in needed.items()}
+
+    @torch.no_grad()
+    def _take_over(self, tensors: Mapping[str, Tensor], kept: _Plain, moments: dict[int, dict[str, Tensor]]) -> None:
+        batches, generator = np.random.default_rng(0), np.random.default_rng(0)
+        batches.bit_generator.state = json.loads(kept.rng)
+        generator.bit_generator.state = json.loads(kept.rule)
+        self.batches, self.generator, self.record = batches, generator, kept.record
+        self.step = self.average.steps = kept.step
         for i, parameter in enumerate(self.training.parameters()):
             shown, held = tensors[f"parameter.{i}"], tensors.get(f"average.{i}")
             parameter.copy_(shown if held is None else held)
             if held is not None:
                 self.average.values[i].copy_(shown)
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, i, key = name.split(".", 2)
-                state.setdefault(int(i), {})[key] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
         device = self.training.policy.device
-        rule = {n.removeprefix(RULE): value.to(device) for n, value in tensors.items() if n.startswith(RULE)}
-        self.training.rule.restore(rule)
-        self.batches.bit_generator.state = json.loads(plain["rng"])
-        if "rule" in plain:  # a file from before there were rules has none, and drew nothing
-            self.generator.bit_generator.state = json.loads(plain["rule"])
-        self.record = Record(**plain["record"])
+        self.training.rule.restore({n: value.to(device) for n, value in _under(RULE, tensors).items()})
+
+
+class _Plain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What JSON holds of a training."""
+
+    step: Annotated[int, msgspec.Meta(ge=0)]
+    rng: str
+    rule: str
+    record: Record
+
+    def check(self) -> None:
+        """Raises ValueError where what was written down cannot be: the first step of a training always is."""
+        count = len(self.record.iterations)
+        series = [values for layer in self.record.gradients.values() for values in layer.values()]
+        if any(len(values) != count for values in (self.record.loss, *series)) or (self.step and not count):
+            raise ValueError("its losses and figures are not of the same steps")
+
+
+def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The optimizer's tensors by number of the parameter."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        i, key = name.split(".", 1)
+        moments.setdefault(int(i), {})[key] = value
+    return moments
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 RULE = "rule."

@@ -15,9 +15,9 @@ from tests.toy import TASKS, Toy
 
 from skilltokens.behaviour.agents import MlpAgent
 from skilltokens.behaviour.environments import SuiteEnvironment
-from skilltokens.behaviour.ppo import Diverged, Stop, ppo
+from skilltokens.behaviour.ppo import Diverged, Stop, check_start, ppo
 from skilltokens.behaviour.settings import PpoSettings
-from skilltokens.types import ENVIRONMENT_STATE, STATE
+from skilltokens.types import ENVIRONMENT_STATE, STATE, RunError
 
 SETTINGS = PpoSettings(envs=4, rollout=32, batch=64, epochs=4, hidden=(32,), critic_hidden=(32,), rate=1e-3)
 WIDTHS = {STATE: 2, ENVIRONMENT_STATE: 4}
@@ -74,6 +74,35 @@ def test_going_on_from_a_saved_state_ends_with_the_same_bits(stagger: bool):
     assert stops[-1].curve.steps == [256, 512, 768]
     for one, other in zip(numbers(whole), numbers(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def _first(tensors: dict[str, torch.Tensor], prefix: str) -> str:
+    return next(name for name in tensors if name.startswith(prefix) and tensors[name].ndim == 2)
+
+
+WRONG = {
+    "no number": (lambda t: {_first(t, "agent."): t[_first(t, "agent.")] * np.nan}, {}, "not finite"),
+    "another kind": (lambda t: {_first(t, "agent."): t[_first(t, "agent.")].double()}, {}, "of another training"),
+    "another shape": (lambda t: {_first(t, "agent."): torch.zeros(2, 2)}, {}, "of another training"),
+    "a moment of another shape": (lambda t: {"optimizer.0.exp_avg": torch.zeros(1)}, {}, "of another training"),
+    "a moment of nothing": (lambda t: {"optimizer.99.exp_avg": torch.zeros(1)}, {}, "is altered"),
+    "a stranger": (lambda t: {"stranger": torch.zeros(1)}, {}, "of another training"),
+    "steps before none": (lambda t: {}, {"steps": -1}, "is altered"),
+    "a part of a dream": (lambda t: {}, {"part": True}, "is altered"),
+    "returns that cannot be": (lambda t: {}, {"returns": [0.0, float("inf"), 1.0]}, "is altered"),
+    "a curve of words": (lambda t: {}, {"curve": '{"steps": ["x"], "reward": []}'}, "is altered"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_state_that_cannot_be_of_this_agent_is_refused_before_it_is_taken_over(name: str):
+    change, said_otherwise, message = WRONG[name]
+    _, (_, stop) = train([0, 128])
+    tensors, rest = stop.state()
+    check_start((tensors, rest), agent(), Path("state"))
+    with pytest.raises(RunError, match=message) as refusal:
+        check_start(({**tensors, **change(dict(tensors))}, {**rest, **said_otherwise}), agent(), Path("state"))
+    assert str(refusal.value).startswith("state")
 
 
 def test_staggered_environments_begin_each_part_with_episodes_of_different_lengths():

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.running import command, results_in, run, sentence
 
 from skilltokens.cli.plan import make_plan
+from skilltokens.files import sealed
 from skilltokens.types import SettingError
 
 Content = dict[str, Any]
@@ -42,12 +43,14 @@ def changed(original: Path, folder: Path, change: Callable[[Content], None]) -> 
     content = json.loads((original / "run.json").read_text())
     change(content)
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(content))
+    (folder / "run.json").write_text(json.dumps(sealed(content)))
     return folder / "run.json"
 
 
 def older(content: Content) -> None:
-    """As a version before protocols, streams and today's names wrote it."""
+    """As a version before protocols, streams, today's names and seals wrote it."""
+    content["schema"] = "skilltokens.run/1"
+    del content["state"]
     for name in ("protocol", "base", "first", "order", "order_seed", "lessons", "exponent"):
         del content["config"][name]
     content.pop("first", None)

@@ -129,3 +129,40 @@ def children_of(out: Path) -> list[str]:
         except OSError:
             continue
     return [line for line in commands if str(out) in line]
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from skilltokens.locking import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_command_on_the_same_folder_is_told_who_works_there(
+    whole: subprocess.CompletedProcess[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(ROOT)
+    folder = place / "whole" / "t2s-seed0"
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        assert main(command(place, "whole", "--methods", "t2s")) == 2
+        said = capsys.readouterr().err
+        other.kill()
+    assert f"is being written by process {other.pid} on " in said
+    assert "choose a new folder with --out" in said
+    assert main(command(place, "whole", "--methods", "t2s")) == 0
+
+
+def test_a_folder_whose_name_is_too_long_is_told_before_anything_is_made(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.chdir(ROOT)
+    words = command(place, "x" * 5000)
+    words[words.index("--demonstrations.folder") + 1] = str(place / "unmade")
+    assert main(words) == 2
+    assert "cannot be a run's folder (File name too long): choose another with --out" in capsys.readouterr().err
+    assert not (place / "unmade").exists()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.demos.making import make_store
 
-from skilltokens.demos import DemonstrationStore, check, checks
-from skilltokens.files import digest, seal
-from skilltokens.types import ACTION, STATE, DemonstrationError
+from skilltokens.demos import DemonstrationStore, check, checks, store
+from skilltokens.files import digest, seal, sealed
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError
 
 FILES = ["header.json", "offsets.npy", f"{STATE}.npy", f"{ACTION}.npy"]
 
@@ -140,7 +142,63 @@ def test_an_array_of_pickled_objects_is_refused_unread(tmp_path: Path) -> None:
     np.save(path / f"{STATE}.npy", np.full((14, 4), None), allow_pickle=True)
     reseal(path)
     (finding,) = check(path)
-    assert "cannot be read" in finding
+    assert "holds object" in finding
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "a device"])
+def test_something_else_in_place_of_a_file_is_refused_and_nothing_waits(file: str, kind: str, tmp_path: Path) -> None:
+    path = make_store(tmp_path / "push").path
+    (path / file).unlink()
+    makes = {"a pipe": os.mkfifo, "a folder": os.mkdir, "a device": lambda at: os.symlink("/dev/null", at)}
+    makes[kind](path / file)
+    with pytest.raises(DemonstrationError, match=f"{kind}.* where a file is needed"):
+        DemonstrationStore.open(path)
+
+
+HUGE = {"shape": [2**40], "dtype": "float32"}
+HEADERS = {
+    "true for a number": ({"episodes": True}, "Expected int, got bool"),
+    "a negative number": ({"steps": -14}, "int >= 1"),
+    "more than there is": ({"steps": 10**15}, "says another size of"),
+    "an array less": ({"features": {ACTION: {"shape": [3], "dtype": "float32"}}}, "there is no observation"),
+    "a huge shape": ({"features": {STATE: HUGE, ENVIRONMENT_STATE: HUGE, ACTION: HUGE}}, "says another size of"),
+    "no number": ({"settings": {"noise": float("nan")}}, "not JSON compliant"),
+    "a key of nobody's": ({"mood": "good"}, "unknown field"),
+    "a sentence of numbers": ({"source": 7}, "Expected str, got int"),
+    "settings without end": ({"settings": {"a": [[[[[[[[[[[[[[[[[[[[[[0]]]]]]]]]]]]]]]]]]]]]]}}, "nested too deep"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_sealed_header_that_cannot_be_right_is_refused_when_opening(name: str, tmp_path: Path) -> None:
+    change, said = HEADERS[name]
+    path = make_store(tmp_path / "push").path
+    header = json.loads((path / "header.json").read_text())
+    (path / "header.json").write_text(json.dumps(sealed({**header, **change})))
+    with pytest.raises(DemonstrationError, match=said) as refusal:
+        DemonstrationStore.open(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_digest_is_of_what_was_given_and_not_of_what_the_disk_made_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bit that flips between writing and the end of it, as on a failing disk."""
+    finish = store._ArrayFile.finish
+
+    def flipped(self: Any, steps: int) -> dict[str, Any]:
+        self._file.flush()
+        self._file.seek(-1, os.SEEK_END)
+        last = self._file.read(1)
+        self._file.seek(-1, os.SEEK_END)
+        self._file.write(bytes([last[0] ^ 1]))
+        return finish(self, steps)
+
+    monkeypatch.setattr(store._ArrayFile, "finish", flipped)
+    with pytest.raises(DemonstrationError, match="is read otherwise than it was written"):
+        make_store(tmp_path / "push")
+    assert not (tmp_path / "push").exists()
 
 
 def test_an_array_that_differs_from_the_header_is_refused(tmp_path: Path) -> None:

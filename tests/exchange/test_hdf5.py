@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,16 @@ from skilltokens.exchange.hdf5 import export_hdf5, import_hdf5, task_in
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Progress, Task
 
 
+def _set(group: Any, name: str, value: str) -> None:
+    group.attrs[name] = value
+
+
+def _swap(file: Any) -> None:
+    file.move("data/demo_0", "data/away")
+    file.move("data/demo_1", "data/demo_0")
+    file.move("data/away", "data/demo_1")
+
+
 @pytest.mark.parametrize("images", [False, True])
 def test_an_export_comes_back_down_to_its_digest(tmp_path: Path, images: bool) -> None:
     store = make_store(tmp_path / "push", (5, 1, 8) * 5, images=images)
@@ -22,6 +34,68 @@ def test_an_export_comes_back_down_to_its_digest(tmp_path: Path, images: bool) -
     again = import_hdf5(tmp_path / "out" / "push.hdf5", tmp_path / "again")
     assert again.digest == store.digest
     assert again.task == PUSH
+
+
+def test_an_altered_store_is_not_exported(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "push")
+    content = bytearray((store.path / f"{STATE}.npy").read_bytes())
+    content[-1] ^= 1
+    (store.path / f"{STATE}.npy").write_bytes(content)
+    with pytest.raises(DemonstrationError, match="was altered since it was written"):
+        export_hdf5([store], tmp_path / "push.hdf5")
+    assert not (tmp_path / "push.hdf5").exists()
+
+
+ALTERED: dict[str, tuple[Callable[[Any], object], str]] = {
+    "a number": (lambda file: file["data/demo_1/obs/state"].write_direct(np.zeros((1, 4), np.float32)), "was altered"),
+    "an action": (lambda file: file["data/demo_0/actions"].__setitem__((2, 0), 0.25), "'action' of /data/demo_0"),
+    "what is shown": (lambda file: _set(file["data/demo_1"], "ep_meta", '{"lang": "x", "task": "push-v3"}'), "altered"),
+    "its digests": (lambda file: _set(file["data/demo_1"], "skilltokens", "{}"), "was altered"),
+    "no digests": (lambda file: file["data/demo_1"].attrs.__delitem__("skilltokens"), "was altered"),
+    "all that is ours": (
+        lambda file: file["data"].attrs.__delitem__("skilltokens"),
+        "'skilltokens' of /data is altered",
+    ),
+    "who showed it": (
+        lambda file: _set(file["data"], "skilltokens", file["data"].attrs["skilltokens"].replace("scripted", "human")),
+        "'skilltokens' of /data is altered",
+    ),
+    "one demo less": (lambda file: file.__delitem__("data/demo_2"), "does not hold the demos that were exported"),
+    "another order": (_swap, "does not hold the demos that were exported"),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_an_altered_export_is_not_imported(name: str, tmp_path: Path) -> None:
+    change, said = ALTERED[name]
+    export_hdf5([make_store(tmp_path / "push")], tmp_path / "push.hdf5")
+    with opened(tmp_path / "push.hdf5", "a") as file:
+        change(file)
+    with pytest.raises(DemonstrationError, match=said):
+        import_hdf5(tmp_path / "push.hdf5", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_altered_export_is_found_whatever_keys_are_taken(tmp_path: Path) -> None:
+    export_hdf5([make_store(tmp_path / "push")], tmp_path / "push.hdf5")
+    keys = {STATE: ["state", "environment_state"]}
+    assert import_hdf5(tmp_path / "push.hdf5", tmp_path / "joined", keys=keys).features[STATE].shape == (10,)
+    with opened(tmp_path / "push.hdf5", "a") as file:
+        file["data/demo_0/obs/state"][3, 1] += 1
+    with pytest.raises(DemonstrationError, match=r"'observation\.state' of /data/demo_0 was altered"):
+        import_hdf5(tmp_path / "push.hdf5", tmp_path / "again", keys=keys)
+
+
+def test_an_export_of_before_there_were_digests_is_read(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "push")
+    export_hdf5([store], tmp_path / "push.hdf5")
+    with opened(tmp_path / "push.hdf5", "a") as file:
+        own = json.loads(file["data"].attrs["skilltokens"])
+        del own["digest"], own["stores"]["push-v3"]["demos"]
+        _set(file["data"], "skilltokens", json.dumps(own))
+        for demo in file["data"].values():
+            del demo.attrs["skilltokens"]
+    assert import_hdf5(tmp_path / "push.hdf5", tmp_path / "again").digest == store.digest
 
 
 def test_several_stores_are_subsets_of_one_file(tmp_path: Path) -> None:

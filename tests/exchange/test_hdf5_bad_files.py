@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,10 @@ def test_files_that_are_not_hdf5_or_are_cut_short(tmp_path: Path) -> None:
             import_hdf5(tmp_path / "cut.hdf5", tmp_path / "store", task=OPEN)
     with pytest.raises(DemonstrationError, match="does not exist: check the path"):
         import_hdf5(tmp_path / "nowhere.hdf5", tmp_path / "store", task=OPEN)
-    with pytest.raises(DemonstrationError, match="no readable HDF5"):
+    os.mkfifo(tmp_path / "pipe.hdf5")
+    with pytest.raises(DemonstrationError, match="is a pipe where a file is needed"):
+        import_hdf5(tmp_path / "pipe.hdf5", tmp_path / "store", task=OPEN)
+    with pytest.raises(DemonstrationError, match="is a folder where a file is needed"):
         import_hdf5(tmp_path, tmp_path / "store", task=OPEN)
     assert not (tmp_path / "store").exists()
 

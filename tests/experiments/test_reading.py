@@ -12,6 +12,7 @@ import pytest
 from skilltokens.experiments.experiment import experiment_in
 from skilltokens.experiments.reading import read_lifelong, read_record, read_reward, write_record
 from skilltokens.experiments.records import Cell
+from skilltokens.files import sealed
 from skilltokens.types import RunError
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -83,7 +84,9 @@ def test_nothing_of_a_published_run_is_lost_where_it_is_written_again(tmp_path: 
         record = read_record(path)
         write_record(tmp_path, record)
         assert read_record(tmp_path) == record
-        assert said(json.loads((tmp_path / "run.json").read_text())) == said(json.loads(path.read_text()))
+        new, old = (said(json.loads(file.read_text())) for file in (tmp_path / "run.json", path))
+        sealed = {"schema": old["schema"].replace("/1", "/2"), "digest": new["digest"]}
+        assert new == old | sealed
 
 
 def test_the_least_that_another_program_writes_is_read(tmp_path: Path):
@@ -94,6 +97,55 @@ def test_the_least_that_another_program_writes_is_read(tmp_path: Path):
 
 def test_keys_of_later_versions_are_passed_over(tmp_path: Path):
     assert read_lifelong(written(tmp_path, {**LEAST, "mood": {"good": True}})).method == "mine"
+
+
+def resealed(content: dict[str, Any]) -> dict[str, Any]:
+    return sealed({**content, "schema": content["schema"].replace("/1", "/2")})
+
+
+@pytest.mark.parametrize("content", [LEAST, REWARD])
+def test_what_is_written_bears_a_seal_and_no_byte_of_it_changes_unseen(content: dict[str, Any], tmp_path: Path):
+    write_record(tmp_path, read_record(written(tmp_path, content)))
+    whole = (tmp_path / "run.json").read_bytes()
+    again = json.loads(whole)
+    assert again["schema"].endswith("/2")
+    for place in range(0, len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 7
+        (tmp_path / "run.json").write_bytes(flipped)
+        try:
+            read_record(tmp_path)
+        except RunError:
+            continue
+        assert json.loads(flipped) == again  # white space
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digest": None},
+        {"digest": "0" * 64},
+        {"seed": 1},
+        {"seed": 1, "schema": "skilltokens.run/1"},  # no way around the seal
+        {"mood": "good"},
+    ],
+)
+def test_a_sealed_run_that_was_altered_is_refused(change: dict[str, Any], tmp_path: Path):
+    with pytest.raises(RunError, match=r"is truncated or altered.*its digest differs"):
+        read_lifelong(written(tmp_path, resealed(LEAST) | change))
+
+
+def test_a_run_that_is_nested_without_end_is_refused(tmp_path: Path):
+    config: dict[str, Any] = {}
+    for _ in range(300):
+        config = {"config": config}
+    for content in (LEAST | {"config": config}, resealed(LEAST | {"config": config})):
+        with pytest.raises(RunError, match="nested too deep"):
+            read_record(written(tmp_path, content))
+    text = json.dumps(LEAST).replace('"config": {}', '"config": ' + "[" * 100_000 + "]" * 100_000)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError, match="nested too deep"):
+        read_record(tmp_path)
 
 
 def test_what_nobody_knows_is_written_as_null_and_what_says_nothing_is_not(tmp_path: Path):
@@ -140,9 +192,9 @@ def test_an_altered_run_from_reward_is_refused_in_one_sentence(change: dict[str,
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("schema", ["skilltokens.run/2", "skilltokens.library/1", None, 7])
+@pytest.mark.parametrize("schema", ["skilltokens.run/3", "skilltokens.library/1", None, 7])
 def test_a_file_of_another_schema_is_no_run(schema: object, tmp_path: Path):
-    with pytest.raises(RunError, match=r"schema .* where 'skilltokens\.run/1' or 'skilltokens\.reward/1' is needed"):
+    with pytest.raises(RunError, match=r"schema .* where 'skilltokens\.run/2' or .* is needed"):
         read_record(written(tmp_path, {**LEAST, "schema": schema}))
 
 

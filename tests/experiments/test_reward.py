@@ -11,6 +11,7 @@ import pytest
 from skilltokens.cli import main
 from skilltokens.experiments.reading import read_reward
 from skilltokens.experiments.records import Counted, RewardRecord
+from skilltokens.files import sealed
 from skilltokens.grow import learn_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
@@ -82,7 +83,7 @@ def test_a_run_that_lost_its_end_gives_the_same_numbers_again(study: Path, tmp_p
     path = copy / "runs/task-tokens-halfcheetah/token-seed0/run.json"
     run = json.loads(path.read_text())
     whole = run["results"]
-    path.write_text(json.dumps({**run, "results": [], "finished": None}))
+    path.write_text(json.dumps(sealed({**run, "results": [], "finished": None})))
     monkeypatch.chdir(copy)
     assert main(["run", *SMALL]) == 0
     again = json.loads(path.read_text())["results"]
@@ -144,7 +145,7 @@ def test_the_report_and_the_results_are_made_of_the_runs_alone(study: Path, tmp_
 def test_an_altered_run_is_told(study: Path, tmp_path: Path):
     run = json.loads((study / "runs/task-tokens-halfcheetah/token-seed0/run.json").read_text())
     del run["results"][0]["seconds"]
-    (tmp_path / "run.json").write_text(json.dumps(run))
+    (tmp_path / "run.json").write_text(json.dumps(sealed(run)))
     with pytest.raises(RunError, match=r"altered \(Object missing required field seconds - at results\[0\]\)"):
         read_reward(tmp_path)
 
@@ -184,7 +185,7 @@ def test_a_library_is_steered_in_place_of_a_behaviour_model(tmp_path: Path, toy_
     assert "closeness" not in run["results"][0]
 
     lost = {**run, "results": [], "finished": None}
-    Path("runs/task-tokens-metaworld/token-seed0/run.json").write_text(json.dumps(lost))
+    Path("runs/task-tokens-metaworld/token-seed0/run.json").write_text(json.dumps(sealed(lost)))
     learn_skill("library", toy_stores[2], policy=policy, train=train, method=T2SSettings(share=0.2))
     capsys.readouterr()
     assert main(["run", *words, "--methods", "token"]) == 2

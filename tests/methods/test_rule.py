@@ -182,10 +182,10 @@ def test_training_by_a_rule_resumes_from_every_point_bit_for_bit(
 
     points, whole = [0.0, 0.25, 0.5, 1.0], fresh()
     for index, point in enumerate(fit(whole, settings, 8, points, seed=3)):
-        checkpoint.save_progress(tmp_path / str(index), 1, point.state(), [], (0.0, 0.0))
+        checkpoint.save_progress(tmp_path / str(index), checkpoint.Tie(1), point.state(), [], (0.0, 0.0))
     for index in range(len(points)):
         again = fresh()
-        before = checkpoint.load_progress(tmp_path / str(index), 1)
+        before = checkpoint.load_progress(tmp_path / str(index), checkpoint.Tie(1))
         assert before is not None
         *_, _ = fit(again, settings, 8, points, seed=3, start=before.start)
         assert not changed(numbers(whole.policy), again.policy)

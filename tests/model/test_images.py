@@ -252,8 +252,8 @@ def test_training_resumes_bit_for_bit(name: str, stores: list[DemonstrationStore
         before = None
         if start is not None:
             stops = fit(method.begin(lessons[1]), SHORT, 4, [start, 1.0], 3)
-            checkpoint.save_progress(tmp_path, 1, next(stops).state(), [], (0.0, 0.0))
-            progress = checkpoint.load_progress(tmp_path, 1)
+            checkpoint.save_progress(tmp_path, checkpoint.Tie(1), next(stops).state(), [], (0.0, 0.0))
+            progress = checkpoint.load_progress(tmp_path, checkpoint.Tie(1))
             assert progress is not None
             before = progress.start
         training = method.begin(lessons[1])

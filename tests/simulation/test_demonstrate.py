@@ -249,3 +249,29 @@ def test_slow_is_toy(settings) -> None:
     slow = demonstrations(Slow(), TASKS[:1], settings, workers=0)
     toy = demonstrations(SUITE, TASKS[:1], change(settings, folder=settings.folder + "-2"), workers=0)
     assert digests(slow) == digests(toy)
+
+
+AT_ONCE = """
+import sys
+from tests.suites.demonstrators import Slow
+from tests.toy import TASKS
+from skilltokens.locking import WAITING
+from skilltokens.settings import DemonstrationSettings
+from skilltokens.simulation.demonstrate import STAGE, demonstrations
+news = []
+settings = DemonstrationSettings(episodes=3, folder=sys.argv[1])
+stores = demonstrations(Slow(), TASKS[:2], settings, news.append, workers=0)
+made = max((entry.done for entry in news if entry.stage == STAGE), default=0)
+print(made, any(entry.stage == WAITING for entry in news), *[store.digest for store in stores])
+"""
+
+
+def test_of_two_processes_at_once_one_makes_the_stores_and_the_other_waits_and_takes_them(settings) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
+    words = [sys.executable, "-c", AT_ONCE, settings.folder]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) for _ in range(2)]
+    outputs = [process.communicate()[0].split() for process in both]
+    assert sorted(made for made, *_ in outputs) == ["0", "6"]
+    assert [waited for made, waited, *_ in outputs if made == "0"] == ["True"]
+    assert outputs[0][2:] == outputs[1][2:]
+    assert leftovers(settings) == []

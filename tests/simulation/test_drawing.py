@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +81,6 @@ def test_unfinished_drawings_are_no_stores(suite: Drawn, settings: Demonstration
     assert f"drawn/{TASK.name}" not in {f"{s.path.parent.name}/{s.path.name}" for s in stores_in(settings.folder)}
 
 
-def test_a_damaged_episode_is_drawn_again(suite: Drawn, settings: DemonstrationSettings):
-    with pytest.raises(SuiteError, match="died twice"):
-        demonstrations(dataclasses.replace(suite, victim=TASK.name), TASKS[:2], settings, workers=2)
-    part = hidden(settings)[0] / "0.npz"
-    part.write_bytes(part.read_bytes()[:-200])
-    demonstrations(suite, [TASK], settings, workers=0)
-    assert drawn_by(suite).count(f"{TASK.name}.0") == 2
-
-
 def test_episodes_drawn_in_another_way_are_not_taken(suite: Drawn, settings: DemonstrationSettings):
     with pytest.raises(SuiteError, match="died twice"):
         demonstrations(dataclasses.replace(suite, victim=TASK.name), TASKS[:2], settings, workers=2)
@@ -124,3 +116,33 @@ def human(toy: Toy, settings: DemonstrationSettings, episodes: list) -> Demonstr
     return write_store(
         store_path(toy, TASK, settings), episodes, task=TASK, features=toy.features, source="human", suite="toy"
     )
+
+
+def _begun(suite: Drawn, settings: DemonstrationSettings) -> Path:
+    """The folder of a drawing that died in its second episode."""
+    with pytest.raises(SuiteError, match="died twice"):
+        demonstrations(dataclasses.replace(suite, victim=TASK.name), TASKS[:2], settings, workers=2)
+    (folder,) = hidden(settings)
+    return folder
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-200], lambda content: content[:-1] + b"?"])
+def test_a_kept_episode_that_was_damaged_is_drawn_again(
+    damage: Callable[[bytes], bytes], suite: Drawn, settings: DemonstrationSettings
+):
+    part = _begun(suite, settings) / "0.episode"
+    part.write_bytes(damage(part.read_bytes()))
+    (store,) = demonstrations(suite, [TASK], settings, workers=0)
+    assert drawn_by(suite).count(f"{TASK.name}.0") == 2
+    elsewhere = dataclasses.replace(settings, folder=settings.folder + "-2")
+    assert demonstrations(suite, [TASK], elsewhere, workers=0)[0].digest == store.digest
+
+
+def test_nothing_is_drawn_from_states_that_were_altered(suite: Drawn, settings: DemonstrationSettings):
+    (states,) = demonstrations(suite.states, [TASK], settings, workers=0)
+    content = bytearray((states.path / f"{STATE}.npy").read_bytes())
+    content[-1] ^= 1
+    (states.path / f"{STATE}.npy").write_bytes(content)
+    with pytest.raises(DemonstrationError, match="was altered since it was written"):
+        demonstrations(suite, [TASK], settings, workers=0)
+    assert drawn_by(suite) == []

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import Challenge, Make, Stacked
 from skilltokens.behaviour.parallel import Limit
-from skilltokens.behaviour.ppo import Stop
+from skilltokens.behaviour.ppo import Stop, check_start
 from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import differences, flat, plain
 from skilltokens.model.policy import Policy
+from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.tensors import read_state, write_state
@@ -89,13 +92,16 @@ def adapt(
         RunError: the file is damaged, or of a training with other settings.
     """
     made_with = _made_with(policy, challenge, learner, settings, ppo, seed)
-    start = _start(state, made_with)
+    start = _start(state, made_with, report)
     make = environment_for(policy, challenge, settings)
     env = make()
     space: Any = env.observation_space
     agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body, settings.picture)
     env.close()
-    curve = Curve([], [], [], settings.episodes, trained(agent)) if start is None else Curve(**start[1][CURVE])
+    curve = Curve([], [], [], settings.episodes, trained(agent))
+    if start is not None:
+        check_start(start, agent, state)
+        curve = _curve(start[1], state)
     last = settings.steps if agent.learned() else 0
     points = sorted({round(last * point / settings.points) for point in range(settings.points + 1)})
 
@@ -157,16 +163,30 @@ def _made_with(
     }
 
 
-def _start(state: Path, made_with: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def _curve(rest: dict[str, Any], state: Path) -> Curve:
+    """What was measured so far, as the file of a training says it. Raises RunError where that cannot be."""
+    try:
+        curve = msgspec.convert(rest.get(CURVE), Curve)
+    except ValueError as problem:
+        reason = str(problem).replace("`", "").replace("$.", "")
+        raise RunError(f"{state} is altered ({reason}): restore it, or remove it to start again") from problem
+    points = {len(curve.steps), len(curve.successes), len(curve.lengths)}
+    if points != {rest["part"]} or not all(0 <= n <= curve.episodes for n in curve.successes):
+        raise RunError(f"{state} is altered (its curve cannot be): restore it, or remove it to start again")
+    return curve
+
+
+def _start(state: Path, made_with: dict[str, Any], report: Report) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The kept state, if there is one.
 
     Raises:
         RunError: it is damaged, or belongs to another training.
     """
-    if not state.exists():
+    if not os.path.lexists(state):
         return None
-    tensors, rest = read_state(state)
-    changes = differences(rest.get("made_with", {}), made_with, FREE)
+    tensors, rest = read_state(state, lambda note: report(Progress(STAGE, 0, 1, note)))
+    before = rest.get("made_with")
+    changes = differences(before if isinstance(before, dict) else {}, made_with, FREE)
     if changes:
         raise RunError(
             f"{state} keeps a training of another configuration ({changes}): give these settings to resume it, or "

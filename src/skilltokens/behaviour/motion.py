@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ import torch
 
 from skilltokens.behaviour.agents import MlpAgent
 from skilltokens.behaviour.command import make_command
-from skilltokens.behaviour.ppo import ppo
+from skilltokens.behaviour.ppo import check_start, ppo
 from skilltokens.behaviour.settings import MotionSettings
 from skilltokens.configuration import plain
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.simulation.memory import STAGE
 from skilltokens.suites.bodies.body import Body
 from skilltokens.tensors import read_state, write_state
 from skilltokens.types import (
@@ -69,12 +71,17 @@ def expert(body: Body, leap: bool, settings: MotionSettings, folder: Path, repor
     part = min(settings.part, settings.steps)
     parts = math.ceil(settings.steps / part)
     made_with = _recipe(body, dataclasses.replace(settings, steps=0, part=part, motion_steps=0, kinds=(), noise=0.0))
-    start = read_state(path) if path.exists() else None
-    if start is not None and (not _alike(start[1].get("made_with"), made_with) or start[1]["part"] > parts):
-        raise RunError(
-            f"{path} holds an expert that was trained longer, or with other settings: move it away, or choose another "
-            "--motion.folder"
-        )
+    start = None
+    if os.path.lexists(path):
+        start = read_state(path, lambda note: report(Progress(STAGE, 0, 1, note)))
+        alike = _alike(start[1].get("made_with"), made_with)
+        if alike:
+            check_start(start, agent, path)
+        if not alike or start[1]["part"] > parts:
+            raise RunError(
+                f"{path} holds an expert that was trained longer, or with other settings: move it away, or choose "
+                "another --motion.folder"
+            )
     stops = [part * number for number in range(1, parts + 1)]
 
     def pass_on(news: Progress) -> None:
@@ -98,9 +105,10 @@ def motion(body: Body, settings: MotionSettings, report: Report = silent) -> Dem
     folder = Path(settings.folder).expanduser() / body.name
     path = folder / "motion"
     recipe = _recipe(body, settings)
-    if path.exists():
+    if os.path.exists(path):
         store = DemonstrationStore.open(path)
         if _alike(store.settings, recipe):
+            store.verify()  # figures are made from it
             return store
         raise DemonstrationError(
             f"{path} holds motion that was made with other settings: move it and the experts beside it away, or choose "

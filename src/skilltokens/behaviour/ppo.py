@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
 from stable_baselines3 import PPO
@@ -30,9 +31,8 @@ from skilltokens.behaviour.agents import Agent, normal_log_prob
 from skilltokens.behaviour.environments import Make, Staggered
 from skilltokens.behaviour.parallel import Limit, side_by_side
 from skilltokens.behaviour.settings import PpoSettings
-from skilltokens.types import Progress, Report, SettingError, SkilltokensError, silent
-
-State = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+from skilltokens.tensors import State, check_like, on_cpu
+from skilltokens.types import Progress, Report, RunError, SettingError, SkilltokensError, silent
 
 
 class Diverged(SkilltokensError):
@@ -81,7 +81,7 @@ def ppo(
         stops: rising numbers of environment steps; 0 is before the training.
         seed: of episodes, actions and the order of batches.
         horizon: steps of an episode at most, over which first episodes are staggered (`ppo.stagger`); 0: they are not.
-        start: what `Stop.state` returned.
+        start: what `Stop.state` returned; see `check_start`.
         board: a folder for TensorBoard's files, one for each call; None: none are written.
         limit: how long an environment is waited for; changes no number.
 
@@ -266,16 +266,61 @@ def _save(part: int, curve: Curve, agent: Agent, algorithm: PPO, env: VecNormali
     return tensors, rest
 
 
-def _load(start: State, agent: Agent, algorithm: PPO, env: VecNormalize) -> tuple[int, Curve]:
+class _Plain(msgspec.Struct, kw_only=True):
+    """What JSON holds of a training; its callers keep more beside it."""
+
+    part: Annotated[int, msgspec.Meta(ge=0)]
+    steps: Annotated[int, msgspec.Meta(ge=0)]
+    updates: Annotated[int, msgspec.Meta(ge=0)]
+    returns: tuple[float, float, float]
+    curve: str
+
+
+def check_start(start: State, agent: Agent, path: Path) -> None:
+    """Checks that what was kept is of a training of this agent, before anything of it is taken over.
+
+    Args:
+        start: what `Stop.state` returned.
+        path: where it was kept.
+
+    Raises:
+        RunError: it is not: other tensors, other shapes or kinds, numbers that are not finite or cannot be.
+    """
     tensors, rest = start
-    agent.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("agent.")})
-    state: dict[int, dict[str, Tensor]] = {}
+    try:
+        kept = msgspec.convert(dict(rest), _Plain)
+        msgspec.json.decode(kept.curve, type=Curve)
+        moments = _moments(tensors)
+        parameters = [parameter for group in agent.groups() for parameter in group["params"]]
+        needed = {f"agent.{name}": value for name, value in agent.state_dict().items()}
+        for i in moments:
+            needed[f"optimizer.{i}.step"] = torch.tensor(0.0)
+            needed |= {f"optimizer.{i}.{name}": parameters[i].detach() for name in ("exp_avg", "exp_avg_sq")}
+        if not all(map(math.isfinite, kept.returns)) or kept.returns[1] < 0 or kept.returns[2] < 0:
+            raise ValueError("its returns cannot be")
+    except (LookupError, ValueError, TypeError) as problem:
+        reason = str(problem).replace("`", "").replace("$.", "")[:200]
+        raise RunError(
+            f"{path} is altered ({reason}): restore it from a copy, or remove it to start again"
+        ) from problem
+    check_like(tensors, on_cpu(needed), str(path))
+
+
+def _moments(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The optimizer's tensors by number of the parameter."""
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value.clone()
+            moments.setdefault(int(index), {})[key] = value.clone()
+    return moments
+
+
+def _load(start: State, agent: Agent, algorithm: PPO, env: VecNormalize) -> tuple[int, Curve]:
+    tensors, rest = start
+    agent.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("agent.")})
     optimizer = algorithm.policy.optimizer
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": _moments(tensors)})
     algorithm.num_timesteps, algorithm._n_updates = rest["steps"], rest["updates"]
     scale = env.ret_rms
     mean, var, scale.count = (np.float64(x) for x in rest["returns"])

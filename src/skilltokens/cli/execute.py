@@ -59,7 +59,7 @@ def conclude(plan: Plan, failures: Sequence[str]) -> int:
     from skilltokens.cli.tables import print_table
     from skilltokens.report import write_report
 
-    done = [path for run in plan.runs if (path := run.folder / "run.json").exists()]
+    done = [path for run in plan.runs if os.path.exists(path := run.folder / "run.json")]
     if done:
         print_table(done)
         say(f"report: {write_report(done, plan.out / 'report.html').resolve()}")

@@ -61,7 +61,7 @@ def read_job(path: Path) -> RunJob:
     """
     try:
         content = msgspec.convert(read_json(path, SCHEMA, RunError), _Content)
-    except msgspec.ValidationError as problem:
+    except ValueError as problem:
         reason = str(problem).replace("`", "").replace("$.", "")
         raise RunError(f"{path} is truncated or altered ({reason}): run the same command again") from problem
     experiment = next((known for known in EXPERIMENTS if known.name == content.experiment), None)

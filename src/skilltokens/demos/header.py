@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
 
 from skilltokens.demos.rules import check_features, check_task
-from skilltokens.files import check_seal, read_json
+from skilltokens.files import check_seal, depth, read_json, shown
 from skilltokens.types import DemonstrationError, Feature, Task
 
 SCHEMA = "skilltokens.demonstrations/1"
 HEADER = "header.json"
 OFFSETS = "offsets"
+DEEPEST = 20
+"""How deep values may lie in a header's settings."""
+PREAMBLE = 1 << 16
+"""Bytes that a .npy file may hold before its numbers."""
+
+Size = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _TaskEntry(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    instruction: str
+    wordings: list[str]
+    held_out: list[str]
+
+
+class _FeatureEntry(msgspec.Struct, forbid_unknown_fields=True):
+    shape: list[Size]
+    dtype: str
+
+
+class _FileEntry(msgspec.Struct, forbid_unknown_fields=True):
+    bytes: Size
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class _Header(msgspec.Struct, forbid_unknown_fields=True):
+    """The file; docs/formats.md says what the keys mean."""
+
+    schema: str
+    suite: str
+    task: _TaskEntry
+    source: str
+    settings: dict[str, Any]
+    versions: dict[str, str | None]
+    features: dict[str, _FeatureEntry]
+    episodes: Size
+    steps: Size
+    files: dict[str, _FileEntry]
+    digest: str
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -21,27 +66,38 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         DemonstrationError: it is missing, of another schema, altered, or breaks the format's rules.
     """
-    if not path.is_dir():
-        raise DemonstrationError(f"{path} does not exist: check the path, or make the demonstrations first")
-    header = read_json(path / HEADER, SCHEMA, DemonstrationError)
-    check_seal(header, path / HEADER, DemonstrationError)
+    if not os.path.isdir(path):
+        raise DemonstrationError(f"{shown(path)} does not exist: check the path, or make the demonstrations first")
+    content = read_json(path / HEADER, SCHEMA, DemonstrationError)
+    check_seal(content, path / HEADER, DemonstrationError)
     try:
-        _check_header(path, header)
-    except (KeyError, TypeError, AttributeError) as problem:
-        raise DemonstrationError(f"{path / HEADER} was not written by this format's rules ({problem!r})") from problem
-    return header
-
-
-def _check_header(path: Path, header: Mapping[str, Any]) -> None:
-    check_task(str(path), task_from(header["task"]))
-    check_features(str(path), {name: feature_from(entry) for name, entry in header["features"].items()})
-    expected = {f"{name}.npy" for name in (*header["features"], OFFSETS)}
-    if header["files"].keys() != expected or not {"suite", "source", "settings", "versions"} <= header.keys():
-        raise DemonstrationError(f"{path / HEADER} does not list exactly its own files: make the store again")
-    if header["episodes"] < 1 or header["steps"] < header["episodes"]:
+        header = msgspec.convert(content, _Header)
+        if depth(content) > DEEPEST:
+            raise ValueError("nested too deep")
+        json.dumps(content, allow_nan=False)  # no JSON has other numbers, and none is equal to itself
+    except ValueError as problem:
+        reason = str(problem).replace("`", "").replace("$.", "")[:200]
         raise DemonstrationError(
-            f"{path / HEADER} counts no episodes, or more of them than steps: make the store again"
-        )
+            f"{path / HEADER} was not written by this format's rules ({reason}): make the store again"
+        ) from problem
+    check_task(str(path), task_from(content["task"]))
+    check_features(str(path), {name: feature_from(entry) for name, entry in content["features"].items()})
+    _check_counts(path / HEADER, header)
+    return content
+
+
+def _check_counts(path: Path, header: _Header) -> None:
+    """Raises DemonstrationError unless the files are those of the features, of a size that holds so many steps."""
+    sizes = {f"{OFFSETS}.npy": 8 * (header.episodes + 1)}
+    for name, entry in header.features.items():
+        sizes[f"{name}.npy"] = header.steps * math.prod(entry.shape) * np.dtype(entry.dtype).itemsize
+    if header.files.keys() != sizes.keys():
+        raise DemonstrationError(f"{path} does not list exactly its own files: make the store again")
+    if header.steps < header.episodes:
+        raise DemonstrationError(f"{path} counts more episodes than steps: make the store again")
+    for name, size in sizes.items():
+        if not size < header.files[name].bytes <= size + PREAMBLE:
+            raise DemonstrationError(f"{path} says another size of {name} than its numbers need: make the store again")
 
 
 def task_from(entry: Mapping[str, Any]) -> Task:

@@ -14,17 +14,24 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
+import io
+import math
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from skilltokens.demos.checks import findings
 from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, task_from
 from skilltokens.demos.rules import check_features, check_task, conform
-from skilltokens.files import digest, replacing, sealed, write_json
+from skilltokens.files import reading, replacing, sealed, shown, write_json
 from skilltokens.types import SIMULATOR, Array, DemonstrationError, Episode, Feature, Task
+
+_PIECE = 1 << 20  # bytes read at a time
 
 
 class DemonstrationStore:
@@ -73,7 +80,7 @@ class DemonstrationStore:
                 that the header says. Altered values are found by `verify`, which reads everything.
         """
         path = Path(path)
-        if path.is_file():
+        if os.path.isfile(path):
             raise DemonstrationError(
                 f"{path} is a file, not a demonstration store (a folder): an HDF5 file can be imported into one"
             )
@@ -167,11 +174,11 @@ def write_store(
     path = Path(path)
     check_task(str(path), task)
     check_features(str(path), features)
-    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not (path / HEADER).is_file()):
+    if os.path.isfile(path) or (os.path.isdir(path) and any(path.iterdir()) and not os.path.isfile(path / HEADER)):
         raise DemonstrationError(f"{path} exists and is no demonstration store: choose another path or remove it")
     with replacing(path, DemonstrationError) as fresh:
         fresh.mkdir()
-        offsets = _write_arrays(path, fresh, episodes, features)
+        offsets, files = _write_arrays(path, fresh, episodes, features)
         header = {
             "schema": SCHEMA,
             "suite": suite,
@@ -182,10 +189,7 @@ def write_store(
             "features": {name: dataclasses.asdict(features[name]) for name in features},
             "episodes": len(offsets) - 1,
             "steps": offsets[-1],
-            "files": {
-                file.name: {"bytes": file.stat().st_size, "sha256": digest(file)}
-                for file in sorted(fresh.glob("*.npy"))
-            },
+            "files": files,
         }
         write_json(fresh / HEADER, sealed(header), DemonstrationError)
     return DemonstrationStore.open(path)
@@ -218,42 +222,87 @@ def stores_in(folder: str | Path) -> list[DemonstrationStore]:
         DemonstrationError: there is none, or one is damaged.
     """
     folder = Path(folder)
-    if (folder / HEADER).is_file() or folder.is_file():
+    if os.path.isfile(folder / HEADER) or os.path.isfile(folder):
         return [DemonstrationStore.open(folder)]
     # Hidden folders are stores that a killed process did not finish.
     folders = sorted(
         header.parent
-        for header in folder.rglob(HEADER)
+        for header in (folder.rglob(HEADER) if os.path.isdir(folder) else ())
         if not any(part.startswith(".") for part in header.relative_to(folder).parts)
     )
     if not folders:
-        raise DemonstrationError(f"{folder} holds no demonstration store (no {HEADER}): check the path")
+        raise DemonstrationError(f"{shown(folder)} holds no demonstration store (no {HEADER}): check the path")
     return [DemonstrationStore.open(path) for path in folders]
 
 
-def _write_arrays(path: Path, fresh: Path, episodes: Iterable[Episode], features: Mapping[str, Feature]) -> list[int]:
-    """Writes the episodes into the folder `fresh`, one at a time; returns the offsets. `path` is for messages."""
+def _write_arrays(
+    path: Path, fresh: Path, episodes: Iterable[Episode], features: Mapping[str, Feature]
+) -> tuple[list[int], dict[str, dict[str, Any]]]:
+    """Writes the episodes into the folder `fresh`, one at a time; returns the offsets and the header's entries of the
+    files. `path` is for messages."""
     offsets = [0]
-    files: dict[str, BinaryIO] = {}
+    files: dict[str, _ArrayFile] = {}
     try:
         for name, feature in features.items():
-            files[name] = (fresh / f"{name}.npy").open("wb")
-            files[name].write(_npy_header(feature.dtype, (0, *feature.shape)))
+            files[name] = _ArrayFile(fresh / f"{name}.npy", feature)
         for number, episode in enumerate(episodes):
             arrays = conform(f"{path}: episode {number}", episode, features)
             for name, array in arrays.items():
-                files[name].write(array.data)
+                files[name].append(array)
             offsets.append(offsets[-1] + len(next(iter(arrays.values()))))
         if len(offsets) == 1:
             raise DemonstrationError(f"{path}: there is no episode to store: give at least one")
-        for name, feature in features.items():
-            files[name].seek(0)
-            files[name].write(_npy_header(feature.dtype, (offsets[-1], *feature.shape)))
+        entries = {f"{name}.npy": file.finish(offsets[-1]) for name, file in files.items()}
     finally:
         for file in files.values():
             file.close()
-    np.save(fresh / f"{OFFSETS}.npy", np.array(offsets, dtype=np.int64), allow_pickle=False)
-    return offsets
+    content = io.BytesIO()
+    np.save(content, np.array(offsets, dtype=np.int64), allow_pickle=False)
+    (fresh / f"{OFFSETS}.npy").write_bytes(content.getvalue())
+    entries[f"{OFFSETS}.npy"] = {
+        "bytes": len(content.getvalue()),
+        "sha256": hashlib.sha256(content.getvalue()).hexdigest(),
+    }
+    return offsets, dict(sorted(entries.items()))
+
+
+class _ArrayFile:
+    """A .npy file that grows by rows. Its digest is of what was given to be written, whatever the disk made of it."""
+
+    def __init__(self, path: Path, feature: Feature) -> None:
+        self._path, self._feature = path, feature
+        self._file = path.open("w+b")
+        self._file.write(_npy_header(feature.dtype, (0, *feature.shape)))
+        self._start = self._file.tell()
+        self._given = hashlib.sha256()
+
+    def append(self, rows: Array) -> None:
+        self._file.write(rows.data)
+        self._given.update(rows.data)
+
+    def finish(self, steps: int) -> dict[str, Any]:
+        """Writes the number of rows; the entry of the header.
+
+        A digest covers the number of rows first, which is known last. So the rows are read once more, and what is read
+        must be what was given.
+        """
+        head = _npy_header(self._feature.dtype, (steps, *self._feature.shape))
+        self._file.seek(0)
+        self._file.write(head)
+        whole, again = hashlib.sha256(head), hashlib.sha256()
+        self._file.seek(self._start)
+        while piece := self._file.read(_PIECE):
+            whole.update(piece)
+            again.update(piece)
+        if again.digest() != self._given.digest():
+            raise DemonstrationError(
+                f"{self._path.name} is read otherwise than it was written: check the disk and the memory, and run the "
+                "same command again"
+            )
+        return {"bytes": self._file.tell(), "sha256": whole.hexdigest()}
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
@@ -265,10 +314,15 @@ def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def _check_size(file: Path, expected: int) -> None:
+    """Before a file is mapped: it is one, and as large as the header says."""
     try:
-        size = file.stat().st_size
+        status = file.stat()
     except OSError as problem:
         raise DemonstrationError(f"{file} is missing or unreadable: restore it or make the store again") from problem
+    size = status.st_size
+    if not stat.S_ISREG(status.st_mode):
+        with reading(file, DemonstrationError):  # says what it is
+            pass
     if size != expected:
         raise DemonstrationError(
             f"{file} is truncated or altered ({size} bytes where {expected} are needed): "
@@ -277,18 +331,26 @@ def _check_size(file: Path, expected: int) -> None:
 
 
 def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
+    """A file's numbers, mapped once what it says of them is what the header says, and all of it is there."""
     file = path / f"{name}.npy"
-    try:
-        array = np.lib.format.open_memmap(file, mode="r")
-    except Exception as problem:  # NumPy parses the header as Python text, and fails in as many ways as Python can
-        reason = str(problem).split("\n", 1)[0][:160] or type(problem).__name__
-        raise DemonstrationError(f"{file} cannot be read ({reason}): restore it or make the store again") from problem
-    if array.dtype != np.dtype(dtype) or array.shape != shape:
+    with reading(file, DemonstrationError) as content:
+        size = os.fstat(content.fileno()).st_size
+        try:
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            found = read[np.lib.format.read_magic(content)](content)
+        except Exception as problem:  # NumPy parses it as Python text, and fails in as many ways as Python can
+            reason = str(problem).split("\n", 1)[0][:160] or type(problem).__name__
+            raise DemonstrationError(
+                f"{file} cannot be read ({reason}): restore it or make the store again"
+            ) from problem
+        start = content.tell()
+    if found != (shape, False, np.dtype(dtype)) or size - start != math.prod(shape) * np.dtype(dtype).itemsize:
+        order = " in columns" if found[1] else ""
         raise DemonstrationError(
-            f"{file} holds {array.dtype} {array.shape} where the header says {dtype} {shape}: "
+            f"{file} holds {str(found[2])[:40]} {shown(found[0])}{order} where the header says {dtype} {shape}: "
             "restore it or make the store again"
         )
-    return array
+    return np.memmap(file, np.dtype(dtype), "r", start, shape)
 
 
 def _shown(feature: Feature | None) -> str:

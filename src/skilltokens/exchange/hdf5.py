@@ -17,7 +17,9 @@ LIBERO's files hold besides.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,8 +31,20 @@ from skilltokens.demos.rules import OBSERVATION
 from skilltokens.demos.store import DemonstrationStore, same_features, write_store
 from skilltokens.exchange.conversion import Conversion, Keys, conversion_of, conversion_of_export, read_demo
 from skilltokens.exchange.disk import DeferredErrorFile
-from skilltokens.exchange.layout import OWN, demo_names, member, opened, own_entry, reading, shown_task
-from skilltokens.files import digest, replacing
+from skilltokens.exchange.layout import (
+    OWN,
+    check_digests,
+    demo_digests,
+    demo_names,
+    is_sealed,
+    json_in,
+    member,
+    opened,
+    own_entry,
+    reading,
+    shown_task,
+)
+from skilltokens.files import digest, replacing, sealed
 from skilltokens.types import ACTION, Array, DemonstrationError, Episode, Feature, Progress, Report, Task, silent
 
 
@@ -86,7 +100,7 @@ def import_hdf5(
             settings = {**settings, "imported": {**imported, **conversion.settings()}}
         return write_store(
             target,
-            _episodes(path, data, names, conversion, clip, report),
+            _episodes(path, data, names, conversion, clip, own, _whole(own, subset), report),
             task=task,
             features=conversion.features,
             source=source or stored.get("source", "human"),
@@ -97,14 +111,47 @@ def import_hdf5(
 
 
 def _episodes(
-    path: Path, data: h5py.Group, names: Sequence[str], conversion: Conversion, clip: bool, report: Report
+    path: Path,
+    data: h5py.Group,
+    names: Sequence[str],
+    conversion: Conversion,
+    clip: bool,
+    own: Mapping[str, Any],
+    whole: str | None,
+    report: Report,
 ) -> Iterator[Episode]:
-    """The demos `names` of an open file, as episodes."""
+    """The demos `names` of an open file, as episodes; those of our exports as they were exported.
+
+    Args:
+        own, whole: see `layout.own_entry` and `_whole`.
+    """
+    said: list[str] = []
     for number, name in enumerate(names):
         report(Progress("import", number, len(names), name))
         with reading(path):
-            episode = read_demo(path, member(path, data, name), conversion, clip)
+            demo = member(path, data, name)
+            episode = read_demo(path, demo, conversion, clip)
+            if is_sealed(own):
+                exported = conversion_of_export(own, str(json_in(path, demo, "ep_meta").get("task", "")))
+                as_it_was = episode if exported == conversion else read_demo(path, demo, exported, clip=False)
+                said.append(check_digests(path, demo, as_it_was.features))
         yield episode
+    if whole is not None and whole != _together(said):
+        raise DemonstrationError(
+            f"{path} does not hold the demos that were exported, in their order: export it again, or take a list of "
+            "your own under mask/ (--subset)"
+        )
+
+
+def _whole(own: Mapping[str, Any], subset: str | None) -> str | None:
+    """The digest over all demos of the store that is imported; None where it is another choice of demos."""
+    stores: dict[str, Any] = own.get("stores", {})
+    name = next(iter(stores), None) if subset is None and len(stores) == 1 else subset
+    return stores[name].get("demos") if name in stores else None
+
+
+def _together(digests: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def origin(path: Path, *, subset: str | None, source: str | None, clip: bool, images: bool) -> dict[str, Any]:
@@ -178,18 +225,23 @@ def export_hdf5(
     path = Path(path)
     features = same_features(stores)
     _check_export(path, stores, convention)
+    for store in stores:
+        store.verify()  # what is written gets digests of its own, which must not cover altered numbers
     keys = {name: name.removeprefix(OBSERVATION) for name in features}
     keys |= {name: key for name, key in (convention.pictures.items() if convention else ()) if name in features}
     with replacing(path, DemonstrationError) as fresh, DeferredErrorFile(fresh) as output:
         # Errors are raised from `output`, since a failed write that HDF5 sees can crash the process.
         with h5py.File(output, "w") as file:
             data, first = file.create_group("data"), 0
+            digests: list[str] = []
             for store in stores:
+                said: list[str] = []
                 for number in range(store.episodes):
                     report(Progress("export", number, store.episodes, store.task.name))
                     demo = data.create_group(f"demo_{first + number}")
-                    _write_demo(demo, store, number, keys, next_observations, convention)
+                    said.append(_write_demo(demo, store, number, keys, next_observations, convention))
                     output.raise_error()
+                digests.append(_together(said))
                 demos = [f"demo_{first + number}".encode() for number in range(store.episodes)]
                 file.create_dataset(f"mask/{store.task.name}", data=np.array(demos))
                 first += store.episodes
@@ -198,7 +250,8 @@ def export_hdf5(
             data.attrs["env_args"] = json.dumps({"env_name": stores[0].task.name, "type": 2, "env_kwargs": {}})
             for name, value in (convention.attributes(stores[0]) if convention else {}).items():
                 data.attrs[name] = value
-            data.attrs[OWN] = json.dumps(_own(stores, features, keys, set(convention.pictures if convention else ())))
+            turned = set(convention.pictures if convention else ())
+            data.attrs[OWN] = json.dumps(sealed(_own(stores, digests, features, keys, turned)))
         output.raise_error()
 
 
@@ -210,7 +263,7 @@ def _check_export(path: Path, stores: Sequence[DemonstrationStore], convention: 
             raise DemonstrationError(f"two of the stores hold the task {name!r}: export them to files of their own")
     if convention is not None and len(stores) > 1:
         raise DemonstrationError(f"{len(stores)} tasks have no place in one file of that layout: export one at a time")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DemonstrationError(f"{path} is a folder: name a file such as {path / 'demos.hdf5'}")
 
 
@@ -221,8 +274,12 @@ def _write_demo(
     keys: Mapping[str, str],
     next_observations: bool,
     convention: Convention | None,
-) -> None:
-    """Writes episode `number` of `store` into the empty group `demo`; `keys`: feature -> its key under obs/."""
+) -> str:
+    """Writes episode `number` of `store` into the empty group `demo`; returns the digests that the demo says.
+
+    Args:
+        keys: feature -> its key under obs/.
+    """
     episode = store.episode(number)
     rows = slice(int(store.offsets[number]), int(store.offsets[number + 1]))
     steps = len(episode)
@@ -233,8 +290,9 @@ def _write_demo(
         if name != ACTION:
             turned = convention is not None and name in convention.pictures
             arrays[f"obs/{keys[name]}"] = array[:, ::-1] if turned else array
-    arrays |= {name: store[name][rows] for name in store.private}
-    attributes = {
+    private = {name: store[name][rows] for name in store.private}
+    arrays |= private
+    attributes: dict[str, Any] = {
         "num_samples": steps,
         "ep_meta": json.dumps({"lang": store.task.instruction, "task": store.task.name}),
     }
@@ -246,14 +304,20 @@ def _write_demo(
         demo.create_dataset(name, data=array)
         if next_observations and name.startswith("obs/"):
             demo.create_dataset(f"next_{name}", data=np.asarray(array)[following])
-    for name, value in attributes.items():
+    digests = json.dumps(demo_digests({**episode.features, **private}, attributes["ep_meta"]))
+    for name, value in {**attributes, OWN: digests}.items():
         demo.attrs[name] = value
+    return digests
 
 
 def _own(
-    stores: Sequence[DemonstrationStore], features: Mapping[str, Feature], keys: Mapping[str, str], turned: set[str]
+    stores: Sequence[DemonstrationStore],
+    digests: Sequence[str],
+    features: Mapping[str, Feature],
+    keys: Mapping[str, str],
+    turned: set[str],
 ) -> dict[str, Any]:
-    """The content of our own attribute (`OWN`), which an import reads back."""
+    """The content of our own attribute (`OWN`), which an import reads back; `digests`: over all demos of each store."""
     return {
         "features": {
             name: {**dataclasses.asdict(entry), "key": keys[name]} | ({"turned": True} if name in turned else {})
@@ -267,7 +331,8 @@ def _own(
                 "settings": store.settings,
                 "versions": store.versions,
                 "private": {name: dataclasses.asdict(entry) for name, entry in store.private.items()},
+                "demos": demos,
             }
-            for store in stores
+            for store, demos in zip(stores, digests, strict=True)
         },
     }

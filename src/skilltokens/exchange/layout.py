@@ -7,17 +7,22 @@ episodes of what they read; `hdf5` describes the layout and has the functions th
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from skilltokens import files
 from skilltokens.demos.header import feature_from, task_from
+from skilltokens.exchange.probe import withstood
 from skilltokens.types import (
+    Array,
     DemonstrationError,
     SkilltokensError,
     Task,
@@ -26,12 +31,17 @@ from skilltokens.types import (
 )
 
 OWN = "skilltokens"
-"""Attribute of `data` in our exports: all that robomimic's layout cannot express."""
+"""Attribute of `data` in our exports: all that robomimic's layout cannot express, sealed; of a demo its digests."""
+MOST = 1100
+"""How many times larger an array may be than its file: no compression that HDF5 brings with it does more."""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading, with a group `data` in it."""
+    with files.reading(path, DemonstrationError):  # HDF5 would wait at a pipe
+        pass
+    withstood(path)
     try:
         file = h5py.File(path, "r")
     except FileNotFoundError as problem:
@@ -99,9 +109,14 @@ def demo_names(path: Path, file: h5py.File, subset: str | None) -> list[str]:
 
 def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
     """The content of our own attribute (`OWN`) in a file that we exported; empty for other files."""
-    own = json_in(path, member(path, file, "data"), OWN)
+    data = member(path, file, "data")
+    own = json_in(path, data, OWN)
     try:
+        if not own and any(OWN in member(path, data, name).attrs for name in list(data)[:1]):
+            raise ValueError("it is gone, and its demos have theirs")
         if own:
+            if files.SEAL in own and own[files.SEAL] != files.seal(own):
+                raise ValueError("its digest differs")
             _ = [(entry["key"], feature_from(entry)) for entry in own["features"].values()]
             for stored in own["stores"].values():
                 _ = task_from(stored["task"]), [feature_from(entry) for entry in stored.get("private", {}).values()]
@@ -110,6 +125,37 @@ def own_entry(path: Path, file: h5py.File) -> dict[str, Any]:
             f"{path}: the attribute {OWN!r} of /data is altered: export the file again"
         ) from problem
     return own
+
+
+def is_sealed(own: Mapping[str, Any]) -> bool:
+    """Whether an export says digests of its demos, as all have since 0.2."""
+    return files.SEAL in own
+
+
+def check_digests(path: Path, demo: h5py.Group, arrays: Mapping[str, Array]) -> str:
+    """Checks the arrays of a demo of a sealed export against the digests that it says; returns what it says.
+
+    Raises:
+        DemonstrationError: one of them was altered.
+    """
+    said = json_in(path, demo, OWN)
+    for name, digest in demo_digests(arrays, text_of(demo.attrs.get("ep_meta", ""))).items():
+        if said.get(name) != digest:
+            raise DemonstrationError(
+                f"{path}: {name!r} of {demo.name} was altered since it was exported (its digest differs): export it "
+                "again"
+            )
+    return text_of(demo.attrs[OWN])
+
+
+def demo_digests(arrays: Mapping[str, Array], meta: str) -> dict[str, str]:
+    """SHA-256 of each array of a demo, by its kind, shape and numbers, and of the text that says what it shows."""
+    digests = {"ep_meta": hashlib.sha256(meta.encode()).hexdigest()}
+    for name, array in arrays.items():
+        total = hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode())
+        total.update(np.ascontiguousarray(array).data)
+        digests[name] = total.hexdigest()
+    return digests
 
 
 def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = "") -> Task:
@@ -139,6 +185,10 @@ def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
         raise DemonstrationError(f"{path}: {group.name} has no array {key!r}: {nearest(key, list(group))}")
     if array.dtype.kind not in "fiub" or array.ndim == 0:
         raise DemonstrationError(f"{path}: {array.name} is no array of numbers over the steps ({array.dtype})")
+    if array.nbytes > MOST * (1000 + os.path.getsize(path)):
+        raise DemonstrationError(
+            f"{path}: {array.name} claims {array.nbytes} bytes, more than such a file can hold: get the file again"
+        )
     return array
 
 
@@ -150,7 +200,7 @@ def json_in(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
         json.dumps(content, ensure_ascii=False).encode()  # half a character is valid JSON, but no text
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, RecursionError) as problem:
         raise DemonstrationError(
             f"{path}: the attribute {attribute!r} of {group.name} is not JSON: repair it"
         ) from problem

@@ -27,6 +27,7 @@ from skilltokens.experiments.lessons import suites_own, tasks_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
 from skilltokens.experiments.settings import RewardSettings, RunSettings
+from skilltokens.experiments.working import check_alone
 from skilltokens.methods import method_of, method_settings, methods
 from skilltokens.types import Report, SettingError
 
@@ -150,7 +151,8 @@ class Lifelong:
 
         settings, suite = with_base(settings), load_suite(settings.suite)
         tasks = tasks_of(settings, suite)
-        if (folder / "run.json").exists():
+        check_alone(folder)
+        if os.path.exists(folder / "run.json"):
             from skilltokens.experiments.opening import open_run  # torch: only where there is a run to compare with
 
             if open_run(folder, settings, recipe, suite, tasks).finished:
@@ -222,6 +224,7 @@ class FromReward:
     def finished(self, folder: Path, settings: RewardSettings, recipe: str) -> bool:
         check_settings(settings)
         check_installed()
+        check_alone(folder)
         from skilltokens.experiments.reward import open_reward
 
         return bool(open_reward(folder, settings, recipe).finished)

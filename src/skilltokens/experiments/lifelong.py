@@ -3,11 +3,12 @@
 A run folder holds run.json (the result, written after every lesson), state-<n>.safetensors (what the method needs
 to resume after n lessons) and progress.safetensors (the lesson at work: its training at the last stop, and its cells).
 run.json is the commit: whatever moment the process dies at, the same command resumes from what it says and ends with
-the same numbers.
+the same numbers. One process at a time works in a folder.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from skilltokens.experiments.opening import note_demonstrations, note_lesson, no
 from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.experiments.working import working
+from skilltokens.files import sweep
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Lesson, Method, generator_of
@@ -36,8 +39,9 @@ from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
+from skilltokens.tensors import check_like, on_cpu
 from skilltokens.train import fit
-from skilltokens.types import Progress, Report, RuleError, RunError, SettingError, Suite, silent
+from skilltokens.types import Progress, Report, RuleError, RunError, SettingError, Suite, Task, silent
 
 
 def learn(
@@ -52,7 +56,7 @@ def learn(
         recipe, command: what to write into run.json of where the run comes from.
 
     Raises:
-        RunError: the folder belongs to another configuration, or is damaged.
+        RunError: the folder belongs to another configuration, is damaged, or another process works in it.
         SettingError: a setting is impossible; nothing has been written then.
         LibraryError: the library to begin from (protocol A+) is damaged, or of another robot.
         SkilltokensError: whatever else its user can fix.
@@ -62,9 +66,26 @@ def learn(
     tasks = tasks_of(settings, suite)
     record = open_run(folder, settings, recipe, suite, tasks)
     if record.finished:
+        sweep(folder)  # the process that ended it may have been killed in the very last write
         return record
     check_run(settings, suite)
     library = open_base(settings, suite)
+    with working(folder, report):
+        record = open_run(folder, settings, recipe, suite, tasks)
+        return record if record.finished else _learn(settings, folder, record, suite, tasks, library, report, command)
+
+
+def _learn(
+    settings: RunSettings[Any],
+    folder: Path,
+    record: LifelongRecord,
+    suite: Suite,
+    tasks: Sequence[Task],
+    library: SkillLibrary | None,
+    report: Report,
+    command: str,
+) -> LifelongRecord:
+    """What is left of a run in a folder that nobody else writes in."""
     torch.set_num_threads(settings.train.threads)
     record.command = command or record.command
     own, limit = suites_own(suite, tasks), settings.evaluate.step_limit
@@ -144,7 +165,7 @@ class _Run:
                 self._teach(lesson)
             except RuleError:
                 if new:
-                    checkpoint.discard_untrained(self.folder)
+                    checkpoint.discard_untrained(self.folder, checkpoint.Tie.of(record, 0))
                 raise
         checkpoint.forget(self.folder, len(self.lessons))  # if the run died between the last commit and this
         record.selection = self.evaluator.wordings(self.method)
@@ -160,7 +181,7 @@ class _Run:
 
     def _claim(self) -> bool:
         """From here on the folder belongs to this configuration, at work under this code; whether it was new."""
-        if not (self.folder / "run.json").exists():
+        if not os.path.exists(self.folder / "run.json"):
             checkpoint.clear(self.folder)  # of a run whose run.json was taken away
             write_record(self.folder, self.record)
             return True
@@ -173,10 +194,11 @@ class _Run:
 
     def _restore(self, done: int) -> None:
         """The method as it was after so many lessons."""
-        state = checkpoint.load_state(self.folder, done)
+        state = checkpoint.load_state(self.folder, done, self.record.state, self.report)
         try:
             self.method.restore(state, self.lessons[:done])
-        except (KeyError, ValueError, RuntimeError, IndexError) as problem:
+            check_like(state, on_cpu(self.method.state()), "what was restored of it")
+        except (LookupError, ValueError, RuntimeError, TypeError, AttributeError, RunError) as problem:
             raise RunError(
                 f"{self.folder}/state-{done}.safetensors is not of this run ({str(problem).splitlines()[0]}): restore "
                 "it, or start the run again in a new folder"
@@ -186,7 +208,7 @@ class _Run:
         """Trains one lesson with stops on the way, evaluates every task taught so far, and commits."""
         record, training = self.record, self.method.begin(lesson)
         report = labelled(self.report, self._label(lesson), lesson=lesson.index)
-        work, point = Work(self.folder, lesson.index, record.cells), None
+        work, point = Work(self.folder, lesson.index, record, self.report), None
         taught = lesson.first + len(lesson.names)
         for point in fit(
             training,
@@ -202,7 +224,11 @@ class _Run:
                 self._evaluate(lesson.first, taught - 1, point.progress, report)
                 work.spent("evaluate")
             work.keep(point.state())
-        assert point is not None
+        if point is None:
+            raise RunError(
+                f"{self.folder}/progress.safetensors is altered (its training stopped nowhere): move it away, and the "
+                "lesson starts again"
+            )
         self.method.finish(lesson)
         for task in range(sum(cell.progress == 1.0 for cell in work.cells), taught):
             self._evaluate(task, taught - 1, 1.0, report)
@@ -211,7 +237,7 @@ class _Run:
                 work.keep()
         note_lesson(record, self.method, training, point.record, work.seconds)
         done = lesson.index + 1
-        checkpoint.save_state(self.folder, done, self.method.state())
+        record.state = checkpoint.save_state(self.folder, done, self.method.state())
         write_record(self.folder, record)
         checkpoint.forget(self.folder, done)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def open_run(
         RunError: run.json is damaged, or of another configuration.
     """
     path = folder / "run.json"
-    if path.exists():
+    if os.path.exists(path):
         record = read_lifelong(path)
         old = {"method": record.method, **flat(plain(lifelong_settings_in(record)))}
         check_same(folder, old, {"method": method_of(settings.method), **flat(plain(settings))}, FREE)

@@ -1,10 +1,12 @@
 """run.json read and written: kinds are checked by the records, here what the values mean.
 
-Counts that cannot be, tasks that do not exist, and cells that contradict each other are refused.
+Counts that cannot be, tasks that do not exist, and cells that contradict each other are refused. What is written is
+sealed: run.json says a digest of itself. Files without one, of the schemas before, stay readable.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +14,26 @@ from typing import Any, TypeVar
 import msgspec
 
 from skilltokens.experiments.records import Cell, LifelongRecord, RewardRecord, Wording
-from skilltokens.files import REWARD_SCHEMA, RUN_SCHEMA, read_json, write_json
+from skilltokens.files import (
+    REWARD_SCHEMA,
+    RUN_SCHEMA,
+    SEAL,
+    UNSEALED_REWARD_SCHEMA,
+    UNSEALED_RUN_SCHEMA,
+    check_seal,
+    depth,
+    read_json,
+    sealed,
+    write_json,
+)
 from skilltokens.types import RunError
 
 SPLITS = ("test", "validation")
 CHOOSERS = ("instruction", "task_id")
+LIFELONG, REWARD = (RUN_SCHEMA, UNSEALED_RUN_SCHEMA), (REWARD_SCHEMA, UNSEALED_REWARD_SCHEMA)
+"""Schemas that can be read, the one that is written first."""
+DEEPEST = 20
+"""How deep values may lie in run.json: its settings are read by functions that call themselves."""
 
 Record = TypeVar("Record", LifelongRecord, RewardRecord)
 
@@ -24,7 +41,7 @@ Record = TypeVar("Record", LifelongRecord, RewardRecord)
 def run_file(path: Path) -> Path:
     """The run.json that is named, or the one in the folder that is named."""
     path = Path(path)
-    return path / "run.json" if path.is_dir() else path
+    return path / "run.json" if os.path.isdir(path) else path
 
 
 def read_record(path: Path) -> LifelongRecord | RewardRecord:
@@ -34,8 +51,8 @@ def read_record(path: Path) -> LifelongRecord | RewardRecord:
         RunError: it is missing, truncated, altered or of another schema.
     """
     path = run_file(path)
-    content = read_json(path, (RUN_SCHEMA, REWARD_SCHEMA), RunError)
-    if content["schema"] == RUN_SCHEMA:
+    content = _read(path, (*LIFELONG, *REWARD))
+    if content["schema"] in LIFELONG:
         return _checked_lifelong(path, content)
     return _checked_reward(path, content)
 
@@ -48,7 +65,7 @@ def read_lifelong(path: Path) -> LifelongRecord:
             contradict each other) or of another schema.
     """
     path = run_file(path)
-    return _checked_lifelong(path, read_json(path, RUN_SCHEMA, RunError))
+    return _checked_lifelong(path, _read(path, LIFELONG))
 
 
 def read_reward(path: Path) -> RewardRecord:
@@ -58,16 +75,27 @@ def read_reward(path: Path) -> RewardRecord:
         RunError: it is missing, damaged or of another kind.
     """
     path = run_file(path)
-    return _checked_reward(path, read_json(path, REWARD_SCHEMA, RunError))
+    return _checked_reward(path, _read(path, REWARD))
 
 
 def write_record(folder: Path, record: LifelongRecord | RewardRecord) -> None:
-    """Replaces FOLDER/run.json atomically.
+    """Replaces FOLDER/run.json atomically, sealed, in the newest schema, whatever the record was read from.
 
     Raises:
         RunError: it cannot be written.
     """
-    write_json(Path(folder) / "run.json", msgspec.to_builtins(record), RunError)
+    record.schema = RUN_SCHEMA if isinstance(record, LifelongRecord) else REWARD_SCHEMA
+    write_json(Path(folder) / "run.json", sealed(msgspec.to_builtins(record)), RunError)
+
+
+def _read(path: Path, schemas: tuple[str, ...]) -> dict[str, Any]:
+    """The content of a run.json whose seal is right; one of an older schema need not bear any."""
+    content = read_json(path, schemas, RunError)
+    if SEAL in content or content["schema"] in (RUN_SCHEMA, REWARD_SCHEMA):
+        check_seal(content, path, RunError)
+    if depth(content) > DEEPEST:
+        raise altered(path, "nested too deep")
+    return content
 
 
 def altered(path: Path, problem: str) -> RunError:
@@ -78,7 +106,7 @@ def altered(path: Path, problem: str) -> RunError:
 def _converted(path: Path, content: dict[str, Any], kind: type[Record]) -> Record:
     try:
         return msgspec.convert(content, kind)
-    except msgspec.ValidationError as problem:
+    except ValueError as problem:
         raise altered(path, str(problem).replace("`", "").replace("$.", "")) from problem
 
 
@@ -104,7 +132,7 @@ def _problems(record: LifelongRecord) -> Iterator[str]:
     tasks = len(record.tasks)
     if not tasks:
         yield "it names no task"
-    yield from _cell_problems(record.cells, [task.name for task in record.tasks])
+    yield from cell_problems(record.cells, [task.name for task in record.tasks])
     for key, numbers in (("trained", record.parameters.trained), ("total", record.parameters.total)):
         if len(numbers) > tasks:
             yield f"parameters.{key} has more entries than there are tasks"
@@ -129,7 +157,8 @@ def _problems(record: LifelongRecord) -> Iterator[str]:
             yield f"variants[{i}] counts {variant.successes} successes of {variant.episodes} episodes"
 
 
-def _cell_problems(cells: list[Cell], tasks: list[str]) -> Iterator[str]:
+def cell_problems(cells: list[Cell], tasks: list[str]) -> Iterator[str]:
+    """What in the cells of a run of these tasks cannot be right."""
     known: set[tuple[Any, ...]] = set()
     for i, cell in enumerate(cells):
         place = f"evaluations[{i}]"

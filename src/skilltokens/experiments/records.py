@@ -179,6 +179,8 @@ class LifelongRecord(_Record, kw_only=True):
     selection: list[Wording] = []
     variants: list[Variant] = []
     videos: dict[str, str] = msgspec.field(name="films", default_factory=dict)
+    state: str = ""
+    """Fingerprint (tensors.py) of the method's state after the last lesson, which lies beside the file."""
     config: dict[str, Any]
     versions: dict[str, str | None]
     commit: str | None = msgspec.field(default_factory=_null)

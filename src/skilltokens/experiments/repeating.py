@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from skilltokens.types import RunError, SettingError
 
 def names_a_run(word: str) -> bool:
     """Whether a word on the command line is meant as a run and not as a recipe: a run.json, or a folder with one."""
-    return word.endswith(".json") or (Path(word) / "run.json").is_file()
+    return word.endswith(".json") or os.path.isfile(Path(word) / "run.json")
 
 
 def recipe_in(path: Path) -> Recipe:

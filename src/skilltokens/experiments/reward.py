@@ -7,6 +7,8 @@ motion. Killed at any moment, the same call resumes from the last point of the l
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,8 @@ from skilltokens.experiments.records import (
 from skilltokens.experiments.rereading import reward_settings_in
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.experiments.steered import Steered, steered_by
-from skilltokens.files import REWARD_SCHEMA
+from skilltokens.experiments.working import working
+from skilltokens.files import REWARD_SCHEMA, sweep
 from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
@@ -55,7 +58,7 @@ def learn_from_reward(
     """Runs, or resumes, one run, and returns what run.json holds at its end.
 
     Raises:
-        RunError: the folder belongs to another configuration, or is damaged.
+        RunError: the folder belongs to another configuration, is damaged, or another process works in it.
         SkilltokensError: whatever else its user can fix.
     """
     check_settings(settings)
@@ -64,7 +67,22 @@ def learn_from_reward(
     check_episodes(suite, settings.adapt.split, settings.adapt.episodes, settings.adapt.horizon)
     record = open_reward(folder, settings, recipe)
     if record.finished:
+        sweep(Path(folder))  # the process that ended it may have been killed in the very last write
         return record
+    with working(folder, report):
+        record = open_reward(folder, settings, recipe)
+        return record if record.finished else _learn(settings, folder, record, tasks, report, command)
+
+
+def _learn(
+    settings: RewardSettings,
+    folder: Path,
+    record: RewardRecord,
+    tasks: Sequence[Task],
+    report: Report,
+    command: str,
+) -> RewardRecord:
+    """What is left of a run in a folder that nobody else writes in."""
     record.command = command or record.command
     torch.set_num_threads(settings.ppo.threads)
     target = steered_by(settings, report)
@@ -88,7 +106,7 @@ def open_reward(folder: Path, settings: RewardSettings, recipe: str) -> RewardRe
         RunError: run.json is damaged, or of another configuration.
     """
     path = Path(folder) / "run.json"
-    if path.exists():
+    if os.path.exists(path):
         record = read_reward(path)
         old = plain(reward_settings_in(record))
         check_same(Path(folder), flat(old), flat(plain(settings)), FREE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,15 @@ from skilltokens.behaviour.tracking import tracking
 from skilltokens.configuration import plain
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RewardSettings
+from skilltokens.locking import locked
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
 from skilltokens.suites.bodies import body_of
 from skilltokens.types import LibraryError, Progress, Report, RunError, silent
 
 FOLDER = "model"
+PATIENCE = 7 * 24 * 3600.0
+"""Seconds to wait for another process that makes the same model, which is told all the while."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ def steered_by(settings: RewardSettings, report: Report = silent) -> Steered:
     """
     if not settings.library:
         return Steered(*behaviour_library(settings, report))
-    if not Path(settings.library).exists():
+    if not os.path.exists(Path(settings.library)):
         raise LibraryError(
             f"there is no library at {settings.library}: name one with --library, or make that of Continual "
             "World's ten tasks by `skilltokens run metaworld-cw10 --method t2s`"
@@ -53,15 +58,23 @@ def behaviour_library(settings: RewardSettings, report: Report = silent) -> tupl
     Raises:
         RunError: there is one that was made with other settings.
     """
+    home = Path(settings.motion.folder).expanduser() / settings.body
+    made = os.path.exists(home / "motion") and os.path.exists(home / FOLDER / "library.json")
+    with contextlib.nullcontext() if made else locked(home, RunError, wait=PATIENCE, report=report):
+        return _behaviour_library(settings, home, report)
+
+
+def _behaviour_library(settings: RewardSettings, home: Path, report: Report) -> tuple[SkillLibrary, DemonstrationStore]:
+    """The same, in a folder that nobody else writes in where anything is missing there."""
     store = motion(body_of(settings.body), settings.motion, report)
-    folder = Path(settings.motion.folder).expanduser() / settings.body / FOLDER
+    folder = home / FOLDER
     made_with = {
         "motion": dict(store.settings),
         "policy": plain(settings.policy),
         "train": plain(settings.train),
         "encoder": settings.encoder,
     }
-    if not (folder / "library.json").exists():
+    if not os.path.exists(folder / "library.json"):
         distil(
             folder,
             store,

@@ -45,8 +45,8 @@ def vector_file(folder: Path, text: str) -> Path:
 def read_vector(path: Path, text: str) -> NDArray[np.float32] | None:
     """The cached vector (dim,), or None where there is none or a single byte of it is wrong."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = files.read_bytes(path, LanguageError)
+    except LanguageError:
         return None
     seal, payload = content[:32], content[32:]
     if not payload or len(payload) % 4 or seal != _seal(text, payload):

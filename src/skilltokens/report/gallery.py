@@ -76,6 +76,7 @@ def write_gallery(suites: Sequence[str], demos: Path, out: Path) -> Path:
         suite, recordings = load_suite(name), []
         for task in suite.tasks:
             store = DemonstrationStore.open(store_path(suite, task, DemonstrationSettings(folder=str(demos))))
+            store.verify()
             path = f"gallery/{file_name(name)}/{file_name(task.name)}.webp"
             steps = record_demonstration(suite, task, store, 0, out / path)
             recordings.append(Recording(task, path, steps))

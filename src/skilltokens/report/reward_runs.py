@@ -1,4 +1,4 @@
-"""Runs of learning from reward (run.json of schema skilltokens.reward/1), read, and grouped into rows.
+"""Runs of learning from reward (run.json of schema skilltokens.reward/2, or /1), read, and grouped into rows.
 
 A row is one learner on one task, over its seeds. Nothing is stored that can be computed from the counts.
 """

@@ -2,7 +2,7 @@
 
 One task is one store at FOLDER/SUITE/TASK, made in one process, so a store does not depend on how many processes
 there are. A process writes its store atomically; Ctrl-C or a crash leaves whole stores only, and the same call
-resumes from there.
+resumes from there. One call at a time makes stores of a suite in a folder; the next one waits, and takes what is there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 
 from skilltokens.configuration import check_settings
 from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.files import sweep
+from skilltokens.locking import locked
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
 from skilltokens.simulation.drawing import DRAWN_FROM, draw_episodes, parts_folder, states_of
 from skilltokens.simulation.memory import fitting
@@ -48,6 +50,8 @@ from skilltokens.types import (
 )
 
 STAGE = "demonstrations"
+PATIENCE = 7 * 24 * 3600.0
+"""Seconds to wait for another process that makes demonstrations of the same suite, which is told all the while."""
 SCRIPTED = "scripted"
 
 
@@ -86,22 +90,46 @@ def demonstrations(
         SuiteError: the simulator is missing or failed, or a process died or hung twice.
     """
     check_settings(settings, "demonstrations")
-    stores = {task: _brought(suite, task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
-    missing = [task for task, store in stores.items() if store is None]
+    stores, missing = _there(suite, tasks, settings)
     if missing:
         states = states_of(suite)
         if states is not None:
             demonstrations(states, missing, settings, report, workers, limit)
-        if workers is None:
-            workers = min(len(missing), os.cpu_count() or 1)
-            workers = 0 if workers == 1 else workers
-        workers = fitting(min(workers, len(missing)), suite, report)
-        progress = _Tally(missing, settings.episodes, report)
-        if workers:
-            _in_processes(suite, missing, settings, progress, RESET * limit, workers)
-        else:
-            _here(suite, missing, settings, progress, RESET * limit)
+        folder = store_path(suite, missing[0], settings).parent
+        with locked(folder, DemonstrationError, wait=PATIENCE, report=report):
+            sweep(folder)
+            stores, missing = _there(suite, tasks, settings)  # another process may have made them meanwhile
+            if missing:
+                _make(suite, missing, settings, report, workers, limit)
     return [stores[task] or DemonstrationStore.open(store_path(suite, task, settings)) for task in tasks]
+
+
+def _there(
+    suite: Suite, tasks: Sequence[Task], settings: DemonstrationSettings
+) -> tuple[dict[Task, DemonstrationStore | None], list[Task]]:
+    """The store of each task, and the tasks that have none."""
+    stores = {task: _brought(suite, task) or _existing(suite, task, settings) for task in dict.fromkeys(tasks)}
+    return stores, [task for task, store in stores.items() if store is None]
+
+
+def _make(
+    suite: Suite,
+    missing: Sequence[Task],
+    settings: DemonstrationSettings,
+    report: Report,
+    workers: int | None,
+    limit: float,
+) -> None:
+    """Makes the stores of these tasks, in a folder that nobody else makes any in."""
+    if workers is None:
+        workers = min(len(missing), os.cpu_count() or 1)
+        workers = 0 if workers == 1 else workers
+    workers = fitting(min(workers, len(missing)), suite, report)
+    progress = _Tally(missing, settings.episodes, report)
+    if workers:
+        _in_processes(suite, missing, settings, progress, RESET * limit, workers)
+    else:
+        _here(suite, missing, settings, progress, RESET * limit)
 
 
 def store_path(suite: Suite, task: Task, settings: DemonstrationSettings) -> Path:
@@ -180,7 +208,7 @@ def store_of(suite: Suite, task: Task, settings: DemonstrationSettings) -> Demon
     """The store that a run would learn from, if one can be read: the suite's own, or that of the folder."""
     with contextlib.suppress(DemonstrationError):
         path = store_path(suite, task, settings)
-        return _brought(suite, task) or (DemonstrationStore.open(path) if path.exists() else None)
+        return _brought(suite, task) or (DemonstrationStore.open(path) if os.path.exists(path) else None)
     return None
 
 
@@ -193,7 +221,7 @@ def _brought(suite: Suite, task: Task) -> DemonstrationStore | None:
 def _existing(suite: Suite, task: Task, settings: DemonstrationSettings) -> DemonstrationStore | None:
     """The store of `task` if there is one; it must be what would be made now."""
     path = store_path(suite, task, settings)
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     store = DemonstrationStore.open(path)
     expected: dict[str, tuple[object, object]] = {
@@ -205,7 +233,7 @@ def _existing(suite: Suite, task: Task, settings: DemonstrationSettings) -> Demo
         expected |= {name: (store.settings.get(name), value) for name, value in _recipe(settings).items()}
         expected["versions"] = (store.versions, suite.versions())
     states = states_of(suite)
-    if states is not None and DRAWN_FROM in store.settings and store_path(states, task, settings).exists():
+    if states is not None and DRAWN_FROM in store.settings and os.path.exists(store_path(states, task, settings)):
         digest = DemonstrationStore.open(store_path(states, task, settings)).digest
         expected[DRAWN_FROM] = (store.settings.get(DRAWN_FROM), digest)
     for name, (present, needed) in expected.items():

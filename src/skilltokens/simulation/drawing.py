@@ -10,20 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.files import replacing
+from skilltokens.files import read_bytes, write_bytes
 from skilltokens.simulation.signs import sign
 from skilltokens.types import DemonstrationError, Episode, Suite, Task
 
 DRAWN_FROM = "drawn_from"
 """In the settings of a store: the digest of the store that it was drawn from."""
+PART = ".episode"
+"""How the name of a kept episode's file ends: SHA-256 over which episode it is and the rest, a safetensors file."""
 
 
 def states_of(suite: Suite) -> Suite | None:
@@ -35,16 +38,18 @@ def draw_episodes(suite: Any, task: Task, store: DemonstrationStore, parts: Path
     """Every demonstration of `store` as `suite` observes it; those in the folder `parts` are not drawn again.
 
     Raises:
-        DemonstrationError: the store cannot be drawn from, or `parts` cannot be written.
+        DemonstrationError: the store was altered or cannot be drawn from, or `parts` cannot be written.
         SuiteError: the simulator is missing or cannot draw.
     """
+    store.verify()  # what is drawn gets a digest of its own, which must not cover altered states
     for index in range(store.episodes):
-        part = parts / f"{index}.npz"
-        episode = _kept(part)
+        part, which = parts / f"{index}{PART}", f"{store.digest} {index}"
+        episode = _kept(part, which)
         if episode is None:
             episode = suite.draw(task, store, index)
-            with replacing(part, DemonstrationError) as fresh:
-                np.savez(fresh, **episode.features)
+            arrays = {name: np.ascontiguousarray(array) for name, array in episode.features.items()}
+            payload = save(arrays)
+            write_bytes(part, _seal(which, payload) + payload, DemonstrationError)
         sign()
         yield episode
 
@@ -59,12 +64,15 @@ def parts_folder(path: Path, suite: Suite, store: DemonstrationStore) -> Path:
     return parts
 
 
-def _kept(part: Path) -> Episode | None:
-    """An episode that was drawn before; None where it must be drawn."""
-    if not part.is_file():  # a pipe would be waited for
-        return None
+def _kept(part: Path, which: str) -> Episode | None:
+    """An episode that was drawn before; None where it must be drawn: there is none, or a byte of it is wrong."""
     try:
-        with part.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return Episode(dict(arrays))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        content = read_bytes(part, DemonstrationError)
+        seal, payload = content[:32], content[32:]
+        return Episode(load(payload)) if seal == _seal(which, payload) else None
+    except (DemonstrationError, SafetensorError, ValueError):
         return None
+
+
+def _seal(which: str, payload: bytes) -> bytes:
+    return hashlib.sha256(which.encode() + b"\0" + payload).digest()

@@ -12,6 +12,7 @@ from tests.killing import dies
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.locking import LOCKS
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
@@ -46,7 +47,7 @@ def begun(place: Path, settings: Settings, whole: LifelongRecord) -> Path:
     """A run that died in its second lesson."""
     assert dies(work, place / "begun", {"train"}, 12, settings) == "train"
     folder = place / "begun"
-    names = {path.name for path in folder.iterdir() if ".tmp-" not in path.name}
+    names = {path.name for path in folder.iterdir() if ".tmp-" not in path.name and path.name not in LOCKS}
     assert names == {"run.json", "state-1.safetensors", "progress.safetensors"}
     return folder
 

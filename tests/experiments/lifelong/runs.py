@@ -10,16 +10,18 @@ from tests.killing import Moment
 
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.files import sealed
+from skilltokens.locking import LOCKS
 
 TASKS = ("reach-red", "reach-blue", "between")
 Settings = RunSettings[Any]
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """All of a finished run but the times, and the commits of the checkout that ran it."""
+    """All of a finished run but the times, the commits of the checkout that ran it, and the seal over them."""
     content = json.loads((folder / "run.json").read_text())
     assert content["finished"]
-    others = ("timing", "started", "finished", "commit", "resumed")
+    others = ("timing", "started", "finished", "commit", "resumed", "digest")
     return {key: value for key, value in content.items() if key not in others}
 
 
@@ -28,4 +30,14 @@ def work(moment: Moment, folder: Path, settings: Settings) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in LOCKS
+    }
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Changes keys of a run.json and seals it anew."""
+    path = folder / "run.json"
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | changes)))

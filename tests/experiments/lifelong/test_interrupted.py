@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, work
+from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, rewrite, work
 from tests.killing import dies
 
 from skilltokens.experiments import provenance
@@ -105,8 +105,7 @@ def test_other_versions_are_written_down_where_a_run_is_resumed(
     half: Path, settings: Settings, place: Path, monkeypatch: pytest.MonkeyPatch
 ):
     content = json.loads((half / "run.json").read_text())
-    content |= {"versions": {**content["versions"], "toy": "0", "gone": "7"}, "commit": "old"}
-    (half / "run.json").write_text(json.dumps(content))
+    rewrite(half, versions={**content["versions"], "toy": "0", "gone": "7"}, commit="old")
     monkeypatch.setattr(provenance, "commit", lambda: "new")
     reports: list[Progress] = []
 

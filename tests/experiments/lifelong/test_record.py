@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.experiments.lifelong.runs import TASKS, Settings, figures
+from tests.experiments.lifelong.runs import TASKS, Settings, figures, rewrite
 
 from skilltokens.configuration import plain
 from skilltokens.experiments.evaluator import Evaluator, fingerprint
@@ -49,8 +49,7 @@ def test_a_run_killed_among_its_variants_does_not_repeat_those_that_are_done(pla
     folder = place / "variants-cut"
     shutil.copytree(place / "variants-whole", folder)
     content = json.loads((folder / "run.json").read_text())
-    content |= {"finished": None, "variants": [{**content["variants"][0], "steps": -1}]}
-    (folder / "run.json").write_text(json.dumps(content))
+    rewrite(folder, finished=None, variants=[{**content["variants"][0], "steps": -1}])
     resumed = learn(varied, folder, recipe="small")
     assert resumed.variants[0].steps == -1
     assert resumed.variants[1:] == whole.variants[1:]
@@ -67,7 +66,7 @@ def test_run_json_is_valid_and_complete(place: Path, settings: Settings, whole: 
     assert read_lifelong(place / "whole") == whole
     run = read_run(place / "whole")  # checks every key against the schema
     assert (run.method, run.seed, run.tasks, run.finished) == ("t2s", 0, TASKS, True)
-    assert content["schema"] == "skilltokens.run/1"
+    assert content["schema"] == "skilltokens.run/2"
     assert (content["protocol"], content["observations"], content["recipe"]) == ("A", "state", "small")
     assert content["suite"] == "tests.toy:Toy"
     assert content["config"] == plain(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -62,7 +63,7 @@ class ImportOptions:
 def import_(words: Sequence[str]) -> int:
     options = parse(ImportOptions, words, f"{PROG} import")
     suite = libero_suite(options.suite)
-    if options.file.is_dir() and (options.task or options.instruction or options.wordings):
+    if os.path.isdir(options.file) and (options.task or options.instruction or options.wordings):
         raise SettingError(f"{options.file} is a folder of tasks: task, instruction and wordings are for a single file")
     if suite is None and options.store is None:
         raise SettingError("no store was named: give its folder, such as demos/own/lift, or a LIBERO suite")
@@ -94,7 +95,7 @@ def _imported(options: ImportOptions, file: Path, suite: Libero | None) -> tuple
 
     task, keys = _task(options, file, suite), _keys(options, suite)
     target = options.store
-    if target is None or options.file.is_dir():
+    if target is None or os.path.isdir(options.file):
         target = (target or Path("demos", options.suite)) / file_name(task.name)
         present = _imported_before(target, file, task, keys, options)
         if present is not None:
@@ -145,7 +146,7 @@ def _task(options: ImportOptions, file: Path, suite: Libero | None) -> Task:
     if options.instruction:
         assert options.store is not None
         return Task(options.task or options.store.name, options.instruction, options.wordings)
-    folder = "" if options.file.is_dir() or options.store is None else options.store.name
+    folder = "" if os.path.isdir(options.file) or options.store is None else options.store.name
     task = task_in(file, options.subset or None, folder)
     return replace(task, name=options.task or task.name, wordings=options.wordings or task.wordings)
 
@@ -176,7 +177,7 @@ def _imported_before(
     from skilltokens.demos import DemonstrationStore
     from skilltokens.exchange.hdf5 import origin
 
-    if not target.exists():
+    if not os.path.exists(target):
         return None
     store = DemonstrationStore.open(target)
     new = origin(
@@ -197,7 +198,7 @@ def _imported_before(
 
 def _files(path: Path) -> list[Path]:
     """The file, or those in the folder."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     files = sorted(path.glob("*.hdf5"))
     if not files:

