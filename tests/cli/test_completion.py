@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -19,6 +20,7 @@ from skilltokens.cli.candidates import candidates, split
 from skilltokens.cli.names import BODY_TASKS, tasks_of
 from skilltokens.cli.verbs.demos import ACTIONS
 from skilltokens.cli.verbs.skills import ACTIONS as SKILL_ACTIONS
+from skilltokens.skills.head import OLD_SCHEMA
 from skilltokens.suites import load_suite, suite_names
 
 Capture = pytest.CaptureFixture[str]
@@ -45,10 +47,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def library(path: Path) -> None:
-    """As much of a library as its names need."""
+    """As much of a library, one of an older version, as its names need."""
     path.mkdir()
-    card = '{"skills": [{"name": "push", "notes": {"suite": "metaworld"}}, {"name": "lift-it", "notes": {}}]}'
-    (path / "library.json").write_text(card)
+    skills = [
+        {"name": "push", "wordings": ["push it"], "notes": {"suite": "metaworld"}},
+        {"name": "lift-it", "wordings": ["lift it"], "notes": {}},
+    ]
+    card = {"schema": OLD_SCHEMA, "encoder": "minilm", "policy": {"settings": {}}, "skills": skills}
+    (path / "library.json").write_text(json.dumps(card))
 
 
 def after(*words: str) -> set[str]:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from tests.skills.making import ENCODER, contents, features, fingerprints, first, grown, make_base, make_library
+from tests.skills.making import (
+    ENCODER,
+    contents,
+    features,
+    fingerprints,
+    first,
+    grown,
+    make_base,
+    make_library,
+    vectors,
+)
 
+from skilltokens.language import load_encoder
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import diff, export_skill, import_skill, merge
 from skilltokens.skills.verifying import verify
@@ -79,7 +89,7 @@ def test_a_name_that_is_taken_is_refused_or_becomes_a_version(folder: Path, othe
 
 def test_a_reworded_skill_keeps_its_key_on_the_way(folder: Path, other: SkillLibrary, tmp_path: Path):
     library = SkillLibrary.open(folder)
-    library.language = lambda report=None: _Said()  # pyright: ignore[reportAttributeAccessIssue]
+    library.language = lambda report=None: load_encoder(vectors)  # pyright: ignore[reportAttributeAccessIssue]
     library.reword("push", add=["shove it"], remove=["do push"])
     import_skill(other, export_skill(library, "push", tmp_path))
     skill = SkillLibrary.open(other.folder).skill("push")
@@ -88,15 +98,6 @@ def test_a_reworded_skill_keeps_its_key_on_the_way(folder: Path, other: SkillLib
     assert not (skill.key == skill.embeddings[0]).all()
     assert fingerprints(other)[skill.identity] == fingerprints(library)[skill.identity]
     assert whole(other)
-
-
-class _Said:
-    """The vectors of these libraries, which are of chance."""
-
-    def __call__(self, texts: list[str]) -> Any:
-        from tests.skills.making import vectors
-
-        return vectors(texts)
 
 
 def test_a_skill_of_another_base_or_encoder_is_refused(folder: Path, tmp_path: Path):
