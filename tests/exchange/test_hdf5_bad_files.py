@@ -191,3 +191,17 @@ def test_impossible_keys_are_refused(tmp_path: Path) -> None:
     for message, keys in bad.items():
         with pytest.raises(DemonstrationError, match=message):
             import_hdf5(path, tmp_path / "store", task=OPEN, keys=keys)
+
+
+def test_a_file_on_which_hdf5_goes_in_circles_is_one_sentence(tmp_path: Path) -> None:
+    """An emptied heap of texts, in which its library looks for the next one for ever."""
+    path = foreign(tmp_path / "own.hdf5", {"state": (3,)})
+    with opened(path, "a") as file:
+        attribute("data/demo_0", "ep_meta", json.dumps({"lang": "open the door"}))(file)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL") + 16
+    content[heap : heap + 2000] = bytes(2000)
+    path.write_bytes(content)
+    with pytest.raises(DemonstrationError, match="is damaged"):
+        import_hdf5(path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
