@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import acting, bodies, libero, loader, opening, pictures, rolling, startup, training
+from benchmarks import acting, bodies, libero, libraries, loader, opening, pictures, rolling, startup, training
 from benchmarks.setting import Bench
 from benchmarks.timing import QUICK, Effort, Row
 from skilltokens.experiments.provenance import commit, machine, now, versions
@@ -32,6 +32,7 @@ BENCHMARKS = {
     "pictures": pictures.run,
     "acting": acting.run,
     "opening": opening.run,
+    "libraries": libraries.run,
     "startup": startup.run,
 }
 SCHEMA = "skilltokens.benchmarks/1"

@@ -198,7 +198,6 @@ def test_a_writer_is_not_held_up_by_what_stands_in_place_of_a_file(name: str, ki
         path = copy / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         kinds[kind](path)
-        )
 
     def read(copy: Path) -> str:
         own = SkillLibrary.open(copy)

@@ -121,6 +121,16 @@ def test_adding_leaves_older_files_and_actions_as_they_were(folder: Path):
         assert {key: value for key, value in fingerprints(opened).items() if key in known} == known
 
 
+def test_a_skill_that_was_used_before_is_not_put_together_again(folder: Path):
+    library = SkillLibrary.open(folder)
+    actors = {name: library.actor_of(name) for name in library.names}
+    assert all(library.actor_of(name) is actor for name, actor in actors.items())
+    assert actors["push"].policy.fingerprint() != actors["pull"].policy.fingerprint()
+    library.add(grown(library.base, "push", rows=1), again=True)
+    assert library.actor_of("push") is not actors["push"]
+    assert library.actor_of("push@1") is actors["push"]
+
+
 def test_opening_reads_no_skill_and_using_one_reads_no_other(folder: Path):
     for path in (folder / "skills").iterdir():
         if not path.name.startswith(("base.", "push.")):

@@ -43,6 +43,9 @@ PROBLEMS = (
 )
 """What reading numbers that do not fit may raise."""
 
+ACTORS = 64
+"""How many actors a library keeps: each holds a copy of its policy."""
+
 
 class LibraryView:
     """A library, to be read and acted with; `SkillLibrary` changes it too.
@@ -58,6 +61,7 @@ class LibraryView:
         self._contents: dict[str, Content] = {}
         self._whole: set[str] = set()
         self._policies: dict[str, Policy] = {}
+        self._actors: dict[tuple[str, str], PolicyActor] = {}
         self._language: LanguageEncoder | None = None
         self._become(disk)
 
@@ -274,7 +278,23 @@ class LibraryView:
     def actor(self, instruction: str, device: str = "cpu") -> PolicyActor:
         """An actor for the skill that the instruction means. All wordings of a skill give the same actions."""
         number, _ = self.select(instruction)
-        return PolicyActor(self.policy(number), self.instruction_vector(number), device)
+        return self.actor_of(self.names[number], device)
+
+    def actor_of(self, name: str, device: str = "cpu") -> PolicyActor:
+        """The actor of a skill by its name. The last `ACTORS` are kept, so that switching between them costs nothing.
+
+        Raises:
+            LibraryError: there is no such skill, or its file is damaged.
+        """
+        record = self.state.record(name)
+        kept = self._actors.pop((record.file, device), None)
+        if kept is None:
+            key = standing(self.find, self.skill_of(record)).key
+            kept = PolicyActor(self.policy_of_record(record), key, device)
+        self._actors[record.file, device] = kept  # the newest stands last
+        if len(self._actors) > ACTORS:
+            del self._actors[next(iter(self._actors))]
+        return kept
 
     def fingerprints(self) -> list[str]:
         """SHA-256 of each skill's policy: equal ones act bit for bit alike."""
