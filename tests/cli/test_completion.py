@@ -12,19 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.skills.making import adapted, features, first, make_base
 from tests.terminal import on_a_terminal
 
 from skilltokens.cli import VERBS, main
 from skilltokens.cli.candidates import candidates, split
 from skilltokens.cli.names import BODY_TASKS, tasks_of
 from skilltokens.cli.verbs.demos import ACTIONS
+from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, suite_names
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(library: Path, tmp_path: Path) -> Path:
     """A folder with the command in bin/, a library, and runs."""
     command = tmp_path / "bin" / "skilltokens"
     command.parent.mkdir()
@@ -32,15 +34,17 @@ def folder(tmp_path: Path) -> Path:
     command.chmod(0o755)
     (tmp_path / "runs" / "two tasks").mkdir(parents=True)
     (tmp_path / "runs" / "demonstration").mkdir()
-    library(tmp_path / "library")
+    shutil.copytree(library, tmp_path / "library")
     return tmp_path
 
 
-def library(path: Path) -> None:
-    """As much of a library as its names need."""
-    path.mkdir()
-    card = '{"skills": [{"name": "push", "notes": {"suite": "metaworld"}}, {"name": "lift-it", "notes": {}}]}'
-    (path / "library.json").write_text(card)
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of two skills."""
+    folder, base = tmp_path_factory.mktemp("made") / "library", make_base()
+    grown = SkillLibrary.create(folder, base, first("push"), features(), "minilm", {"suite": "metaworld"})
+    grown.add(adapted(base, "lift-it"))
+    return folder
 
 
 def after(*words: str) -> set[str]:

@@ -250,8 +250,15 @@ def test_a_bit_of_any_old_file_that_flips_is_found_after_another_skill_was_added
     path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
     library.add(grown(make_base(), "later"))
     with pytest.raises(LibraryError, match=name):
-        SkillLibrary.open(folder).fingerprints()
+        _use(folder)
     assert any(finding.fault for finding in verify(folder))
+
+
+def _use(folder: Path) -> None:
+    """Whatever a library is used for: calling, and acting."""
+    library = SkillLibrary.open(folder)
+    assert all(len(skill.embeddings) == len(skill.wordings) for skill in library.skills)
+    library.fingerprints()
 
 
 # ------------------------------------------------ versions, names, words
