@@ -80,9 +80,8 @@ def test_recipes_and_what_a_recipe_has():
     assert "--method.gates" in after("run", "demo", "--methods=t2s", "--method.")
 
 
-def test_names_of_suites_tasks_and_skills(tmp_path: Path):
-    library(tmp_path / "library")
-    place = str(tmp_path / "library")
+def test_names_of_suites_tasks_and_skills(library: Path):
+    place = str(library)
     assert {"push", "hammer"} <= after("run", "demo", "--tasks", "")
     assert after("run", "demo", "--tasks", "push", "pus") == {"push-back", "push-wall"}
     assert "turn_on_the_stove" in after("run", "demo", "--suite", "libero-goal", "--tasks", "")
