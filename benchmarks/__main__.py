@@ -16,7 +16,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import acting, bodies, libero, loader, opening, pictures, rolling, selecting, startup, training
+from benchmarks import (
+    acting,
+    bodies,
+    libero,
+    libraries,
+    loader,
+    opening,
+    pictures,
+    rolling,
+    selecting,
+    startup,
+    training,
+)
 from benchmarks.setting import Bench
 from benchmarks.timing import QUICK, Effort, Row
 from skilltokens.experiments.provenance import commit, machine, now, versions
@@ -33,6 +45,7 @@ BENCHMARKS = {
     "acting": acting.run,
     "opening": opening.run,
     "selecting": selecting.run,
+    "libraries": libraries.run,
     "startup": startup.run,
 }
 SCHEMA = "skilltokens.benchmarks/1"

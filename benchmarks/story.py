@@ -99,8 +99,8 @@ def paragraph(results: dict[str, Any]) -> str:
     day, command = results["finished"][:10], results["command"]
     return (
         f"Run on {day} by `{command}`, in {minutes:.0f} minutes: successes on test states {counts}. {same} of "
-        f"{len(results['unchanged'])} skills and versions have the same policy, bit for bit, as when they were learned, and "
-        f"`verify --actions` proved {proved}. The whole transcript is in "
+        f"{len(results['unchanged'])} skills and versions have the same policy, bit for bit, as when they were "
+        f"learned, and `verify --actions` proved {proved}. The whole transcript is in "
         "[results/library/story.json](../results/library/story.json)."
     )
 

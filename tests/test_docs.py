@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
-import json
 import os
 import re
 import shlex
@@ -24,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.skills.making import features, first, make_base
 from tests.small import TRAIN, lessons, make_policy, teach, train
 
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
@@ -33,12 +33,12 @@ from skilltokens.cli.plan import make_plan
 from skilltokens.cli.verbs import demos, skills
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.files import LIBRARY_SCHEMA
 from skilltokens.methods.examples import Examples, Source
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.results import check_results
+from skilltokens.skills.library import SkillLibrary
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -259,14 +259,13 @@ def _named(action: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_can_be_parsed(page: Path, tmp_path: Path):
-    card = {"schema": LIBRARY_SCHEMA, "encoder": "minilm", "policy": {"settings": {}}}
-    (tmp_path / "library.json").write_text(json.dumps(card))
+    library = SkillLibrary.create(tmp_path / "library", make_base(), first(), features(), "minilm").folder
     for command in commands(page):
         if "replay" in command and page.name == PLUGIN:
             continue  # needs the plug-in: tried above
         try:
             # A library that an earlier command would have left: all that a plan reads of it.
-            try_command(shlex.split(re.sub(r"(?<=--base )\S+", str(tmp_path), command)))
+            try_command(shlex.split(re.sub(r"(?<=--base )\S+", str(library), command)))
         except (Exception, SystemExit) as problem:
             pytest.fail(f"{page.name}: `{command}`: {problem}")
 

@@ -64,6 +64,8 @@ def locked(
                     raise error(f"{folder} is being written by {writer(folder)}: {advice}") from None
                 report(Progress(WAITING, 0, 1, f"{folder}: {writer(folder)}"))
                 time.sleep(min(0.05 if wait < 5 else 0.2, wait))
+        with contextlib.suppress(FileNotFoundError):
+            (folder / LOCKS[1]).unlink()  # whatever stands there: a pipe would be waited for, a link written through
         (folder / LOCKS[1]).write_text(json.dumps(_self()))
     except OSError as problem:
         raise error(f"{folder} cannot be locked ({problem.strerror or problem}): check the folder") from problem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def test_a_token_is_added_as_a_skill_and_every_earlier_one_keeps_its_bits(librar
     skill = SkillLibrary.open(library).skills[2]
     assert skill.name == "between"
     assert skill.task_token is not None
-    assert skill.task_token.on == "reach-blue"
+    assert skill.task_token.on == SkillLibrary.open(library).skill("reach-blue").identity
     assert skill.task_token.features == {ENVIRONMENT_STATE: 4, STATE: 2}
     assert skill.parameters == curve.trained == 6 * 16 + 16 + 16 * 32 + 32 + 1
     assert curve.steps == [0, 128, 256]
@@ -168,12 +167,16 @@ def test_an_interrupted_training_is_not_taken_for_another(library: Path, other: 
 
 
 def test_a_library_whose_token_stands_on_nothing_is_refused(library: Path):
-    learn_token(library, f"{ENV}/between", settings=SHORT, ppo=PPO)
-    card = json.loads((library / "library.json").read_text())
-    card["skills"][2]["prompt"]["on"] = "nobody"
-    (library / "library.json").write_text(json.dumps(card))
-    with pytest.raises(LibraryError, match="damaged or altered"):
-        SkillLibrary.open(library)
+    grown, _ = learn_token(library, f"{ENV}/between", on="reach-blue", settings=SHORT, ppo=PPO)
+    skill, acted = grown.skill("between"), grown.policy_of("between").fingerprint()
+    assert skill.task_token is not None
+    strange = skill.with_content(task_token=replace(skill.task_token, on="0" * 64)).named("strange")
+    with pytest.raises(LibraryError, match="'strange' does not fit"):
+        grown.add(strange)
+    grown.remove("reach-blue")
+    opened = SkillLibrary.open(library)
+    assert [kept.name for kept in opened.state.kept] == ["reach-blue"]
+    assert opened.policy_of("between").fingerprint() == acted
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.skills.making import adapted, features, first, make_base
 from tests.terminal import on_a_terminal
 
 from skilltokens.cli import VERBS, main
@@ -20,7 +20,7 @@ from skilltokens.cli.candidates import candidates, split
 from skilltokens.cli.names import BODY_TASKS, tasks_of
 from skilltokens.cli.verbs.demos import ACTIONS
 from skilltokens.cli.verbs.skills import ACTIONS as SKILL_ACTIONS
-from skilltokens.skills.head import OLD_SCHEMA
+from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, suite_names
 
 Capture = pytest.CaptureFixture[str]
@@ -34,7 +34,7 @@ EXPLAINED = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(library: Path, tmp_path: Path) -> Path:
     """A folder with the command in bin/, a library, and runs."""
     command = tmp_path / "bin" / "skilltokens"
     command.parent.mkdir()
@@ -42,19 +42,17 @@ def folder(tmp_path: Path) -> Path:
     command.chmod(0o755)
     (tmp_path / "runs" / "two tasks").mkdir(parents=True)
     (tmp_path / "runs" / "demonstration").mkdir()
-    library(tmp_path / "library")
+    shutil.copytree(library, tmp_path / "library")
     return tmp_path
 
 
-def library(path: Path) -> None:
-    """As much of a library, one of an older version, as its names need."""
-    path.mkdir()
-    skills = [
-        {"name": "push", "wordings": ["push it"], "notes": {"suite": "metaworld"}},
-        {"name": "lift-it", "wordings": ["lift it"], "notes": {}},
-    ]
-    card = {"schema": OLD_SCHEMA, "encoder": "minilm", "policy": {"settings": {}}, "skills": skills}
-    (path / "library.json").write_text(json.dumps(card))
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of two skills."""
+    folder, base = tmp_path_factory.mktemp("made") / "library", make_base()
+    grown = SkillLibrary.create(folder, base, first("push"), features(), "minilm", {"suite": "metaworld"})
+    grown.add(adapted(base, "lift-it"))
+    return folder
 
 
 def after(*words: str) -> set[str]:
@@ -90,9 +88,8 @@ def test_recipes_and_what_a_recipe_has():
     assert "--method.gates" in after("run", "demo", "--methods=t2s", "--method.")
 
 
-def test_names_of_suites_tasks_and_skills(tmp_path: Path):
-    library(tmp_path / "library")
-    place = str(tmp_path / "library")
+def test_names_of_suites_tasks_and_skills(library: Path):
+    place = str(library)
     assert {"push", "hammer"} <= after("run", "demo", "--tasks", "")
     assert after("run", "demo", "--tasks", "push", "pus") == {"push-back", "push-wall"}
     assert "turn_on_the_stove" in after("run", "demo", "--suite", "libero-goal", "--tasks", "")

@@ -29,6 +29,7 @@ TOY = ["run", "demo", "--suite", "tests.toy:Toy", "--tasks", "reach-red", "reach
         (["--protocol", "A+", "--base", "store"], "store/library.json has schema 'skilltokens.demos/1'"),
         (["--protocol", "A+", "--base", "half"], "half/library.json is damaged or altered"),
         (["--protocol", "A+", "--base", "odd"], "odd/library.json is damaged or altered"),
+        (["--protocol", "A+", "--base", "open"], "open/library.json is truncated or altered (its digest differs)"),
         (["--lessons", "50"], "--lessons 50 is more than the 3 tasks, each of which is taught once: use 3 or fewer"),
         (["--order", "shuffled", "--lessons", "4"], "--lessons 4 is more than the 3 tasks"),
         (["--order", "power-law"], "say how many lessons with --lessons"),
@@ -46,6 +47,7 @@ def test_an_impossible_protocol_is_one_sentence_and_nothing_is_written(
         "empty": None,
         "store": {"schema": "skilltokens.demos/1"},
         "half": {"schema": "skilltokens.library/1", "encoder": "minilm"},
+        "open": {"schema": "skilltokens.library/2", "encoder": "minilm", "policy": {"settings": {}}},
         "odd": {"schema": "skilltokens.library/1", "encoder": "minilm", "policy": {"settings": {"width": "wide"}}},
     }.items():
         (tmp_path / name).mkdir()

@@ -21,6 +21,7 @@ from skilltokens.report.reward_page import render
 from skilltokens.report.reward_runs import read_reward_run
 from skilltokens.report.text import stacked
 from skilltokens.settings import TrainSettings
+from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import RunError
 
 OPTIONS = [
@@ -111,13 +112,13 @@ def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch,
 def test_a_model_whose_measuring_was_interrupted_is_not_distilled_again(study: Path, tmp_path: Path, monkeypatch):
     copy = Path(shutil.copytree(study, tmp_path / "study"))
     card = copy / "demos/short/halfcheetah/model/library.json"
-    whole = json.loads(card.read_text())
-    rows = whole["skills"][0]["notes"].pop("tracking")
-    card.write_text(json.dumps(whole))
+    rows = SkillLibrary.open(card.parent).notes[0]["tracking"]
+    SkillLibrary.open(card.parent).undo()  # the note of what was measured
+    assert "tracking" not in SkillLibrary.open(card.parent).notes[0]
     base = (card.parent / "base.safetensors").stat().st_mtime_ns
     monkeypatch.chdir(copy)
     assert main(["run", "task-tokens-halfcheetah", "--methods", "goal", *OPTIONS, "--out", "other"]) == 0
-    assert json.loads(card.read_text())["skills"][0]["notes"]["tracking"] == rows
+    assert SkillLibrary.open(card.parent).notes[0]["tracking"] == rows
     assert (card.parent / "base.safetensors").stat().st_mtime_ns == base
 
 

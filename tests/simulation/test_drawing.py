@@ -126,7 +126,9 @@ def _begun(suite: Drawn, settings: DemonstrationSettings) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-200], lambda content: content[:-1] + bytes([content[-1] ^ 1])])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-200], lambda content: content[:-1] + bytes([content[-1] ^ 1])]
+)
 def test_a_kept_episode_that_was_damaged_is_drawn_again(
     damage: Callable[[bytes], bytes], suite: Drawn, settings: DemonstrationSettings
 ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 from collections import Counter
@@ -18,6 +19,7 @@ import pytest
 from tests.damage import DEEP, EQUAL, OTHER, REFUSED, Variant, hostile, survives, variants
 from tests.skills.making import fingerprints, first, grown, make_base
 from tests.skills.test_checking import forge, write_log
+from tests.skills.test_older import KNOWN
 
 from skilltokens.files import sealed
 from skilltokens.skills.disk import LOG, SKILLS, WORDINGS, Disk
@@ -26,7 +28,7 @@ from skilltokens.skills.older import upgrade
 from skilltokens.skills.parcel import export_skill, import_skill
 from skilltokens.skills.proof import prove
 from skilltokens.skills.view import LibraryView
-from skilltokens.types import LibraryError
+from skilltokens.tensors import unpack
 
 COUNT = 120
 """Damages of each kind."""
@@ -85,8 +87,6 @@ ORDERS = [
 def words(whole: Path, rng: random.Random, count: int) -> Iterator[Variant]:
     """What a skill's file says beside its tensors, with one value replaced; every digest is made right."""
     state = Disk.open(whole).state
-    from skilltokens.tensors import unpack
-
     for _ in range(count):
         record = rng.choice(list(state.skills.values()))
         about = unpack((whole / SKILLS / record.file).read_bytes(), whole)[1]
@@ -134,10 +134,10 @@ def test_damaged_files_are_refused_or_act_alike(grown_once: Path, tmp_path: Path
 
 @pytest.mark.parametrize("kind", [logs, words, swapped])
 def test_hostile_files_are_refused_or_do_what_they_say(
-    kind: Callable[[Path, random.Random, int], Iterator[Variant]], grown_once: Path, tmp_path: Path
+    kind: Callable[[Path, random.Random, int], Iterator[Variant]], folder: Path, tmp_path: Path
 ):
-    damages = list(kind(grown_once, random.Random(2), COUNT // 2))
-    check(survives(used, said, grown_once, tmp_path / "copies", damages), REFUSED)
+    damages = list(kind(folder, random.Random(2), COUNT // 2))
+    check(survives(used, said, folder, tmp_path / "copies", damages), REFUSED)
 
 
 def test_every_byte_of_the_list_and_of_the_vectors_counts(folder: Path, tmp_path: Path):
@@ -163,6 +163,8 @@ def test_a_damaged_old_library_is_refused_or_acts_alike(tmp_path: Path):
     old = Path(shutil.copytree(Path(__file__).parent / "old" / "rows", tmp_path / "old" / "rows"))
 
     def read(folder: Path) -> dict[str, str]:
+        if folder == old:
+            return KNOWN["rows"]
         library = upgrade(folder)
         return dict(zip(library.names, library.fingerprints(), strict=True))
 
@@ -190,28 +192,19 @@ def test_a_damaged_export_is_refused_or_acts_alike(folder: Path, tmp_path: Path)
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing"])
 def test_a_writer_is_not_held_up_by_what_stands_in_place_of_a_file(name: str, kind: str, folder: Path, tmp_path: Path):
     """A pipe would be waited for without an end."""
-    import os
-
-    path = folder / name
-    library = SkillLibrary.open(folder)
+    kinds = {"pipe": os.mkfifo, "folder": os.mkdir, "link to nothing": lambda path: path.symlink_to("/nowhere/at/all")}
 
     def put(copy: Path) -> None:
         path = copy / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        {"pipe": os.mkfifo, "folder": os.mkdir, "link to nothing": lambda p: p.symlink_to("/nowhere/at/all")}[kind](
-            path
-        )
+        kinds[kind](path)
 
     def read(copy: Path) -> str:
         own = SkillLibrary.open(copy)
         own.retire("turn")
         return str(SkillLibrary.open(copy).state.record("turn").retired)
 
-    assert path is not None
-    assert library.names
     survives(read, str, folder, tmp_path / "copies", [Variant(kind, put)])
-    with pytest.raises(LibraryError):
-        SkillLibrary.open(tmp_path / "nowhere")
 
 
 def test_hashes_of_the_harness_are_those_of_the_library(folder: Path):

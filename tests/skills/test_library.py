@@ -121,6 +121,16 @@ def test_adding_leaves_older_files_and_actions_as_they_were(folder: Path):
         assert {key: value for key, value in fingerprints(opened).items() if key in known} == known
 
 
+def test_a_skill_that_was_used_before_is_not_put_together_again(folder: Path):
+    library = SkillLibrary.open(folder)
+    actors = {name: library.actor_of(name) for name in library.names}
+    assert all(library.actor_of(name) is actor for name, actor in actors.items())
+    assert actors["push"].policy.fingerprint() != actors["pull"].policy.fingerprint()
+    library.add(grown(library.base, "push", rows=1), again=True)
+    assert library.actor_of("push") is not actors["push"]
+    assert library.actor_of("push@1") is actors["push"]
+
+
 def test_opening_reads_no_skill_and_using_one_reads_no_other(folder: Path):
     for path in (folder / "skills").iterdir():
         if not path.name.startswith(("base.", "push.")):
@@ -240,8 +250,15 @@ def test_a_bit_of_any_old_file_that_flips_is_found_after_another_skill_was_added
     path.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
     library.add(grown(make_base(), "later"))
     with pytest.raises(LibraryError, match=name):
-        SkillLibrary.open(folder).fingerprints()
+        _use(folder)
     assert any(finding.fault for finding in verify(folder))
+
+
+def _use(folder: Path) -> None:
+    """Whatever a library is used for: calling, and acting."""
+    library = SkillLibrary.open(folder)
+    assert all(len(skill.embeddings) == len(skill.wordings) for skill in library.skills)
+    library.fingerprints()
 
 
 # ------------------------------------------------ versions, names, words
@@ -293,7 +310,7 @@ def test_rewording_changes_what_calls_a_skill_and_not_what_it_does(taught: Path)
     np.testing.assert_array_equal(skill.embeddings, said(skill.wordings))
     np.testing.assert_array_equal(skill.key, key)
     assert fingerprints(opened) == known
-    assert opened.select("park beside the sapphire")[0] == 1
+    assert opened.select("park beside the sapphire").chosen == 1
     with pytest.raises(LibraryError, match="no wording 'never said'"):
         library.reword("reach-blue", remove=["never said"])
     with pytest.raises(LibraryError, match="no wording left"):
@@ -305,16 +322,16 @@ def test_rewording_changes_what_calls_a_skill_and_not_what_it_does(taught: Path)
 def test_a_retired_skill_is_not_called_until_it_is_restored(taught: Path):
     library = SkillLibrary.open(taught)
     known = fingerprints(library)
-    assert library.select(TASKS[1].instruction)[0] == 1
+    assert library.select(TASKS[1].instruction).chosen == 1
     library.retire("reach-blue")
     opened = SkillLibrary.open(taught)
-    assert opened.select(TASKS[1].instruction)[0] == 0
+    assert opened.select(TASKS[1].instruction, threshold=0).chosen == 0
     assert fingerprints(opened) == known
     library.retire("reach-red")
     with pytest.raises(LibraryError, match="retired"):
         library.select(TASKS[1].instruction)
     library.restore("reach-blue")
-    assert SkillLibrary.open(taught).select(TASKS[1].instruction)[0] == 1
+    assert SkillLibrary.open(taught).select(TASKS[1].instruction).chosen == 1
 
 
 def test_notes_are_added_to_those_that_there_are(folder: Path):

@@ -69,7 +69,7 @@ def forgetting(published: Sequence[Published]) -> Markup | None:
     if not panels:
         return None
     names = dict(sorted(names.items(), key=lambda item: place_of(item[1])))
-    return _sheet("Mean success over the skills learned so far", names, panels, (360, 220))
+    return sheet("Mean success over the skills learned so far", names, panels, (360, 220))
 
 
 def reward_curves(published: Sequence[Published]) -> Markup | None:
@@ -83,7 +83,7 @@ def reward_curves(published: Sequence[Published]) -> Markup | None:
         (task, glance([row for row in rows_of(runs, task) if row.label in places], places)) for task in tasks_in(runs)
     ]
     names = {index: LEARNERS_SHOWN[learner] for learner, index in places.items()}
-    return _sheet("Success against environment steps", names, panels, (180, 118))
+    return sheet("Success against environment steps", names, panels, (180, 118))
 
 
 def _compared(groups: Sequence[Group]) -> list[Group]:
@@ -91,7 +91,7 @@ def _compared(groups: Sequence[Group]) -> list[Group]:
     return [group for method in COMPARED for group in groups if group.label == method]
 
 
-def _sheet(title: str, names: Mapping[int, str], panels: Sequence[tuple[str, Markup]], size: tuple[int, int]) -> Markup:
+def sheet(title: str, names: Mapping[int, str], panels: Sequence[tuple[str, Markup]], size: tuple[int, int]) -> Markup:
     """A title, the key of the lines and the panels in one row.
 
     Args:

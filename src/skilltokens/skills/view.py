@@ -57,6 +57,9 @@ PROBLEMS = (
 )
 """What reading numbers that do not fit may raise."""
 
+ACTORS = 64
+"""How many actors a library keeps: each holds a copy of its policy."""
+
 
 class LibraryView:
     """A library, to be read and acted with; `SkillLibrary` changes it too.
@@ -72,6 +75,7 @@ class LibraryView:
         self._contents: dict[str, Content] = {}
         self._whole: set[str] = set()
         self._policies: dict[str, Policy] = {}
+        self._actors: dict[tuple[str, str], PolicyActor] = {}
         self._language: LanguageEncoder | None = None
         self._become(disk)
 
@@ -357,10 +361,22 @@ class LibraryView:
         return self.names[best]
 
     def actor_of(self, name: str, device: str = "cpu") -> PolicyActor:
-        """An actor for a skill by its name, or for an older version by NAME@VERSION."""
+        """The actor of a skill by its name, or of an older version by NAME@VERSION.
+
+        The last `ACTORS` are kept, so that switching between them costs nothing.
+
+        Raises:
+            LibraryError: there is no such skill, or its file is damaged.
+        """
         record = self.state.record(name)
-        key = standing(self.find, self.skill_of(record)).key
-        return PolicyActor(self.policy_of_record(record), key, device)
+        kept = self._actors.pop((record.file, device), None)
+        if kept is None:
+            key = standing(self.find, self.skill_of(record)).key
+            kept = PolicyActor(self.policy_of_record(record), key, device)
+        self._actors[record.file, device] = kept  # the newest stands last
+        if len(self._actors) > ACTORS:
+            del self._actors[next(iter(self._actors))]
+        return kept
 
     @property
     def scenes(self) -> SceneJudge:

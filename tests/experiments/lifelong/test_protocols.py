@@ -23,6 +23,7 @@ from skilltokens.experiments.evaluator import action_digest, fingerprint
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import Cell, LifelongRecord
+from skilltokens.files import sealed
 from skilltokens.methods import METHODS
 from skilltokens.methods.base import Choice
 from skilltokens.methods.lora import LoraSettings
@@ -255,7 +256,7 @@ def test_a_damaged_base_library_is_refused_and_nothing_is_written(
     else:
         content = json.loads(card.read_text())
         content["policy"]["settings"]["colour"] = "red"
-        card.write_text(json.dumps(content))
+        card.write_text(json.dumps(sealed(content)))
     with pytest.raises(LibraryError) as refusal:
         learn(under(settings, "t2s", "A+", copy), tmp_path / "run")
     assert "\n" not in str(refusal.value)
