@@ -200,7 +200,8 @@ def test_a_list_that_says_otherwise_than_a_skills_file_is_refused(changes: dict[
 
 def _use(folder: Path) -> None:
     library = LibraryView.open(folder)
-    _ = library.notes
+    assert library.notes
+    assert library.index.names
     library.fingerprints()
 
 
