@@ -199,8 +199,9 @@ def test_a_list_that_says_otherwise_than_a_skills_file_is_refused(changes: dict[
 
 
 def _use(folder: Path) -> None:
+    """Whatever a library is used for: calling, and acting."""
     library = LibraryView.open(folder)
-    _ = library.notes
+    _ = library.notes, [skill.embeddings for skill in library.skills]
     library.fingerprints()
 
 
