@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from skilltokens.files import read_bytes, read_json
+from skilltokens.files import read_bytes, read_json, sweep
 from skilltokens.locking import locked
 from skilltokens.model.policy import TASK_TOKEN, Policy
 from skilltokens.skills.adding import added
@@ -47,6 +47,7 @@ def upgrade(folder: Path | str) -> SkillLibrary:
     folder = Path(folder)
     read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)  # before a lock makes the folder
     with locked(folder, LibraryError, wait=WAIT):
+        sweep(folder)
         content = read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
         if content["schema"] == OLD_SCHEMA:
             try:
