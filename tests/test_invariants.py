@@ -181,7 +181,8 @@ def test_4_the_files_of_later_skills_are_no_larger(toy_stores: list[Demonstratio
             library = SkillLibrary.create(tmp_path, method.base, skill, dict(toy_stores[0].features), "bag of words")
         else:
             library.add(skill)
-        sizes.append((tmp_path / "skills" / f"{skill.name}.safetensors").stat().st_size)
+        sizes.append(library.records[-1].bytes)
+        assert (tmp_path / "skills" / library.records[-1].file).stat().st_size == sizes[-1]
     assert len(set(sizes[2:])) == 1
 
 

@@ -199,6 +199,7 @@ def test_a_list_that_says_otherwise_than_a_skills_file_is_refused(changes: dict[
 
 
 def _use(folder: Path) -> None:
+    """Whatever a library is used for: calling, and acting."""
     library = LibraryView.open(folder)
     assert library.notes
     assert library.index.names

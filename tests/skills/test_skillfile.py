@@ -90,6 +90,9 @@ def test_a_file_of_another_base_or_of_no_skill_is_refused():
     data = pack_skill(grown(base, "push").content, base.fingerprint())
     with pytest.raises(LibraryError, match="another base"):
         unpack_skill(data, PATH, make_base(seed=1).fingerprint())
+    tensors, about = unpack(data, PATH)
+    with pytest.raises(LibraryError, match="not what its identity says"):
+        unpack_skill(pack(tensors, {**about, "identity": "0" * 64}), PATH, base.fingerprint())
     for other in (pack({"key": torch.ones(4)}, {}), pack({}, {"schema": "skilltokens.skill/1"}), b"", data[:-1]):
         with pytest.raises(LibraryError, match=PATH.name):
             unpack_skill(other, PATH, base.fingerprint())

@@ -37,7 +37,7 @@ def added(
     """Writes the files of skills, and returns the change that adds them and the vectors of their wordings."""
     records: list[Record] = []
     vectors: list[Array] = []
-    versions = {record.name: record.version for record in disk.state.skills.values()}
+    versions = dict[str, int]()
     contents = {skill.identity: skill for skill in [*kept, *(skill for skill, _ in skills)]}
 
     def find(identity: str) -> Skill:
@@ -47,7 +47,8 @@ def added(
         first = disk.head.wordings + sum(map(len, vectors))
         version = 1
         if len(records) >= len(kept):  # what is only kept is no version of what is called by the same name
-            version = versions[skill.name] = versions.get(skill.name, 0) + 1
+            known = disk.state.skills.get(skill.name)
+            version = versions[skill.name] = versions.get(skill.name, known.version if known else 0) + 1
         record, rows = _written(library, disk, skill, find, first, notes)
         records.append(msgspec.structs.replace(record, version=version, retired=skill.name in retired))
         vectors.append(rows)
