@@ -18,9 +18,9 @@ from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import BASE, Rows, Skill, TaskTokenSpec
-from skilltokens.skills.view import LibraryView
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, Feature
 
 LANGUAGE = 24
@@ -141,7 +141,7 @@ def make_library(folder: Path) -> SkillLibrary:
     return library
 
 
-def fingerprints(library: LibraryView) -> dict[str, str]:
+def fingerprints(library: ActingLibrary) -> dict[str, str]:
     """Of every skill's policy, older versions and kept ones included, by identity: equal ones act alike."""
     return {r.identity: library.policy_of_record(r).fingerprint() for r in library.state.everything()}
 

@@ -22,10 +22,10 @@ from torch import Tensor
 
 from skilltokens.files import SEAL, sealed, write_json
 from skilltokens.skills import skillfile
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.disk import BASE_FILE, LOG, SKILLS, Disk
 from skilltokens.skills.records import Add, Record, encode
 from skilltokens.skills.verifying import verify
-from skilltokens.skills.view import LibraryView
 from skilltokens.tensors import fingerprint, pack, unpack
 from skilltokens.types import LibraryError
 
@@ -86,9 +86,9 @@ def write_log(folder: Path, content: bytes) -> None:
 
 def test_a_forged_skill_that_could_act_does(folder: Path):
     """The forgery itself: with all digests right, other numbers are another skill."""
-    before = LibraryView.open(folder).policy_of("turn").fingerprint()
+    before = ActingLibrary.open(folder).policy_of("turn").fingerprint()
     forge(folder, "turn", lambda held: held.update({name: 2 * t for name, t in held.items() if ".up." in name}))
-    assert LibraryView.open(folder).policy_of("turn").fingerprint() != before
+    assert ActingLibrary.open(folder).policy_of("turn").fingerprint() != before
 
 
 Q = "tensor.layers.0.q"
@@ -144,9 +144,9 @@ _ACTIVE = (f"active.{Q[7:]}.row", f"active.{Q[7:]}.source")
 def test_tensors_that_cannot_act_are_refused_though_every_digest_is_right(what: str, folder: Path):
     name, change = WRONG[what]
     forge(folder, name, change)
-    file = LibraryView.open(folder).state.record(name).file
+    file = ActingLibrary.open(folder).state.record(name).file
     with pytest.raises(LibraryError, match=file):
-        LibraryView.open(folder).policy_of(name)
+        ActingLibrary.open(folder).policy_of(name)
     assert name in {finding.subject for finding in verify(folder) if finding.fault}
 
 
@@ -179,7 +179,7 @@ def test_words_of_a_skills_file_that_cannot_be_are_refused_though_every_digest_i
     name, about = ABOUT[what]
     forge(folder, name, lambda held: None, about)
     with pytest.raises(LibraryError):
-        LibraryView.open(folder).policy_of(name)
+        ActingLibrary.open(folder).policy_of(name)
     assert any(finding.fault for finding in verify(folder))
 
 
@@ -200,7 +200,7 @@ def test_a_list_that_says_otherwise_than_a_skills_file_is_refused(changes: dict[
 
 def _use(folder: Path) -> None:
     """Whatever a library is used for: calling, and acting."""
-    library = LibraryView.open(folder)
+    library = ActingLibrary.open(folder)
     assert library.notes
     assert library.index.names
     library.fingerprints()
@@ -212,7 +212,7 @@ def test_a_skill_that_steers_one_that_steers_is_refused(folder: Path):
     forge(folder, "steer", lambda held: None, {"token": {**said, "on": disk.state.record("copy").identity}})
     mend(folder, disk.state.record("steer"), steers=disk.state.record("copy").identity, needs=())
     with pytest.raises(LibraryError):
-        LibraryView.open(folder).policy_of("steer")
+        ActingLibrary.open(folder).policy_of("steer")
 
 
 # ------------------------------------------------ the base
@@ -253,7 +253,7 @@ def test_a_base_whose_settings_do_not_fit_its_tensors_is_refused(
 ):
     forge_base(folder, lambda held: None, settings, shape)
     with pytest.raises(LibraryError):
-        _ = LibraryView.open(folder).base
+        _ = ActingLibrary.open(folder).base
     assert any(finding.fault for finding in verify(folder))
 
 
@@ -271,7 +271,7 @@ def test_a_base_whose_settings_do_not_fit_its_tensors_is_refused(
 def test_a_base_of_other_tensors_is_refused(change: Callable[[Tensors], object], folder: Path):
     forge_base(folder, change, {}, {})
     with pytest.raises(LibraryError, match=BASE_FILE):
-        _ = LibraryView.open(folder).base
+        _ = ActingLibrary.open(folder).base
 
 
 def _words(content: Any, path: tuple[Any, ...] = ()):
@@ -289,7 +289,7 @@ def test_every_word_of_the_head_altered_is_refused_or_changes_no_action(folder: 
     """With the seal as it was nothing opens; with it made right, what opens acts as before."""
     path = folder / "library.json"
     head = json.loads(path.read_text())
-    known, places, opened = fingerprints(LibraryView.open(folder)), list(_words(head)), 0
+    known, places, opened = fingerprints(ActingLibrary.open(folder)), list(_words(head)), 0
     for place, key in places:
         for mended in (False, True):
             other = json.loads(json.dumps(head))
@@ -303,7 +303,7 @@ def test_every_word_of_the_head_altered_is_refused_or_changes_no_action(folder: 
                 holder[place[-1]] = text[:-1] + chr(ord(text[-1]) ^ 1)
             write_json(path, sealed({k: v for k, v in other.items() if k != SEAL}) if mended else other)
             try:
-                found = fingerprints(LibraryView.open(folder))
+                found = fingerprints(ActingLibrary.open(folder))
             except LibraryError:
                 continue
             assert mended
@@ -318,7 +318,7 @@ def test_sizes_in_json_do_not_become_memory(folder: Path):
     path = folder / "library.json"
     head = json.loads(path.read_text())
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    _ = LibraryView.open(folder).base
+    _ = ActingLibrary.open(folder).base
     rng = random.Random(0)
     for _ in range(60):
         other = json.loads(json.dumps(head))
@@ -327,7 +327,7 @@ def test_sizes_in_json_do_not_become_memory(folder: Path):
         write_json(path, sealed({k: v for k, v in other.items() if k != SEAL}))
         tracemalloc.start()
         with contextlib.suppress(LibraryError):
-            LibraryView.open(folder).fingerprints()
+            ActingLibrary.open(folder).fingerprints()
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 20 * size + (8 << 20)
@@ -335,6 +335,6 @@ def test_sizes_in_json_do_not_become_memory(folder: Path):
 
 def test_make_base_is_what_the_library_holds(folder: Path):
     """The forgeries above start from a library that is whole."""
-    library = LibraryView.open(folder)
+    library = ActingLibrary.open(folder)
     assert library.base.fingerprint() == make_base().fingerprint()
     np.testing.assert_array_equal(library.skill("push").key, library.skill("push").embeddings[0])

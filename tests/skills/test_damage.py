@@ -22,12 +22,12 @@ from tests.skills.test_checking import forge, write_log
 from tests.skills.test_older import KNOWN
 
 from skilltokens.files import sealed
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.disk import LOG, SKILLS, WORDINGS, Disk
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.older import upgrade
 from skilltokens.skills.parcel import export_skill, import_skill
 from skilltokens.skills.proof import prove
-from skilltokens.skills.view import LibraryView
 from skilltokens.tensors import unpack
 
 COUNT = 120
@@ -36,7 +36,7 @@ COUNT = 120
 
 def used(folder: Path) -> dict[str, str]:
     """Opens a library and acts with every skill of it: name -> what it did, or that it is refused."""
-    library = LibraryView.open(folder)
+    library = ActingLibrary.open(folder)
     _ = library.notes
     for record in library.state.everything():
         skill = library.skill_of(record)

@@ -19,9 +19,9 @@ from skilltokens.skills.verifying import verify
 LOOK = """
 import json, sys, torch
 torch.set_num_threads(int(sys.argv[2]))
-from skilltokens.skills.view import LibraryView
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.verifying import verify
-library = LibraryView.open(sys.argv[1])
+library = ActingLibrary.open(sys.argv[1])
 records = library.state.everything()
 found = {r.identity: library.policy_of_record(r).fingerprint() for r in records}
 proofs = {r.identity: library.skill_of(r).content.proof.actions.numpy().tobytes().hex() for r in records}

@@ -12,8 +12,8 @@ import torch
 from tests.pictured import Pictured, pictured_policy
 from tests.skills.making import features, first, grown, make_base
 
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.proof import STEPS, compare, observations, prove
-from skilltokens.skills.view import LibraryView
 from skilltokens.types import ENVIRONMENT_STATE, STATE
 
 REPLAY = """
@@ -55,7 +55,7 @@ def test_pictures_are_among_the_observations():
 
 
 def test_a_skill_that_acts_otherwise_is_told_with_how_much_and_where(folder: Path):
-    view = LibraryView.open(folder)
+    view = ActingLibrary.open(folder)
     policy, key = view.policy_of("push"), view.skill("push").key
     old = view.skill("push").content.proof
     assert old is not None

@@ -14,6 +14,7 @@ import numpy as np
 from skilltokens.language import check_readable, normal
 from skilltokens.locking import locked
 from skilltokens.model.policy import Policy
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.adding import added, described, now, packed, sealed_rows
 from skilltokens.skills.card import model_card
 from skilltokens.skills.disk import MAKING, SKILLS, Disk, new_disk
@@ -32,14 +33,13 @@ from skilltokens.skills.records import (
 )
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.state import Event, done_already, fold, history, last_standing, undoable
-from skilltokens.skills.view import LibraryView
 from skilltokens.types import Array, Feature, LibraryError, Progress, Report, silent
 
 WAIT = 60.0
 """Seconds that a writer waits for another one: each needs milliseconds."""
 
 
-class SkillLibrary(LibraryView):
+class SkillLibrary(ActingLibrary):
     """A library. `open` reads one, `create` makes one; every change is one commit, seen whole or not at all."""
 
     @classmethod

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from skilltokens.language import normal
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.ranking import Index, ask
-from skilltokens.skills.view import LibraryView
 from skilltokens.types import LibraryError
 
 NEAR = 0.3
@@ -20,7 +20,7 @@ Sentences = Callable[[str], Mapping[str, Sequence[str]]]
 
 
 def check_takeover(
-    library: LibraryView, name: str, wordings: Sequence[str], allowed: bool, known: Sentences
+    library: ActingLibrary, name: str, wordings: Sequence[str], allowed: bool, known: Sentences
 ) -> list[str]:
     """Sentences that call other skills today and would call the new one, one line each.
 
@@ -47,7 +47,7 @@ def check_takeover(
     return lines
 
 
-def _taken(library: LibraryView, name: str, wordings: Sequence[str], known: Sentences) -> list[tuple[str, str]]:
+def _taken(library: ActingLibrary, name: str, wordings: Sequence[str], known: Sentences) -> list[tuple[str, str]]:
     """The sentences, and the skill that each calls today."""
     encoder = library.language()
     vectors = encoder(wordings)
@@ -66,7 +66,7 @@ def _taken(library: LibraryView, name: str, wordings: Sequence[str], known: Sent
     return taken
 
 
-def _with(library: LibraryView, name: str, wordings: Sequence[str]) -> Index:
+def _with(library: ActingLibrary, name: str, wordings: Sequence[str]) -> Index:
     """The index as it would be with the new skill, which is the newest of its name."""
     skills = [
         (skill.name, skill.wordings, skill.embeddings)
@@ -76,7 +76,7 @@ def _with(library: LibraryView, name: str, wordings: Sequence[str]) -> Index:
     return Index.of([*skills, (name, tuple(wordings), library.language()(wordings))])
 
 
-def _sentences(library: LibraryView, known: Sentences) -> list[tuple[str, str]]:
+def _sentences(library: ActingLibrary, known: Sentences) -> list[tuple[str, str]]:
     """Sentences that are known for each skill that is called, each once."""
     sentences: dict[tuple[str, str], None] = {}
     tasks: dict[str, Mapping[str, Sequence[str]]] = {}

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.assembling import standing
 from skilltokens.skills.disk import MAKING, SKILLS
 from skilltokens.skills.proof import compare, prove
 from skilltokens.skills.records import Record
-from skilltokens.skills.view import LibraryView
 from skilltokens.types import LibraryError, Progress, Report, silent
 
 
@@ -33,7 +33,7 @@ def verify(folder: Path | str, *, actions: bool = False, report: Report = silent
         report: told of progress.
     """
     try:
-        library = LibraryView.open(folder)
+        library = ActingLibrary.open(folder)
         _ = library.base
     except LibraryError as problem:
         return [Finding(str(folder), str(problem), True)]
@@ -52,7 +52,7 @@ def verify(folder: Path | str, *, actions: bool = False, report: Report = silent
     return findings
 
 
-def _replayed(library: LibraryView, record: Record) -> Iterator[Finding]:
+def _replayed(library: ActingLibrary, record: Record) -> Iterator[Finding]:
     """What the proof of one skill shows."""
     skill = library.skill_of(record)
     old = skill.content.proof
@@ -74,7 +74,7 @@ def _replayed(library: LibraryView, record: Record) -> Iterator[Finding]:
         yield Finding(record.label, f"it acts otherwise than when it was learned (by {result.difference:.2g})", True)
 
 
-def _strays(library: LibraryView) -> Iterator[Finding]:
+def _strays(library: ActingLibrary) -> Iterator[Finding]:
     """Files that nothing needs: of removed skills, dropped versions and undone changes, or left by killed writers."""
     needed = {record.file for record in library.state.everything()}
     for path in sorted((library.folder / SKILLS).iterdir()):

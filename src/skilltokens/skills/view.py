@@ -1,5 +1,4 @@
-"""A library as its readers see it: the list of skills, their numbers when they are used, and the skill that an
-instruction calls.
+"""A library as its readers see it: the list of skills, and their numbers when they are used.
 
 Opening reads the list; a skill's numbers are read, checked and put together when it is first used, so cost and memory
 follow what is used. A reader keeps the view that it opened, whatever is written meanwhile.
@@ -18,17 +17,12 @@ from safetensors.torch import load
 
 from skilltokens.configuration import settings_of
 from skilltokens.escaping import terminal
-from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder, recorded_encoder
-from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
 from skilltokens.model.settings import PolicySettings
-from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.checking import check_content, check_own, features_from, policy_from, shape_from
 from skilltokens.skills.disk import BASE_FILE, SKILLS, Disk
 from skilltokens.skills.head import HEAD, damaged
-from skilltokens.skills.ranking import Index, Ranking, ask
 from skilltokens.skills.records import Record
-from skilltokens.skills.scene import SceneDensity, SceneJudge
 from skilltokens.skills.skill import Content, Skill, Skills
 from skilltokens.skills.skillfile import unpack_skill
 from skilltokens.skills.state import Event, State, history
@@ -37,12 +31,7 @@ from skilltokens.types import (
     Array,
     Feature,
     LibraryError,
-    NoSkillError,
-    Observation,
-    Report,
-    SettingError,
     SkilltokensError,
-    silent,
 )
 
 PROBLEMS = (
@@ -57,12 +46,9 @@ PROBLEMS = (
 )
 """What reading numbers that do not fit may raise."""
 
-ACTORS = 64
-"""How many actors a library keeps: each holds a copy of its policy."""
-
 
 class LibraryView:
-    """A library, to be read and acted with; `SkillLibrary` changes it too.
+    """A library, to be read; `ActingLibrary` acts with it, and `SkillLibrary` changes it too.
 
     Attributes:
         folder: its folder on disk.
@@ -74,17 +60,12 @@ class LibraryView:
         self._base: Policy | None = None
         self._contents: dict[str, Content] = {}
         self._whole: set[str] = set()
-        self._policies: dict[str, Policy] = {}
-        self._actors: dict[tuple[str, str], PolicyActor] = {}
-        self._language: LanguageEncoder | None = None
         self._become(disk)
 
     def _become(self, disk: Disk) -> None:
         """Shows another state of the folder. What was read of files stays: they never change."""
         self._disk = disk
         self._skills: Skills | None = None
-        self._index: Index | None = None
-        self._scenes: SceneJudge | None = None
         self._mapped: Array | None = None
         self._by_identity: dict[str, Record] | None = None
 
@@ -255,163 +236,6 @@ class LibraryView:
                 raise damaged(path, str(problem)) from problem
             self._contents[record.file] = content
         return self._contents[record.file]
-
-    # ---------------------------------------------------------------- acting
-
-    @property
-    def index(self) -> Index:
-        """The wordings of all skills and their vectors, to be searched. Raises LibraryError where one is damaged."""
-        if self._index is None:
-            records, vectors = self.records, self._vectors()
-            for record in records:
-                self._disk.check_rows(vectors, record)
-            counts = [len(record.wordings) for record in records]
-            places = np.concatenate([record.vectors.first + np.arange(len(record.wordings)) for record in records])
-            in_order = (places == np.arange(len(places))).all()
-            self._index = Index(
-                self.names,
-                [text for record in records for text in record.wordings],
-                vectors[: len(places)] if in_order else vectors[places],
-                np.repeat(np.arange(len(records)), counts),
-                np.repeat([not record.retired for record in records], counts),
-            )
-        return self._index
-
-    def select(self, instruction: str, threshold: float | None = None, report: Report = silent) -> Ranking:
-        """The skills that an instruction may mean, the best first, and whether one is sure enough to be called.
-
-        Args:
-            threshold: the confidence in [0, 1] below which none is called; 0: one always is; None: the default, with
-                which about one instruction in a hundred calls a wrong skill (docs/instructions.md).
-            report: called when the sentence encoder is loaded for it.
-
-        Raises:
-            LanguageError: the instruction is empty or too long, or the threshold no confidence.
-        """
-        return ask(instruction, self.language(report), self.index, threshold)
-
-    def policy(self, number: int) -> Policy:
-        """The policy of one skill by its place in `skills`; the base's own where it has no tensors."""
-        return self.policy_of(self.names[number])
-
-    def policy_of(self, name: str) -> Policy:
-        """The policy of a skill by its name; put together once, then kept.
-
-        Raises:
-            LibraryError: there is no such skill, or its file is damaged.
-        """
-        return self.policy_of_record(self.state.record(name))
-
-    def policy_of_record(self, record: Record) -> Policy:
-        """The same of a record, older versions and kept ones included."""
-        if record.file not in self._policies:
-            skill = self.skill_of(record)
-            policy = assemble(self.base, self.find, skill) if skill.tensors else self.base
-            self._policies[record.file] = policy.requires_grad_(False)
-        return self._policies[record.file]
-
-    def instruction_vector(self, number: int) -> Array:
-        """The sentence vector (language,) for the policy of one skill: its own, or that of the skill that it steers."""
-        return np.array(standing(self.find, self.skills[number]).key)  # what is mapped cannot be written to
-
-    def actor(
-        self,
-        instruction: str | None,
-        device: str = "cpu",
-        threshold: float | None = None,
-        scene: Observation | None = None,
-    ) -> PolicyActor:
-        """An actor for the skill that the instruction means. All wordings of a skill give the same actions.
-
-        Args:
-            instruction: what the robot shall do; None: whatever the scene asks for.
-            device: where to act.
-            threshold: as for `select`.
-            scene: the first observations, each feature (n, *shape) raw; one is enough. The skill must have been taught
-                in such a scene (docs/scenes.md says how sure that is); left out: nothing is asked of the scene.
-
-        Raises:
-            NoSkillError: no skill is sure enough, or the scene is none of the skill's; it names the nearest ones.
-            LanguageError: the instruction is empty or too long.
-            LibraryError: the skill is damaged.
-            SettingError: there is neither an instruction nor a scene, or an observation is missing.
-        """
-        if instruction is None:
-            return self.actor_of(self._seen(scene), device)
-        ranking = self.select(instruction, threshold)
-        if ranking.chosen is None:
-            raise NoSkillError(ranking.sentence())
-        name = self.names[ranking.chosen]
-        if scene is not None:
-            judgement = self.scenes.judge(scene)
-            if not judgement.accepted[ranking.chosen]:
-                best = "no skill's" if judgement.best is None else f"that of {self.names[judgement.best]!r}"
-                raise NoSkillError(
-                    f"{instruction[:60]!r} calls {name!r}, which was never taught in a scene like this: it is {best}"
-                )
-        return self.actor_of(name, device)
-
-    def _seen(self, scene: Observation | None) -> str:
-        """The skill that a scene belongs to."""
-        if scene is None:
-            raise SettingError("there is neither an instruction nor a scene: give one")
-        best = self.scenes.judge(scene).best
-        if best is None:
-            raise NoSkillError("no skill was taught in a scene like this one: give an instruction")
-        return self.names[best]
-
-    def actor_of(self, name: str, device: str = "cpu") -> PolicyActor:
-        """The actor of a skill by its name, or of an older version by NAME@VERSION.
-
-        The last `ACTORS` are kept, so that switching between them costs nothing.
-
-        Raises:
-            LibraryError: there is no such skill, or its file is damaged.
-        """
-        record = self.state.record(name)
-        kept = self._actors.pop((record.file, device), None)
-        if kept is None:
-            key = standing(self.find, self.skill_of(record)).key
-            kept = PolicyActor(self.policy_of_record(record), key, device)
-        self._actors[record.file, device] = kept  # the newest stands last
-        if len(self._actors) > ACTORS:
-            del self._actors[next(iter(self._actors))]
-        return kept
-
-    @property
-    def scenes(self) -> SceneJudge:
-        """What the skills were taught on, to judge whether one of them belongs to what is seen now; all are read."""
-        if self._scenes is None:
-            densities = [
-                SceneDensity.from_tensors(skill.content.scene) if skill.content.scene and not record.retired else None
-                for skill, record in zip(self.skills, self.records, strict=True)
-            ]
-            self._scenes = SceneJudge(self.base, densities)
-        return self._scenes
-
-    def fingerprints(self) -> list[str]:
-        """SHA-256 of each skill's policy: equal ones act bit for bit alike."""
-        return [self.policy_of(name).fingerprint() for name in self.names]
-
-    def language(self, report: Report = silent) -> LanguageEncoder:
-        """The encoder that the library was made with; `report` is called when it is really loaded.
-
-        Raises:
-            LibraryError: that was a Python function, which no file can hold.
-        """
-        if self.encoder.startswith(FUNCTION):
-            raise LibraryError(
-                f"{self.folder} was made with the sentence encoder {self.encoder}, a function: set `library.encoder` "
-                "to the name of an installed encoder with the same vectors"
-            )
-        if self._language is None or self._language.name != self.encoder:
-            own = self.encoder == self._disk.head.encoder
-            self._language = (
-                recorded_encoder(self.encoder, f"library {self.folder}", report=report)
-                if own
-                else load_encoder(self.encoder, report=report)
-            )
-        return self._language
 
     def history(self) -> list[Event]:
         """All changes since the library was made, the oldest first."""
