@@ -154,6 +154,52 @@ def check_kills(
     return deaths
 
 
+def check_instants(
+    command: Callable[[Path], Command],
+    place: Path,
+    count: int,
+    contents: Callable[[Path], Mapping[str, object]] | None = None,
+    prepare: Callable[[Path], object] = lambda folder: None,
+) -> int:
+    """As `check_kills`, at random instants of its work; returns how many of them it had not ended before."""
+    contents = contents or contents_of
+    whole = place / "whole" / "folder"
+    _make(whole, prepare)
+    begun = time.monotonic()
+    assert again(command(whole)) == 0
+    needed, lasts, died = contents(whole), time.monotonic() - begun, 0
+    instants = random.Random(count)
+    for number in range(count):
+        folder = place / f"instant-{number}" / "folder"
+        _make(folder, prepare)
+        died += _killed_after(command(folder), instants.uniform(0, lasts))
+        assert again(command(folder)) == 0, f"killed at instant {number}, the same command failed"
+        found = contents(folder)
+        assert found == needed, f"killed at instant {number}: {_difference(found, needed)}"
+        shutil.rmtree(folder.parent)
+    return died
+
+
+def _killed_after(command: Command, seconds: float) -> bool:
+    """Kills a command after so many seconds; whether it was still at work."""
+    if callable(command):
+        process = CONTEXT.Process(target=command)
+        process.start()
+        process.join(seconds)
+        process.kill()
+        process.join()
+        return process.exitcode == KILLED
+    child = subprocess.Popen(
+        _words(command), cwd=ROOT, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    return child.returncode == KILLED
+
+
 def contents_of(folder: Path) -> dict[str, object]:
     """All files of a folder but locks, logs and pages; run.json without times; a training's file without its seconds.
 
