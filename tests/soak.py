@@ -10,8 +10,10 @@ It prints how many there were and how they went, and stops at the first that is 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
+import os
 import random
 import shlex
 import shutil
@@ -98,7 +100,8 @@ class Case:
 
 def told(words: Sequence[str]) -> None:
     """The command, in a process that has loaded it already."""
-    status = cli.main(list(words))
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        status = cli.main(list(words))
     if status:
         raise SystemExit(status)
 
@@ -132,7 +135,7 @@ def cases(place: Path) -> dict[str, Case]:
     demos, base, grown = str(place / "demos"), place / "base", place / "grown"
     make = ["demos", "make", "tests.toy:Toy", "--tasks", "reach-red", "reach-blue", "--episodes", "2"]
     red, blue = f"{demos}/toy/reach-red", f"{demos}/toy/reach-blue"
-    method = ["--method.share", "0.9"]
+    method = ["--method.share", "0.2"]
     for words in (
         [*make, "--folder", demos],
         ["learn", str(base), red, "--new", *LEARN],
