@@ -11,7 +11,7 @@ from skilltokens.skills.assembling import base_rows
 from skilltokens.skills.known import Aside, Counts, aside, counts
 from skilltokens.skills.records import Record
 from skilltokens.skills.skill import BASE, TaskTokenSpec
-from skilltokens.skills.state import Event, State
+from skilltokens.skills.state import Event
 from skilltokens.skills.telling import changes_of
 from skilltokens.skills.view import LibraryView
 
@@ -76,7 +76,7 @@ def describe(library: LibraryView, name: str) -> Description:
     """
     record, state = library.state.record(name), library.state
     skill = library.skill_of(record)
-    labels = _labels(state)
+    labels = labels_of(state)
     by_identity = {other.identity: labels[id(other)] for other in reversed(state.everything())}  # called ones win
     reused: Counter[str] = Counter()
     for rows in skill.active.values():
@@ -101,12 +101,3 @@ def describe(library: LibraryView, name: str) -> Description:
         proof={} if proof is None else dict(proof.machine),
         changes=tuple(changes_of(library.history(), record.name)),
     )
-
-
-def _labels(state: State) -> dict[int, str]:
-    """By a record's id its name beside all others': older versions by their number, removed skills in brackets."""
-    return {
-        **{id(record): f"({record.name}, removed)" for record in state.kept},
-        **{id(record): f"{record.name}@{record.version}" for record in state.older},
-        **{id(record): record.name for record in state.skills.values()},
-    }

@@ -268,3 +268,12 @@ def _last(standing: Sequence[Event]) -> Event:
     if isinstance(standing[-1].change, Prune):
         raise LibraryError("what was before the last `prune` cannot be brought back: its files are gone")
     return standing[-1]
+
+
+def labels_of(state: State) -> dict[int, str]:
+    """By a record's id its name beside all others': older versions by their number, removed skills in brackets."""
+    return {
+        **{id(record): f"({record.name}, removed)" for record in state.kept},
+        **{id(record): f"{record.name}@{record.version}" for record in state.older},
+        **{id(record): record.name for record in state.skills.values()},
+    }

@@ -11,6 +11,7 @@ from skilltokens.skills.assembling import standing
 from skilltokens.skills.disk import MAKING, SKILLS
 from skilltokens.skills.proof import compare, prove
 from skilltokens.skills.records import Record
+from skilltokens.skills.state import labels_of
 from skilltokens.types import LibraryError, Progress, Report, silent
 
 
@@ -38,40 +39,41 @@ def verify(folder: Path | str, *, actions: bool = False, report: Report = silent
     except LibraryError as problem:
         return [Finding(str(folder), str(problem), True)]
     findings = list(_strays(library))
-    records = library.state.everything()
+    records, labels = library.state.everything(), labels_of(library.state)
     for number, record in enumerate(records):
-        report(Progress("verify", number, len(records), record.label))
+        label = labels[id(record)]
+        report(Progress("verify", number, len(records), label))
         try:
             skill = library.skill_of(record)
             _ = skill.content, skill.embeddings  # read, and checked against their seals and the base
             if actions:
-                findings += _replayed(library, record)
+                findings += _replayed(library, record, label)
         except LibraryError as problem:
-            findings.append(Finding(record.label, str(problem), True))
+            findings.append(Finding(label, str(problem), True))
     report(Progress("verify", len(records), len(records), ""))
     return findings
 
 
-def _replayed(library: ActingLibrary, record: Record) -> Iterator[Finding]:
+def _replayed(library: ActingLibrary, record: Record, label: str) -> Iterator[Finding]:
     """What the proof of one skill shows."""
     skill = library.skill_of(record)
     old = skill.content.proof
     if old is None:
-        yield Finding(record.label, "no actions were kept of it: nothing to compare with", False)
+        yield Finding(label, "no actions were kept of it: nothing to compare with", False)
         return
     result = compare(old, prove(library.policy_of_record(record), standing(library.find, skill).key, library.features))
     if result.same:
         where = f", kept on another machine ({result.elsewhere})" if result.elsewhere else ""
-        yield Finding(record.label, f"acts bit for bit as when it was learned{where}", False)
+        yield Finding(label, f"acts bit for bit as when it was learned{where}", False)
     elif result.elsewhere:
         yield Finding(
-            record.label,
+            label,
             f"its actions differ by at most {result.difference:.2g} from those kept on another machine "
             f"({result.elsewhere}): replay them there to prove them",
             result.difference > 1e-3,
         )
     else:
-        yield Finding(record.label, f"it acts otherwise than when it was learned (by {result.difference:.2g})", True)
+        yield Finding(label, f"it acts otherwise than when it was learned (by {result.difference:.2g})", True)
 
 
 def _strays(library: ActingLibrary) -> Iterator[Finding]:
