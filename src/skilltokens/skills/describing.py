@@ -11,7 +11,7 @@ from skilltokens.skills.assembling import base_rows
 from skilltokens.skills.known import Aside, Counts, aside, counts
 from skilltokens.skills.records import Record
 from skilltokens.skills.skill import BASE, TaskTokenSpec
-from skilltokens.skills.state import labels_of
+from skilltokens.skills.state import Event, labels_of
 from skilltokens.skills.telling import changes_of
 from skilltokens.skills.view import LibraryView
 
