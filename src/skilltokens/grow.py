@@ -122,6 +122,7 @@ def learn_skill(
         work = _Work(folder, library, store, name, words, method, train, policy, encoder or "minilm", seed)
         if work.done_already():
             assert library is not None
+            library.tidy()
             return library
         if library is not None and new:
             raise LibraryError(

@@ -84,6 +84,7 @@ def learn_token(
     known = library.notes[library.names.index(name)] if name in library.names else {}
     if known.get("made_with") == made_with:  # the same command, killed behind its last write
         _forget(state)
+        library.tidy()
         return library, Curve(**known["curve"])
     check_name(name, None if again else library)
     for sentence in check_takeover(library, name, words, take_over, sentences_of):

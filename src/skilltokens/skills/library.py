@@ -115,6 +115,10 @@ class SkillLibrary(ActingLibrary):
             if asked and not done_already(disk.changes, asked) and disk.altered_by(asked):
                 self.commit(disk, asked, vectors)
 
+    def tidy(self) -> None:
+        """Removes what killed writers left, as every change does too."""
+        self.change(lambda disk: ([], None))
+
     def commit(self, disk: Disk, changes: list[Change], vectors: Array | None) -> None:
         """Commits changes to the folder as `disk` knows it; the caller holds the lock."""
         if changes:
