@@ -38,7 +38,7 @@ from skilltokens.report.svg import Plot, picture
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.proof import prove
-from skilltokens.skills.selection import choose
+from skilltokens.skills.ranking import Ranking, rank
 from skilltokens.skills.skill import BASE, Proof, Rows, Skill
 from skilltokens.suites.metaworld import MetaWorld
 
@@ -177,9 +177,9 @@ def measure(folder: Path, size: int, effort: Effort) -> Size:
     )
 
 
-def _selected(library: SkillLibrary, vector: Any) -> tuple[int, float]:
-    """The skill that a vector means; the sentence encoder's own time, some milliseconds, does not count."""
-    return choose(vector, [skill.embeddings for skill in library.skills])
+def _selected(library: SkillLibrary, vector: Any) -> Ranking:
+    """What a sentence means; the sentence encoder's own time, some milliseconds, does not count."""
+    return rank("move the block to the left", vector, library.index)
 
 
 def _in_process(library: Path, what: str, folder: Path) -> dict[str, Any]:

@@ -38,8 +38,7 @@ class ActingLibrary(LibraryView):
         """The wordings of all skills and their vectors, to be searched. Raises LibraryError where one is damaged."""
         if self._index is None:
             records, vectors = self.records, self._vectors()
-            for record in records:
-                self._disk.check_rows(vectors, record)
+            self._disk.check_rows(vectors, *records)
             counts = [len(record.wordings) for record in records]
             places = np.concatenate([record.vectors.first + np.arange(len(record.wordings)) for record in records])
             in_order = (places == np.arange(len(places))).all()

@@ -123,22 +123,19 @@ class Disk:
             mapped = mmap.mmap(file.fileno(), rows * width * 4, access=mmap.ACCESS_READ)
         return np.frombuffer(mapped, "<f4").reshape(rows, width)
 
-    def check_rows(self, vectors: Array, record: Record) -> Array:
-        """The vectors of a skill's wordings (wordings, language), checked.
+    def check_rows(self, vectors: Array, *records: Record) -> None:
+        """Whether the vectors of skills' wordings are those that were written, and unit vectors.
 
         Raises:
-            LibraryError: they are not those that were written, or no unit vectors.
+            LibraryError: they are not.
         """
-        rows = vectors[record.vectors.first : record.vectors.first + len(record.wordings)]
-        lengths = np.einsum("nd,nd->n", rows, rows)
-        if (
-            hashlib.sha256(rows.tobytes()).hexdigest() != record.vectors.sha256
-            or not (np.abs(lengths - 1) < 1e-3).all()
-        ):
-            raise damaged(
-                self.folder / WORDINGS, f"the vectors of skill {record.name!r} are not those that were written"
-            )
-        return rows
+        seen, width = np.ascontiguousarray(vectors).data.cast("B"), 4 * self.language
+        for record in records:
+            first, count = record.vectors.first, len(record.wordings)
+            rows = vectors[first : first + count]
+            alike = hashlib.sha256(seen[first * width : (first + count) * width]).hexdigest() == record.vectors.sha256
+            if not alike or not (np.abs(np.einsum("nd,nd->n", rows, rows) - 1) < 1e-3).all():
+                raise damaged(self.folder / WORDINGS, f"the vectors of skill {record.name!r} are not what was written")
 
     # ---------------------------------------------------------------- writing
 

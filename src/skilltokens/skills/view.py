@@ -200,7 +200,8 @@ class LibraryView:
         disk, vectors, first = self._disk, self._vectors(), record.vectors.first
 
         def embeddings() -> Array:
-            return disk.check_rows(vectors, record)
+            disk.check_rows(vectors, record)
+            return vectors[first : first + len(record.wordings)]
 
         def key() -> Array:  # once it was reworded, its key is none of its wordings' vectors
             own = first <= record.key < first + len(record.wordings)
