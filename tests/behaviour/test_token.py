@@ -102,7 +102,9 @@ def test_the_stored_token_acts_as_it_was_trained(library: Path, toy_stores: list
     assert sum(outcome.success for outcome in outcomes) == curve.successes[-1]
     assert sum(outcome.steps for outcome in outcomes) / 4 == pytest.approx(curve.lengths[-1], abs=0.06)
     opened, seen = SkillLibrary.open(library), observations(toy_stores[2], 5)
-    for one, other in ((grown.actor("stop halfway between both markers"), opened.actor("park in between")),):
+    for one, other in (
+        (grown.actor("stop halfway between both markers"), opened.actor("please stop halfway between both markers")),
+    ):
         memories = one.start(len(seen[0][STATE])), other.start(len(seen[0][STATE]))
         for observation in seen:
             np.testing.assert_array_equal(one.act(observation, memories[0]), other.act(observation, memories[1]))

@@ -140,7 +140,8 @@ def test_a_plug_in_runs_with_its_settings_whatever_they_are_called(tmp_path: Pat
     command = [word for word in COMMAND if word not in ("--method.share", "0.3")]
     done = run([*command, "--method.films", "4"], cwd=folder, modules=[folder.parent / "package"])
     assert done.returncode == 0, done.stderr
-    again = run(["run", "runs/demo/ours-seed0/run.json"], cwd=folder, modules=[folder.parent / "package"])
+    own = ["--suite", "tests.toy:Toy"]  # no file may decide whose code is run
+    again = run(["run", "runs/demo/ours-seed0/run.json", *own], cwd=folder, modules=[folder.parent / "package"])
     assert again.returncode == 0, again.stderr
     assert "the same figures again" in again.stdout
 

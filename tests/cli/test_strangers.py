@@ -20,6 +20,8 @@ from skilltokens.cli import main
 from skilltokens.cli.candidates import typed_in_bash
 from skilltokens.cli.saying import cells
 from skilltokens.demos import write_store
+from skilltokens.files import sealed
+from skilltokens.skills.head import OLD_SCHEMA
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.types import ACTION, STATE, Episode, Feature, Task
 
@@ -68,7 +70,10 @@ def test_a_name_in_an_hdf5_file_leads_to_no_other_folder(name: str, capsys: Capt
     with h5py.File(folder / "plain-name_demo.hdf5", "r+") as file:
         for group in (file["data"], file["data/demo_0"]):
             for key, value in list(group.attrs.items()):
-                if isinstance(value, str):
+                if isinstance(value, str) and key == "skilltokens" and group.name == "/data":
+                    content = json.loads(value.replace("plain-name", name))
+                    group.attrs[key] = json.dumps(sealed(content))
+                elif isinstance(value, str) and key != "skilltokens":
                     group.attrs[key] = value.replace("plain-name", name)
     target = tmp_path / "one" / "two" / "three"
     for taken in (target / "a" / "b", target.parent.parent / "outside"):  # would be taken for a store
@@ -103,7 +108,8 @@ def test_bash_reads_a_completed_name_as_the_name(name: str, tmp_path: Path):
 
 def test_names_of_a_strangers_library_are_offered_for_bash_as_they_are_typed(capsys: Capture, tmp_path: Path):
     names = ["$(touch pwned)", "push it", "two\nlines", "plain"]
-    card = {"skills": [{"name": name, "notes": {}} for name in names]}
+    skills = [{"name": name, "wordings": [name], "notes": {}} for name in names]
+    card = {"schema": OLD_SCHEMA, "encoder": "minilm", "policy": {"settings": {}}, "skills": skills}
     (tmp_path / "library.json").write_text(json.dumps(card))
     assert main(["completion", "--line", f"skilltokens adapt {tmp_path} --on ", ""]) == 0
     assert capsys.readouterr().out.splitlines() == ["words", r"\$\(touch\ pwned\)", r"push\ it", "plain"]

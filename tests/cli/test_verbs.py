@@ -211,12 +211,19 @@ def library(store: DemonstrationStore, tmp_path: Path) -> Path:
     return learn_skill(tmp_path / "library", store, train=train, policy=PolicySettings(width=16, layers=1)).folder
 
 
-def test_learn_says_whose_words_call_the_new_skill_from_now_on(
-    library: Path, store: DemonstrationStore, capsys: Capture
-):
+def test_learn_takes_over_words_only_where_it_is_told_to(library: Path, store: DemonstrationStore, capsys: Capture):
     few = ["--train.iterations", "2", "--train.batch", "2", "--method.share", "0.3", "--method.mu", "0.9"]
-    assert main(["learn", str(library), str(store.path), "--name", "again", *few]) == 0
-    assert f"note: {store.task.instruction!r} now calls 'again' instead of" in capsys.readouterr().out
+    words = ["learn", str(library), str(store.path), "--name", "again", *few]
+    would = f"{store.task.instruction!r} would call 'again' and no more {store.task.name!r}"
+    assert would in mistake(words, capsys)
+    assert main([*words, "--take-over"]) == 0
+    assert would in capsys.readouterr().err
+
+
+def test_learn_makes_a_new_library_only_where_it_is_told_to(library: Path, store: DemonstrationStore, capsys: Capture):
+    words = ["learn", str(library.parent / "librari"), str(store.path)]
+    assert f"did you mean {library}? Or make a new one with --new" in mistake(words, capsys)
+    assert not (library.parent / "librari").exists()
 
 
 def test_evaluate_ends_episodes_at_its_horizon(library: Path, capsys: Capture):
@@ -299,6 +306,14 @@ def test_demos_go_to_hdf5_and_back(store: DemonstrationStore, tmp_path: Path, ca
     assert (mine.task.name, mine.task.instruction) == ("red", "be red")
 
 
+def forget(content: h5py.File) -> None:
+    """Makes an export of ours a file as another program writes it."""
+    data = content["data"]
+    assert isinstance(data, h5py.Group)
+    for group in (data, *data.values()):
+        del group.attrs["skilltokens"]
+
+
 def test_an_import_is_kept_only_where_it_would_be_made_the_same(
     store: DemonstrationStore, tmp_path: Path, capsys: Capture
 ):
@@ -306,7 +321,7 @@ def test_an_import_is_kept_only_where_it_would_be_made_the_same(
     file = folder / "red_demo.hdf5"
     assert main(["demos", "export", str(store.path), "--file", str(file)]) == 0
     with h5py.File(file, "a") as content:
-        del content["data"].attrs["skilltokens"]  # as another program writes it
+        forget(content)
         content["mask/first"] = [b"demo_0"]
     words = ["demos", "import", str(folder), str(target)]
     assert main(words) == 0
@@ -327,7 +342,7 @@ def test_an_import_says_what_it_took_and_takes_what_it_is_told(
     file = tmp_path / "low_dim_v141.hdf5"
     assert main(["demos", "export", str(store.path), "--file", str(file)]) == 0
     with h5py.File(file, "a") as content:
-        del content["data"].attrs["skilltokens"]  # as another program writes it
+        forget(content)
         data = content["data"]
         assert isinstance(data, h5py.Group)
         for demo in data.values():

@@ -104,12 +104,14 @@ def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 def _check_typed(name: str, settings: Any, words: Sequence[str]) -> None:
     """Raises SettingError where a run to be repeated decides what only its user may, and that was not typed."""
     typed = {word.partition("=")[0] for word in words if word.startswith("--")}
-    for option, value in to_be_typed(settings).items():
-        if f"--{option}".replace("_", "-") not in typed:
-            raise SettingError(
-                f"{name} has {option} {value!r:.200}, which code or files of this machine would be taken from: if you "
-                f"trust it, say so with --{option} {shell(value)}"
-            )
+    needed = {f"--{option}".replace("_", "-"): value for option, value in to_be_typed(settings).items()}
+    missing = {option: value for option, value in needed.items() if option not in typed}
+    if missing:
+        options = shell(*(word for option, value in missing.items() for word in (option, value)))
+        raise SettingError(
+            f"{name} names code or folders of this machine, which no file may decide: if you trust it, say so "
+            f"yourself: {options:.500}"
+        )
 
 
 def _parse(recipe: Recipe, learner: str, default: Any, words: Sequence[str], prog: str) -> tuple[Any, list[list[str]]]:
