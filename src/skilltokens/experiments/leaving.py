@@ -38,7 +38,9 @@ def leave_library(
             pairs = [*zip(base.skills, base.notes, strict=True), *pairs]
         kept = _needed_beside(base, [skill for skill, _ in pairs])
     with replacing(folder, LibraryError) as fresh:
-        SkillLibrary.create(fresh, policy, pairs, features, record.encoder or "", kept=kept)
+        SkillLibrary.create(
+            fresh, policy, pairs, features, record.encoder or "", kept=kept, at=""
+        )  # run.json has the times
 
 
 def _needed_beside(base: SkillLibrary, skills: Sequence[Skill]) -> list[Skill]:

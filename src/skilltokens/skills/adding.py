@@ -32,6 +32,7 @@ def added(
     skills: Sequence[tuple[Skill, dict[str, Any]]],
     kept: Sequence[Skill] = (),
     origin: str = "",
+    at: str | None = None,
     retired: frozenset[str] = frozenset(),
 ) -> tuple[list[Change], Array | None]:
     """Writes the files of skills, and returns the change that adds them and the vectors of their wordings."""
@@ -52,7 +53,12 @@ def added(
         record, rows = _written(library, disk, skill, find, first, notes)
         records.append(msgspec.structs.replace(record, version=version, retired=skill.name in retired))
         vectors.append(rows)
-    added = Add(at=now(), skills=tuple(records[len(kept) :]), kept=tuple(records[: len(kept)]), origin=origin[:500])
+    added = Add(
+        at=now() if at is None else at,
+        skills=tuple(records[len(kept) :]),
+        kept=tuple(records[: len(kept)]),
+        origin=origin[:500],
+    )
     return [added], np.concatenate(vectors)
 
 

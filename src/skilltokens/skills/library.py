@@ -52,6 +52,7 @@ class SkillLibrary(ActingLibrary):
         encoder: str,
         notes: Mapping[str, Any] | None = None,
         kept: Sequence[Skill] = (),
+        at: str | None = None,
     ) -> Self:
         """A new library whose base is its first skill.
 
@@ -61,6 +62,7 @@ class SkillLibrary(ActingLibrary):
             encoder: the sentence encoder's name.
             notes: of the first skill, where that is the only one.
             kept: further skills that these build on, which nobody calls.
+            at: when it is made, as its history says; None: now.
 
         Raises:
             LibraryError: the folder holds a library already, or something else, or cannot be written.
@@ -71,7 +73,7 @@ class SkillLibrary(ActingLibrary):
             disk = new_disk(folder, encoder, *described(base, features), *packed(base))
             library = cls(disk)
             library.use_base(base)
-            library.commit(disk, *added(library, disk, pairs, kept))
+            library.commit(disk, *added(library, disk, pairs, kept, at=at))
             (folder / MAKING).unlink(missing_ok=True)
         return cls(library._disk)  # its base is read from the disk: frozen, and nobody else's
 
