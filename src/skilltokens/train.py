@@ -258,7 +258,8 @@ class _Work:
     def _take_over(self, tensors: Mapping[str, Tensor], kept: _Plain, moments: dict[int, dict[str, Tensor]]) -> None:
         batches, generator = np.random.default_rng(0), np.random.default_rng(0)
         batches.bit_generator.state = json.loads(kept.rng)
-        generator.bit_generator.state = json.loads(kept.rule)
+        # Before there were rules there was no such state: the generator begins as it would at the start.
+        generator.bit_generator.state = json.loads(kept.rule) if kept.rule else self.generator.bit_generator.state
         self.batches, self.generator, self.record = batches, generator, kept.record
         self.step = self.average.steps = kept.step
         for i, parameter in enumerate(self.training.parameters()):
@@ -276,7 +277,7 @@ class _Plain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     step: Annotated[int, msgspec.Meta(ge=0)]
     rng: str
-    rule: str
+    rule: str = ""
     record: Record
 
     def check(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -96,7 +97,7 @@ def _written(
             form=content.form,
             needs=content.needs,
             steers=msgspec.UNSET if content.task_token is None else content.task_token.on,
-            notes=msgspec.Raw(msgspec.json.encode(notes)),
+            notes=msgspec.Raw(json.dumps(notes).encode()),
         ),
         rows,
     )

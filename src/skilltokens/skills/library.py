@@ -5,6 +5,7 @@ What is in the folder, and how it stays whole whatever happens, says `disk`; how
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -202,7 +203,7 @@ class SkillLibrary(ActingLibrary):
 
     def note(self, name: str, notes: Mapping[str, Any]) -> None:
         """Writes down more of what is known of a skill."""
-        self.change(lambda disk: ([Note(at=now(), name=name, notes=dict(notes))], None))
+        self.change(lambda disk: ([Note(at=now(), name=name, notes=json.loads(json.dumps(dict(notes))))], None))
 
     def undo(self, number: int | None = None) -> Event:
         """Undoes the last change that was not undone yet, and returns it.

@@ -163,8 +163,9 @@ def test_a_task_may_be_taught_again_and_again(place: Path, settings: Settings):
     again = dataclasses.replace(settings, tasks=("reach-red",) * 3)
     run = learn(again, place / "again")
     assert run.lessons == 3
-    names = [skill.name for skill in SkillLibrary.open(place / "again" / "library").skills]
-    assert names == ["reach-red", "reach-red.1", "reach-red.2"]
+    state = SkillLibrary.open(place / "again" / "library").state
+    assert [(record.name, record.version) for record in state.skills.values()] == [("reach-red", 3)]
+    assert [record.version for record in state.older] == [1, 2]
     read_run(place / "again")
 
 

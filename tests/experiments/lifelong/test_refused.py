@@ -49,7 +49,7 @@ def test_another_configuration_is_refused_and_nothing_is_lost(half: Path, settin
 def test_another_limit_is_no_other_configuration_nor_is_a_file_without_one(half: Path, settings: Settings):
     content = json.loads((half / "run.json").read_text())
     del content["config"]["evaluate"]["step_limit"]  # as older versions wrote it
-    (half / "run.json").write_text(json.dumps(content))
+    (half / "run.json").write_text(json.dumps(sealed(content)))
     other = dataclasses.replace(settings, evaluate=dataclasses.replace(settings.evaluate, step_limit=7.0))
     with pytest.raises(RunError, match=r"another configuration \(seed was 0, is 1\)"):
         learn(dataclasses.replace(other, seed=1), half)
