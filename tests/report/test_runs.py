@@ -118,7 +118,7 @@ def _drop(key: str) -> Callable[[dict[str, Any]], None]:
 
 
 BROKEN = {
-    "another schema": (_set("schema", "skilltokens.run/2"), "skilltokens.run/2"),
+    "another schema": (_set("schema", "skilltokens.run/9"), "skilltokens.run/9"),
     "no method": (_drop("method"), "method"),
     "a seed that is no number": (_set("seed", "0"), "seed"),
     "a seed that is a truth value": (_set("seed", True), "seed"),
