@@ -33,8 +33,8 @@ def added(
     skills: Sequence[tuple[Skill, dict[str, Any]]],
     kept: Sequence[Skill] = (),
     origin: str = "",
-    at: str | None = None,
     retired: frozenset[str] = frozenset(),
+    at: str | None = None,
 ) -> tuple[list[Change], Array | None]:
     """Writes the files of skills, and returns the change that adds them and the vectors of their wordings."""
     records: list[Record] = []
