@@ -337,17 +337,17 @@ def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
         size = os.fstat(content.fileno()).st_size
         try:
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            found = read[np.lib.format.read_magic(content)](content)
+            header = read[np.lib.format.read_magic(content)](content)
         except Exception as problem:  # NumPy parses it as Python text, and fails in as many ways as Python can
             reason = str(problem).split("\n", 1)[0][:160] or type(problem).__name__
             raise DemonstrationError(
                 f"{file} cannot be read ({reason}): restore it or make the store again"
             ) from problem
         start = content.tell()
-    if found != (shape, False, np.dtype(dtype)) or size - start != math.prod(shape) * np.dtype(dtype).itemsize:
-        order = " in columns" if found[1] else ""
+    if header != (shape, False, np.dtype(dtype)) or size - start != math.prod(shape) * np.dtype(dtype).itemsize:
+        order = " in columns" if header[1] else ""
         raise DemonstrationError(
-            f"{file} holds {str(found[2])[:40]} {shown(found[0])}{order} where the header says {dtype} {shape}: "
+            f"{file} holds {str(header[2])[:40]} {shown(header[0])}{order} where the header says {dtype} {shape}: "
             "restore it or make the store again"
         )
     return np.memmap(file, np.dtype(dtype), "r", start, shape)

@@ -22,13 +22,13 @@ def namesakes(tasks: Sequence[Task], encoder: LanguageEncoder) -> list[tuple[str
     """
     texts = [(task.name, text) for task in tasks for text in (task.instruction, *task.wordings)]
     vectors = encoder([text for _, text in texts])
-    found: dict[str, tuple[str, str, str]] = {}
+    pairs: dict[str, tuple[str, str, str]] = {}
     for number, (name, text) in enumerate(texts):
         nearness = vectors[:number] @ vectors[number]
         for other in np.flatnonzero(nearness >= 1 - TIE):
             if texts[other][0] != name:
-                found.setdefault(name, (texts[other][0], name, text))
-    return list(found.values())
+                pairs.setdefault(name, (texts[other][0], name, text))
+    return list(pairs.values())
 
 
 def tell_namesakes(tasks: Sequence[Task], encoder: LanguageEncoder, suite: Suite, report: Report) -> None:

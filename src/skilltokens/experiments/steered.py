@@ -59,8 +59,8 @@ def behaviour_library(settings: RewardSettings, report: Report = silent) -> tupl
         RunError: there is one that was made with other settings.
     """
     home = Path(settings.motion.folder).expanduser() / settings.body
-    made = os.path.exists(home / "motion") and os.path.exists(home / FOLDER / "library.json")
-    with contextlib.nullcontext() if made else locked(home, RunError, wait=PATIENCE, report=report):
+    complete = os.path.exists(home / "motion") and os.path.exists(home / FOLDER / "library.json")
+    with contextlib.nullcontext() if complete else locked(home, RunError, wait=PATIENCE, report=report):
         return _behaviour_library(settings, home, report)
 
 

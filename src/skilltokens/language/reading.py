@@ -127,10 +127,10 @@ def check_readable(
         LanguageError: a wording and a *different* one of another skill are one vector, so that it could not be told
             apart by any instruction. Equal wordings are not looked at here.
     """
-    told = [said for text in wordings for said in _unread(encoder, text)]
+    sentences = [said for text in wordings for said in _unread(encoder, text)]
     texts = [(name, text) for name, own in others.items() for text in own]
     if not texts or not wordings:
-        return told
+        return sentences
     known = encoder([text for _, text in texts]) if vectors is None else vectors
     nearness = known @ encoder(wordings).T
     for row, column in np.argwhere(nearness > 1 - SAME):
@@ -141,19 +141,19 @@ def check_readable(
                 f"the sentence encoder {encoder.name!r} cannot tell {wording[:60]!r} from {text[:60]!r} of "
                 f"skill {name!r}: use other words, or a library whose encoder knows this language"
             )
-    return told
+    return sentences
 
 
 def _unread(encoder: LanguageEncoder, text: str) -> list[str]:
-    reading, told = encoder.reading(text), []
+    reading, sentences = encoder.reading(text), []
     if reading.unknown and reading.tokens is not None:
-        told.append(
+        sentences.append(
             f"the sentence encoder {encoder.name!r} does not know {reading.unknown} of {len(reading.tokens)} parts of "
             f"{text[:60]!r}: it may not tell it from other instructions"
         )
     if reading.cut and reading.tokens is not None:
-        told.append(
+        sentences.append(
             f"the sentence encoder {encoder.name!r} reads the first {len(reading.tokens)} parts of {text[:60]!r} and "
             f"not the last {reading.cut}: shorten it"
         )
-    return told
+    return sentences

@@ -281,13 +281,13 @@ def ready(workers: Sequence[Worker]) -> list[Worker]:
     lines = {line: worker for worker in workers for line in worker.waits_on()}
     if not lines:
         return list(workers)
-    found = [worker for worker in workers if worker.answered()]  # several replies may have come at once
-    while not found:
+    workers_ready = [worker for worker in workers if worker.answered()]  # several replies may have come at once
+    while not workers_ready:
         times = [left for worker in workers if (left := worker.left()) is not None]
         if not connection.wait(list(lines), min(times, default=None)):
             connection.wait(list(lines), GRACE)
-        found = [worker for worker in workers if worker.answered() or worker.left() == 0]
-    return found
+        workers_ready = [worker for worker in workers if worker.answered() or worker.left() == 0]
+    return workers_ready
 
 
 @contextlib.contextmanager

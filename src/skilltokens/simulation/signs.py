@@ -85,11 +85,11 @@ class Watch:
         self._closing.set()
 
     def _look(self) -> None:
-        told: _Work | None = None
+        reported: _Work | None = None
         while not self._closing.wait(0.2):
             work = self._work
-            if work is not None and work is not told and time.monotonic() - work.latest > work.seconds:
-                told = work
+            if work is not None and work is not reported and time.monotonic() - work.latest > work.seconds:
+                reported = work
                 work.late(work.signs)
 
 

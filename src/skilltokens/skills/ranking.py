@@ -228,19 +228,19 @@ def rank(
     owners = index.owners[places]
     texts: list[str] = [index.wordings[int(place)] for place in places]
     scores = weights.scores(cosines, compare(instruction, texts, owners.tolist()))
-    found = _candidates(index, owners, texts, cosines, scores, weights.none)
+    candidates = _candidates(index, owners, texts, cosines, scores, weights.none)
     words = normal(instruction)
     having = {owner for owner, text in zip(owners.tolist(), texts, strict=True) if normal(text) == words}
-    exact = [one for one in found if one.number in having]
+    exact = [one for one in candidates if one.number in having]
     if exact:
         first = max(exact, key=lambda one: one.number)
-        found, confidence = [first, *(one for one in found if one is not first)], 1 / len(exact)
+        candidates, confidence = [first, *(one for one in candidates if one is not first)], 1 / len(exact)
     else:
-        first, confidence = found[0], found[0].probability
-    alike = exact or [one for one in found if normal(one.wording) == normal(first.wording)]
+        first, confidence = candidates[0], candidates[0].probability
+    alike = exact or [one for one in candidates if normal(one.wording) == normal(first.wording)]
     tied = tuple(one.number for one in alike if one is not first)
-    margin = first.score - found[1].score if len(found) > 1 else float("inf")
-    return Ranking(instruction, tuple(found), confidence, margin, threshold, tied)
+    margin = first.score - candidates[1].score if len(candidates) > 1 else float("inf")
+    return Ranking(instruction, tuple(candidates), confidence, margin, threshold, tied)
 
 
 def _candidates(

@@ -156,12 +156,12 @@ def _parse(words: tuple[str, ...]) -> Said:
 
 def _following(words: Sequence[str], place: int) -> list[str]:
     """The two words at most, a thing and what it is like, that belong to the relation at that place."""
-    found: list[str] = []
+    following: list[str] = []
     for word in words[place + 1 : place + 3]:
         if word in RELATIONS or word in _STOPS:
             break
-        found.append(word)
-    return found
+        following.append(word)
+    return following
 
 
 def _pairs(words: Sequence[str]) -> frozenset[str]:
