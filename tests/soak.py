@@ -1,6 +1,7 @@
 """The long form of the tests of damage and of kills: `make soak`, or python -m tests.soak [damage] [kills] [--count N].
 
     damage    altered and hostile files of every format, each read in a process with limits: 12,000 and more
+    libraries those of skill libraries alone
     kills     commands that are killed at each of their operations on files, and given again
     instants  the same at random instants
 
@@ -26,15 +27,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.damage import EQUAL, OTHER, REFUSED, every_bit, survives, variants
+from tests.damage import EQUAL, OTHER, REFUSED, Variant, every_bit, survives, variants
 from tests.formats import Format, formats
 from tests.killing import Command, again, check_instants, check_kills
+from tests.skills.making import make_library
+from tests.skills.test_damage import imported, logs, said, swapped, used
+from tests.skills.test_damage import words as words_of
 
 from skilltokens import cli
 from skilltokens.locking import LOCKS
 from skilltokens.skills.disk import LOG
 from skilltokens.skills.head import HEAD, read_head
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.parcel import export_skill
 from skilltokens.skills.verifying import verify
 
 OUTCOMES = (REFUSED, EQUAL, OTHER)
@@ -52,6 +57,27 @@ def damage(place: Path, count: int) -> None:
         shown = "".join(f"{counts[outcome]:10}" for outcome in OUTCOMES)
         print(f"{entry.name:36}{shown}{time.monotonic() - start:10.0f}", flush=True)
     print(f"{'all':36}" + "".join(f"{total[outcome]:10}" for outcome in OUTCOMES) + f"   {total.total()} files")
+
+
+def library_damage(place: Path, count: int) -> None:
+    """The same of a skill library and of an exported skill: `count` and more of each kind of damage."""
+    home = place / "libraries"
+    whole = home / "whole"
+    make_library(whole)
+    exported = export_skill(SkillLibrary.open(whole), "pull", home / "pull.skill")
+    kinds: dict[str, tuple[Path, Callable[[Path], dict[str, str]], list[Variant]]] = {
+        "library: its files": (whole, used, list(variants(whole, random.Random(11), count))),
+        "library: its list": (whole, used, list(logs(whole, random.Random(12), count))),
+        "library: words of its skills": (whole, used, list(words_of(whole, random.Random(13), count))),
+        "library: files swapped": (whole, used, list(swapped(whole, random.Random(14), count // 4))),
+        "exported skill": (exported, imported(whole), list(variants(exported, random.Random(15), count))),
+    }
+    for name, (source, read, damages) in kinds.items():
+        start, counts = time.monotonic(), Counter[str]()
+        for (_, outcome), number in survives(read, said, source, place / "damaged", damages).items():
+            counts[outcome] += number
+        shown = "".join(f"{counts[outcome]:10}" for outcome in OUTCOMES)
+        print(f"{name:36}{shown}{time.monotonic() - start:10.0f}", flush=True)
 
 
 def _outcomes(entry: Format, place: Path, count: int) -> Counter[str]:
@@ -192,7 +218,9 @@ def instants(place: Path, count: int, only: Sequence[str]) -> None:
 
 def main(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("what", nargs="*", choices=["damage", "kills", "instants"], help="all where left out")
+    parser.add_argument(
+        "what", nargs="*", choices=["damage", "libraries", "kills", "instants"], help="all where left out"
+    )
     parser.add_argument("--count", type=int, default=1000, help="damaged files of each format")
     parser.add_argument("--kills", type=int, default=None, help="operations of each command; all where left out")
     parser.add_argument("--instants", type=int, default=100, help="random instants, of all commands together")
@@ -203,6 +231,9 @@ def main(words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if not options.what or "damage" in options.what:
             damage(Path(folder), options.count)
+            library_damage(Path(folder), options.count)
+        if "libraries" in options.what:
+            library_damage(Path(folder), options.count)
         if not options.what or "kills" in options.what:
             kills(Path(folder) / "kills", options.kills, options.only)
         if not options.what or "instants" in options.what:

@@ -175,15 +175,22 @@ def test_a_damaged_old_library_is_refused_or_acts_alike(tmp_path: Path):
     check(survives(read, said, old, tmp_path / "copies", damages), REFUSED, EQUAL)
 
 
-def test_a_damaged_export_is_refused_or_acts_alike(folder: Path, tmp_path: Path):
-    whole = export_skill(SkillLibrary.open(folder), "pull", tmp_path / "pull.safetensors")
+def imported(folder: Path) -> Callable[[Path], dict[str, str]]:
+    """How an exported skill is read: into a new library of the same base as that in a folder."""
 
     def read(path: Path) -> dict[str, str]:
         home = path.with_name("home")
+        shutil.rmtree(home, ignore_errors=True)
         library = SkillLibrary.create(home, make_base(), first(), SkillLibrary.open(folder).features, "minilm")
         import_skill(library, path)
         return fingerprints(SkillLibrary.open(home))
 
+    return read
+
+
+def test_a_damaged_export_is_refused_or_acts_alike(folder: Path, tmp_path: Path):
+    whole = export_skill(SkillLibrary.open(folder), "pull", tmp_path / "pull.safetensors")
+    read = imported(folder)
     damages = list(variants(whole, random.Random(4), COUNT // 2))
     check(survives(read, said, whole, tmp_path / "copies", damages), REFUSED)
 
