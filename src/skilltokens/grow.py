@@ -209,7 +209,8 @@ class _Work:
         library = self.library
         others = {} if library is None else {r.name: r.wordings for r in library.records if r.name != self.name}
         if library is None or not take_over:
-            for sentence in check_readable(language, self.words, others):
+            known = None if library is None else library.vectors_of(list(others))
+            for sentence in check_readable(language, self.words, others, known):
                 report(Progress(NOTE, 0, 1, sentence))
         if library is not None:
             for sentence in check_takeover(library, self.name, self.words, take_over, sentences_of):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder, recorded_encoder
@@ -50,6 +52,16 @@ class ActingLibrary(LibraryView):
                 np.repeat([not record.retired for record in records], counts),
             )
         return self._index
+
+    def vectors_of(self, names: Sequence[str]) -> Array:
+        """The unit vectors (wordings, language) of these skills' wordings, one skill after another."""
+        numbers = {name: number for number, name in enumerate(self.names)}
+        owners = self.index.owners
+        starts = np.searchsorted(owners, np.arange(len(self.names) + 1))
+        places = [np.arange(starts[numbers[name]], starts[numbers[name] + 1]) for name in names]
+        if len(names) == len(self.names):
+            return self.index.vectors
+        return self.index.vectors[np.concatenate(places)] if places else self.index.vectors[:0]
 
     def select(self, instruction: str, threshold: float | None = None, report: Report = silent) -> Ranking:
         """The skills that an instruction may mean, the best first, and whether one is sure enough to be called.

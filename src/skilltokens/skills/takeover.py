@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from skilltokens.language import normal
 from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.ranking import Index, ask
-from skilltokens.types import LibraryError
+from skilltokens.skills.records import Record
+from skilltokens.types import Array, LibraryError
 
-NEAR = 0.3
-"""Sentences whose cosine to all of the new wordings is below this are not asked for: they stay with their skills."""
-MOST = 500
-"""Sentences that are asked for at most, the nearest ones."""
+NEAREST = 64
+"""So many skills are looked at, those whose wordings are nearest to the new ones: the cost does not grow with the
+library, and farther ones keep their sentences."""
+MOST = 100
+"""Sentences that are ranked at most, beside the skills' own wordings."""
 Sentences = Callable[[str], Mapping[str, Sequence[str]]]
 """A suite's name -> for each of its tasks the sentences that the suite has for it."""
 
@@ -50,45 +52,42 @@ def check_takeover(
 def _taken(library: ActingLibrary, name: str, wordings: Sequence[str], known: Sentences) -> list[tuple[str, str]]:
     """The sentences, and the skill that each calls today."""
     encoder = library.language()
-    vectors = encoder(wordings)
-    sentences = [(text, owner) for text, owner in _sentences(library, known) if owner != name]
-    if not sentences:
+    near = [record for record in _nearest(library, encoder(wordings)) if record.name != name]
+    if not near:
         return []
-    nearness = (encoder([text for text, _ in sentences]) @ vectors.T).max(1)
-    near = [number for number in np.argsort(-nearness)[:MOST] if nearness[number] >= NEAR]
-    before, after = library.index, _with(library, name, wordings)
-    taken: list[tuple[str, str]] = []
-    for number in sorted(near):
-        text, owner = sentences[number]
-        old, new = ask(text, encoder, before), ask(text, encoder, after)
-        if old.chosen is not None and library.names[old.chosen] == owner and new.candidates[0].name == name:
+    skills = [library.skill_of(record) for record in near]
+    before = Index.of([(skill.name, skill.wordings, skill.embeddings) for skill in skills])
+    after = Index.of(
+        [*((skill.name, skill.wordings, skill.embeddings) for skill in skills), (name, wordings, encoder(wordings))]
+    )
+    new = {normal(text) for text in wordings}
+    taken = [(text, record.name) for record in near for text in record.wordings if normal(text) in new]
+    for text, owner in list(_sentences(near, known))[:MOST]:
+        old, rank = ask(text, encoder, before), ask(text, encoder, after)
+        if old.chosen is not None and before.names[old.chosen] == owner and rank.candidates[0].name == name:
             taken.append((text, owner))
     return taken
 
 
-def _with(library: ActingLibrary, name: str, wordings: Sequence[str]) -> Index:
-    """The index as it would be with the new skill, which is the newest of its name."""
-    skills = [
-        (skill.name, skill.wordings, skill.embeddings)
-        for skill, record in zip(library.skills, library.records, strict=True)
-        if not record.retired and skill.name != name
-    ]
-    return Index.of([*skills, (name, tuple(wordings), library.language()(wordings))])
+def _nearest(library: ActingLibrary, vectors: Array) -> list[Record]:
+    """The skills that are called whose wordings are nearest to these unit vectors (n, language), the nearest first."""
+    index, records = library.index, library.records
+    nearness = np.maximum.reduceat((index.vectors @ vectors.T).max(1), index.starts)
+    order = np.argsort(-nearness, kind="stable")[: 2 * NEAREST]
+    return [records[number] for number in order.tolist() if not records[number].retired][:NEAREST]
 
 
-def _sentences(library: ActingLibrary, known: Sentences) -> list[tuple[str, str]]:
-    """Sentences that are known for each skill that is called, each once."""
-    sentences: dict[tuple[str, str], None] = {}
-    tasks: dict[str, Mapping[str, Sequence[str]]] = {}
-    for record in library.records:
-        if record.retired:
-            continue
+def _sentences(records: Sequence[Record], known: Sentences) -> Iterator[tuple[str, str]]:
+    """Sentences that are known for these skills beside their own wordings, and whose they are."""
+    own = {normal(text) for record in records for text in record.wordings}
+    suites: dict[str, Mapping[str, Sequence[str]]] = {}
+    for record in records:
         notes = record.about()
-        said = [str(text) for text in notes.get("said", ()) if text]
         suite = str(notes.get("suite", ""))
-        if suite not in tasks:
-            tasks[suite] = known(suite) if suite else {}
-        for text in (*record.wordings, *said, *tasks[suite].get(str(notes.get("task", record.name)), ())):
-            sentences.setdefault((text, record.name))
-    own = {normal(text): record.name for record in library.records for text in record.wordings}
-    return [(text, owner) for text, owner in sentences if own.get(normal(text), owner) == owner]
+        if suite not in suites:
+            suites[suite] = known(suite) if suite else {}
+        said = notes.get("said")
+        texts = [text for text in said if isinstance(text, str) and text] if isinstance(said, list) else []
+        for text in dict.fromkeys([*texts, *suites[suite].get(str(notes.get("task", record.name)), ())]):
+            if normal(text) not in own:
+                yield text, record.name
