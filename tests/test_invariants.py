@@ -196,8 +196,8 @@ def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
         PolicyActor.__init__: {"policy", "embedding", "device"},
         PolicyActor.start: {"batch"},
         PolicyActor.act: {"observation", "memory"},
-        SkillLibrary.select: {"instruction", "report"},
-        SkillLibrary.actor: {"instruction", "device"},
+        SkillLibrary.select: {"instruction", "threshold", "report"},
+        SkillLibrary.actor: {"instruction", "device", "threshold", "scene"},
         choose: {"embedding", "skills"},
         **{load_method(name).choose: {"embedding"} for name in method_names()},
     }
