@@ -55,13 +55,12 @@ class ActingLibrary(LibraryView):
 
     def vectors_of(self, names: Sequence[str]) -> Array:
         """The unit vectors (wordings, language) of these skills' wordings, one skill after another."""
-        numbers = {name: number for number, name in enumerate(self.names)}
-        owners = self.index.owners
-        starts = np.searchsorted(owners, np.arange(len(self.names) + 1))
-        places = [np.arange(starts[numbers[name]], starts[numbers[name] + 1]) for name in names]
-        if len(names) == len(self.names):
+        if list(names) == self.names:
             return self.index.vectors
-        return self.index.vectors[np.concatenate(places)] if places else self.index.vectors[:0]
+        starts = np.searchsorted(self.index.owners, np.arange(len(self.names) + 1))
+        numbers = {name: number for number, name in enumerate(self.names)}
+        places = [np.arange(starts[numbers[name]], starts[numbers[name] + 1]) for name in names]
+        return self.index.vectors[np.concatenate([np.zeros(0, np.int64), *places])]
 
     def select(self, instruction: str, threshold: float | None = None, report: Report = silent) -> Ranking:
         """The skills that an instruction may mean, the best first, and whether one is sure enough to be called.

@@ -97,7 +97,7 @@ def _written(
             form=content.form,
             needs=content.needs,
             steers=msgspec.UNSET if content.task_token is None else content.task_token.on,
-            notes=msgspec.Raw(msgspec.json.encode(json.loads(json.dumps(notes)))),  # NumPy's numbers too,
+            notes=msgspec.Raw(msgspec.json.encode(json.loads(json.dumps(notes)))),  # NumPy's numbers too
         ),
         rows,
     )

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from skilltokens.language import check_readable, normal
 from skilltokens.locking import locked
 from skilltokens.model.policy import Policy
@@ -172,7 +170,7 @@ class SkillLibrary(ActingLibrary):
             for text in words:
                 if normal(text) in map(normal, other.wordings):
                     raise LibraryError(f"{text!r} calls skill {other.name!r}: take it from that skill first")
-        vectors = np.concatenate([self.skill_of(r).embeddings for r in others.values()]) if others else None
+        vectors = self.vectors_of(list(others))
         wordings = {other.name: other.wordings for other in others.values()}
         for sentence in check_readable(self.language(), words, wordings, vectors):
             report(Progress("note", 0, 1, sentence))

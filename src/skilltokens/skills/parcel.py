@@ -21,10 +21,10 @@ from msgspec import Struct
 from torch import Tensor
 
 from skilltokens.files import read_bytes, write_bytes
-from skilltokens.skills.adding import added
+from skilltokens.skills.adding import added, sealed_rows
 from skilltokens.skills.disk import Disk
 from skilltokens.skills.library import SkillLibrary, check_name
-from skilltokens.skills.records import Change, Record, Vectors
+from skilltokens.skills.records import Change, Record
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.skillfile import pack_skill, unpack_skill
 from skilltokens.skills.view import PROBLEMS, LibraryView
@@ -106,7 +106,7 @@ def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], pro
         bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         wordings=skill.wordings,
-        vectors=Vectors(first=0, sha256=hashlib.sha256(rows.astype("<f4").tobytes()).hexdigest()),
+        vectors=sealed_rows(rows, 0),
         key=0,
         parameters=content.parameters,
         form=content.form,
@@ -280,7 +280,7 @@ def _unpacked(record: Record, tensors: dict[str, Tensor], number: int, path: Pat
     vectors: Array = tensors[f"vectors.{number}"].numpy()
     if hashlib.sha256(data).hexdigest() != record.sha256 or len(data) != record.bytes:
         raise ValueError(f"the file of {record.name!r} is not what was exported")
-    if hashlib.sha256(vectors.astype("<f4").tobytes()).hexdigest() != record.vectors.sha256:
+    if sealed_rows(vectors, record.vectors.first) != record.vectors:
         raise ValueError(f"the vectors of {record.name!r} are not what was exported")
     if not np.allclose(np.linalg.norm(vectors, axis=-1), 1, atol=1e-3):
         raise ValueError(f"the vectors of {record.name!r} are no unit vectors")
