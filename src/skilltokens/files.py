@@ -301,3 +301,14 @@ def check_seal(content: Mapping[str, Any], path: Path, error: type[SkilltokensEr
         right = False
     if not right:
         raise error(f"{shown(path)} is truncated or altered (its digest differs): restore it from a copy")
+
+
+def with_seal(label: str, payload: bytes) -> bytes:
+    """Bytes behind 32 bytes of SHA-256 over a label and them: a kept result that is made again where it is damaged."""
+    return hashlib.sha256(label.encode() + b"\0" + payload).digest() + payload
+
+
+def payload_of(label: str, content: bytes) -> bytes | None:
+    """What `with_seal` was given with the same label; None where a single byte is wrong."""
+    payload = content[32:]
+    return payload if with_seal(label, payload) == content else None

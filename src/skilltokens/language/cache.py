@@ -48,8 +48,8 @@ def read_vector(path: Path, text: str) -> NDArray[np.float32] | None:
         content = files.read_bytes(path, LanguageError)
     except LanguageError:
         return None
-    seal, payload = content[:32], content[32:]
-    if not payload or len(payload) % 4 or seal != _seal(text, payload):
+    payload = files.payload_of(text, content)
+    if not payload or len(payload) % 4:
         return None
     return np.frombuffer(payload, dtype="<f4").astype(np.float32)
 
@@ -58,8 +58,4 @@ def write_vector(path: Path, text: str, vector: NDArray[np.float32]) -> None:
     """Keeps a vector. A cache that cannot be written (full or read-only disk) costs time, not the result."""
     payload = vector.astype("<f4").tobytes()
     with contextlib.suppress(LanguageError):
-        files.write_bytes(path, _seal(text, payload) + payload, LanguageError)
-
-
-def _seal(text: str, payload: bytes) -> bytes:
-    return hashlib.sha256(text.encode() + b"\0" + payload).digest()
+        files.write_bytes(path, files.with_seal(text, payload), LanguageError)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.files import read_bytes, write_bytes
+from skilltokens.files import payload_of, read_bytes, with_seal, write_bytes
 from skilltokens.simulation.signs import sign
 from skilltokens.types import DemonstrationError, Episode, Suite, Task
 
@@ -49,7 +49,7 @@ def draw_episodes(suite: Any, task: Task, store: DemonstrationStore, parts: Path
             episode = suite.draw(task, store, index)
             arrays = {name: np.ascontiguousarray(array) for name, array in episode.features.items()}
             payload = save(arrays)
-            write_bytes(part, _seal(which, payload) + payload, DemonstrationError)
+            write_bytes(part, with_seal(which, payload), DemonstrationError)
         sign()
         yield episode
 
@@ -67,12 +67,7 @@ def parts_folder(path: Path, suite: Suite, store: DemonstrationStore) -> Path:
 def _kept(part: Path, which: str) -> Episode | None:
     """An episode that was drawn before; None where it must be drawn: there is none, or a byte of it is wrong."""
     try:
-        content = read_bytes(part, DemonstrationError)
-        seal, payload = content[:32], content[32:]
-        return Episode(load(payload)) if seal == _seal(which, payload) else None
+        payload = payload_of(which, read_bytes(part, DemonstrationError))
+        return None if payload is None else Episode(load(payload))
     except (DemonstrationError, SafetensorError, ValueError):
         return None
-
-
-def _seal(which: str, payload: bytes) -> bytes:
-    return hashlib.sha256(which.encode() + b"\0" + payload).digest()
