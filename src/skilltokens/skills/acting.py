@@ -190,7 +190,7 @@ class ActingLibrary(LibraryView):
                 "to the name of an installed encoder with the same vectors"
             )
         if self._language is None or self._language.name != self.encoder:
-            own = self.encoder == self._disk.head.encoder
+            own = not self._named and self.encoder == self._disk.head.encoder
             self._language = (
                 recorded_encoder(self.encoder, f"library {self.folder}", report=report)
                 if own

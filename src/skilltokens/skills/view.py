@@ -57,6 +57,7 @@ class LibraryView:
 
     def __init__(self, disk: Disk) -> None:
         self.folder, self.encoder = disk.folder, disk.head.encoder
+        self._named = False  # whether the user named the encoder, not the file alone
         self._base: Policy | None = None
         self._contents: dict[str, Content] = {}
         self._whole: set[str] = set()
@@ -93,7 +94,7 @@ class LibraryView:
             raise damaged(folder / HEAD, str(problem)) from problem
         library = cls(disk)
         if encoder is not None:
-            library.encoder = encoder
+            library.encoder, library._named = encoder, True
         return library
 
     @property
