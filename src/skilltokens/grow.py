@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from skilltokens.configuration import Seed, check_number, check_settings, plain
-from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.demos import DemonstrationStore, check_readings, workspace_statistics
+from skilltokens.demos.kinds import as_read, difference, kind_of, unseen
 from skilltokens.files import seal
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
@@ -38,6 +39,7 @@ from skilltokens.suites import load_suite, sentences_of, suite_names
 from skilltokens.train import fit
 from skilltokens.types import (
     ACTION,
+    NOTE,
     Feature,
     LibraryError,
     Progress,
@@ -50,8 +52,6 @@ from skilltokens.types import (
 
 SPARE = 10
 """A tenth of the demonstrations is kept aside to measure a skill, where there are at least so many."""
-NOTE = "note"
-"""The stage of what is said before a training."""
 
 
 def learn_skill(
@@ -170,8 +170,7 @@ class _Work:
         check_name(self.name, None if again else library)  # before the training, not after
         if library is not None:
             store.verify()
-            # A store may hold more than this library looks at, such as images.
-            library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
+        self._check_features(report)
         language = load_encoder(self.encoder, report=report) if library is None else library.language(report)
         vectors = language(self.words)
         self._check_words(language, take_over, report)
@@ -193,7 +192,7 @@ class _Work:
         if density is not None:
             skill = skill.with_content(scene=density.tensors())
         if library is None:
-            features = {name: store.features[name] for name in (*base.shape.scales, ACTION)}
+            features = {name: as_read(name, store.features[name]) for name in (*base.shape.scales, ACTION)}
             return SkillLibrary.create(self.folder, base.cpu(), skill, features, language.name, notes)
         try:
             library.add(skill, notes, again=again, report=report)
@@ -203,6 +202,19 @@ class _Work:
 
     def _base(self, store: DemonstrationStore, language: LanguageEncoder) -> Policy:
         return _first_policy(store, self.policy, language, self.seed) if self.library is None else self.library.base
+
+    def _check_features(self, report: Report) -> None:
+        """The store can be learned from, and what of it the policy does not look at is said before."""
+        store, library = self.store, self.library
+        if library is None:
+            looked_at = _observed(store)[0]
+            note = unseen(store.features, looked_at, f"the suite {store.suite!r} does not observe it")
+        else:
+            looked_at = {name: feature for name, feature in library.features.items() if name != ACTION}
+            note = library.check_features(store.features, str(store.path))
+        check_readings(store, looked_at)
+        if note is not None:
+            report(Progress(NOTE, 0, 1, note))
 
     def _check_words(self, language: LanguageEncoder, take_over: bool, report: Report) -> None:
         """What the encoder cannot read is said, and whose sentences the skill would answer is asked for, before."""
@@ -292,7 +304,7 @@ def _learner(base: Policy, library: SkillLibrary | None, method: Any, train: Tra
 
 
 def _first_policy(store: DemonstrationStore, settings: PolicySettings, language: LanguageEncoder, seed: int) -> Policy:
-    """A fresh policy that sees what the store's suite observes, or else the store's vectors and pictures."""
+    """A fresh policy that sees what the store's suite observes, or else all of the store that a policy can read."""
     features, scales = _observed(store)
     if not scales:
         raise SettingError(f"{store.path} has no observation that is a vector of numbers: a policy needs one")
@@ -306,9 +318,7 @@ def _observed(store: DemonstrationStore) -> tuple[Mapping[str, Feature], Mapping
     if store.suite in suite_names():
         suite = load_suite(store.suite)
         observed = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        if all(name in store.features and store.features[name].shape == observed[name].shape for name in observed):
+        if difference(observed, store.features, others=True) is None:
             return observed, suite.scales
     measured = workspace_statistics([store])
-    return {
-        n: f for n, f in store.features.items() if n in measured or (len(f.shape) == 3 and f.dtype == "uint8")
-    }, measured
+    return {n: f for n, f in store.features.items() if n != ACTION and kind_of(n, f) is not None}, measured

@@ -59,6 +59,10 @@ class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 
 
+class ObservationError(SkilltokensError):
+    """What a policy is given to look at is not what it reads: a name, a shape, a dtype or a number is wrong."""
+
+
 class RuleError(SkilltokensError):
     """A method's rule that returned what a training step cannot use."""
 
@@ -219,6 +223,8 @@ class Progress:
     """The lesson of the run that it is about, counted from 0, if it is about one."""
 
 
+NOTE = "note"
+"""The stage of a sentence that its reader shall know, and that stays on the screen."""
 Report = Callable[[Progress], None]
 
 

@@ -83,7 +83,7 @@ def test_pictures_need_no_scale_and_are_read_as_pictures():
 
 
 @pytest.mark.parametrize(
-    "feature", [Feature((40, 40, 3)), Feature((31, 40, 3), "uint8"), Feature((2, 40, 40, 3), "uint8")]
+    "feature", [Feature((40, 40, 3), "int32"), Feature((31, 40, 3), "uint8"), Feature((2, 40, 40, 3), "uint8")]
 )
 def test_what_is_no_picture_is_refused(feature: Feature):
     with pytest.raises(SettingError, match=r"of shape \(.*\(height, width, colours\) in uint8"):

@@ -1,5 +1,6 @@
 """Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
+from skilltokens.demos.kinds import check_readings
 from skilltokens.demos.statistics import info, workspace_statistics
 from skilltokens.demos.store import DemonstrationStore, check, same_features, stores_in, write_store
 from skilltokens.demos.windows import Batch, Windows
@@ -9,6 +10,7 @@ __all__ = [
     "DemonstrationStore",
     "Windows",
     "check",
+    "check_readings",
     "info",
     "same_features",
     "stores_in",

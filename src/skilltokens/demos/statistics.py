@@ -7,6 +7,7 @@ same position would look different to each of them. No other choice costs as muc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from skilltokens.demos.header import SCHEMA
+from skilltokens.demos.kinds import NUMBERS, kind_of
 from skilltokens.demos.store import DemonstrationStore, same_features
 from skilltokens.types import ACTION, Array, Feature, Scale
 
@@ -23,7 +25,9 @@ _PIECE = 1 << 24  # bytes read at a time
 
 
 def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FLOOR) -> dict[str, Scale]:
-    """Center and unit of every observation vector of floats, in the feature's own units. All stores weigh the same.
+    """Center and unit of every observation that is a vector or a set, of any dtype, in the feature's own units.
+
+    Of a set the things that are there count, and its flag is left as it is. All stores weigh the same.
 
     The center is the mean. The unit is the standard deviation, but at least `floor` times the largest one in the
     same feature. Without this floor an entry that hardly varies here (the height of a table, a gripper that stays
@@ -33,14 +37,16 @@ def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FL
         DemonstrationError: no store, or stores with different features.
     """
     scales: dict[str, Scale] = {}
-    for name, feature in same_features(stores).items():
-        if not _is_vector(name, feature):
+    for name, feature in same_features(stores, alike=True).items():
+        if not _is_measured(name, feature):
             continue
         moments = [_moments(store[name]) for store in stores]
         center = np.mean([mean for mean, _ in moments], axis=0)
         spread = np.sqrt(np.mean([variance + (mean - center) ** 2 for mean, variance in moments], axis=0))
         largest = float(spread.max())
         unit = np.maximum(spread, floor * largest) if largest > 0 else np.ones_like(spread)
+        if kind_of(name, feature) == "set":
+            center[0], unit[0] = 0.0, 1.0
         scales[name] = Scale(tuple(center.tolist()), tuple(unit.tolist()))
     return scales
 
@@ -73,14 +79,15 @@ def info(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _is_vector(name: str, feature: Feature) -> bool:
-    return name != ACTION and len(feature.shape) == 1 and feature.dtype.startswith("float")
+def _is_measured(name: str, feature: Feature) -> bool:
+    """Whether constants of an observation are measured: a picture needs none, and what no policy reads has none."""
+    return name != ACTION and kind_of(name, feature) in NUMBERS
 
 
 def _moments(array: Array) -> tuple[Array, Array]:
-    """Mean and variance over the steps of (steps, width), in float64, read twice in pieces of bounded size."""
-    count = len(array)
-    mean, variance = np.zeros(array.shape[1]), np.zeros(array.shape[1])
+    """Mean and variance over the rows of `_pieces`, in float64, which are read in pieces of bounded size."""
+    count = max(len(array) if array.ndim == 2 else sum(len(piece) for piece in _pieces(array)), 1)
+    mean, variance = np.zeros(array.shape[-1]), np.zeros(array.shape[-1])
     for piece in _pieces(array):
         mean += piece.sum(axis=0) / count
     for piece in _pieces(array):
@@ -89,13 +96,15 @@ def _moments(array: Array) -> tuple[Array, Array]:
 
 
 def _pieces(array: Array) -> Iterator[Array]:
-    rows = max(1, _PIECE // (8 * array.shape[1]))
-    return (np.asarray(array[start : start + rows], dtype=np.float64) for start in range(0, len(array), rows))
+    """The rows (n, width) of a vector (steps, width), or of the things that are there in a set (steps, slots, width)."""
+    rows = max(1, _PIECE // (8 * math.prod(array.shape[1:])))
+    read = (np.asarray(array[start : start + rows], dtype=np.float64) for start in range(0, len(array), rows))
+    return read if array.ndim == 2 else (piece[piece[..., 0] > 0.5] for piece in read)
 
 
 def _feature_info(array: Array, feature: Feature) -> dict[str, Any]:
     entry: dict[str, Any] = {"shape": list(feature.shape), "dtype": feature.dtype}
-    if len(feature.shape) == 1 and feature.dtype.startswith("float"):
+    if len(feature.shape) == 1:
         entry["least"] = float(np.min(array))
         entry["most"] = float(np.max(array))
     return entry

@@ -17,7 +17,7 @@ class Batch:
     """B windows of T steps, unscaled.
 
     Attributes:
-        features: name -> (B, T, *shape); floats as float32, other dtypes (images: uint8) as they are stored.
+        features: name -> (B, T, *shape); numbers and pictures in floats as float32, other pictures as they are stored.
         mask: (B, T) bool; False where a window begins before the first step of its episode.
         store: (B,) int64, the number of the store that a window comes from.
     """
@@ -50,7 +50,7 @@ class Windows:
         """
         if window < 1:
             raise SettingError(f"a window of {window} steps is impossible: use 1 or more")
-        self.features: dict[str, Feature] = same_features(stores)
+        self.features: dict[str, Feature] = same_features(stores, alike=True)
         self.window = window
         self.stores = tuple(stores)
         # Plain arrays over the same mapped memory: indexing np.memmap costs an extra view each time.
@@ -86,7 +86,7 @@ class Windows:
     def _take(self, name: str, store: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
         feature = self.features[name]
         stored = np.dtype(feature.dtype)
-        dtype = np.dtype(np.float32) if stored.kind == "f" else stored
+        dtype = np.dtype(np.float32) if stored.kind == "f" or len(feature.shape) < 3 else stored
         if len(self.stores) == 1:
             return self._arrays[0][name][rows].astype(dtype, copy=False)
         out = np.empty((*rows.shape, *feature.shape), dtype)

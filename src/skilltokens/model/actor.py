@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.observing import Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.tpst import norm
-from skilltokens.types import GOAL, Array, Observation
+from skilltokens.types import Array, Feature, Observation
 
 
 @dataclass
@@ -50,13 +52,16 @@ class PolicyActor:
         policy: the assembled policy of a skill. Its tensors are copied, so later training changes nothing here.
         embedding: the unit sentence vector (language,) of the instruction.
         device: the device to act on, whatever the policy's is.
+        features: of the policy's library, which say how large its pictures are; None: any size is read.
     """
 
-    def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
+    def __init__(
+        self, policy: Policy, embedding: Array, device: str = "cpu", features: Mapping[str, Feature] | None = None
+    ) -> None:
         self.policy = copy.deepcopy(policy.fused()).to(device).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.array(embedding, np.float32), device=device)
-        self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}
+        self.senses = Senses.of(policy, features)
         self.biases: dict[int, list[Tensor]] = {}
 
     def _biases(self, n: int) -> list[Tensor]:
@@ -86,13 +91,14 @@ class PolicyActor:
 
     @torch.inference_mode()
     def act(self, observation: Observation, memory: Memory) -> Array:
-        """Actions (batch, A), clipped to [-1, 1], for raw observations, each feature (batch, *shape)."""
+        """Actions (batch, A), clipped to [-1, 1], for raw observations, each feature (batch, *shape).
+
+        Raises:
+            ObservationError: the observation is not what the policy reads. `memory` is as it was then.
+        """
         policy = self.policy
-        tensors = {
-            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
-            for name, dtype in self.dtypes.items()
-            if name in observation or not name.startswith(GOAL)
-        }
+        seen = self.senses.read(observation, len(memory.instruction))
+        tensors = {name: torch.from_numpy(array).to(self.device)[:, None] for name, array in seen.items()}
         x = policy.tokens(tensors, memory.instruction)[:, 0]
         n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.model.encoders import ENCODERS, GoalEncoder, InstructionEncoder, kind_of
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
@@ -43,7 +44,7 @@ class Shape:
     language: int
     """Width of a sentence vector."""
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """The kinds of the features that are no vectors: "set", "image" or "goal"."""
+    """The kinds of the features that are no vectors: "set", "image", "float image" or "goal" (demos/kinds.py)."""
 
     @classmethod
     def of(cls, features: Mapping[str, Feature], scales: Mapping[str, Scale], language: int) -> Shape:
@@ -54,9 +55,8 @@ class Shape:
         """
         names = sorted(name for name in features if name != ACTION)
         kinds = {name: kind_of(name, features[name]) for name in names}
-        known = {name: pixels(features[name].shape[2]) for name, kind in kinds.items() if kind == "image"} | dict(
-            scales
-        )
+        pictures = {name: features[name] for name, kind in kinds.items() if kind in PICTURES}
+        known = {name: pixels(f.shape[2], f.dtype) for name, f in pictures.items()} | dict(scales)
         for name in names:
             if name not in known:
                 raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
