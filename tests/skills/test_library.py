@@ -23,7 +23,7 @@ from skilltokens.model.policy import Policy, Shape
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.verifying import verify
-from skilltokens.types import Feature, LanguageError, LibraryError, NoSkillError
+from skilltokens.types import STATE, Feature, LanguageError, LibraryError, NoSkillError
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def shown(feature: Feature | None) -> str:
 
 
 def remedy(needed: Feature | None, given: Feature | None) -> str:
-    """How to make a picture x what is needed, as a clause behind a semicolon; empty where its dtype is not the matter."""
+    """How to make a picture what is needed, as a clause behind a semicolon; empty where its dtype is not the matter."""
     if needed is None or given is None or needed.shape != given.shape or len(needed.shape) < 3:
         return ""
     if needed.dtype == "uint8":

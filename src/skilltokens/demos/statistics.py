@@ -96,7 +96,7 @@ def _moments(array: Array) -> tuple[Array, Array]:
 
 
 def _pieces(array: Array) -> Iterator[Array]:
-    """The rows (n, width) of a vector (steps, width), or of the things that are there in a set (steps, slots, width)."""
+    """The rows (n, width) of a vector (steps, width), or of the things that there are in a set (steps, slots, n)."""
     rows = max(1, _PIECE // (8 * math.prod(array.shape[1:])))
     read = (np.asarray(array[start : start + rows], dtype=np.float64) for start in range(0, len(array), rows))
     return read if array.ndim == 2 else (piece[piece[..., 0] > 0.5] for piece in read)

@@ -143,7 +143,10 @@ class Policy(nn.Module):
         tokens = []
         for name in self._read(observation):
             encoder = self.encoders[name.replace(".", "/")]
-            tokens.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
+            token = encoder(observation[name], instruction, None if noise is None else noise.get(name))
+            if self.settings.step == "joint" and isinstance(encoder, GoalEncoder):
+                token = token * encoder.given(observation[name])[..., None]  # one that is not given adds nothing
+            tokens.append(token)
         stacked = torch.stack(tokens, 2)
         if self.settings.step == "joint":
             stacked = stacked.sum(2, keepdim=True)
@@ -152,11 +155,13 @@ class Policy(nn.Module):
     def weights(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         """Logarithms of the weights that the tokens of each step have in attention, (B, T, n).
 
-        A task token has a learned one (`TaskToken.presence`), a goal that is not given has minus infinity, and all
-        others have 0. None stands for zeros.
+        A task token has a learned one (`TaskToken.presence`), the token of a goal that is not given has minus infinity,
+        and all others have 0. None stands for zeros.
         """
         names = self._read(observation)
         goals = {n: e for n in names if isinstance(e := self.encoders[n.replace(".", "/")], GoalEncoder)}
+        if self.settings.step == "joint":
+            goals = {}
         if not goals and self.task_token is None:
             return None
         usual = torch.zeros(observation[names[0]].shape[:2], device=self.device)
