@@ -98,6 +98,8 @@ class FaultyTable(Table):
             observation[STATE] = np.full(2, np.nan, np.float32)
         if fault == "wrong shape":
             observation[STATE] = np.zeros(3, np.float32)
+        if fault == "words":
+            observation[STATE] = np.array(["a", "b"])
         if fault == "missing":
             del observation[STATE]
         return observation
