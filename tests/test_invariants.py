@@ -193,7 +193,7 @@ def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
     allowed = {
         Policy.forward: {"observation", "embedding", "mask", "noise"},
         Policy.loss: {"observation", "embedding", "action", "mask", "noise"},
-        PolicyActor.__init__: {"policy", "embedding", "device"},
+        PolicyActor.__init__: {"policy", "embedding", "device", "features"},
         PolicyActor.start: {"batch"},
         PolicyActor.act: {"observation", "memory"},
         SkillLibrary.select: {"instruction", "threshold", "report"},
