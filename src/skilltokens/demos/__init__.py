@@ -1,5 +1,6 @@
 """Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
+from skilltokens.demos.coverage import check_actions, outside, still_entries
 from skilltokens.demos.kinds import check_readings
 from skilltokens.demos.statistics import info, workspace_statistics
 from skilltokens.demos.store import DemonstrationStore, check, same_features, stores_in, write_store
@@ -10,9 +11,12 @@ __all__ = [
     "DemonstrationStore",
     "Windows",
     "check",
+    "check_actions",
     "check_readings",
     "info",
+    "outside",
     "same_features",
+    "still_entries",
     "stores_in",
     "workspace_statistics",
     "write_store",

@@ -19,36 +19,50 @@ from skilltokens.demos.kinds import NUMBERS, kind_of
 from skilltokens.demos.store import DemonstrationStore, same_features
 from skilltokens.types import ACTION, Array, Feature, Scale
 
-FLOOR = 0.2
-"""Smallest unit of an entry, as a share of the largest unit in its feature."""
+FLOOR = 0.02
+"""Smallest unit of an entry, as a share of its own largest reading. Other entries have no say: they may be in other
+units, such as joints in degrees beside a gripper from 0 to 1."""
 _PIECE = 1 << 24  # bytes read at a time
 
 
 def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FLOOR) -> dict[str, Scale]:
     """Center and unit of every observation that is a vector or a set, of any dtype, in the feature's own units.
 
-    Of a set the things that are there count, and its flag is left as it is. All stores weigh the same.
+    Of a set the things that are there count, and its flag is left as it is. A boolean becomes -1 or 1, whatever of it a
+    store shows. All stores weigh the same.
 
-    The center is the mean. The unit is the standard deviation, but at least `floor` times the largest one in the
-    same feature. Without this floor an entry that hardly varies here (the height of a table, a gripper that stays
-    shut) would become huge as soon as a later skill moves it. A feature that never varies has unit 1.
+    The center is the mean. The unit is the standard deviation, but at least `floor` times the entry's own largest
+    reading: without this floor an entry that hardly varies here (a gripper that stays shut) would become huge as soon
+    as a later skill moves it. An entry that is always 0 has unit 1. `coverage.still_entries` says which entries hardly
+    varied. Actions have constants too where some of them lie outside [-1, 1]: they are in the robot's own units then.
 
     Raises:
         DemonstrationError: no store, or stores with different features.
     """
     scales: dict[str, Scale] = {}
     for name, feature in same_features(stores, alike=True).items():
-        if not _is_measured(name, feature):
+        if not (own_units(stores) if name == ACTION else kind_of(name, feature) in NUMBERS):
             continue
         moments = [_moments(store[name]) for store in stores]
         center = np.mean([mean for mean, _ in moments], axis=0)
         spread = np.sqrt(np.mean([variance + (mean - center) ** 2 for mean, variance in moments], axis=0))
-        largest = float(spread.max())
-        unit = np.maximum(spread, floor * largest) if largest > 0 else np.ones_like(spread)
+        unit = np.maximum(spread, floor * np.max([largest(store[name]) for store in stores], axis=0))
+        if feature.dtype == "bool":
+            center, unit = np.full_like(center, 0.5), np.full_like(unit, 0.5)
         if kind_of(name, feature) == "set":
             center[0], unit[0] = 0.0, 1.0
-        scales[name] = Scale(tuple(center.tolist()), tuple(unit.tolist()))
+        scales[name] = Scale(tuple(center.tolist()), tuple(np.where(unit > 0, unit, 1.0).tolist()))
     return scales
+
+
+def own_units(stores: Sequence[DemonstrationStore]) -> bool:
+    """Whether actions are in the robot's own units: some lie outside [-1, 1]."""
+    return any(bool((largest(store[ACTION]) > 1).any()) for store in stores)
+
+
+def largest(array: Array) -> Array:
+    """The largest distance from 0 of each entry over the rows of `pieces`, in float64."""
+    return np.max([np.abs(piece).max(axis=0, initial=0.0) for piece in pieces(array)], axis=0)
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -79,24 +93,22 @@ def info(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _is_measured(name: str, feature: Feature) -> bool:
-    """Whether constants of an observation are measured: a picture needs none, and what no policy reads has none."""
-    return name != ACTION and kind_of(name, feature) in NUMBERS
-
-
 def _moments(array: Array) -> tuple[Array, Array]:
-    """Mean and variance over the rows of `_pieces`, in float64, which are read in pieces of bounded size."""
-    count = max(len(array) if array.ndim == 2 else sum(len(piece) for piece in _pieces(array)), 1)
+    """Mean and variance over the rows of `pieces`, in float64, which are read in pieces of bounded size."""
+    count = max(len(array) if array.ndim == 2 else sum(len(piece) for piece in pieces(array)), 1)
     mean, variance = np.zeros(array.shape[-1]), np.zeros(array.shape[-1])
-    for piece in _pieces(array):
+    for piece in pieces(array):
         mean += piece.sum(axis=0) / count
-    for piece in _pieces(array):
+    for piece in pieces(array):
         variance += ((piece - mean) ** 2).sum(axis=0) / count
     return mean, variance
 
 
-def _pieces(array: Array) -> Iterator[Array]:
-    """The rows (n, width) of a vector (steps, width), or of the things that there are in a set (steps, slots, n)."""
+def pieces(array: Array) -> Iterator[Array]:
+    """The rows (n, width) of a vector (steps, width), or of the things that there are in a set (steps, slots, width).
+
+    They come in float64, and in pieces of bounded size.
+    """
     rows = max(1, _PIECE // (8 * math.prod(array.shape[1:])))
     read = (np.asarray(array[start : start + rows], dtype=np.float64) for start in range(0, len(array), rows))
     return read if array.ndim == 2 else (piece[piece[..., 0] > 0.5] for piece in read)
