@@ -79,7 +79,7 @@ def altered(name: str, place: tuple[int, ...], value: float, dtype: str = "float
 @pytest.mark.parametrize(
     ("seen", "message"),
     [
-        ({STATE: None}, "lacks 'observation.state', which the policy reads"),
+        ({STATE: None}, "lacks 'observation.state', which the policy reads: it has observation.goal.command, obs"),
         ({STATE: None, "observation.staet": np.zeros((2, 2))}, "lacks 'observation.state'.* mean 'observation.staet'"),
         ({f"{GOAL}comand": np.zeros((2, 3))}, "no goal 'observation.goal.comand': did you mean 'observation.goal.comm"),
         ({STATE: np.zeros((2, 1))}, r"'observation.state' has shape \(2, 1\) where \(2, 2\) is read"),

@@ -103,8 +103,8 @@ def remedy(needed: Feature | None, given: Feature | None) -> str:
     if needed is None or given is None or needed.shape != given.shape or len(needed.shape) < 3:
         return ""
     if needed.dtype == "uint8":
-        return "; of pictures x in 0 to 1, np.round(255 * x).astype(np.uint8) makes them in uint8"
-    return "; of pictures x in uint8, x / np.float32(255) makes them in 0 to 1" if given.dtype == "uint8" else ""
+        return "; np.round(255 * x).astype(np.uint8) converts pictures x in 0 to 1"
+    return "; x / np.float32(255) converts pictures x in uint8" if given.dtype == "uint8" else ""
 
 
 def unseen(features: Mapping[str, Feature], seen: Collection[str], why: str) -> str | None:

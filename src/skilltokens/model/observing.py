@@ -151,8 +151,10 @@ class Senses:
     def _missing(self, name: str, observation: Observation) -> str:
         """Says that a feature is not there, and which of those that are not read may be meant."""
         others = [other for other in observation if other not in self._names]
-        help_ = f": {nearest(name, others)}" if others else f": it has {', '.join(sorted(observation)) or 'nothing'}"
-        return f"the observation lacks {name!r}, which the policy reads{help_}"
+        advice = nearest(name, others)
+        if not advice.startswith("did you mean"):
+            advice = f"it has {', '.join(sorted(map(str, observation))) or 'nothing'}"
+        return f"the observation lacks {name!r}, which the policy reads: {advice}"
 
     def _check_goals(self, observation: Observation) -> None:
         """A goal of another name would be left out without a word."""
