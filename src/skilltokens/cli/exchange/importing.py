@@ -43,8 +43,8 @@ class ImportOptions:
     store: tyro.conf.Positional[Path | None] = None
     """The new store's folder, or the folder for those of several files; left out, with a LIBERO suite: demos/SUITE."""
     instruction: str = ""
-    """The task's instruction, a sentence; empty: the one in the file. Of a file that says several, one of these takes the
-    demonstrations that show it."""
+    """The task's instruction, a sentence; empty: the one in the file. Of a file that says several, one of these takes
+    the demonstrations that show it."""
     wordings: tuple[str, ...] = ()
     """Other sentences for the same task, to train with."""
     task: str = ""
