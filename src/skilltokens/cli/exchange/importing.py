@@ -61,7 +61,7 @@ class ImportOptions:
     source: str = ""
     """Who demonstrated; empty: what the file says, or else "human"."""
     clip: bool = False
-    """Clip actions to [-1, 1] instead of refusing those outside."""
+    """Clip actions to [-1, 1]. Otherwise those outside are kept in their own unit, but refused of LIBERO's tasks."""
     turn: Literal["auto", "yes", "no"] = "auto"
     """Turn the pictures the other way up; auto: those of LIBERO's files, which stand on their heads."""
 
