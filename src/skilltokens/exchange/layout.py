@@ -171,6 +171,11 @@ def demo_digests(arrays: Mapping[str, Array], meta: str) -> dict[str, str]:
     return digests
 
 
+def together(digests: Sequence[str]) -> str:
+    """SHA-256 over what the demos of a store say of themselves, in their order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
 def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = "") -> Task:
     """The one task that the demos `names` show. If the file does not name it, `name` or the file's own name is used."""
     data = member(path, file, "data")
