@@ -8,11 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.exchange.making import OPEN, foreign, opened
 
 from skilltokens.cli.exchange.importing import import_
 from skilltokens.demos import DemonstrationStore
+from skilltokens.exchange.conversion import conversion_of
+from skilltokens.exchange.demo import read_demo
 from skilltokens.exchange.hdf5 import import_hdf5
+from skilltokens.exchange.known import LIBERO
 from skilltokens.exchange.told import notes
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Feature, Task
 
@@ -188,3 +193,47 @@ def test_a_folder_of_tasks_may_have_any_of_the_usual_endings(tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     with pytest.raises(DemonstrationError, match=r"holds no file \*\.hdf5 or \*\.h5"):
         import_([str(tmp_path / "empty"), str(tmp_path / "stores")])
+
+
+KEYS = st.sampled_from(
+    [
+        *hands("robot0", "robot1", "robot0_left"),
+        *LIBERO[STATE],
+        "object",
+        "images/front",
+        "top_rgb",
+        "top_image",
+        "depth",
+    ]
+)
+KINDS = st.sampled_from(["f2", "f4", "f8", "u1", "u2", "i8", "?", "S4", "c8"])
+SHAPES = st.lists(st.sampled_from([0, 1, 2, 3, 4, 7]), max_size=4).map(tuple)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(KEYS, st.tuples(SHAPES, KINDS), max_size=6),
+    st.just((7,)) | SHAPES,
+    st.just("f4") | KINDS,
+    st.data(),
+)
+def test_any_arrays_make_an_episode_or_one_sentence(
+    arrays: dict[str, tuple[tuple[int, ...], str]], shape: tuple[int, ...], kind: str, data: st.DataObject
+) -> None:
+    steps, values = data.draw(st.integers(0, 3)), data.draw(st.sampled_from([0, 0.5, 1, 200, 3e10, np.inf]))
+    here = Path(__file__)  # as large as any file whose arrays these could be
+    with opened(Path("any"), "w", driver="core", backing_store=False) as file, np.errstate(all="ignore"):
+        for key, (rest, dtype) in {"actions": (shape, kind), **arrays}.items():
+            place = key if key == "actions" else f"obs/{key}"
+            file[f"data/demo_0/{place}"] = np.full((steps, *rest), values).astype(dtype)
+        images, clip = data.draw(st.booleans()), data.draw(st.booleans())
+        try:
+            conversion = conversion_of(here, file["data"], "demo_0", None, images)
+            episode = read_demo(here, file["data/demo_0"], conversion, clip)
+        except DemonstrationError:
+            return
+    assert len(episode) == steps
+    taken = {key for group in conversion.keys.values() for key in group}
+    assert taken | set(conversion.unused) == set(arrays)
+    assert taken.isdisjoint(conversion.unused)
+    assert all(episode.features[name].shape[1:] == conversion.features[name].shape for name in conversion.features)

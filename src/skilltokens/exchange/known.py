@@ -61,8 +61,8 @@ def hands_in(keys: Iterable[str]) -> int:
 
 
 def camera_of(key: str) -> str:
-    """What the camera of a key is called: what the key says without "_rgb" or "_image", or "wrist"."""
-    name = key.rpartition("/")[2].removesuffix("_rgb").removesuffix("_image")
+    """What the camera of a key is called: what it says without "_rgb", "_image" and our exports' "images."; "wrist"."""
+    name = key.rpartition("/")[2].removeprefix("images.").removesuffix("_rgb").removesuffix("_image")
     return CAMERAS.get(name, name)
 
 

@@ -73,6 +73,8 @@ def import_(words: Sequence[str]) -> int:
     many = files != [options.file]
     if many and (options.task or options.instruction or options.wordings):
         raise SettingError(f"{options.file} is a folder of tasks: task, instruction and wordings are for a single file")
+    if suite is not None and options.turn != "auto":
+        raise SettingError("--turn is not for a LIBERO suite, whose files all have the same side up")
     if suite is None and options.store is None:
         raise SettingError("no store was named: give its folder, such as demos/own/lift, or a LIBERO suite")
     for file in files:
