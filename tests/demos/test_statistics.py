@@ -21,7 +21,7 @@ def store_with(path: Path, states: np.ndarray):
 
 def test_scales_are_mean_and_deviation_of_observation_vectors(tmp_path: Path) -> None:
     store = make_store(tmp_path / "push", (50, 70), images=True)
-    scales = workspace_statistics([store], floor=0.0)
+    scales = workspace_statistics([store])
     assert scales.keys() == {STATE, ENVIRONMENT_STATE}
     for name, scale in scales.items():
         np.testing.assert_allclose(scale.center, np.mean(store[name], axis=0, dtype=np.float64))
@@ -55,7 +55,7 @@ def test_numbers_of_every_dtype_and_things_that_are_there_get_scales(
         source="human",
         suite="own",
     )
-    scales = workspace_statistics([store], floor=0.0)
+    scales = workspace_statistics([store])
     assert scales.keys() == NUMBERS.keys()
     assert scales["observation.button"] == Scale((0.5,), (0.5,))
     for name in ("observation.count", "observation.level"):
@@ -65,7 +65,7 @@ def test_numbers_of_every_dtype_and_things_that_are_there_get_scales(
     scale = scales["observation.things"]
     np.testing.assert_allclose((scale.center, scale.unit), ((0, there[:, 1].mean()), (1, there[:, 1].std())))
     monkeypatch.setattr(statistics, "_PIECE", 100)
-    in_pieces = workspace_statistics([store], floor=0.0)["observation.things"]
+    in_pieces = workspace_statistics([store])["observation.things"]
     np.testing.assert_allclose(in_pieces.unit, scale.unit)
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.lowrank import merged
 from skilltokens.model.observing import Senses
 from skilltokens.model.policy import Policy
+from skilltokens.model.step import biases, slide
 from skilltokens.model.tpst import norm
 from skilltokens.types import Array, Feature, Observation
 
@@ -58,7 +60,7 @@ class PolicyActor:
     def __init__(
         self, policy: Policy, embedding: Array, device: str = "cpu", features: Mapping[str, Feature] | None = None
     ) -> None:
-        self.policy = copy.deepcopy(policy.fused()).to(device).requires_grad_(False).eval()
+        self.policy = copy.deepcopy(merged(policy.fused())).to(device).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.array(embedding, np.float32), device=device)
         self.senses = Senses.of(policy, features)
@@ -67,12 +69,17 @@ class PolicyActor:
     def _biases(self, n: int) -> list[Tensor]:
         """For each layer the attention bias (heads, 1, 1 + history * n) of a full memory, `n` tokens a step."""
         if n not in self.biases:
-            back = range(self.policy.settings.history - 1, -1, -1)
-            self.biases[n] = [
-                torch.cat([layer.prefix, layer.distance[:, back].repeat_interleave(n, 1)], 1)[:, None].clone()
-                for layer in self.policy.stack
-            ]
+            self.biases[n] = biases(self.policy, n)
         return self.biases[n]
+
+    def tensors(self, observation: Observation, batch: int) -> dict[str, Tensor]:
+        """What the policy reads of raw observations (batch, *shape), as tensors (batch, 1, *shape) where it acts.
+
+        Raises:
+            ObservationError: the observation is not what the policy reads.
+        """
+        seen = self.senses.read(observation, batch)
+        return {name: torch.from_numpy(array).to(self.device)[:, None] for name, array in seen.items()}
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:
@@ -97,8 +104,7 @@ class PolicyActor:
             ObservationError: the observation is not what the policy reads. `memory` is as it was then.
         """
         policy = self.policy
-        seen = self.senses.read(observation, len(memory.instruction))
-        tensors = {name: torch.from_numpy(array).to(self.device)[:, None] for name, array in seen.items()}
+        tensors = self.tensors(observation, len(memory.instruction))
         x = policy.tokens(tensors, memory.instruction)[:, 0]
         n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:
@@ -110,8 +116,8 @@ class PolicyActor:
         for i, layer in enumerate(policy.stack):
             h = norm(x)
             keys, values = layer.keys(h)
-            memory.keys[i] = _slide(memory.keys[i], keys)
-            memory.values[i] = _slide(memory.values[i], values)
+            memory.keys[i] = slide(memory.keys[i], keys)
+            memory.values[i] = slide(memory.values[i], values)
             bias = self._biases(n)[i]
             if unseen:
                 bias = bias.clone()
@@ -122,8 +128,3 @@ class PolicyActor:
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)
         return policy.actions(norm(x[:, 0])).cpu().numpy()
-
-
-def _slide(cache: Tensor, new: Tensor) -> Tensor:
-    """Drops the oldest step, which stands behind the instruction, and appends the new one."""
-    return torch.cat([cache[:, :, :1], cache[:, :, 1 + new.shape[2] :], new], 2)
