@@ -39,6 +39,8 @@ class Lesson:
     """Their unit vectors, (wordings, language) for each task."""
     first: int
     """How many tasks the run taught before: the place of this lesson's first task in the order."""
+    chunk: int = 1
+    """Actions that each step is to predict: the policy's `chunk`."""
 
 
 @dataclass

@@ -103,7 +103,7 @@ class Policy(nn.Module):
             TPSTLayer(settings.width, settings.heads, settings.history, settings.maps, gain, generator)
             for _ in range(settings.layers)
         )
-        self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
+        self.head = make_head(settings.head, settings.width, shape.actions * settings.chunk, settings.modes, generator)
         self.register_module(TASK_TOKEN, None)
 
     @property
@@ -181,20 +181,26 @@ class Policy(nn.Module):
         embedding: Tensor,
         mask: Tensor | None = None,
         noise: Mapping[str, Tensor] | None = None,
+        stride: Tensor | None = None,
     ) -> Tensor:
-        """The normed output of the last layer, (B, T, width), for whole windows; the head makes actions of it.
+        """The normed output of the last layer, (B, T, width), for whole windows; `actions` are made of it.
 
         Args:
             observation: raw features, each (B, T, *shape).
             embedding: unit sentence vectors (B, language).
             mask: (B, T), False for the steps before the start of the episode.
             noise: added to the scaled features; of the same shapes.
+            stride: (B,) whole numbers from 1: a step attends to those alone that lie a multiple of so many steps back,
+                as where each look is followed by so many actions; None: to all.
         """
         instruction = self.instruction(embedding)
         steps = self.tokens(observation, instruction, noise)
         batch, length, n, width = steps.shape
         x = torch.cat([instruction, steps.reshape(batch, length * n, width)], 1)
         weights = self._masked(mask, self.weights(observation), n)
+        if stride is not None:
+            gaps = self._gaps(stride, length, n)
+            weights = gaps if weights is None else weights + gaps
         for layer in self.stack[:-1]:
             h = norm(x)
             x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, weights))
@@ -211,10 +217,28 @@ class Policy(nn.Module):
         action: Tensor,
         mask: Tensor,
         noise: Mapping[str, Tensor] | None = None,
+        stride: Tensor | None = None,
     ) -> Tensor:
-        """The head's loss, averaged over the steps that are not padding. action: (B, T, A)."""
-        losses = self.head.loss(self(observation, embedding, mask, noise), action)
+        """The head's loss, averaged over the steps that are not padding.
+
+        Args:
+            action: (B, T, A); of a policy that predicts chunks (B, T, chunk, A), each step's own action first.
+
+        Raises:
+            SettingError: the actions are of another number than the policy predicts.
+        """
+        action = action.flatten(2)
+        if action.shape[2] != self.settings.chunk * self.shape.actions:
+            raise SettingError(
+                f"each step's target has {action.shape[2]} numbers, where this policy predicts {self.settings.chunk} "
+                f"actions of {self.shape.actions}: make its lesson with chunk={self.settings.chunk}"
+            )
+        losses = self.head.loss(self(observation, embedding, mask, noise, stride), action)
         return (losses * mask).sum() / mask.sum()
+
+    def actions(self, x: Tensor) -> Tensor:
+        """The actions (..., chunk, A) of each step and those after it, not clipped, for what `forward` gives."""
+        return self.head(x).unflatten(-1, (self.settings.chunk, self.shape.actions))
 
     def _masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
         """Logarithms of the weights of all keys of a window, (B, 1, 1, S): 0 for the instruction, minus infinity for
@@ -236,6 +260,14 @@ class Policy(nn.Module):
         first[:, :, 0] = 0.0
         bias = torch.cat([first, rows], 1)[None]
         return bias if weights is None else bias + weights
+
+    def _gaps(self, stride: Tensor, length: int, n: int) -> Tensor:
+        """What a stride takes out of attention, (B, 1, S, S): minus infinity between steps that do not see each other,
+        else 0."""
+        at = torch.arange(length, device=stride.device)
+        apart = (at[:, None] - at[None]) % stride[:, None, None] != 0
+        steps = torch.zeros(apart.shape, device=stride.device).masked_fill_(apart, float("-inf"))
+        return nn.functional.pad(steps.repeat_interleave(n, 1).repeat_interleave(n, 2), (1, 0, 1, 0))[:, None]
 
     def _band(self, length: int) -> tuple[Tensor, Tensor]:
         """Distances in steps from query to key (length, length), clamped to the history, and which were outside."""
