@@ -98,10 +98,9 @@ class PolicyActor:
             x = layer.attend(x, h, keys, values, alone)
         return memory
 
-    @torch.inference_mode()
     def act(self, observation: Observation, memory: Memory) -> Array:
         """Actions (batch, A), clipped to [-1, 1], for raw observations, each feature (batch, *shape)."""
-        return self._look(observation, memory)[:, 0]
+        return self.predict(observation, memory)[:, 0]
 
     @torch.inference_mode()
     def chunk(self, observation: Observation, memory: Memory, n: int) -> Array:
@@ -113,7 +112,7 @@ class PolicyActor:
             SettingError: the policy predicts fewer actions (`policy.chunk`), or is steered by a task token.
         """
         self.check_chunk(n)
-        actions = self._look(observation, memory)[:, :n]
+        actions = self.predict(observation, memory)[:, :n]
         if n > 1:
             memory.move(n - 1)
         return actions
@@ -132,8 +131,12 @@ class PolicyActor:
                 "at every step, so use 1"
             )
 
-    def _look(self, observation: Observation, memory: Memory) -> Array:
-        """What the policy predicts (batch, policy.chunk, A) where it sees one step more."""
+    @torch.inference_mode()
+    def predict(self, observation: Observation, memory: Memory) -> Array:
+        """All that the policy predicts (batch, policy.chunk, A): this step's actions and the next ones'.
+
+        The memory goes on by this step alone.
+        """
         policy = self.policy
         tensors = {
             name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
