@@ -59,7 +59,8 @@ def test_chunks_reach_past_the_window_and_repeat_the_last_action_of_the_episode(
     stores: list[DemonstrationStore], window: int, chunk: int, picks: list, count: int
 ) -> None:
     which = np.array([pick[0] % count for pick in picks])
-    ends = np.array([min(int(part * stores[i].steps), stores[i].steps - 1) for i, (_, part) in zip(which, picks)])
+    lasts = [stores[index].steps - 1 for index in which]
+    ends = np.array([min(int(part * (last + 1)), last) for last, (_, part) in zip(lasts, picks, strict=True)])
     batch, alone = Windows(stores[:count], window, chunk=chunk), Windows(stores[:count], window)
     batch, alone = batch.gather(which, ends), alone.gather(which, ends)
     assert batch.features[ACTION].shape == (len(picks), window, chunk, 3)

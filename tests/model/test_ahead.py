@@ -82,7 +82,7 @@ def test_a_task_tokens_weights_move_with_the_memory(toy_stores: list[Demonstrati
     memory.move(2)
     actor.predict(seen[3], memory)
     memory.move(1)
-    (cached,) = (actor.predict(seen[5], memory),)
+    cached = actor.predict(seen[5], memory)
     window = {name: torch.as_tensor(np.stack([step[name] for step in seen], 1)) for name in steered.shape.scales}
     mask = torch.tensor([True, False, False, True, False, True, False]).expand(3, -1)
     with torch.no_grad():
@@ -106,9 +106,8 @@ def test_what_is_observed_between_two_looks_is_not_read(toy_stores: list[Demonst
     ahead, seen = Ahead(PolicyActor(policy, embedding()), 3), observations(toy_stores[0], 8)
     others = [step if i % 3 == 0 else {} for i, step in enumerate(seen)]
     plans = ahead.start(3), ahead.start(3)
-    one, other = (
-        np.stack([ahead.act(s, plan) for s in steps]) for steps, plan in zip((seen, others), plans, strict=True)
-    )
+    one = np.stack([ahead.act(step, plans[0]) for step in seen])
+    other = np.stack([ahead.act(step, plans[1]) for step in others])
     np.testing.assert_array_equal(one, other)
     assert np.abs(np.diff(one, axis=0)).max() > 1e-3
 
