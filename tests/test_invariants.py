@@ -196,7 +196,7 @@ def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
     allowed = {
         Policy.forward: {"observation", "embedding", "mask", "noise", "stride"},
         Policy.loss: {"observation", "embedding", "action", "mask", "noise", "stride"},
-        Policy.actions: {"x"},
+        Policy.chunks: {"x"},
         PolicyActor.__init__: {"policy", "embedding", "device"},
         PolicyActor.start: {"batch"},
         PolicyActor.act: {"observation", "memory"},

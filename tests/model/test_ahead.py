@@ -27,7 +27,7 @@ from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.simulation.rollout import evaluate
-from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, Scale, SettingError
 
 CHUNKED = replace(POLICY, history=4, chunk=4)
 
@@ -51,7 +51,7 @@ def window_of(policy: Policy, seen: list[dict[str, Array]], stride: int) -> np.n
     window = {name: torch.as_tensor(np.stack([step[name] for step in seen], 1)) for name in policy.shape.scales}
     words = torch.as_tensor(embedding()).expand(batch, -1)
     with torch.no_grad():
-        return policy.actions(policy(window, words, stride=torch.full((batch,), stride))).clamp(-1, 1).numpy()
+        return policy.chunks(policy(window, words, stride=torch.full((batch,), stride))).numpy()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
@@ -87,7 +87,7 @@ def test_a_task_tokens_weights_move_with_the_memory(toy_stores: list[Demonstrati
     mask = torch.tensor([True, False, False, True, False, True, False]).expand(3, -1)
     with torch.no_grad():
         whole = steered(window, torch.as_tensor(embedding()).expand(3, -1), mask)
-        np.testing.assert_allclose(cached, steered.actions(whole)[:, 5].clamp(-1, 1).numpy(), rtol=0, atol=2e-5)
+        np.testing.assert_allclose(cached, steered.chunks(whole)[:, 5].numpy(), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("chunk", [1, 4])
@@ -134,6 +134,19 @@ def test_a_task_token_steers_one_action_at_a_time():
     agent = PolicyAgent(policy, embedding(), {STATE: 2}, PpoSettings(), torch.Generator().manual_seed(0))
     mean = agent.mean({name: torch.as_tensor(value) for name, value in seen.items()}).detach().numpy()
     np.testing.assert_allclose(mean.clip(-1, 1), actor.act(seen, actor.start(1)), atol=2e-5)
+
+
+def test_chunks_are_in_the_robots_own_units(toy_stores: list[DemonstrationStore]):
+    plain, units = make_policy(CHUNKED), Scale((30.0, -5.0), (10.0, 2.0))
+    policy = Policy(replace(plain.shape, action=units), CHUNKED)
+    policy.load_state_dict({**policy.state_dict(), **plain.state_dict()})
+    seen = observations(toy_stores[0], 1)[0]
+    actor = PolicyActor(policy, embedding())
+    one, other = (a.chunk(seen, a.start(3), 4) for a in (actor, PolicyActor(plain, embedding())))
+    np.testing.assert_allclose(one, np.array([30, -5]) + other * np.array([10, 2]), rtol=1e-5)
+    learned = replace(lessons(toy_stores[:1])[0], chunk=4)
+    training = Training(policy, [{"params": list(policy.parameters()), "lr": 1e-2}], [learned])
+    assert np.isfinite(train(training).loss).all()
 
 
 def test_targets_of_another_number_are_refused(toy_stores: list[DemonstrationStore]):
