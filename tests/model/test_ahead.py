@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.small import LANGUAGE, POLICY, act, lessons, make_policy, make_stores, observations, train, variants
+from tests.small import (
+    LANGUAGE,
+    POLICY,
+    act,
+    lessons,
+    make_method,
+    make_policy,
+    make_stores,
+    observations,
+    train,
+    variants,
+)
 from tests.toy import TASKS, Toy
 
 from skilltokens.behaviour.agents import PolicyAgent
@@ -20,6 +31,8 @@ from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import METHODS, method_settings
 from skilltokens.methods.base import Lesson, Training
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.ahead import Ahead
 from skilltokens.model.policy import Policy
@@ -195,3 +208,10 @@ def test_lessons_are_made_for_a_policys_chunk(toy_stores: list[DemonstrationStor
 
     made: list[Lesson] = lessons_of(tasks, toy_stores[:2], encoder, [range(2)], 5)  # pyright: ignore[reportArgumentType]
     assert [lesson.chunk for lesson in made] == [5]
+
+
+@pytest.mark.parametrize("settings", [T2SSettings(), LoraSettings()], ids=["t2s", "lora"])
+def test_a_head_that_takes_the_whole_budget_is_refused_in_words(settings: T2SSettings | LoraSettings):
+    wide = make_policy(replace(POLICY, head="mixture", chunk=16))
+    with pytest.raises(SettingError, match=r"method\.share 0\.08 leaves no r.* lower policy\.chunk"):
+        make_method(settings, wide).check(2)

@@ -270,6 +270,11 @@ def count(policy: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in policy.parameters())
 
 
+def shorter_chunk(policy: Policy) -> str:
+    """What else to do where a budget is too small: the head of a policy that predicts chunks takes much of it."""
+    return "lower policy.chunk, " if policy.settings.chunk > 1 else ""
+
+
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a state whose names begin with a prefix, by their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
