@@ -6,7 +6,8 @@
 Each library is called by the tasks' instructions, on the same initial states. One whose policy predicts n actions
 (`policy.chunk`) acts 1, 4, ... up to n steps ahead (`--ahead`). Success and steps are counted, roughness is
 `metrics.roughness` of the actions that were executed, and a step's time is processor time at batch 1 with one thread,
-without a simulator. Settings are chosen with `--split validation`; `--split test` is reported.
+without a simulator. Settings are chosen with `--split validation`; `--split test` is reported. The same command goes on
+where it was stopped: what stands in FILE is not measured again.
 """
 
 from __future__ import annotations
@@ -94,12 +95,17 @@ def microseconds(actors: Mapping[int, Ahead], effort: Effort) -> dict[int, float
     return {n: round(statistics.median(times[str(n)]) / STEPS * 1e6, 1) for n in actors}
 
 
-def rows_of(folder: Path, suite: Suite, options: argparse.Namespace, pool: Pool) -> Iterator[dict[str, Any]]:
-    """What was measured of one library, for each number of actions a look."""
+def rows_of(
+    folder: Path, suite: Suite, options: argparse.Namespace, pool: Pool, done: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """What was measured of one library, for each number of actions a look, but for the rows that are done."""
     library = SkillLibrary.open(folder)
     chunk = library.policy_settings.chunk
     tasks = [task for task in suite.tasks if task.name in library.names]
-    looks = [n for n in options.ahead if n <= chunk]
+    known = [row["ahead"] for row in done if row["library"] == str(folder)]
+    looks = [n for n in options.ahead if n <= chunk and n not in known]
+    if not looks:
+        return
     actors = {n: {task.name: Ahead(library.actor(task.instruction, threshold=0.0), n) for task in tasks} for n in looks}
     first = tasks[0].name
     times = microseconds({n: actors[n][first] for n in looks}, Effort(9, 0.05 if options.quick else 0.5))
@@ -150,6 +156,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     torch.set_num_threads(1)
     suite = load_suite(options.suite)
+    kept = read_json(options.out, (SCHEMA,), RunError) if options.out.exists() else {}
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "command": " ".join([COMMAND, *(sys.argv[1:] if words is None else words)]),
@@ -159,11 +166,13 @@ def main(words: Sequence[str] | None = None) -> int:
         "versions": {**versions(), **suite.versions()},
         "suite": suite.name,
         "split": options.split,
-        "rows": [],
+        "rows": kept.get("rows", []),
     }
+    if any(kept.get(name, content[name]) != content[name] for name in ("suite", "split")):
+        parser.error(f"{options.out} is of another suite or split: name another file with --out")
     with Pool(suite) as pool:
         for folder in options.libraries:
-            for row in rows_of(folder, suite, options, pool):
+            for row in rows_of(folder, suite, options, pool, content["rows"]):
                 content["rows"].append(row)
                 write_json(options.out, content)
     print(table([content]), end="")
