@@ -32,7 +32,7 @@ from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
-from skilltokens.types import Array, Observation, RunError, Suite, Task
+from skilltokens.types import Array, Feature, Observation, RunError, Suite, Task
 
 SCHEMA = "skilltokens.chunks/1"
 COMMAND = "python -m benchmarks.chunks"
@@ -76,13 +76,11 @@ def measured(actor: Ahead, suite: Suite, task: Task, options: argparse.Namespace
     }
 
 
-def microseconds(actors: Mapping[int, Ahead], effort: Effort) -> dict[int, float]:
+def microseconds(actors: Mapping[int, Ahead], features: Mapping[str, Feature], effort: Effort) -> dict[int, float]:
     """Processor time of one step at batch 1, by actions a look."""
-    policy = next(iter(actors.values())).policy
     draw = np.random.default_rng(0)
     seen: dict[str, Array] = {
-        name: draw.uniform(-0.1, 0.1, (1, len(scale.unit))).astype(np.float32)
-        for name, scale in policy.shape.scales.items()
+        name: draw.uniform(-0.1, 0.1, (1, *feature.shape)).astype(feature.dtype) for name, feature in features.items()
     }
 
     def episode(actor: Ahead) -> None:
@@ -108,7 +106,8 @@ def rows_of(
         return
     actors = {n: {task.name: Ahead(library.actor(task.instruction, threshold=0.0), n) for task in tasks} for n in looks}
     first = tasks[0].name
-    times = microseconds({n: actors[n][first] for n in looks}, Effort(9, 0.05 if options.quick else 0.5))
+    timed = {n: actors[n][first] for n in looks}
+    times = microseconds(timed, library.features, Effort(9, 0.05 if options.quick else 0.5))
     for n in looks:
         print(f"{folder}: {n} of {chunk} actions a look", file=sys.stderr, flush=True)
         counts = {task.name: measured(actors[n][task.name], suite, task, options, pool) for task in tasks}
