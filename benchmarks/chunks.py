@@ -32,7 +32,7 @@ from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
-from skilltokens.types import Array, Feature, Observation, RunError, Suite, Task
+from skilltokens.types import ACTION, Array, Feature, Observation, RunError, Suite, Task
 
 SCHEMA = "skilltokens.chunks/1"
 COMMAND = "python -m benchmarks.chunks"
