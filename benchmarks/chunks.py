@@ -80,7 +80,9 @@ def microseconds(actors: Mapping[int, Ahead], features: Mapping[str, Feature], e
     """Processor time of one step at batch 1, by actions a look."""
     draw = np.random.default_rng(0)
     seen: dict[str, Array] = {
-        name: draw.uniform(-0.1, 0.1, (1, *feature.shape)).astype(feature.dtype) for name, feature in features.items()
+        name: draw.uniform(-0.1, 0.1, (1, *feature.shape)).astype(feature.dtype)
+        for name, feature in features.items()
+        if name != ACTION
     }
 
     def episode(actor: Ahead) -> None:
