@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.lowrank import merged
 from skilltokens.model.policy import Policy
+from skilltokens.model.step import biases, slide
 from skilltokens.model.tpst import norm
 from skilltokens.types import GOAL, Array, Observation, SettingError
 
@@ -37,6 +39,11 @@ class Memory:
             for i, x in enumerate(tensors):
                 tensors[i] = torch.cat([x, x.new_zeros(*x.shape[:2], tokens, x.shape[3])], 2)
 
+    def look(self) -> None:
+        """Goes on by a step that is looked at."""
+        self.age += 1
+        self.seen = [*self.seen[1:], True]
+
     def move(self, steps: int) -> None:
         """Goes on by steps that nobody looks at."""
         self.age += steps
@@ -46,15 +53,15 @@ class Memory:
         n = (self.keys[0].shape[2] - 1) // history
         for tensors in (self.keys, self.values):
             for i, x in enumerate(tensors):
-                tensors[i] = _slide(x, x.new_zeros(*x.shape[:2], steps * n, x.shape[3]))
+                tensors[i] = slide(x, x.new_zeros(*x.shape[:2], steps * n, x.shape[3]))
         if self.weights is not None:
-            self.weights = _slide(self.weights.mT, self.weights.new_zeros(len(self.weights), 1, steps * n, 1)).mT
+            self.weights = slide(self.weights.mT, self.weights.new_zeros(len(self.weights), 1, steps * n, 1)).mT
 
     def weigh(self, newest: Tensor) -> None:
         """Appends the logarithms of the weights of the newest step's tokens (B, n); the oldest step's leave."""
         if self.weights is None:
             self.weights = newest.new_zeros(len(newest), 1, 1, self.keys[0].shape[2])
-        self.weights = _slide(self.weights.mT, newest[:, None, :, None]).mT
+        self.weights = slide(self.weights.mT, newest[:, None, :, None]).mT
 
 
 class PolicyActor:
@@ -67,7 +74,7 @@ class PolicyActor:
     """
 
     def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
-        self.policy = copy.deepcopy(policy.fused()).to(device).requires_grad_(False).eval()
+        self.policy = copy.deepcopy(merged(policy.fused())).to(device).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.array(embedding, np.float32), device=device)
         self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}
@@ -76,12 +83,16 @@ class PolicyActor:
     def _biases(self, n: int) -> list[Tensor]:
         """For each layer the attention bias (heads, 1, 1 + history * n) of a full memory, `n` tokens a step."""
         if n not in self.biases:
-            back = range(self.policy.settings.history - 1, -1, -1)
-            self.biases[n] = [
-                torch.cat([layer.prefix, layer.distance[:, back].repeat_interleave(n, 1)], 1)[:, None].clone()
-                for layer in self.policy.stack
-            ]
+            self.biases[n] = biases(self.policy, n)
         return self.biases[n]
+
+    def tensors(self, observation: Observation) -> dict[str, Tensor]:
+        """What the policy reads of raw observations (B, *shape), as tensors (B, 1, *shape) where it acts."""
+        return {
+            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
+            for name, dtype in self.dtypes.items()
+            if name in observation or not name.startswith(GOAL)
+        }
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:
@@ -138,25 +149,20 @@ class PolicyActor:
         The memory goes on by this step alone.
         """
         policy = self.policy
-        tensors = {
-            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
-            for name, dtype in self.dtypes.items()
-            if name in observation or not name.startswith(GOAL)
-        }
+        tensors = self.tensors(observation)
         x = policy.tokens(tensors, memory.instruction)[:, 0]
         n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:
             memory.make_room(policy.settings.history * n)
-        memory.age += 1
-        memory.seen = [*memory.seen[1:], True]
+        memory.look()
         unseen = [1 + n * i + token for i, seen in enumerate(memory.seen) if not seen for token in range(n)]
         if weights is not None:
             memory.weigh(weights[:, 0])
         for i, layer in enumerate(policy.stack):
             h = norm(x)
             keys, values = layer.keys(h)
-            memory.keys[i] = _slide(memory.keys[i], keys)
-            memory.values[i] = _slide(memory.values[i], values)
+            memory.keys[i] = slide(memory.keys[i], keys)
+            memory.values[i] = slide(memory.values[i], values)
             bias = self._biases(n)[i]
             if unseen:
                 bias = bias.clone()
@@ -167,8 +173,3 @@ class PolicyActor:
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)
         return policy.chunks(norm(x[:, 0])).cpu().numpy()
-
-
-def _slide(cache: Tensor, new: Tensor) -> Tensor:
-    """Drops the oldest steps, which stand behind the instruction, and appends as many new ones (B, heads, n, d)."""
-    return torch.cat([cache[:, :, :1], cache[:, :, 1 + new.shape[2] :], new], 2)
