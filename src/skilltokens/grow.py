@@ -200,7 +200,7 @@ class _Work:
         self._check_constants(report)
         learner = _learner(self._base(part, language), library, self.method, self.train, self.seed)
         count = 0 if library is None else len(library.names)
-        lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), first=0)
+        lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), 0, learner.base.settings.chunk)
         fresh = learner.begins_fresh(lesson)
         iterations = self.train.first_iterations if fresh else self.train.iterations
         training = learner.begin(lesson)

@@ -48,6 +48,35 @@ def test_windows_equal_those_cut_by_hand(stores: list[DemonstrationStore], windo
             assert batch.mask[row].tolist() == mask
 
 
+@given(
+    window=st.integers(1, 6),
+    chunk=st.integers(2, 9),
+    picks=st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1)), min_size=1),
+    count=st.sampled_from([1, 3]),
+)
+@settings(max_examples=60)
+def test_chunks_reach_past_the_window_and_repeat_the_last_action_of_the_episode(
+    stores: list[DemonstrationStore], window: int, chunk: int, picks: list, count: int
+) -> None:
+    which = np.array([pick[0] % count for pick in picks])
+    lasts = [stores[index].steps - 1 for index in which]
+    ends = np.array([min(int(part * (last + 1)), last) for last, (_, part) in zip(lasts, picks, strict=True)])
+    batch, alone = Windows(stores[:count], window, chunk=chunk), Windows(stores[:count], window)
+    batch, alone = batch.gather(which, ends), alone.gather(which, ends)
+    assert batch.features[ACTION].shape == (len(picks), window, chunk, 3)
+    assert batch.features[ACTION].dtype == np.float32
+    np.testing.assert_array_equal(batch.features[ACTION][:, :, 0], alone.features[ACTION])
+    np.testing.assert_array_equal(batch.features[STATE], alone.features[STATE])
+    for row, (index, end) in enumerate(zip(which, ends, strict=True)):
+        store = stores[index]
+        number = int(np.searchsorted(store.offsets, end, side="right")) - 1
+        actions, first = store.episode(number).features[ACTION], end - int(store.offsets[number])
+        for back in range(window):
+            step = max(first - back, 0)
+            picked = [actions[min(step + i, len(actions) - 1)] for i in range(chunk)]
+            np.testing.assert_array_equal(batch.features[ACTION][row, window - 1 - back], np.stack(picked))
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_floats_come_as_float32_and_images_as_they_are(stores: list[DemonstrationStore], count: int) -> None:
     batch = Windows(stores[:count], 4).sample(7, np.random.default_rng(0))
@@ -111,6 +140,8 @@ def test_batches_do_not_share_memory_with_the_store(stores: list[DemonstrationSt
 def test_impossible_windows_are_refused(stores: list[DemonstrationStore], tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="window of 0 steps"):
         Windows(stores, 0)
+    with pytest.raises(SettingError, match="a chunk of 0"):
+        Windows(stores, 2, chunk=0)
     with pytest.raises(SettingError, match="batch of 0 windows"):
         Windows(stores, 2).sample(0, np.random.default_rng(0))
     with pytest.raises(DemonstrationError, match="no demonstration store was given"):

@@ -68,8 +68,11 @@ def skill_features(skill: runner.Skill) -> dict[str, Feature]:
 
 @pytest.mark.parametrize(
     "settings",
-    variants(step=("joint", "separate"), maps=("pattention", "linear"), head=("regression", "mixture")),
-    ids=lambda s: f"{s.step}-{s.maps}-{s.head}",
+    [
+        *variants(step=("joint", "separate"), maps=("pattention", "linear"), head=("regression", "mixture")),
+        *variants(head=("regression", "mixture"), chunk=(3,)),
+    ],
+    ids=lambda s: f"{s.step}-{s.maps}-{s.head}-{s.chunk}",
 )
 def test_policies_of_every_kind_and_sets_and_own_units_act_in_numpy(settings: PolicySettings, tmp_path: Path) -> None:
     features = {STATE: Feature((2,)), ENVIRONMENT_STATE: Feature((3, 4)), ACTION: Feature((2,))}

@@ -150,7 +150,7 @@ class PolicyAgent(Agent):
         embedding = self.embedding.expand(batch, -1)
         if length == 1:
             mask = None
-        return self.policy.head(self.policy(seen, embedding, mask)[:, -1])
+        return self.policy.predicted(self.policy(seen, embedding, mask)[:, -1])[:, 0]
 
     def learned(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]

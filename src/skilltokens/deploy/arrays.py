@@ -41,6 +41,7 @@ def plan_of(actor: PolicyActor) -> dict[str, Any]:
         "tau": {path: module.tau for path, module in policy.maps().items() if isinstance(module, Pattention)},
         "modes": policy.head.modes if isinstance(policy.head, MixtureHead) else 0,
         "actions": policy.shape.actions,
+        "chunk": policy.settings.chunk,
         "set_heads": SetEncoder.HEADS,
         "limit": LIMIT,
     }

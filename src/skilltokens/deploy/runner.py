@@ -193,9 +193,11 @@ class _Numpy:
         return x.reshape(len(x), self.heads, -1).transpose(1, 0, 2)
 
     def _action(self, x: Array) -> Array:
-        y, width, modes = self._linear("head.map", x), self.plan["actions"], self.plan["modes"]
+        y, modes = self._linear("head.map", x), self.plan["modes"]
+        width = self.plan["actions"] * self.plan["chunk"]
         if modes:  # a mixture acts by the mean of its likeliest mode
             y = y[modes : modes + modes * width].reshape(modes, width)[int(np.argmax(y[:modes]))]
+        y = y[: self.plan["actions"]]  # of a policy that predicts several steps' actions this step's own
         if "units.unit" not in self.t:
             return np.clip(y, -1, 1).astype(np.float32)
         limit = self.plan["limit"]

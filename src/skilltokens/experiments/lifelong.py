@@ -100,7 +100,7 @@ def _learn(
     method = _method(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
     groups = groups_of(len(tasks), settings.first, method.joint)
-    lessons = lessons_of(tasks, stores, encoder, groups)
+    lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
     record.first = len(groups[0])

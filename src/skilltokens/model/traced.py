@@ -36,8 +36,7 @@ class TracedActor(PolicyActor):
         self._traced: Callable[..., tuple[Tensor, ...]] | None = None
         if not any(kind == "goal" for kind in self.policy.seen.values()):
             self._step = Step(self.policy).to(device).eval()
-            history = self.policy.settings.history
-            self._masks = [self._step.unseen(age).to(device) for age in range(history + 1)]
+            self._masks: dict[tuple[bool, ...], Tensor] = {}
             self._traced = self._trace(example)
 
     @property
@@ -45,27 +44,34 @@ class TracedActor(PolicyActor):
         return self._traced is not None
 
     @torch.inference_mode()
-    def act(self, observation: Observation, memory: Memory) -> Array:
+    def predict(self, observation: Observation, memory: Memory) -> Array:
         if self._traced is None or len(memory.instruction) != self._batch:
-            return super().act(observation, memory)
+            return super().predict(observation, memory)
         return self._stepped(self._traced, observation, memory)
 
     def _stepped(self, step: Callable[..., tuple[Tensor, ...]], observation: Observation, memory: Memory) -> Array:
         seen = self.tensors(observation, self._batch)
         if memory.age == 0:
             memory.make_room(self._step.length - 1)
-        memory.age += 1
-        mask = self._masks[min(memory.age, len(self._masks) - 1)]
+        memory.look()
         given = [seen[name][:, 0] for name in self._step.names]
-        action, *rest = step(memory.instruction, mask, *given, *memory.keys, *memory.values)
+        actions, *rest = step(memory.instruction, self._mask(memory), *given, *memory.keys, *memory.values)
         layers = len(memory.keys)
         memory.keys, memory.values = rest[:layers], rest[layers:]
-        return action.cpu().numpy()
+        return actions.cpu().numpy()
+
+    def _mask(self, memory: Memory) -> Tensor:
+        """The mask of what the memory has seen; there are few patterns, and each is made once."""
+        seen = tuple(memory.seen)
+        if seen not in self._masks:
+            self._masks[seen] = self._step.mask(seen).to(self.device)
+        return self._masks[seen]
 
     def _trace(self, example: Observation) -> Callable[..., tuple[Tensor, ...]] | None:
         """The traced step; None where there is none with the same bits."""
         memory = super().start(self._batch)
         memory.make_room(self._step.length - 1)
+        memory.look()
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
@@ -73,7 +79,7 @@ class TracedActor(PolicyActor):
             given = [self.tensors(example, self._batch)[name][:, 0] for name in self._step.names]
             inputs = (
                 memory.instruction.clone(),
-                self._masks[1],
+                self._mask(memory),
                 *given,
                 *(t.clone() for t in memory.keys + memory.values),
             )
@@ -92,7 +98,7 @@ class TracedActor(PolicyActor):
             seen = {
                 name: _changed(kind, np.asarray(example[name]), generator) for name, kind in self.policy.seen.items()
             }
-            if super().act(seen, one).tobytes() != self._stepped(traced, seen, other).tobytes():
+            if super().predict(seen, one).tobytes() != self._stepped(traced, seen, other).tobytes():
                 return False
         return True
 

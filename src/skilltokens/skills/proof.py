@@ -63,7 +63,7 @@ def _shape(name: str, policy: Policy, features: Mapping[str, Feature]) -> tuple[
 
 
 def prove(policy: Policy, key: Array, features: Mapping[str, Feature]) -> Proof:
-    """Acts on the fixed observations, on the CPU with one thread.
+    """Acts on the fixed observations, on the CPU with one thread. All that is predicted at a step counts.
 
     Args:
         policy: the assembled policy of a skill.
@@ -81,7 +81,7 @@ def prove(policy: Policy, key: Array, features: Mapping[str, Feature]) -> Proof:
         actor = PolicyActor(policy, key)
         actor.senses = actor.senses.without_flags()  # an observation's numbers are of chance
         memory = actor.start(1)
-        actions = np.concatenate([actor.act(step, memory) for step in seen])
+        actions = np.concatenate([actor.predict(step, memory).reshape(1, -1) for step in seen])
     finally:
         torch.set_num_threads(threads)
     return Proof(torch.from_numpy(np.ascontiguousarray(actions, np.float32)), sha256.hexdigest(), machine())
