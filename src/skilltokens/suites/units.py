@@ -1,0 +1,210 @@
+"""Are demonstrated actions in the units that their suite's environments take? They pass every other check if not.
+
+A suite takes actions in [-1, 1] and gives its simulator a share of the simulator's own range, such as 0.2 m/s. Actions
+that were recorded in m/s lie in [-1, 1] as well, and are executed at a fifth. There are two ways to notice it.
+
+*Replay.* Where an episode's initial state can be found again (the suite demonstrated it, or somebody recorded it with
+`suite.make(task).reset("train", index)`), its first steps are executed again, as they are and as the other units would
+have it. If only the other units move things as the demonstration did, that is proof.
+
+*The share of the range.* All actions lie within the simulator's own range, which is at most half of [-1, 1], and use
+half of it and more. A demonstrator who is as slow as that looks the same, and may well be: 30 % of the range is no
+mistake. So this is a note and never a fault, and a replay that succeeds withdraws it. The other way round, for suites
+whose actions are in the simulator's own units (`scales["action"]`): all actions lie in [-1, 1] and reach its ends, where
+the own range is twice as wide and more. Actions outside the range are clipped, which may be what the robot did, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from skilltokens.demos import DemonstrationStore
+from skilltokens.suites.registry import task_of
+from skilltokens.types import ACTION, Array, Environment, Observation, Scale, SkilltokensError, Suite, is_over
+
+NARROW = 0.5
+"""The half of an own range that is clearly less than that of [-1, 1]; 1 / NARROW is clearly more."""
+STEPS = 8
+"""Steps that are replayed."""
+STARTS = 20
+"""Initial states that are looked through for that of the first demonstration."""
+SAME, OTHER = 0.1, 0.3
+"""Shares of the demonstrated way by which a replay may miss it and be the same, or must miss it to be another."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """That actions may be in other units."""
+
+    sentence: str
+    proven: bool = False
+    """A replay has shown it; else it is a note."""
+
+
+def doubt_units(suite: Suite, store: DemonstrationStore, *, replay: bool | None = None) -> Doubt | None:
+    """What speaks against a store's actions being in the units of the suite; None where nothing does.
+
+    A suite says by an attribute `action_units: Scale` what its simulator's own range is; without one, only clipping is
+    looked for.
+
+    Args:
+        replay: try that too, in this process; None: only where the range that is used gives a reason to; False: never.
+    """
+    note = _by_range(suite, *_used(store))
+    if replay is False or (replay is None and note is None):
+        return None if note is None else Doubt(f"{store.path}: {note}")
+    verdict = None
+    with contextlib.suppress(SkilltokensError):  # no simulator, another task: then nothing can be replayed
+        verdict = _replay(suite, store)
+    if verdict is not None:
+        as_is, others = verdict
+        if as_is <= SAME:
+            return None
+        if as_is > OTHER and others <= SAME:
+            return Doubt(f"{store.path}: {_proof(suite, as_is)}", proven=True)
+        if note is None and as_is > 2 * OTHER:
+            note = (
+                f"replayed from the same initial state, the first demonstration's actions miss its way by {as_is:.0%}: "
+                "are they in other units, or those of another step or controller?"
+            )
+    return None if note is None else Doubt(f"{store.path}: {note}")
+
+
+def _used(store: DemonstrationStore) -> tuple[Array, Array]:
+    """The least and the most of each action (A,)."""
+    actions = store[ACTION]
+    return np.asarray(actions.min(axis=0), np.float64), np.asarray(actions.max(axis=0), np.float64)
+
+
+def _by_range(suite: Suite, low: Array, high: Array) -> str | None:
+    """A sentence where the range that is used is another unit's."""
+    units, taken = _own(suite), suite.scales.get(ACTION)
+    center, unit = (np.zeros(len(low)), np.ones(len(low))) if taken is None else _arrays(taken)
+    slack = 1e-4 * unit
+    outside = (low < center - unit - slack) | (high > center + unit + slack)
+    if outside.any():
+        first = int(outside.argmax())
+        taken_range = f"{center[first] - unit[first]:.4g} to {center[first] + unit[first]:.4g}"
+        return (
+            f"action {first} reaches from {low[first]:.4g} to {high[first]:.4g}, where suite {suite.name!r} takes "
+            f"{taken_range} and may clip the rest: {_advice(suite)}"
+        )
+    if units is None:
+        return None
+    their_center, their_unit = _arrays(units)
+    if taken is None:
+        narrow = their_unit <= NARROW
+        inside = (low >= their_center - 1.001 * their_unit) & (high <= their_center + 1.001 * their_unit)
+        uses = np.maximum(np.abs(low - their_center), np.abs(high - their_center)) >= 0.5 * their_unit
+        if not narrow.any() or not inside[narrow].all() or not (uses & narrow).any():
+            return None
+        first = int((uses & narrow).argmax())
+        return (
+            f"action {first} reaches from {low[first]:.4g} to {high[first]:.4g} of -1 to 1, which is within the "
+            f"simulator's own range of {their_center[first] - their_unit[first]:.4g} to "
+            f"{their_center[first] + their_unit[first]:.4g}: {_advice(suite)}, unless the demonstrator was as slow as that"
+        )
+    wide = unit >= 1 / NARROW
+    normal = (low >= -1.001) & (high <= 1.001)
+    reaches = np.maximum(np.abs(low), np.abs(high)) >= 0.95
+    if not wide.any() or not normal[wide].all() or not (reaches & wide).any():
+        return None
+    first = int((reaches & wide).argmax())
+    return (
+        f"action {first} reaches from {low[first]:.4g} to {high[first]:.4g}, as one in [-1, 1] would, where suite "
+        f"{suite.name!r} takes {center[first] - unit[first]:.4g} to {center[first] + unit[first]:.4g}: {_advice(suite)}, "
+        "unless the demonstrator was as slow as that"
+    )
+
+
+def _advice(suite: Suite) -> str:
+    if ACTION in suite.scales:
+        return 'store the units that the environment takes, or make the suite with actions="normalised"'
+    return 'if they are in the simulator\'s own units, bring them to [-1, 1], or make the suite with actions="own"'
+
+
+def _proof(suite: Suite, as_is: float) -> str:
+    if ACTION in suite.scales:
+        return (
+            f"replayed from the same initial state, its actions move things as demonstrated only if they are taken as "
+            f"shares in [-1, 1]; as they are, they miss the way by {as_is:.0%}: {_advice(suite)}"
+        )
+    return (
+        f"replayed from the same initial state, its actions move things as demonstrated only if they are in the "
+        f"simulator's own units; as they are, they miss the way by {as_is:.0%}: bring them to [-1, 1], or make the suite "
+        'with actions="own"'
+    )
+
+
+def _own(suite: Suite) -> Scale | None:
+    return getattr(suite, "action_units", None)
+
+
+def _arrays(scale: Scale) -> tuple[Array, Array]:
+    return np.array(scale.center, np.float64), np.array(scale.unit, np.float64)
+
+
+def _replay(suite: Suite, store: DemonstrationStore) -> tuple[float, float] | None:
+    """By which shares of the way the first demonstration is missed: by its actions as they are, and in the other units.
+
+    None where its initial state is not found, or nothing moves in its first steps.
+    """
+    units = _own(suite)
+    steps = min(STEPS, int(store.offsets[1]) - 1)
+    if units is None or steps < 1:
+        return None
+    center, unit = _arrays(units)
+    shown = {name: np.asarray(store[name][: steps + 1], np.float64) for name in _vectors(suite, store)}
+    actions = np.asarray(store[ACTION][:steps], np.float64)
+    others = (actions - center) / unit if ACTION not in suite.scales else center + unit * actions
+    environment = suite.make(task_of(suite, store.task.name))
+    try:
+        index = _start(environment, store, shown)
+        if index is None:
+            return None
+        return _missed(suite, environment, index, shown, actions), _missed(suite, environment, index, shown, others)
+    except ZeroDivisionError:
+        return None
+    finally:
+        environment.close()
+
+
+def _vectors(suite: Suite, store: DemonstrationStore) -> list[str]:
+    """The observations that a replay is compared by."""
+    return [n for n in suite.scales if n != ACTION and n in store.features and len(store.features[n].shape) == 1]
+
+
+def _start(environment: Environment, store: DemonstrationStore, shown: Mapping[str, Array]) -> int | None:
+    """The number of the initial state of the split "train" that the store's first demonstration begins in."""
+    seed = store.settings.get("seed", 0)
+    first = 1_000_000 * seed if isinstance(seed, int) and seed >= 0 else 0
+    for index in range(first, first + STARTS):
+        seen = environment.reset("train", index)
+        if shown and all(np.allclose(seen[name], rows[0], rtol=1e-4, atol=1e-6) for name, rows in shown.items()):
+            return index
+    return None
+
+
+def _missed(
+    suite: Suite, environment: Environment, index: int, shown: Mapping[str, Array], actions: Array
+) -> float:
+    """By which share of the demonstrated way (the longest reached) the actions miss it, in units of the suite's scales."""
+    observations: list[Observation] = [environment.reset("train", index)]
+    for action in actions:
+        if is_over(environment):
+            break
+        observations.append(environment.step(action)[0])
+    way = miss = 0.0
+    for name, rows in shown.items():
+        unit = np.array(suite.scales[name].unit)
+        seen = np.stack([np.asarray(observation[name], np.float64) for observation in observations])
+        known = rows[: len(seen)]
+        way += float(np.square((known - known[0]) / unit).sum())
+        miss += float(np.square((seen - known) / unit).sum())
+    if way < 1e-8:
+        raise ZeroDivisionError("nothing moves")
+    return float(np.sqrt(miss / way))
