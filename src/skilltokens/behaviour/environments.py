@@ -16,8 +16,9 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import TimeLimit, TransformAction
 
+from skilltokens.model.policy import Policy
 from skilltokens.simulation.blame import blaming
 from skilltokens.suites import suite_and_task
 from skilltokens.suites.gymnasium import GymnasiumSuite
@@ -25,7 +26,7 @@ from skilltokens.suites.gymnasium_environment import PlainNames
 from skilltokens.suites.gymnasium_reading import feature_space
 from skilltokens.suites.limits import check_horizon
 from skilltokens.suites.registry import GYM
-from skilltokens.types import ACTION, Array, SettingError, Suite, Task, is_over
+from skilltokens.types import ACTION, LIMIT, Array, Scale, SettingError, Suite, Task, is_over
 
 STEPS = "steps"
 """The key under which an environment that stacks its latest observations says how many of them there are yet."""
@@ -89,7 +90,8 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
             name: feature_space(feature.shape, feature.dtype) for name, feature in features.items()
         }
         self.observation_space = DictSpace(spaces)
-        self.action_space = Box(-1.0, 1.0, suite.features[ACTION].shape, np.float32)
+        self._units = suite.scales.get(ACTION)
+        self.action_space = learned_space(suite.features[ACTION].shape, self._units)
         self._where = f"{suite.name} task {task.name!r}"
         with blaming(f"{self._where}, when it was made"):
             self._environment = suite.make(task)
@@ -104,7 +106,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._steps += 1
         with blaming(f"{self._where}, in step {self._steps} of episode {self._index} of split 'train'"):
-            observation, success = self._environment.step(self._units(action))
+            observation, success = self._environment.step(own_units(action, self._units))
             ended = bool(success) or is_over(self._environment)
         late = self._steps >= self.horizon and not ended
         return dict(observation), float(success), ended, late, {"is_success": bool(success)}
@@ -112,11 +114,6 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def close(self) -> None:
         with blaming(f"{self._where}, in close"):
             self._environment.close()
-
-    def _units(self, action: Array) -> Array:
-        """An action in [-1, 1] in the suite's own units."""
-        scale = self.suite.scales.get(ACTION)
-        return action if scale is None else np.array(scale.center) + np.array(scale.unit) * np.asarray(action)
 
 
 class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
@@ -172,5 +169,31 @@ class Staggered(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _dense(suite: GymnasiumSuite, task: Task, horizon: int) -> gymnasium.Env[Any, Any]:
-    """A suite's own Gymnasium environment, with its reward; actions in [-1, 1]."""
-    return TimeLimit(suite.rewarded(task), horizon)
+    """A suite's own Gymnasium environment, with its reward; actions in [-1, 1], or in units of its constants."""
+    env, units = suite.rewarded(task), suite.scales.get(ACTION)
+    if units is None:
+        return TimeLimit(env, horizon)
+    space = learned_space(suite.features[ACTION].shape, units)
+    return TimeLimit(TransformAction(env, functools.partial(own_units, units=units), space), horizon)
+
+
+def learned_space(shape: tuple[int, ...], units: Scale | None) -> Box:
+    """The space of what PPO gives: actions in [-1, 1], or as far as a suite's constants reach, in their units."""
+    reach = 1.0 if units is None else LIMIT
+    return Box(-reach, reach, shape, np.float32)
+
+
+def own_units(action: Array, units: Scale | None) -> Array:
+    """What the suite takes for what PPO gives (A,)."""
+    if units is None:
+        return action
+    return (np.asarray(units.center) + np.asarray(units.unit) * action).astype(np.float32)
+
+
+def check_units(policy: Policy, suite: Suite) -> None:
+    """Raises SettingError where a policy's actions are in other units than a suite's: PPO learns in those of both."""
+    if policy.shape.action != suite.scales.get(ACTION):
+        raise SettingError(
+            f"the library's constants of {ACTION!r} are not those of suite {suite.name!r}: learn the library's first "
+            "skill from the suite's own demonstrations"
+        )

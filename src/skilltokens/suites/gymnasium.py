@@ -124,7 +124,7 @@ class GymnasiumSuite:
         return GymnasiumEnvironment(self.name, task.name, calls, reader, actions, self.flag, self.horizon)
 
     def rewarded(self, task: Task) -> gymnasium.Env[Any, Any]:
-        """An environment to learn in from reward: its own reward, the suite's features, and actions in [-1, 1].
+        """An environment to learn in from reward: its own reward, the suite's features and actions.
 
         Raises:
             SuiteError: see `make`.
@@ -132,8 +132,7 @@ class GymnasiumSuite:
         calls = self._calls(task)
         reader, actions = self._reader(calls), self._range(calls)
         reader.check(self.features)
-        scale = self.scales[ACTION] if self.units == "own" else None
-        return FeaturesOnly(calls, reader, actions, self.flag, scale)
+        return FeaturesOnly(calls, reader, actions, self.flag)
 
     @property
     def action_units(self) -> Scale | None:

@@ -60,13 +60,10 @@ class ActionRange:
 
     def executed(self, action: Array) -> Array:
         """What the environment is given for an action (A,) of the suite: clipped, in its own units and kind."""
+        values = np.asarray(action, dtype=np.float64)
         if self.units == "own":
-            return self._cast(np.clip(np.asarray(action, np.float64), self.low, self.high))
-        return self.share(action)
-
-    def share(self, action: Array) -> Array:
-        """What the environment is given for shares (A,) in [-1, 1] of a bounded range."""
-        share = (np.clip(np.asarray(action, dtype=np.float64), -1, 1) + 1) / 2
+            return self._cast(np.clip(values, self.low, self.high))
+        share = (np.clip(values, -1, 1) + 1) / 2
         return self._cast(self.low + share * (self.high - self.low))
 
     def suites_own(self) -> tuple[Array | float, Array | float, Array | float]:

@@ -15,7 +15,7 @@ from skilltokens.suites.gymnasium_calls import Calls
 from skilltokens.suites.gymnasium_flags import Flag
 from skilltokens.suites.gymnasium_reading import Reader, feature_space, undotted
 from skilltokens.suites.seeding import episode_seed
-from skilltokens.types import Array, Observation, Scale, Split, SuiteError
+from skilltokens.types import Array, Observation, Split, SuiteError
 
 
 class GymnasiumEnvironment:
@@ -69,31 +69,28 @@ class GymnasiumEnvironment:
 
 
 class FeaturesOnly(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A Gymnasium environment to learn in: a suite's features are observed, actions are in [-1, 1], and `info` has
-    "is_success". Whatever the environment raises or gives amiss is a SuiteError.
+    """A Gymnasium environment to learn in: a suite's features are observed, actions are in the suite's units, and `info`
+    has "is_success". Whatever the environment raises or gives amiss is a SuiteError."""
 
-    Args:
-        scale: center and unit of the actions, of an environment whose actions have no bounds.
-    """
-
-    def __init__(self, calls: Calls, reader: Reader, actions: ActionRange, flag: Flag, scale: Scale | None) -> None:
+    def __init__(self, calls: Calls, reader: Reader, actions: ActionRange, flag: Flag) -> None:
         if not isinstance(calls.environment, gymnasium.Env):
             raise SuiteError(
                 f"{calls.name} is a {type(calls.environment).__name__} and no gymnasium.Env: make it one to learn in it "
                 "from reward"
             )
         super().__init__(calls.environment)
-        self._calls, self._reader, self._actions, self._flag, self._scale = calls, reader, actions, flag, scale
+        self._calls, self._reader, self._actions, self._flag = calls, reader, actions, flag
         spaces: dict[str, Any] = {name: feature_space(f.shape, f.dtype) for name, f in reader.features.items()}
         self.observation_space = DictSpace(spaces)
-        self.action_space = Box(-1.0, 1.0, actions.low.shape, np.float32)
+        if actions.units == "normalised":
+            self.action_space = Box(-1.0, 1.0, actions.low.shape, np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         raw, info = self._calls.reset(seed, options)
         return self._reader.read(raw), info
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        raw, reward, terminated, truncated, info = self._calls.step(self._executed(action))
+        raw, reward, terminated, truncated, info = self._calls.step(self._actions.executed(action))
         done = self._flag.read(info, terminated or truncated, self._calls.name)
         observation = self._reader.read(raw)
         return observation, self._calls.reward(reward), terminated, truncated, {**info, "is_success": done}
@@ -103,12 +100,6 @@ class FeaturesOnly(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def close(self) -> None:
         self._calls.close()
-
-    def _executed(self, action: Array) -> Array:
-        if self._scale is None:
-            return self._actions.share(action)
-        center, unit = np.array(self._scale.center), np.array(self._scale.unit)
-        return self._actions.executed(center + unit * np.clip(action, -1, 1))
 
 
 class PlainNames(gymnasium.ObservationWrapper[Any, Any, Any]):
