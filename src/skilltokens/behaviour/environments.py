@@ -191,7 +191,14 @@ def own_units(action: Array, units: Scale | None) -> Array:
 
 
 def check_units(policy: Policy, suite: Suite) -> None:
-    """Raises SettingError where a policy's actions are in other units than a suite's: PPO learns in those of both."""
+    """Raises SettingError where a policy's actions are of another width than a suite's, or in other units: PPO learns in
+    those of both."""
+    width = suite.features[ACTION].shape[0]
+    if policy.shape.actions != width:
+        raise SettingError(
+            f"suite {suite.name!r} takes {width} actions where the policy gives {policy.shape.actions}: it is of another "
+            "robot"
+        )
     if policy.shape.action != suite.scales.get(ACTION):
         raise SettingError(
             f"the library's constants of {ACTION!r} are not those of suite {suite.name!r}: learn the library's first "

@@ -34,8 +34,8 @@ class Calls:
     @property
     def moment(self) -> str:
         """Where the episode stands."""
-        of = "" if self._seed is None else f" of the episode from reset(seed={self._seed})"
-        return f"in step {self.steps}{of}" if self.steps else f"in its reset{of.removeprefix(' of the episode from')}"
+        reset = f"reset({'' if self._seed is None else f'seed={self._seed}'})"
+        return f"in step {self.steps} after {reset}" if self.steps else f"in {reset}"
 
     def reset(self, seed: int | None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The first observation of an episode, and its info."""

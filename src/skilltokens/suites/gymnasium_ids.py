@@ -20,6 +20,7 @@ from gymnasium.envs import registration
 from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.plugins import module_at
+from skilltokens.simulation.blame import blaming
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.gymnasium_calls import limit_of, made
 from skilltokens.suites.gymnasium_reading import Part, entries
@@ -98,7 +99,8 @@ def suite_of_id(typed: str, instruction: str = "") -> GymnasiumSuite:
     try:
         space, horizon = environment.observation_space, limit_of(environment)
     finally:
-        environment.close()
+        with blaming(f"{where}, in close"):
+            environment.close()
     if not horizon:
         raise SettingError(
             f"{typed} has no limit of steps: register it with max_episode_steps, or type "

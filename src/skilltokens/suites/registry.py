@@ -155,6 +155,10 @@ def _beyond(name: str) -> Place:
     if not identity.module:
         if identity.known():
             return Place("id", name)
+        suite = name.rpartition("/")[0]
+        near = nearest(suite, list(suite_names())) if suite else ""
+        if near.startswith("did you mean"):
+            raise SettingError(f"there is neither a suite {suite!r} ({near}) nor an environment {name!r}")
         if re.search(r"[/?]|-v\d+$", name):
             raise unknown(identity)
         raise _no_suite(name, nearest(name, list(suite_names())))

@@ -81,62 +81,65 @@ def _used(store: DemonstrationStore) -> tuple[Array, Array]:
 
 
 def _by_range(suite: Suite, low: Array, high: Array) -> str | None:
-    """A sentence where the range that is used is another unit's."""
-    units, taken = _own(suite), suite.scales.get(ACTION)
-    center, unit = (np.zeros(len(low)), np.ones(len(low))) if taken is None else _arrays(taken)
-    slack = 1e-4 * unit
-    outside = (low < center - unit - slack) | (high > center + unit + slack)
-    if outside.any():
-        first = int(outside.argmax())
-        taken_range = f"{center[first] - unit[first]:.4g} to {center[first] + unit[first]:.4g}"
-        return (
-            f"action {first} reaches from {low[first]:.4g} to {high[first]:.4g}, where suite {suite.name!r} takes "
-            f"{taken_range} and may clip the rest: {_advice(suite)}"
-        )
-    if units is None:
-        return None
-    their_center, their_unit = _arrays(units)
-    if taken is None:
-        narrow = their_unit <= NARROW
-        inside = (low >= their_center - 1.001 * their_unit) & (high <= their_center + 1.001 * their_unit)
-        uses = np.maximum(np.abs(low - their_center), np.abs(high - their_center)) >= 0.5 * their_unit
-        if not narrow.any() or not inside[narrow].all() or not (uses & narrow).any():
+    """A sentence where the range (A,) to (A,) that is used is that of other units, or is clipped."""
+    units, own = _own(suite), ACTION in suite.scales
+    if units is None and own:
+        return None  # no bounds to compare with
+    center, unit = (np.zeros(len(low)), np.ones(len(low))) if units is None else _arrays(units)
+    own_low, own_high, slack = center - unit, center + unit, 1e-3 * unit
+    if own:
+        first = _first((low < own_low - slack) | (high > own_high + slack))
+        if first is not None:
+            return f"{_reach(first, low, high)} and is clipped to {_range(first, own_low, own_high)}: {_advice(suite)}"
+        wide = unit >= 1 / NARROW
+        reached = np.maximum(np.abs(low), np.abs(high))
+        if not wide.any() or (reached[wide] > 1.001).any():
             return None
-        first = int((uses & narrow).argmax())
-        return (
-            f"action {first} reaches from {low[first]:.4g} to {high[first]:.4g} of -1 to 1, which is within the "
-            f"simulator's own range of {their_center[first] - their_unit[first]:.4g} to "
-            f"{their_center[first] + their_unit[first]:.4g}: {_advice(suite)}, unless the demonstrator was as slow as that"
-        )
-    wide = unit >= 1 / NARROW
-    normal = (low >= -1.001) & (high <= 1.001)
-    reaches = np.maximum(np.abs(low), np.abs(high)) >= 0.95
-    if not wide.any() or not normal[wide].all() or not (reaches & wide).any():
+        first = _first(wide & (reached >= 0.95))
+        seen = "as one in [-1, 1] would, where the simulator takes {}"
+    else:
+        first = _first((low < -1.001) | (high > 1.001))
+        if first is not None:
+            return f"{_reach(first, low, high)} and is clipped to -1 to 1: {_advice(suite)}"
+        narrow = unit <= NARROW
+        inside = (low >= own_low - slack) & (high <= own_high + slack)
+        if not inside[narrow].all():
+            return None
+        first = _first(narrow & (np.maximum(np.abs(low - center), np.abs(high - center)) >= NARROW * unit))
+        seen = "of -1 to 1, which is within the simulator's own range of {}"
+    if first is None:
         return None
-    first = int((reaches & wide).argmax())
+    seen = seen.format(_range(first, own_low, own_high))
     return (
-        f"action {first} reaches from {low[first]:.4g} to {high[first]:.4g}, as one in [-1, 1] would, where suite "
-        f"{suite.name!r} takes {center[first] - unit[first]:.4g} to {center[first] + unit[first]:.4g}: {_advice(suite)}, "
-        "unless the demonstrator was as slow as that"
+        f"{_reach(first, low, high)} {seen}: if they are in other units than the suite's, {_advice(suite)}; if the "
+        "demonstrator was as slow as that, nothing is wrong"
     )
+
+
+def _first(entries: Array) -> int | None:
+    """The first entry that is true."""
+    return int(entries.argmax()) if entries.any() else None
+
+
+def _range(entry: int, low: Array, high: Array) -> str:
+    return f"{low[entry]:.4g} to {high[entry]:.4g}"
+
+
+def _reach(entry: int, low: Array, high: Array) -> str:
+    return f"action {entry} reaches from {_range(entry, low, high)}"
 
 
 def _advice(suite: Suite) -> str:
     if ACTION in suite.scales:
-        return 'store the units that the environment takes, or make the suite with actions="normalised"'
-    return 'if they are in the simulator\'s own units, bring them to [-1, 1], or make the suite with actions="own"'
+        return 'store what the environment was given, or make the suite without actions="own"'
+    return "bring the actions to [-1, 1]" + ', or make the suite with actions="own"' * hasattr(suite, "units")
 
 
-def _proof(suite: Suite, as_is: float) -> str:
-    if ACTION in suite.scales:
-        return (
-            f"replayed from the same initial state, its actions move things as demonstrated only if they are taken as "
-            f"shares in [-1, 1]; as they are, they miss the way by {as_is:.0%}: {_advice(suite)}"
-        )
+def _proof(suite: Suite, missed: float) -> str:
+    others = "are shares in [-1, 1]" if ACTION in suite.scales else "are in the simulator's own units"
     return (
-        f"replayed from the same initial state, its actions move things as demonstrated only if they are in the "
-        f"simulator's own units; as they are, they miss the way by {as_is:.0%}: bring them to [-1, 1], or make the suite "
-        'with actions="own"'
+        f"its actions move things as demonstrated only if they {others}; as they are, they miss the way by {missed:.0%}, "
+        f"replayed from the same initial state: {_advice(suite)}"
     )
 
 
