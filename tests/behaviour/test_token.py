@@ -28,7 +28,7 @@ from skilltokens.settings import TrainSettings
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites.bodies import body_suite
-from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, RunError, SettingError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, RunError, SettingError, SuiteError
 
 POLICY = PolicySettings(width=32, layers=2, history=2)
 TRAIN = TrainSettings(iterations=40, first_iterations=150, batch=16, window=6, rate=3e-3)
@@ -185,16 +185,17 @@ def test_a_library_whose_token_stands_on_nothing_is_refused(library: Path):
     ("words", "wrong"),
     [
         ({"env": f"{ENV}/nowhere"}, "no task"),
-        ({"env": "Nothing-v7"}, "neither SUITE/TASK nor an environment"),
+        ({"env": "Nothing-v7"}, "Gymnasium knows no environment 'Nothing-v7'"),
         ({"env": "CartPole-v1"}, "bounded vector"),
         ({"env": "Pendulum-v1"}, "no success flag"),
+        ({"env": "metaworld/push-v3"}, "takes 4 actions where the policy gives 2: it is of another robot"),
         ({"env": f"{ENV}/between", "on": "nobody"}, "no skill 'nobody'"),
         ({"env": f"{ENV}/between", "name": "reach-red"}, "already"),
     ],
 )
 def test_mistakes_are_told_before_any_training(library: Path, words: dict, wrong: str):
     before = sorted(library.rglob("*"))
-    with pytest.raises((SettingError, LibraryError), match=wrong):
+    with pytest.raises((SettingError, LibraryError, SuiteError), match=wrong):
         learn_token(library, settings=SHORT, ppo=PPO, **words)
     assert sorted(library.rglob("*")) == before
 

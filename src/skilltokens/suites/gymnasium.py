@@ -66,8 +66,8 @@ class GymnasiumSuite:
             success: the key of `info` that says whether the task is done, at every step or at the last of an episode.
                 Left out: `is_success` or `success`, the first that holds a truth value.
             actions: "normalised": in [-1, 1]; "own": in the environment's own units, as robots record them.
-                `scales["action"]` then says what a policy's own -1 and 1 are: the bounds of the action box, or of the
-                demonstrations' actions where it has none.
+                `scales["action"]` then says what a policy's own 1 is: half of the action box, or statistics of the
+                demonstrations' actions where it has no bounds.
             horizon: most steps of an episode; the environment's own limit where left out.
             scales: constants of the robot and its workspace; the policy sees (x - center) / unit. They must stay the
                 same for all skills of a library, so give them; where left out, they are statistics of all
@@ -108,9 +108,10 @@ class GymnasiumSuite:
             with contextlib.suppress(SuiteError):  # what went wrong before is the one to tell
                 calls.close()
         self.features: Mapping[str, Feature] = {**reader.features, ACTION: Feature(self.range.low.shape)}
-        observed = dict(scales) if scales is not None else self._statistics()
-        own = {} if actions == "normalised" or ACTION in observed else {ACTION: self._action_scale()}
-        self.scales: Mapping[str, Scale] = {**observed, **own}
+        constants = dict(scales) if scales is not None else self._statistics()
+        if actions == "own" and ACTION not in constants:
+            constants[ACTION] = self._action_scale()
+        self.scales: Mapping[str, Scale] = constants
 
     def make(self, task: Task) -> GymnasiumEnvironment:
         """One environment with `task` in it.
@@ -217,25 +218,23 @@ class GymnasiumSuite:
         return [store for task in tasks if (store := self.store(task)) is not None]
 
     def _action_scale(self) -> Scale:
-        """The bounds of the action box as center and unit; those of the demonstrations where it has none."""
+        """The bounds of the action box as center and unit; what the demonstrations' actions say where it has none."""
         if self.range.scale is not None:
             return self.range.scale
         stores = self._stores()
         if not stores:
             raise SuiteError(
-                f'suite {self.name!r} has actions without bounds, and no demonstrations to measure them on: give scales '
+                f"suite {self.name!r} has actions without bounds, and no demonstrations to measure them on: give scales "
                 f'with an entry for "{ACTION}"'
             )
-        least = np.min([np.asarray(store[ACTION], np.float64).min(axis=0) for store in stores], axis=0)
-        most = np.max([np.asarray(store[ACTION], np.float64).max(axis=0) for store in stores], axis=0)
-        half = (most - least) / 2
-        return Scale(tuple(((least + most) / 2).tolist()), tuple(np.where(half > 0, half, 1.0).tolist()))
+        width = len(self.range.low)
+        return workspace_statistics(stores).get(ACTION, Scale((0.0,) * width, (1.0,) * width))
 
     def _statistics(self) -> dict[str, Scale]:
-        """Constants from all demonstrations in the folder; 0 and 1 as long as there are none."""
+        """Constants of what is observed, from all demonstrations in the folder; 0 and 1 as long as there are none."""
         stores = self._stores()
         if stores:
-            return workspace_statistics(stores)
+            return {name: scale for name, scale in workspace_statistics(stores).items() if name != ACTION}
         widths = {n: f.shape[-1] for n, f in self.features.items() if n != ACTION and len(f.shape) < 3}
         return {name: Scale((0.0,) * width, (1.0,) * width) for name, width in widths.items()}
 
