@@ -129,7 +129,9 @@ def ranges(suite: Any, low: Sequence[float], high: Sequence[float], folder: Path
     rows = np.array([low, high], np.float32)
     seen = {n: np.full((2, *f.shape), 0.3, f.dtype) for n, f in suite.features.items() if n != ACTION}
     features = {**suite.features, ACTION: Feature(rows.shape[1:])}
-    store = write_store(folder, [Episode({**seen, ACTION: rows})], task=TASK, features=features, source="human", suite="")
+    store = write_store(
+        folder, [Episode({**seen, ACTION: rows})], task=TASK, features=features, source="human", suite=""
+    )
     doubt = doubt_units(suite, store, replay=False)
     return "" if doubt is None else doubt.sentence
 
@@ -215,4 +217,6 @@ def test_actions_without_bounds_take_their_constants_from_the_demonstrations(tmp
 
 
 def test_the_command_refuses_unknown_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert "no suite 'unitz'" in sentence(["demos", "check", str(store_in(tmp_path, 1.0).path), "--suite", "unitz"], capsys)
+    assert "no suite 'unitz'" in sentence(
+        ["demos", "check", str(store_in(tmp_path, 1.0).path), "--suite", "unitz"], capsys
+    )

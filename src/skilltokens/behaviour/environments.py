@@ -1,8 +1,8 @@
 """Environments to learn in from reward, by name, and the suite that measures what was learned.
 
 Two kinds of names: "SUITE/TASK", any task of any suite; and a Gymnasium id, with "module:" in front where a module
-registers it (`suites.registry.place_of`). Where a suite's environments have no reward of their own, the reward is 1 at success
-and 0 before it.
+registers it (`suites.registry.place_of`). Where a suite's environments have no reward of their own, the reward is 1 at
+success and 0 before it.
 """
 
 from __future__ import annotations
@@ -191,13 +191,13 @@ def own_units(action: Array, units: Scale | None) -> Array:
 
 
 def check_units(policy: Policy, suite: Suite) -> None:
-    """Raises SettingError where a policy's actions are of another width than a suite's, or in other units: PPO learns in
-    those of both."""
+    """Raises SettingError where a policy's actions are of another width than a suite's, or in other units: PPO learns
+    in those of both."""
     width = suite.features[ACTION].shape[0]
     if policy.shape.actions != width:
         raise SettingError(
-            f"suite {suite.name!r} takes {width} actions where the policy gives {policy.shape.actions}: it is of another "
-            "robot"
+            f"suite {suite.name!r} takes {width} actions where the policy gives {policy.shape.actions}: it is of "
+            "another robot"
         )
     if policy.shape.action != suite.scales.get(ACTION):
         raise SettingError(

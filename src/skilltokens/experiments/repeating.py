@@ -47,8 +47,9 @@ def recipe_in(path: Path) -> Recipe:
 def to_be_typed(settings: Any) -> dict[str, str]:
     """What a run.json may not decide, since anybody may have written it: option -> the value that it has there.
 
-    A suite in a module, or a Gymnasium id with a module, would load code; arguments of an environment could name files; a sentence encoder's folder would be read
-    from, and a folder for demonstrations that leads away from here would be written to.
+    A suite in a module, or a Gymnasium id with a module, would load code; arguments of an environment could name
+    files; a sentence encoder's folder would be read from, and a folder for demonstrations that leads away from here
+    would be written to.
     """
     values = {option: str(value) for option, value in flat(plain(settings)).items() if isinstance(value, str)}
     variants = getattr(getattr(settings, "evaluate", None), "variants", ())

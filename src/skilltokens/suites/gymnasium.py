@@ -33,8 +33,9 @@ class GymnasiumSuite:
     """Tasks of one robot, each a Gymnasium environment whose `info` has a success flag.
 
     Actions are in [-1, 1] here and in the demonstrations, and are mapped to the bounds of the environment's own
-    action box; or in the environment's own units (`actions="own"`), and are clipped to that box. An episode's seed is a function of (suite, task, split, index) and goes to `reset(seed=...)`;
-    `skilltokens.suites.conformance.check_suite` tests whether the environment draws everything from it.
+    action box; or in the environment's own units (`actions="own"`), and are clipped to that box. An episode's seed is a
+    function of (suite, task, split, index) and goes to `reset(seed=...)`; `skilltokens.suites.conformance.check_suite`
+    tests whether the environment draws everything from it.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class GymnasiumSuite:
         )
         if not self.tasks:
             raise SuiteError(f"suite {name!r} has no tasks: give at least one")
-        self._make, self._expert, self.units = make, expert, actions
+        self._make, self._expert = make, expert
+        self.units: Units = actions
         self._folder = None if demonstrations is None else Path(demonstrations)
         self._parts: dict[str, Part] = dict(observation or {STATE: slice(None)})
         self._versions, self.reward = dict(versions or {}), reward
@@ -224,8 +226,8 @@ class GymnasiumSuite:
         stores = self._stores()
         if not stores:
             raise SuiteError(
-                f"suite {self.name!r} has actions without bounds, and no demonstrations to measure them on: give scales "
-                f'with an entry for "{ACTION}"'
+                f"suite {self.name!r} has actions without bounds, and no demonstrations to measure them on: give "
+                f'scales with an entry for "{ACTION}"'
             )
         width = len(self.range.low)
         return workspace_statistics(stores).get(ACTION, Scale((0.0,) * width, (1.0,) * width))
@@ -261,7 +263,7 @@ def _flag(calls: Calls, actions: ActionRange, limit: int) -> Flag:
     calls.reset(0)
     info: dict[str, Any] = {}
     for step in range(limit):
-        *_, terminated, truncated, info = calls.step(actions.idle())
+        _, _, terminated, truncated, info = calls.step(actions.idle())
         ended = terminated or truncated
         flag = choose(info, last=step > 0) if step == 0 or ended else None
         if flag is not None:

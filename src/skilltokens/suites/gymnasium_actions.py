@@ -34,8 +34,8 @@ class ActionRange:
         """
         if not isinstance(space, Box) or len(space.shape) != 1:
             raise SuiteError(
-                f"{where} has the action space {space} where a bounded vector is needed: a policy's action is a vector of "
-                "numbers"
+                f"{where} has the action space {space} where a bounded vector is needed: a policy's action is a vector "
+                "of numbers"
             )
         if units == "normalised" and not space.is_bounded():
             raise SuiteError(

@@ -1,4 +1,4 @@
-"""The calls to a user's Gymnasium environment: whatever it raises or gives amiss ends in one sentence that blames it."""
+"""Calls to a user's Gymnasium environment: whatever it raises or gives amiss ends in one sentence that blames it."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class Calls:
     def amiss(self, what: str, old: bool = False) -> SuiteError:
         """The sentence about something that it gave; `old`: as environments of the old Gym API do."""
         api = (
-            ", where Gymnasium asks for (observation, info) from reset and (observation, reward, terminated, truncated, "
-            "info) from step: is it written for the old Gym API?"
+            ", where Gymnasium asks for (observation, info) from reset and (observation, reward, terminated, "
+            "truncated, info) from step: is it written for the old Gym API?"
         )
         return SuiteError(f"{self.name}, {self.moment}, {what}{api * old}")
 

@@ -69,14 +69,14 @@ class GymnasiumEnvironment:
 
 
 class FeaturesOnly(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A Gymnasium environment to learn in: a suite's features are observed, actions are in the suite's units, and `info`
-    has "is_success". Whatever the environment raises or gives amiss is a SuiteError."""
+    """A Gymnasium environment to learn in: a suite's features are observed, actions are in the suite's units, and
+    `info` has "is_success". Whatever the environment raises or gives amiss is a SuiteError."""
 
     def __init__(self, calls: Calls, reader: Reader, actions: ActionRange, flag: Flag) -> None:
         if not isinstance(calls.environment, gymnasium.Env):
             raise SuiteError(
-                f"{calls.name} is a {type(calls.environment).__name__} and no gymnasium.Env: make it one to learn in it "
-                "from reward"
+                f"{calls.name} is a {type(calls.environment).__name__} and no gymnasium.Env: make it one to learn in "
+                "it from reward"
             )
         super().__init__(calls.environment)
         self._calls, self._reader, self._actions, self._flag = calls, reader, actions, flag

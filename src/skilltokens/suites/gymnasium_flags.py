@@ -88,8 +88,8 @@ def no_flag(info: Mapping[str, Any], where: str) -> SuiteError:
     useless = ", ".join(f"info[{name!r}] = {shown(info[name])}" for name in FLAGS if name in info)
     seen = f"{useless} is no truth value" if useless else "its info has neither"
     return SuiteError(
-        f"{where} has no success flag: {' or '.join(map(repr, FLAGS))} in its info must be True or False, at every step "
-        f"or at the last of an episode, so that it can be counted how often the task is done ({seen})"
+        f"{where} has no success flag: {' or '.join(map(repr, FLAGS))} in its info must be True or False, at every "
+        f"step or at the last of an episode, so that it can be counted how often the task is done ({seen})"
     )
 
 

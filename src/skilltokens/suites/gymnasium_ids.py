@@ -1,8 +1,8 @@
-"""A suite of one task, made of a Gymnasium environment by its id: "FetchReach-v4", "module:Name-v0", and with arguments.
+"""A suite of one task, made of a Gymnasium environment by its id, such as "FetchReach-v4" or "module:Name-v0".
 
-What is typed is [MODULE:]ID[?NAME=VALUE[&NAME=VALUE...]], as in "Meta-World/MT1?env_name=push-v3&seed=1". A value is read
-as JSON where it is JSON (1, true, [0.1, 2], "1"), and as text where it is not; %26 stands for "&" in it, as in addresses
-on the web. `max_episode_steps` and `disable_env_checker` are arguments of `gymnasium.make` itself.
+What is typed is [MODULE:]ID[?NAME=VALUE[&NAME=VALUE...]], as in "Meta-World/MT1?env_name=push-v3&seed=1". A value is
+read as JSON where it is JSON (1, true, [0.1, 2], "1"), and as text where it is not; %26 stands for "&" in it, as in
+addresses on the web. `max_episode_steps` and `disable_env_checker` are arguments of `gymnasium.make` itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gymnasium.envs import registration
 from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.plugins import module_at
-from skilltokens.simulation.blame import blaming
+from skilltokens.simulation.blame import blaming, words_of
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.gymnasium_calls import limit_of, made
 from skilltokens.suites.gymnasium_reading import Part, entries
@@ -169,7 +169,7 @@ def import_registering(identity: Id) -> None:
                 f"{identity.typed!r}: there is no module {module!r}{known}, neither installed nor in the current folder"
             ) from problem
         raise SuiteError(
-            f"the module {module!r} of {identity.typed!r} cannot be imported ({type(problem).__name__}: {_line(problem)})"
+            f"the module {module!r} of {identity.typed!r} cannot be imported ({words_of(problem)}): correct it"
         ) from problem
 
 

@@ -23,7 +23,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from gymnasium.spaces import Dict as DictSpace
 
-from skilltokens.types import STATE, Array, Feature, SuiteError, nearest
+from skilltokens.types import Array, Feature, SuiteError, nearest
 
 Part = slice | str
 """Which part of an environment's observation makes a feature: entries of a vector, or a key of a dictionary, "goal/xy"
@@ -153,8 +153,8 @@ def _reading(space: Space[Any], part: Part, where: str) -> _Reading:
         feature = Feature(np.empty(feature.shape, bool)[entry_slice].shape, feature.dtype)
     if feature is None or 0 in feature.shape:
         raise SuiteError(
-            f"{where}: the observation space {space} has no part {part!r} that a feature can be made of: use a slice for "
-            "a vector, a key for a dictionary of vectors and images"
+            f"{where}: the observation space {space} has no part {part!r} that a feature can be made of: use a slice "
+            "for a vector, a key for a dictionary of vectors and images"
         )
     return _Reading(keys, leaf, entry_slice, feature)
 
@@ -214,6 +214,3 @@ def _one_hot(values: Array, counts: Array, starts: Array) -> Array | None:
     shown = np.zeros(int(ends[-1]), np.float32)
     shown[ends[:-1].astype(int) + places.astype(int)] = 1
     return shown
-
-
-__all__ = ["STATE", "Part", "Reader", "entries", "feature_space", "undotted"]

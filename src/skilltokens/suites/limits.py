@@ -34,6 +34,6 @@ def check_horizon(suite: Suite, horizon: int) -> None:
     flag = getattr(suite, "flag", None)
     if getattr(flag, "last", False) and horizon < suite.horizon:
         raise SettingError(
-            f"a horizon of {horizon} steps is impossible: suite {suite.name!r} says at the end of an episode alone whether "
-            f"its task is done, so use its own {suite.horizon}"
+            f"a horizon of {horizon} steps is impossible: suite {suite.name!r} says at the end of an episode alone "
+            f"whether its task is done, so use its own {suite.horizon}"
         )

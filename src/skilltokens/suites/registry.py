@@ -173,15 +173,15 @@ def _beyond(name: str) -> Place:
     if hasattr(owner, attribute):
         return Place("task", f"{module}:{attribute}", task) if slash else Place("suite", name)
     raise SuiteError(
-        f"{name!r} is unknown: the module {module!r} has no attribute {attribute!r} that could be a suite, and registers "
-        f"no environment {identity.name!r} with Gymnasium"
+        f"{name!r} is unknown: the module {module!r} has no attribute {attribute!r} that could be a suite, and "
+        f"registers no environment {identity.name!r} with Gymnasium"
     )
 
 
 def _no_suite(name: str, known: str) -> SettingError:
     return SettingError(
-        f"there is no suite {name!r}: {known} (a suite of your own is called module:name, a Gymnasium environment by its "
-        "id)"
+        f"there is no suite {name!r}: {known} (a suite of your own is called module:name, a Gymnasium environment by "
+        "its id)"
     )
 
 

@@ -10,7 +10,7 @@ from skilltokens.types import DemonstrationError, Suite, SuiteError, Task
 
 
 def remarks_on(suite: Suite, tasks: Sequence[Task] = ()) -> list[str]:
-    """Sentences about a suite (its method `remarks() -> list[str]`, if it has one) and its own demonstrations of `tasks`.
+    """Sentences about a suite (its method `remarks() -> list[str]`, if it has one) and its own demonstrations of tasks.
 
     They are notes: nothing is replayed, and nothing is refused.
     """
