@@ -237,7 +237,7 @@ class GymnasiumSuite:
         stores = self._stores()
         if stores:
             return {name: scale for name, scale in workspace_statistics(stores).items() if name != ACTION}
-        widths = {n: f.shape[-1] for n, f in self.features.items() if n != ACTION and len(f.shape) < 3}
+        widths = {n: f.shape[-1] for n, f in self.features.items() if n != ACTION and len(f.shape) in (1, 2)}
         return {name: Scale((0.0,) * width, (1.0,) * width) for name, width in widths.items()}
 
 
