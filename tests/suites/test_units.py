@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from tests.cli.running import sentence
+from tests.cli.running import install, sentence
 from tests.pressing import Press
 from tests.strange import Plan, Reach
 from tests.toy import Toy
@@ -25,8 +25,20 @@ from skilltokens.simulation.rollout import evaluate
 from skilltokens.suites.conformance import check_suite
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.metaworld import MetaWorld
+from skilltokens.suites.remarks import remarks_on
 from skilltokens.suites.units import doubt_units
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Episode, Feature, Scale, SuiteError, Task
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    NOTE,
+    STATE,
+    Episode,
+    Feature,
+    Progress,
+    Scale,
+    SuiteError,
+    Task,
+)
 
 BOUND = 0.2
 """Of the environment's own action box, in m/s."""
@@ -164,6 +176,19 @@ def test_demos_check_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert "only if they are in the simulator's own units" in capsys.readouterr().err
 
 
+def test_whoever_evaluates_or_learns_is_told_without_a_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = store_in(tmp_path, 1.0)
+    (remark,) = remarks_on(suite(tmp_path), [TASK])  # what `skilltokens evaluate` prints
+    assert "within the simulator's own range of -0.2 to 0.2" in remark
+    assert not remarks_on(suite(tmp_path, actions="own"), [TASK])
+    install(tmp_path, "skilltokens.suites", units="tests.suites.test_units:suite")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    told: list[Progress] = []
+    settings = {"train": TrainSettings(first_iterations=1), "policy": PolicySettings(width=32, layers=1)}
+    learn_skill(tmp_path / "library", store, **settings, report=told.append)  # type: ignore[arg-type]
+    assert remark in [news.note for news in told if news.stage == NOTE]
+
+
 # ---------------------------------------------------------------- suites in their own units
 
 
@@ -185,6 +210,17 @@ def test_a_suite_in_its_own_units_learns_and_acts(tmp_path: Path):
     before = env._environment.raw[:2]
     env.step(np.ones(2, np.float32))
     np.testing.assert_allclose(env._environment.raw[:2] - before, 0.25 * BOUND, atol=1e-6)
+
+
+def test_one_unit_of_what_ppo_gives_is_the_bound_of_the_box():
+    made = GymnasiumSuite("rewarded", make, [TASK], horizon=60, actions="own")
+    env: Any = of_suite(made, TASK).make()
+    env.reset(seed=0)
+    before = env.unwrapped.hand
+    env.step(np.ones(2, np.float32))
+    np.testing.assert_allclose(env.unwrapped.hand - before, 0.25 * BOUND, atol=1e-6)
+    env.step(np.full(2, 7, np.float32))
+    np.testing.assert_allclose(env.unwrapped.hand - before, 0.5 * BOUND, atol=1e-6)
 
 
 class Unbounded(Reach):

@@ -68,7 +68,9 @@ class Flag:
             others = " and ".join(f"{name!r} is {value}, no truth value" for name, value in self.passed.items())
             parts.append(f"info[{self.name!r}] says whether the task is done ({others})")
         if self.last:
-            parts.append(f"info[{self.name!r}] is there at the last step of an episode alone, so none ends before it")
+            parts.append(
+                f"info[{self.name!r}] is there at the last step of an episode alone: success is counted at its end"
+            )
         return f"{where}: {'; '.join(parts)}" if parts else ""
 
 
