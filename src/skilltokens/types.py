@@ -59,6 +59,10 @@ class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 
 
+class HubError(SkilltokensError):
+    """A Hugging Face Hub that cannot be reached or refuses, or a repository there that is not what was asked for."""
+
+
 class RuleError(SkilltokensError):
     """A method's rule that returned what a training step cannot use."""
 
