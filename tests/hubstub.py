@@ -63,7 +63,9 @@ class Stored:
 
     def put(self, files: dict[str, bytes], message: str = "") -> Commit:
         """A commit of just these files."""
-        content = f"{len(self.commits)}{message}{sorted((path, hashlib.sha1(c).hexdigest()) for path, c in files.items())}"
+        content = (
+            f"{len(self.commits)}{message}{sorted((path, hashlib.sha1(c).hexdigest()) for path, c in files.items())}"
+        )
         self.commits.append(Commit(hashlib.sha1(content.encode()).hexdigest(), files, message))
         return self.commits[-1]
 
@@ -101,7 +103,11 @@ class Hub:
 
     def fetched(self) -> list[str]:
         """Paths of the files that were fetched so far."""
-        return [asked.path.split("/resolve/")[1].partition("/")[2] for asked in self.asked if asked.method == "GET" and "/resolve/" in asked.path]
+        return [
+            asked.path.split("/resolve/")[1].partition("/")[2]
+            for asked in self.asked
+            if asked.method == "GET" and "/resolve/" in asked.path
+        ]
 
 
 @contextlib.contextmanager
@@ -205,7 +211,9 @@ class Answers(BaseHTTPRequestHandler):
         """The commit that is asked for; None where it was refused."""
         stored = self.server_hub.repositories.get(name)
         if stored is None or (stored.private and not self._token()):
-            self._answer(404 if self._token() else 401, b'{"error":"Repository not found"}', {"X-Error-Code": "RepoNotFound"})
+            self._answer(
+                404 if self._token() else 401, b'{"error":"Repository not found"}', {"X-Error-Code": "RepoNotFound"}
+            )
             return None
         if stored.gated and self._token() != TOKEN:
             self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
@@ -249,7 +257,9 @@ class Answers(BaseHTTPRequestHandler):
     def _validate(self, card: str) -> None:
         license = yaml_of(card).get("license")
         if license == "no-such-license":
-            self._json({"errors": [{"message": '"license" must be one of [apache-2.0, mit, ...]'}], "warnings": []}, 400)
+            self._json(
+                {"errors": [{"message": '"license" must be one of [apache-2.0, mit, ...]'}], "warnings": []}, 400
+            )
         else:
             self._json({"errors": [], "warnings": []})
 
@@ -290,7 +300,14 @@ class Answers(BaseHTTPRequestHandler):
                 case "deletedFile":
                     del files[value["path"]]
         made = stored.put(files, header["summary"])
-        self._json({"success": True, "commitOid": made.name, "commitUrl": f"{hub.address}/{name}/commit/{made.name}", "hookOutput": ""})
+        self._json(
+            {
+                "success": True,
+                "commitOid": made.name,
+                "commitUrl": f"{hub.address}/{name}/commit/{made.name}",
+                "hookOutput": "",
+            }
+        )
 
     def _about(self, name: str, at: Commit) -> dict[str, Any]:
         card = yaml_of(at.files.get("README.md", b"").decode())

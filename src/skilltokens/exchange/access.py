@@ -53,6 +53,9 @@ def sentence(
         return f"{repository} was changed meanwhile: run the same command again"
     if "HFValidationError" in kinds:
         return f"{repository!r} cannot name a repository: it is OWNER/NAME"
+    if "Invalid metadata" in str(problem):
+        said = "; ".join(line.strip("- ") for line in str(problem).splitlines()[1:])
+        return f"{endpoint} does not take the model card ({said[:300]}): say it otherwise"
     answer = next((link for link in _chain(problem) if getattr(link, "response", None) is not None), None)
     if answer is not None:
         return _refused(answer, repository, endpoint)

@@ -162,9 +162,10 @@ def _known(disk: Disk, there: Repository) -> int:
             "them here"
         )
     own = f"{changes(found.there)} that {'is' if found.there == 1 else 'are'} not in {disk.folder}"
+    merge = f"skilltokens skills OTHER merge {shell(str(disk.folder))}"
     raise LibraryError(
         f"{there.name} has {own}, which has {found.here} of its own since change {found.alike}: pull it with "
-        f"`{pull} OTHER`, add what is here with `skilltokens skills OTHER merge {shell(str(disk.folder))}`, and push OTHER"
+        f"`{pull} OTHER`, add what is here with `{merge}`, and push OTHER"
     )
 
 
