@@ -16,9 +16,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
 from tests.loopback import answering
 
 TOKEN = "hf_of_me"
@@ -77,7 +80,8 @@ class Hub:
     Attributes:
         address: to be given as the endpoint.
         statuses: path pattern -> the status that such requests are answered instead.
-        hold: pattern of paths of files that are not sent until `release`; `held` is set when one is asked for.
+        hold: pattern of paths of files that are not sent, or taken into /store/, until `release`; `held` is set when
+            one is asked for.
         before_commit: called when a commit arrives, before it is looked at.
     """
 
@@ -122,6 +126,26 @@ def serving(hub: Hub) -> Iterator[Hub]:
             yield hub
         finally:
             hub.release.set()
+
+
+@contextlib.contextmanager
+def at_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
+    """A Hub that processes of this test take for theirs, and this one where it is told the address.
+
+    Nothing of the user's is read or written.
+    """
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_HOME", str(folder / "hf"))
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    # What huggingface_hub read when it was imported.
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "hf" / "token"))
+    with serving(Hub()) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        yield hub
 
 
 def yaml_of(card: str) -> dict[str, Any]:
@@ -189,6 +213,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         content = self._body()
         if (path := self._begin(len(content))) is not None:
+            self._wait(path)
             self.server_hub.store[path.removeprefix("/store/")] = content
             self._answer(200, b"")
 
@@ -222,6 +247,13 @@ class Answers(BaseHTTPRequestHandler):
         if commit is None:
             self._answer(404, b'{"error":"Invalid rev id"}', {"X-Error-Code": "RevisionNotFound"})
         return commit
+
+    def _wait(self, path: str) -> None:
+        """Where a test asks for it, waits for its sign."""
+        hub = self.server_hub
+        if hub.hold and re.fullmatch(hub.hold, path):
+            hub.held.set()
+            hub.release.wait()
 
     def _may_write(self) -> bool:
         if self._token() == TOKEN:
@@ -331,13 +363,12 @@ class Answers(BaseHTTPRequestHandler):
         return {"type": "file", "path": path, "size": len(content), "oid": blob(content), **large}
 
     def _file(self, at: Commit, path: str) -> None:
-        hub, content = self.server_hub, at.files.get(path)
+        content = at.files.get(path)
         if content is None:
             self._answer(404, b"Entry not found", {"X-Error-Code": "EntryNotFound"})
             return
-        if hub.hold and re.fullmatch(hub.hold, path) and self.command == "GET":
-            hub.held.set()
-            hub.release.wait()
+        if self.command == "GET":
+            self._wait(path)
         large = LARGE.fullmatch(path) is not None
         name = sha256(content) if large else blob(content)
         headers = {"ETag": f'"{name}"', "X-Repo-Commit": at.name}

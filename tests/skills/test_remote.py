@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -9,49 +10,51 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from huggingface_hub import ModelCard, constants, snapshot_download
-from tests.hubstub import TOKEN, Hub, serving
+from huggingface_hub import ModelCard, snapshot_download
+from tests.hubstub import Hub, at_home
 from tests.skills.making import ENCODER, contents, features, fingerprints, first, grown, make_base
 
 from skilltokens.files import sealed
 from skilltokens.model.policy import Shape
 from skilltokens.skills.card import CARD, PAPERS, Facts, papers
 from skilltokens.skills.disk import Disk
-from skilltokens.skills.lerobot import CHECKPOINT, checkpoint
+from skilltokens.skills.lerobot import CHECKPOINT, CONFIG, POSTPROCESSOR, PREPROCESSOR, checkpoint
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import merge
 from skilltokens.skills.pulling import pull_library
 from skilltokens.skills.pushing import Pushed, push_library
 from skilltokens.skills.records import Add, Prune, Record, Vectors
+from skilltokens.skills.skill import Skill
 from skilltokens.skills.state import files_of
 from skilltokens.skills.verifying import verify
 from skilltokens.types import Feature, HubError, LibraryError, SettingError, SkilltokensError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own, of httpx2
 HOME = "me/kitchen"
+WRITTEN = Path(__file__).parent / "lerobot"
 LISTS = {"library.json", "changes.jsonl"}
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    for name in ("HF_ENDPOINT", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with serving(Hub()) as server:
+    with at_home(monkeypatch, tmp_path) as server:
         yield server
 
 
-def push(hub: Hub, library: SkillLibrary | Path, repository: str = HOME, **words: object) -> Pushed:
-    return push_library(library, repository, endpoint=hub.address, **words)  # pyright: ignore[reportArgumentType]
+def push(hub: Hub, library: SkillLibrary | Path, repository: str = HOME, **words: Any) -> Pushed:
+    return push_library(library, repository, endpoint=hub.address, **words)
 
 
-def pull(hub: Hub, folder: Path, repository: str = HOME, **words: str) -> SkillLibrary:
+def pull(hub: Hub, folder: Path, repository: str = HOME, **words: Any) -> SkillLibrary:
     return pull_library(repository, folder, endpoint=hub.address, **words)
+
+
+def card_of(hub: Hub) -> ModelCard:
+    """The model card as the Hub's own client reads it."""
+    return ModelCard(hub.repositories[HOME].files[CARD].decode())
 
 
 def is_whole(folder: Path) -> bool:
@@ -261,7 +264,7 @@ def test_other_libraries_and_other_things_are_left_alone(hub: Hub, folder: Path,
 def test_a_repository_that_the_pages_of_the_hub_made_is_new(hub: Hub, folder: Path):
     hub.make(HOME).put({".gitattributes": b"", CARD: b"---\nlicense: mit\n---\n"})
     push(hub, folder)
-    assert ModelCard(hub.repositories[HOME].files[CARD].decode()).data.license == "mit"
+    assert card_of(hub).data.to_dict()["license"] == "mit"
 
 
 def test_of_two_pushes_at_once_one_is_refused(hub: Hub, folder: Path, tmp_path: Path):
@@ -321,13 +324,17 @@ def test_a_push_mends_a_damaged_repository_and_sends_nothing_damaged(hub: Hub, f
     assert hub.repositories[HOME].files == files
 
 
-def test_a_log_that_acts_otherwise_is_found_by_its_proof(hub: Hub, folder: Path, tmp_path: Path):
-    """Every digest is right: only the skill's own actions say that it is another one."""
+def test_a_skill_that_acts_otherwise_than_where_it_was_learned_is_not_pulled(hub: Hub, folder: Path, tmp_path: Path):
+    """Every digest is right: only the actions that were kept of it say so."""
     library = SkillLibrary.open(folder)
+    skill, other = grown(library.base, "later"), library.skill("push").content.proof
+    library.add(
+        Skill(skill.name, skill.wordings, skill.embeddings, content=dataclasses.replace(skill.content, proof=other))
+    )
     push(hub, library)
-    pulled = pull(hub, tmp_path / "pulled")
-    assert len(verify(pulled.folder, actions=True)) == 6
-    assert all("bit for bit" in finding.sentence for finding in verify(pulled.folder, actions=True))
+    with pytest.raises(LibraryError, match="nothing of it was kept: later: it acts otherwise"):
+        pull(hub, tmp_path / "pulled")
+    assert not (tmp_path / "pulled").exists()
 
 
 def test_nothing_else_of_a_repository_is_downloaded(hub: Hub, folder: Path, tmp_path: Path):
@@ -371,7 +378,7 @@ def test_the_card_says_what_the_hub_reads_and_keeps_what_was_said(hub: Hub, fold
     push(hub, library, license="apache-2.0", datasets=["me/demos", "you/more"], base="me/older")
     library.retire("copy")
     push(hub, library)
-    card = ModelCard(hub.repositories[HOME].files[CARD].decode())
+    card = card_of(hub)
     assert card.data.to_dict() == {
         "library_name": "lerobot",
         "pipeline_tag": "robotics",
@@ -385,36 +392,30 @@ def test_the_card_says_what_the_hub_reads_and_keeps_what_was_said(hub: Hub, fold
     assert "skilltokens hub pull me/kitchen" in card.text
     assert 'SkillLibrary.open("kitchen")' in card.text
     push(hub, library, license="mit", datasets=["me/demos"])
-    data = ModelCard(hub.repositories[HOME].files[CARD].decode()).data
-    assert (data.license, data.datasets, data.base_model) == ("mit", ["me/demos"], ["me/older"])
+    data = card_of(hub).data.to_dict()
+    assert (data["license"], data["datasets"], data["base_model"]) == ("mit", ["me/demos"], ["me/older"])
 
 
 @pytest.mark.parametrize(
     "words", [{"license": "mit\ntags: x"}, {"license": "MIT"}, {"datasets": ["demos"]}, {"base": 'me/x"\n'}], ids=str
 )
-def test_what_a_card_cannot_say_is_refused_before_anything_is_asked(words: dict[str, object], hub: Hub, folder: Path):
+def test_what_a_card_cannot_say_is_refused_before_anything_is_asked(words: dict[str, Any], hub: Hub, folder: Path):
     with pytest.raises(SettingError):
         push(hub, folder, **words)
     assert hub.asked == []
 
 
 def test_lerobots_files_are_those_that_it_writes_itself(folder: Path):
-    """For a policy of a state and an environment's state; LeRobot 0.6.1's make_default_pre_post_processors."""
-    written = {name: json.loads((folder / name).read_text()) for name in CHECKPOINT}
-    observed = {
+    """Beside this file lies what LeRobot 0.6.1's make_default_pre_post_processors wrote for this config.json."""
+    config = json.loads((folder / CONFIG).read_text())
+    assert (config["type"], config["device"], config["push_to_hub"]) == ("skilltokens", "cpu", False)
+    assert config["input_features"] == {
         "observation.environment_state": {"type": "ENV", "shape": [4]},
         "observation.state": {"type": "STATE", "shape": [2]},
     }
-    action = {"action": {"type": "ACTION", "shape": [2]}}
-    assert written["config.json"]["type"] == "skilltokens"
-    assert written["config.json"]["input_features"] == observed
-    assert written["config.json"]["output_features"] == action
-    steps = [step["registry_name"] for step in written["policy_preprocessor.json"]["steps"]]
-    assert steps == ["rename_observations_processor", "to_batch_processor", "device_processor", "normalizer_processor"]
-    assert written["policy_preprocessor.json"]["steps"][3]["config"]["features"] == observed | action
-    assert set(written["policy_preprocessor.json"]["steps"][3]["config"]["norm_map"].values()) == {"IDENTITY"}
-    steps = [step["registry_name"] for step in written["policy_postprocessor.json"]["steps"]]
-    assert steps == ["unnormalizer_processor", "device_processor"]
+    assert config["output_features"] == {"action": {"type": "ACTION", "shape": [2]}}
+    for name in (PREPROCESSOR, POSTPROCESSOR):
+        assert json.loads((folder / name).read_text()) == json.loads((WRITTEN / name).read_text())
 
 
 def test_a_picture_has_its_colours_first_for_lerobot(folder: Path):
@@ -508,7 +509,7 @@ def test_a_hub_that_does_not_give_is_one_sentence(case: str, hub: Hub, folder: P
     assert not [path for path in tmp_path.iterdir() if "tmp-" in path.name]
 
 
-PUSHES: dict[str, tuple[Set, dict[str, object], str]] = {
+PUSHES: dict[str, tuple[Set, dict[str, Any], str]] = {
     "no rights": (lambda hub: None, {"token": "hf_other"}, "does not allow that at me/kitchen"),
     "no rights to make one": (lambda hub: None, {"token": "hf_other", "repository": "you/x"}, "does not allow that"),
     "too much": (_status(429, "commit"), {}, "asked too much at once"),
@@ -527,7 +528,7 @@ def test_a_hub_that_does_not_take_is_one_sentence(case: str, hub: Hub, folder: P
     spoil(hub)
     words = {"repository": HOME, "endpoint": hub.address, **words}
     with pytest.raises(SkilltokensError, match=message) as raised:
-        push_library(folder, **words)  # pyright: ignore[reportArgumentType]
+        push_library(folder, **words)
     assert "\n" not in str(raised.value)
     assert isinstance(raised.value, HubError | SettingError)
     assert len(hub.repositories[HOME].commits) == commits

@@ -206,12 +206,18 @@ class Repository:
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:
-        """Turns whatever huggingface_hub raises into one sentence; its own progress bars are not shown."""
-        from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+        """Turns whatever huggingface_hub raises into one sentence; its own bars and warnings are not shown."""
+        from huggingface_hub.utils import (
+            are_progress_bars_disabled,
+            disable_progress_bars,
+            enable_progress_bars,
+            logging,
+        )
 
-        shown = not are_progress_bars_disabled()
+        shown, level = not are_progress_bars_disabled(), logging.get_verbosity()
         if shown:
             disable_progress_bars()
+        logging.set_verbosity_error()
         try:
             yield
         except HubError:
@@ -220,6 +226,7 @@ class Repository:
             said = sentence(problem, self.name, self.revision, self._api.endpoint, "model")
             raise HubError(said) from problem
         finally:
+            logging.set_verbosity(level)
             if shown:
                 enable_progress_bars()
 

@@ -12,7 +12,7 @@ from skilltokens.escaping import shell
 from skilltokens.exchange.repository import Repository
 from skilltokens.files import read_bytes, replacing, working, write_bytes
 from skilltokens.locking import locked
-from skilltokens.skills.card import CARD, Facts, papers
+from skilltokens.skills.card import CARD, PAPERS, Facts, papers
 from skilltokens.skills.disk import BASE_FILE, SKILLS, WORDINGS, Disk, check_free
 from skilltokens.skills.head import HEAD
 from skilltokens.skills.library import WAIT, SkillLibrary
@@ -80,8 +80,9 @@ def _go_on(folder: Path, there: Repository, report: Report) -> None:
                     (staging / path).symlink_to((folder / path).resolve())
             _complete(theirs, there, folder, missing, report)
             with locked(folder, LibraryError, wait=WAIT, report=report):
-                names = papers(theirs.head, theirs.state, Facts(folder.name))
-                Disk.read(folder).advance(Disk.open(staging), {name: read_bytes(staging / name) for name in names})
+                now = Disk.read(folder)
+                now.tidy()
+                now.advance(Disk.open(staging), {name: read_bytes(staging / name) for name in PAPERS})
         finally:
             shutil.rmtree(place, ignore_errors=True)
 

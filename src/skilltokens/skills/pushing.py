@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.escaping import shell, terminal
-from skilltokens.exchange.repository import Repository
+from skilltokens.exchange.repository import Repository, check_repository
 from skilltokens.skills.card import CARD, Facts, papers
 from skilltokens.skills.disk import BASE_FILE, LOG, SKILLS, WORDINGS, Disk
 from skilltokens.skills.head import HEAD, encoded
@@ -90,6 +90,7 @@ def push_library(
         LibraryError: the library is damaged, or the repository has another library, or changes that are not here.
         HubError: the Hub cannot be reached or refuses, or somebody else pushed meanwhile.
     """
+    check_repository(repository)
     folder = library.folder if isinstance(library, LibraryView) else Path(library)
     name = folder.resolve().name
     Facts(name, repository, license, tuple(datasets), base)  # a mistake is said before anything is asked or read
