@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard, snapshot_download
 from tests.hubstub import Hub, at_home
+from tests.killing import Moment, dies
 from tests.skills.making import ENCODER, contents, features, fingerprints, first, grown, make_base
 
 from skilltokens.files import sealed
@@ -177,6 +178,9 @@ def test_what_was_removed_can_be_brought_back_by_whoever_pulled_until_it_is_prun
     assert push(hub, library).removed == (file,)
     assert file not in hub.repositories[HOME].files
     assert is_whole(pull(hub, tmp_path / "later").folder)
+    shutil.copytree(tmp_path / "later", tmp_path / "robot")
+    shutil.copy(tmp_path / "pulled" / file, tmp_path / "robot" / file)  # as it stays where a prune is only pulled
+    assert push(hub, tmp_path / "robot").sent == {}
 
 
 def test_an_older_state_is_pulled_by_its_commit_or_tag(hub: Hub, folder: Path, tmp_path: Path):
@@ -281,6 +285,38 @@ def test_of_two_pushes_at_once_one_is_refused(hub: Hub, folder: Path, tmp_path: 
     assert pull(hub, tmp_path / "pulled").state.newest("turn").retired
     with pytest.raises(LibraryError, match="since change 6"):
         push(hub, other)
+
+
+def pulling(moment: Moment, folder: Path, address: str) -> None:
+    pull_library(HOME, folder, endpoint=address)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("there", [False, True], ids=["new", "earlier state"])
+def test_a_pull_that_is_killed_at_any_file_is_whole_before_and_behind_it(
+    there: bool, hub: Hub, folder: Path, tmp_path: Path
+):
+    library, earlier = SkillLibrary.open(folder), Path(shutil.copytree(folder, tmp_path / "earlier"))
+    library.add(grown(library.base, "later"))
+    library.retire("turn")
+    push(hub, library)
+    expected, deaths = contents(folder), 0
+    while True:
+        place = tmp_path / f"killed-{deaths}" / "library"
+        place.parent.mkdir()
+        if there:
+            shutil.copytree(earlier, place)
+        if not dies(pulling, place, {"write", "remove"}, deaths + 1, hub.address):
+            break
+        deaths += 1
+        assert there == place.exists() or SkillLibrary.open(place).names == library.names
+        assert not place.exists() or not any(finding.fault for finding in verify(place))
+        assert fingerprints(pull(hub, place)) == fingerprints(library)
+        assert {path: text for path, text in contents(place).items() if path != CARD} == {
+            path: text for path, text in expected.items() if path != CARD
+        }
+        assert [path.name for path in place.parent.iterdir() if "tmp-" in path.name] == []
+    assert deaths >= (4 if there else 1)
 
 
 # ---------------------------------------------------------------- what is damaged or meant ill
