@@ -79,17 +79,22 @@ def test_mistakes_are_one_sentence(hub: Hub, library: SkillLibrary, capsys: Capt
     assert not Path("kitchen").exists()
 
 
-def test_without_a_token_or_the_net_it_says_what_to_do(hub: Hub, library: SkillLibrary, tmp_path: Path):
-    here = str(ROOT / "src")
-    push = ["hub", "push", str(library.folder), HOME]
-    offline = run(push, tmp_path, [Path(here)], HF_HUB_OFFLINE="1")
-    assert (offline.returncode, offline.stdout) == (2, "")
-    assert offline.stderr.splitlines()[-1] == "skilltokens: HF_HUB_OFFLINE is set: unset it to reach the Hub"
-    assert hub.asked == []
-    stranger = run(push, tmp_path, [Path(here)], HF_TOKEN="")
-    assert stranger.returncode == 2
-    assert "log in with `hf auth login`, or set HF_TOKEN" in stranger.stderr.splitlines()[-1]
+def test_without_a_token_it_says_what_to_do(
+    hub: Hub, library: SkillLibrary, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_TOKEN", "")
+    capsys.readouterr()
+    assert main(["hub", "push", "library", HOME, "--endpoint", hub.address]) == 2
+    assert "log in with `hf auth login`, or set HF_TOKEN" in capsys.readouterr().err.splitlines()[-1]
     assert hub.repositories == {}
+
+
+@pytest.mark.slow
+def test_offline_mode_is_respected(hub: Hub, library: SkillLibrary, tmp_path: Path):
+    done = run(["hub", "push", str(library.folder), HOME], tmp_path, [ROOT / "src"], HF_HUB_OFFLINE="1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "skilltokens: HF_HUB_OFFLINE is set: unset it to reach the Hub"
+    assert hub.asked == []
 
 
 def stopped(hub: Hub, words: list[str], folder: Path, by: signal.Signals) -> None:
