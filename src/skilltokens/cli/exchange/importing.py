@@ -1,4 +1,4 @@
-"""`skilltokens demos import`: a store from an HDF5 file in robomimic's layout."""
+"""`skilltokens demos import`: a store from an HDF5 file in robomimic's layout, or stores from a LeRobot data set."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from skilltokens.cli.exchange import PROG, libero_suite
+from skilltokens.cli.exchange.lerobot import import_lerobot, is_lerobot
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import say
 from skilltokens.escaping import file_name
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 class ImportOptions:
     """Makes a store from an HDF5 file in robomimic's layout (robomimic, LIBERO, or `skilltokens demos export`).
 
+    Of a LeRobot data set (version 3), a folder with meta/info.json, each task becomes a store.
+
     With --suite and a LIBERO suite, the simulator is set to each state in the file and observed anew, so that the store
     has the features of the suite's own demonstrations. The file is not changed. A store that already is in the folder
     that you name is replaced, once the new one is complete.
@@ -34,12 +37,14 @@ class ImportOptions:
       skilltokens demos import lift.hdf5 demos/own/lift --task lift --instruction "lift it" --subset train --clip
       skilltokens demos import own.hdf5 demos/own/lift --keys observation.state=eef,grip observation.images.top=camera
       skilltokens demos import demos/published/libero_goal --suite libero-goal
+      skilltokens demos import pick-and-place demos/pick-and-place --images
     """
 
     file: tyro.conf.Positional[Path]
-    """The HDF5 file, or a folder of such files, each of which becomes a store."""
+    """The HDF5 file, or a folder of such files, each of which becomes a store; or a LeRobot data set."""
     store: tyro.conf.Positional[Path | None] = None
-    """The new store's folder, or the folder for those of several files; left out, with a LIBERO suite: demos/SUITE."""
+    """The new store's folder, or the folder for those of several files or of a LeRobot data set's tasks; left out, with
+    a LIBERO suite: demos/SUITE; of a data set: demos/NAME."""
     instruction: str = ""
     """The task's instruction, a sentence; empty: the one in the file."""
     wordings: tuple[str, ...] = ()
@@ -47,7 +52,7 @@ class ImportOptions:
     task: str = ""
     """The task's name; empty: the name in the file, or else that of the store's folder (of several files: the file)."""
     subset: str = ""
-    """Take only the demonstrations in this list under mask/ of the file; empty: all."""
+    """Take only the demonstrations in this list under mask/ of the file, or in this split of a data set; empty: all."""
     images: bool = False
     """Take the cameras' pictures too, as features observation.images.CAMERA."""
     keys: tuple[str, ...] = ()
@@ -58,10 +63,14 @@ class ImportOptions:
     """Who demonstrated; empty: what the file says, or else "human"."""
     clip: bool = False
     """Clip actions to [-1, 1] instead of refusing those outside."""
+    changed: bool = False
+    """Take a LeRobot data set that `skilltokens demos export` wrote and something else has changed, as it is now."""
 
 
 def import_(words: Sequence[str]) -> int:
     options = parse(ImportOptions, words, f"{PROG} import")
+    if is_lerobot(options.file):
+        return import_lerobot(options)
     suite = libero_suite(options.suite)
     if os.path.isdir(options.file) and (options.task or options.instruction or options.wordings):
         raise SettingError(f"{options.file} is a folder of tasks: task, instruction and wordings are for a single file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +103,6 @@ class Info:
         return range(*self.splits[name])
 
 
-def is_lerobot(folder: str | Path) -> bool:
-    """Whether a folder looks like a LeRobot data set of any version."""
-    return os.path.isfile(Path(folder) / INFO)
-
-
 def read_info(folder: Path) -> Info:
     """
     Raises:
@@ -138,8 +132,8 @@ def _check_version(path: Path, version: object) -> None:
         command = "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=OWNER/NAME"
         older = "" if version.startswith("v2.1") else " (first to v2.1, with lerobot 0.3's convert_dataset_v20_to_v21)"
         raise DemonstrationError(
-            f"{path} is of LeRobot's old version {version[:8]}: convert it with lerobot's own `{command}`{older}, and import "
-            "the result"
+            f"{path} is of LeRobot's old version {version[:8]}: convert it with lerobot's own `{command}`{older}, and "
+            "import the result"
         )
     if not isinstance(version, str) or not re.fullmatch(r"v3\.\d{1,3}", version):
         raise DemonstrationError(

@@ -151,6 +151,24 @@ def name_of(folder: Path) -> str:
     return cached[1] if cached else path.name
 
 
+def only_task(folder: str | Path, subset: str | None = None) -> tuple[str, str]:
+    """The name and the sentence of the task of a data set that shows one.
+
+    Raises:
+        DemonstrationError: it shows several, or cannot be read.
+    """
+    info = read_info(Path(folder))
+    sentences = read_tasks(info)
+    wanted = info.split(subset) if subset is not None else range(info.episodes)
+    shown = {entry.task for entry in read_entries(info, {}, sentences) if entry.number in wanted}
+    if len(shown) > 1:
+        raise DemonstrationError(
+            f"{folder} shows {len(shown)} tasks: a task's name and words can be given to a data set of one"
+        )
+    number = shown.pop()
+    return _named([number], sentences, None)[number].name, sentences[number]
+
+
 def _named(numbers: Sequence[int], sentences: Sequence[str], own: Own | None) -> dict[int, Task]:
     """The tasks of these numbers: as they were exported, or their sentence and a name made of it."""
     if own is not None:
