@@ -26,17 +26,17 @@ class FileSizes:
     """How large the files of a data set may become; the defaults are LeRobot's.
 
     Attributes:
-        data, videos: MB of a Parquet file, and of a video.
+        data, videos: MB of a Parquet file, and of a video. An episode is not divided, and an encoder holds some back.
         chunk: files in one folder.
     """
 
-    data: int = 100
-    videos: int = 200
+    data: float = 100
+    videos: float = 200
     chunk: int = 1000
 
     def __post_init__(self) -> None:
-        if min(self.data, self.videos, self.chunk) < 1:
-            raise DemonstrationError(f"{self} is impossible: files and folders need sizes of 1 or more")
+        if not (self.data > 0 and self.videos > 0 and self.chunk >= 1):
+            raise DemonstrationError(f"{self} is impossible: files and folders need sizes above 0")
 
     def place(self, number: int) -> dict[str, int]:
         """Where the file of that number lies."""
