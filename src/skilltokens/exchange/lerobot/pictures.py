@@ -16,6 +16,7 @@ COLUMN = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """How Hugging Face's datasets store a picture."""
 EFFORT = 1
 """How hard PNG tries to be small, 0 to 9; LeRobot's own."""
+FORMATS = ["PNG", "JPEG", "WEBP"]
 MODES = {"L": 1, "RGB": 3, "RGBA": 4}
 
 
@@ -60,7 +61,10 @@ def _picture(content: bytes, shape: Sequence[int], where: str) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=["PNG", "JPEG", "WEBP"])
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            if image.format == "PNG":  # decoding forgives wrong checksums and missing ends
+                image.verify()
+                image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Exception as problem:  # Pillow fails in as many ways as there are formats
         raise DemonstrationError(
             f"{where} holds no readable picture ({_reason(problem)}): get the file again"
