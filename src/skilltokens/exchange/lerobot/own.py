@@ -38,13 +38,25 @@ class _Feature(msgspec.Struct, forbid_unknown_fields=True):
     column: str
 
 
+class _Private(msgspec.Struct, forbid_unknown_fields=True):
+    shape: list[_Size]
+    dtype: str
+
+
+class _Task(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    instruction: str
+    wordings: list[str]
+    held_out: list[str]
+
+
 class _Store(msgspec.Struct, forbid_unknown_fields=True):
-    task: dict[str, Any]
+    task: _Task
     suite: str
     source: str
     settings: dict[str, Any]
     versions: dict[str, str | None]
-    private: dict[str, dict[str, Any]]
+    private: dict[str, _Private]
     digest: _Digest
 
 
@@ -142,8 +154,8 @@ def write_own(folder: Path, stores: Sequence[DemonstrationStore], columns: Mappi
 
 def _store(number: int, entry: _Store) -> OwnStore:
     return OwnStore(
-        number, task_from(entry.task), entry.suite, entry.source, entry.settings, entry.versions,
-        {name: feature_from(feature) for name, feature in entry.private.items()}, entry.digest,
+        number, task_from(msgspec.to_builtins(entry.task)), entry.suite, entry.source, entry.settings, entry.versions,
+        {name: feature_from(msgspec.to_builtins(feature)) for name, feature in entry.private.items()}, entry.digest,
     )  # fmt: skip
 
 
