@@ -274,3 +274,24 @@ def test_an_altered_store_is_not_exported(tmp_path: Path):
     path.write_bytes(bytes(content))
     with pytest.raises(DemonstrationError, match="altered"):
         export_lerobot([DemonstrationStore.open(store.path)], tmp_path / "set", fps=10)
+
+
+def test_a_stop_leaves_what_was_there(tmp_path: Path):
+    stores = [door_store(tmp_path / task.name, task) for task in (OPEN, CLOSE)]
+    export_lerobot(stores, tmp_path / "set", fps=10)
+    first, _ = import_lerobot(tmp_path / "set", tmp_path / "demos")
+    content = (tmp_path / "set" / OWN).read_bytes()
+
+    def stop(news: Progress) -> None:
+        if news.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_lerobot(stores, tmp_path / "set", fps=20, report=stop)
+    with pytest.raises(KeyboardInterrupt):
+        import_lerobot(tmp_path / "set", tmp_path / "demos", report=stop)
+    assert (tmp_path / "set" / OWN).read_bytes() == content
+    store = DemonstrationStore.open(first.path)
+    store.verify()
+    assert store.digest == first.digest
+    assert not list(tmp_path.glob("**/.*"))

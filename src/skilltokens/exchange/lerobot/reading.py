@@ -11,7 +11,7 @@ from typing import Any
 
 from skilltokens.demos.store import DemonstrationStore, write_store
 from skilltokens.escaping import file_name
-from skilltokens.exchange.lerobot.episodes import Entry, files_of, read_entries, read_tasks
+from skilltokens.exchange.lerobot.episodes import files_of, read_entries, read_tasks
 from skilltokens.exchange.lerobot.features import Choice, choose
 from skilltokens.exchange.lerobot.info import INFO, Info, read_info
 from skilltokens.exchange.lerobot.own import AGAIN, OWN, Own, OwnStore, read_own
@@ -76,26 +76,30 @@ def import_lerobot(
         for number, named in _named(shown_tasks, sentences, own).items():
             store = own.stores[number] if own else None
             mine = [entry for entry in chosen if entry.task == number]
-            stores.append(_stored(reader, target, mine, task or named, store, origin, suite, source, again))
+            about = _about(reader, task or named, store, origin, suite, source)
+            path = target / about["task"].name
+            if not again and os.path.exists(path):
+                stores.append(_kept(path, about, store.digest if store and origin is None else None))
+                reader.skip(mine)
+                continue
+            first = next(entry.start for entry in entries if entry.task == number)
+            stores.append(write_store(path, reader.episodes(mine, about["task"], store, first), **about))
     return stores
 
 
-def _stored(
+def _about(
     reader: Reader,
-    target: Path,
-    entries: Sequence[Entry],
     task: Task,
     own: OwnStore | None,
     origin: Mapping[str, Any] | None,
     suite: str | None,
     source: str | None,
-    again: bool,
-) -> DemonstrationStore:
-    """The store of one task; `own`: as it was exported."""
+) -> dict[str, Any]:
+    """What `write_store` is told of the store of one task; `own`: as it was exported."""
     settings = dict(own.settings) if own else {"lerobot": reader.choice.settings(reader.info)}
     if origin is not None:
         settings["imported"] = dict(origin)
-    about: dict[str, Any] = {
+    return {
         "task": task,
         "features": {
             **{name: one.feature for name, one in reader.choice.sources.items()},
@@ -106,15 +110,13 @@ def _stored(
         "versions": dict(own.versions) if own else {},
         "settings": settings,
     }
-    path = target / task.name
-    if not again and os.path.exists(path):
-        return _kept(path, about)
-    return write_store(path, reader.episodes(entries, task, own), **about)
 
 
-def _kept(path: Path, about: Mapping[str, Any]) -> DemonstrationStore:
-    """The store that is there, if the same import made it."""
+def _kept(path: Path, about: Mapping[str, Any], right: str | None) -> DemonstrationStore:
+    """The store that is there, if the same import made it. `right`: the digest that it must have, where it is known."""
     store = DemonstrationStore.open(path)
+    if store.digest == right:
+        return store
     features = {**store.features, **store.private}
     for name, value in about.items():
         old = features if name == "features" else getattr(store, name)
@@ -123,6 +125,8 @@ def _kept(path: Path, about: Mapping[str, Any]) -> DemonstrationStore:
                 f"{path} holds other demonstrations ({store.source}, {store.episodes} episodes), whose {name} differ "
                 "from those of this import: name another folder, or remove that store"
             )
+    if right is not None:
+        raise DemonstrationError(f"{path} holds other numbers than {OWN} says: name another folder, or remove it")
     return store
 
 

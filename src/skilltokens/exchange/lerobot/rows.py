@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ TIMES = 1e-4
 """Seconds by which two steps may be nearer or farther than fps says; LeRobot's own."""
 
 
-@dataclass
-class _Open:
-    """The Parquet file that is open."""
-
-    path: Path
-    table: Table
-
-
 class Reader:
     """Reads episodes; one file of rows and one of pictures a column are open at a time."""
 
@@ -45,8 +36,7 @@ class Reader:
         self.info, self.choice = info, choice
         self._own, self._clip, self._changed, self._report = own, clip, changed, report
         self._total, self._done = total, 0
-        self._stack = contextlib.ExitStack()
-        self._open: _Open | None = None
+        self._open: Table | None = None
         self._videos: dict[str, VideoReader] = {}
         self._limits = _limits(info, choice.sources)
 
@@ -54,24 +44,34 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        for one in (self._open, *self._videos.values()):
+            if one is not None:
+                one.__exit__()
 
-    def episodes(self, entries: Sequence[Entry], task: Task, own: OwnStore | None) -> Iterator[Episode]:
-        """The episodes of one task, in their order."""
+    def skip(self, entries: Sequence[Entry]) -> None:
+        """Counts episodes as done that need not be read."""
+        self._done += len(entries)
+
+    def episodes(self, entries: Sequence[Entry], task: Task, own: OwnStore | None, first: int) -> Iterator[Episode]:
+        """The episodes of one task, in their order.
+
+        Args:
+            own: the task's store as it was exported.
+            first: the number of the task's first row in the data set.
+        """
         with contextlib.ExitStack() as stack:
             private = None
             if own is not None and own.private:
                 private = stack.enter_context(Table(self.info.folder / private_file(own.number)))
-            row = 0
             for entry in entries:
                 self._report(Progress("import", self._done, self._total, task.name))
                 arrays = self._episode(entry)
                 if private is not None and own is not None:
+                    row = entry.start - first
                     part = private.take(row, row + entry.length, list(own.private))
                     for name, feature in own.private.items():
                         column = part.column(name)
                         arrays[name] = numbers(column, feature.dtype, feature.shape, f"{private.path}: {name!r}")
-                row += entry.length
                 self._done += 1
                 yield Episode(arrays)
 
@@ -86,7 +86,9 @@ class Reader:
             shape = source.feature.shape
             if source.kind == "video":
                 clip = entry.clips[source.column]
-                video = self._videos.setdefault(source.column, self._stack.enter_context(VideoReader()))
+                if source.column not in self._videos:
+                    self._videos[source.column] = VideoReader()
+                video = self._videos[source.column]
                 arrays[name] = video.read(clip.path, clip.start + times, self.info.fps, shape, here)
             elif source.kind == "image":
                 arrays[name] = pictures.decoded(part.column(source.column), shape, here)
@@ -113,14 +115,14 @@ class Reader:
     def _table(self, path: Path) -> Table:
         if self._open is None or self._open.path != path:
             if self._open is not None:
-                self._open.table.__exit__()
-            self._open = _Open(path, self._stack.enter_context(Table(path)))
-            if self._open.table.is_ours and self._own is None and not self._changed:
+                self._open.__exit__()
+            self._open = Table(path)
+            if self._open.is_ours and self._own is None and not self._changed:
                 raise DemonstrationError(
                     f"{self.info.folder} was written by `skilltokens demos export`, and its {OWN} is gone: restore it, "
                     "or take the data set as it is now (--changed)"
                 )
-        return self._open.table
+        return self._open
 
 
 def private_file(number: int) -> str:

@@ -53,7 +53,6 @@ class Table:
                 counts = [about.row_group(number).num_rows for number in range(about.num_row_groups)]
                 self.names: list[str] = self._file.schema_arrow.names
                 self.is_ours = MARK in (self._file.schema_arrow.metadata or {})
-                self.metadata: dict[bytes, bytes] = dict(self._file.schema_arrow.metadata or {})
             self._starts = np.cumsum([0, *counts])
             self.rows = int(self._starts[-1])
             self._stack = stack.pop_all()
@@ -63,6 +62,7 @@ class Table:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._group = None
         self._stack.close()
 
     def take(self, first: int, last: int, columns: Sequence[str]) -> pa.Table:
