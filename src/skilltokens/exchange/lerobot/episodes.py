@@ -182,7 +182,7 @@ def _task(path: Path, said: object, number: int, tasks: Sequence[str]) -> int:
     if len(words) > 1:
         raise DemonstrationError(
             f"{path}: episode {number} shows {len(words)} tasks one after another ({shown(words[0])}, "
-            f"{shown(words[1])}), and a store shows one: split it, or remove it with {REMOVE.format(number)}"
+            f"{shown(words[1])}), and a store shows one: leave it out with {REMOVE.format(number)}"
         )
     if words[0] not in tasks:
         raise DemonstrationError(f"{path}: episode {number} shows {shown(words[0])}, which {TASKS} has not: restore it")

@@ -21,7 +21,7 @@ from skilltokens.demos.store import DemonstrationStore
 from skilltokens.exchange.lerobot.features import Choice, Kind, Source
 from skilltokens.exchange.lerobot.info import INFO, Info
 from skilltokens.files import check_seal, depth, digest, read_json, sealed, write_json
-from skilltokens.types import DemonstrationError, Feature, Task
+from skilltokens.types import DemonstrationError, Feature, Progress, Report, Task, silent
 
 OWN = "meta/skilltokens.json"
 SCHEMA = "skilltokens.lerobot/1"
@@ -90,7 +90,7 @@ class Own:
     stores: tuple[OwnStore, ...]
 
 
-def read_own(info: Info) -> Own | None:
+def read_own(info: Info, report: Report = silent) -> Own | None:
     """The file of our own, once every file that it names has its digest; None where there is none.
 
     Raises:
@@ -117,7 +117,7 @@ def read_own(info: Info) -> Own | None:
     for store in stores:
         check_task(str(path), store.task)
         check_features(str(path), {**features, **store.private})
-    _check_files(info.folder, said.files)
+    _check_files(info.folder, said.files, report)
     sources: dict[str, Source] = {}
     for name, column in columns.items():
         kind: Kind = "video" if column.dtype == "video" else "image" if column.dtype == "image" else "numbers"
@@ -159,8 +159,9 @@ def _store(number: int, entry: _Store) -> OwnStore:
     )  # fmt: skip
 
 
-def _check_files(folder: Path, digests: Mapping[str, str]) -> None:
-    for name, right in digests.items():
+def _check_files(folder: Path, digests: Mapping[str, str], report: Report) -> None:
+    for number, (name, right) in enumerate(digests.items()):
+        report(Progress("check", number, len(digests), name))
         parts = name.split("/")
         if any(part in ("", ".", "..") or "\\" in part or ":" in part or "\0" in part for part in parts):
             raise DemonstrationError(f"{folder / OWN} names a file out of its folder: do not trust it")

@@ -11,7 +11,7 @@ from typing import Any
 
 from skilltokens.demos.store import DemonstrationStore, write_store
 from skilltokens.escaping import file_name
-from skilltokens.exchange.lerobot.episodes import files_of, read_entries, read_tasks
+from skilltokens.exchange.lerobot.episodes import Entry, files_of, read_entries, read_tasks
 from skilltokens.exchange.lerobot.features import Choice, choose
 from skilltokens.exchange.lerobot.info import INFO, Info, read_info
 from skilltokens.exchange.lerobot.own import AGAIN, OWN, Own, OwnStore, read_own
@@ -57,33 +57,36 @@ def import_lerobot(
     """
     folder, target = Path(folder), Path(target)
     info = read_info(folder)
-    own = None if changed else read_own(info)
+    own = None if changed else read_own(info, report)
     choice = own.choice if own else choose(info, images)
     sentences = read_tasks(info)
     entries = read_entries(info, choice.sources, sentences)
     wanted = info.split(subset) if subset is not None else range(info.episodes)
-    chosen = [entry for entry in entries if entry.number in wanted]
-    shown_tasks = sorted({entry.task for entry in chosen})
-    if task is not None and len(shown_tasks) > 1:
+    chosen: dict[int, list[Entry]] = {}
+    first: dict[int, int] = {}
+    for entry in entries:
+        first.setdefault(entry.task, entry.start)
+        if entry.number in wanted:
+            chosen.setdefault(entry.task, []).append(entry)
+    if task is not None and len(chosen) > 1:
         raise DemonstrationError(
-            f"{folder} shows {len(shown_tasks)} tasks: a task's name and words can be given to a data set of one"
+            f"{folder} shows {len(chosen)} tasks: a task's name and words can be given to a data set of one"
         )
     origin = None
     if own is None or clip or subset is not None or any(one.kind == "video" for one in choice.sources.values()):
         origin = _origin(info, choice, subset=subset, source=source, clip=clip, images=images)
     stores: list[DemonstrationStore] = []
-    with Reader(info, choice, own, clip, changed, len(chosen), report) as reader:
-        for number, named in _named(shown_tasks, sentences, own).items():
+    with Reader(info, choice, own, clip, changed, sum(map(len, chosen.values())), report) as reader:
+        for number, named in _named(sorted(chosen), sentences, own).items():
             store = own.stores[number] if own else None
-            mine = [entry for entry in chosen if entry.task == number]
             about = _about(reader, task or named, store, origin, suite, source)
             path = target / about["task"].name
             if not again and os.path.exists(path):
                 stores.append(_kept(path, about, store.digest if store and origin is None else None))
-                reader.skip(mine)
+                reader.skip(chosen[number])
                 continue
-            first = next(entry.start for entry in entries if entry.task == number)
-            stores.append(write_store(path, reader.episodes(mine, about["task"], store, first), **about))
+            episodes = reader.episodes(chosen[number], about["task"], store, first[number])
+            stores.append(write_store(path, episodes, **about))
     return stores
 
 
