@@ -132,6 +132,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "an episode more": (said(total_episodes=5), "describes 4 episodes where meta/info.json counts 5"),
     "a step more": (said(total_frames=25), "describes 24 steps where meta/info.json counts 25"),
     "a task more": (said(total_tasks=3), "does not number 3 tasks from 0"),
+    "tasks that fit no memory": (said(total_tasks=10**12), "does not number 1000000000000 tasks"),
     "a split behind the end": (said(splits={"train": "0:9"}), "'0:9' is no FIRST:LAST of 4 episodes"),
     "a path out of the folder": (said(data_path="../{chunk_index}/{file_index}"), "do not trust it"),
     "a path from the root": (said(data_path="/etc/{chunk_index}/{file_index}"), "do not trust it"),
@@ -195,6 +196,7 @@ CASES: dict[str, tuple[Change, str]] = {
     "a picture that is none": (picture(b"nothing"), "no readable picture"),
     "a picture that is cut": (picture(png(np.zeros((16, 16, 3), np.uint8))[:-20]), "no readable picture"),
     "a picture with a bit that is another": (picture(flipped(png(np.zeros((16, 16, 3), np.uint8)))), "no readable"),
+    "pictures that fit no memory": (feature(CAMERA, shape=[10_000, 70_000, 3]), r"declared"),
     "a picture of another size": (picture(png(np.zeros((8, 16, 3), np.uint8))), r"\[8, 16, 3\] where \[16, 16, 3\]"),
     "a picture of depth": (picture(depth_png()), "a depth picture where RGB is needed"),
     "depth alone": (
@@ -212,6 +214,7 @@ VIDEOS: dict[str, tuple[Change, str]] = {
     "the video is no video": (lambda folder: shutil.copy(folder / DATA, folder / VIDEO), "damaged, or no video"),
     "the video is shorter": (lambda folder: shorter(folder / VIDEO), "has no picture at"),
     "the video is of another size": (feature(CAMERA, shape=[8, 8, 3]), r"pictures of \[16, 16, 3\] where \[8, 8, 3\]"),
+    "pictures that fit no memory": (feature(CAMERA, shape=[10_000, 70_000, 3]), r"declared"),
     "the video begins elsewhere": (
         column(EPISODES, f"videos/{CAMERA}/from_timestamp", 3, 99.0), "has no picture at 99.000 s"
     ),

@@ -71,7 +71,7 @@ def read_tasks(info: Info) -> list[str]:
         index = numbers(rows.column("task_index"), "int64", (), f"{path}: 'task_index'")
         with sound(path):
             sentences = [str(words) for words in rows.column(name).to_pylist()]
-    if not np.array_equal(index, np.arange(info.tasks)):
+    if len(index) != info.tasks or not np.array_equal(index, np.arange(len(index))):
         raise DemonstrationError(
             f"{path} does not number {info.tasks} tasks from 0, as meta/info.json says: restore it"
         )

@@ -43,7 +43,7 @@ def decoded(column: pa.ChunkedArray, shape: Sequence[int], where: str) -> Array:
     Raises:
         DemonstrationError: one is damaged, of another size, or lies in a file of its own.
     """
-    pictures = np.empty((len(column), *shape), np.uint8)
+    pictures = np.empty(0, np.uint8)
     if not pa.types.is_struct(column.type) or "bytes" not in {field.name for field in column.type}:
         raise DemonstrationError(f"{where} holds {str(column.type)[:60]} where pictures are declared: correct one")
     for step, entry in enumerate(column):
@@ -53,7 +53,10 @@ def decoded(column: pa.ChunkedArray, shape: Sequence[int], where: str) -> Array:
                 f"{where}, step {step} holds no picture: it is missing, or lies in a file of its own, and must be "
                 "stored within the Parquet file"
             )
-        pictures[step] = _picture(content, shape, f"{where}, step {step}")
+        picture = _picture(content, shape, f"{where}, step {step}")
+        if step == 0:  # only now is it known that the declared shape is no fancy, which might fit no memory
+            pictures = np.empty((len(column), *shape), np.uint8)
+        pictures[step] = picture
     return pictures
 
 

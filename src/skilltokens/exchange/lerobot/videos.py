@@ -61,7 +61,7 @@ class VideoReader:
         Raises:
             DemonstrationError: the video is missing, damaged, of another size, or has no picture at one of the times.
         """
-        pictures = np.empty((len(times), *shape), np.uint8)
+        pictures = np.empty(0, np.uint8)
         margin = TOLERANCE / fps
         with _sound(path):
             if path != self._path:
@@ -75,7 +75,10 @@ class VideoReader:
                         f"{path} has no picture at {time:.3f} s, of {where}, step {step}: it is truncated or of "
                         "another speed: get it again"
                     )
-                pictures[step] = self._picture(path, shape, where)
+                picture = self._picture(path, shape, where)
+                if step == 0:  # only now is it known that the declared shape is no fancy, which might fit no memory
+                    pictures = np.empty((len(times), *shape), np.uint8)
+                pictures[step] = picture
         return pictures
 
     def _open(self, path: Path) -> None:
