@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from skilltokens.cli.exchange import libero_suite
 from skilltokens.cli.saying import say
-from skilltokens.types import DemonstrationError, SettingError, SkilltokensError, Task
+from skilltokens.types import DemonstrationError, SettingError, SkilltokensError
 
 if TYPE_CHECKING:
     from skilltokens.cli.exchange.exporting import ExportOptions
@@ -27,22 +27,20 @@ def import_lerobot(options: ImportOptions) -> int:
     from skilltokens.cli.progress import Single
     from skilltokens.exchange import lerobot
 
-    if options.keys:
-        raise SettingError("--keys is for HDF5 files: the features of a LeRobot data set have their names")
+    if options.keys or options.turn != "auto":
+        raise SettingError("--keys and --turn are for HDF5 files: a LeRobot data set has its features' names")
     if libero_suite(options.suite) is not None:
         raise SettingError(
             f"--suite {options.suite} observes HDF5 files anew, and a LeRobot data set has no simulator's states"
         )
-    task = None
-    if options.task or options.instruction or options.wordings:
-        name, words = lerobot.only_task(options.file, options.subset or None)
-        task = Task(options.task or name, options.instruction or words, options.wordings)
     target = options.store or Path("demos", lerobot.name_of(options.file))
     with Single("import") as report:
         stores = lerobot.import_lerobot(
             options.file,
             target,
-            task=task,
+            task=options.task or None,
+            instruction=options.instruction or None,
+            wordings=options.wordings,
             images=options.images,
             subset=options.subset or None,
             suite=options.suite or None,

@@ -16,7 +16,7 @@ LeRobot itself is not needed: pyarrow reads and writes tables, Pillow PNG, PyAV 
 from skilltokens.types import DemonstrationError
 
 try:
-    from skilltokens.exchange.lerobot.reading import import_lerobot, name_of, only_task
+    from skilltokens.exchange.lerobot.reading import import_lerobot, name_of
     from skilltokens.exchange.lerobot.writing import FileSizes, export_lerobot
 except ImportError as problem:
     if (problem.name or "").startswith("skilltokens"):
@@ -25,4 +25,4 @@ except ImportError as problem:
         f'LeRobot data sets need {problem.name}: run `pip install "skilltokens[lerobot]"`'
     ) from problem
 
-__all__ = ["FileSizes", "export_lerobot", "import_lerobot", "name_of", "only_task"]
+__all__ = ["FileSizes", "export_lerobot", "import_lerobot", "name_of"]

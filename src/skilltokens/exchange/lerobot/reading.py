@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def import_lerobot(
     folder: str | Path,
     target: str | Path,
     *,
-    task: Task | None = None,
+    task: str | None = None,
+    instruction: str | None = None,
+    wordings: Sequence[str] = (),
     images: bool = False,
     subset: str | None = None,
     suite: str | None = None,
@@ -43,7 +46,8 @@ def import_lerobot(
     Args:
         folder: the data set's folder. It is only read.
         target: the folder for the stores. A store there is replaced when the new one is whole.
-        task: the task that is shown, for a data set of one; None: its sentence, and a name made of it.
+        task, instruction, wordings: the task's name and words, for a data set of one task, or for that of several whose
+            sentence `instruction` is; None: its sentence, and a name made of it.
         images: take pictures and videos too; our exports bring theirs in any case.
         subset: the name of a split, such as "train"; None takes all episodes.
         suite, source: see `write_store`; None takes what an export says, else "own" and "human".
@@ -68,10 +72,8 @@ def import_lerobot(
         first.setdefault(entry.task, entry.start)
         if entry.number in wanted:
             chosen.setdefault(entry.task, []).append(entry)
-    if task is not None and len(chosen) > 1:
-        raise DemonstrationError(
-            f"{folder} shows {len(chosen)} tasks: a task's name and words can be given to a data set of one"
-        )
+    if task or instruction or wordings:
+        chosen = _only(folder, chosen, sentences, instruction)
     origin = None
     if own is None or clip or subset is not None or any(one.kind == "video" for one in choice.sources.values()):
         origin = _origin(info, choice, subset=subset, source=source, clip=clip, images=images)
@@ -79,15 +81,31 @@ def import_lerobot(
     with Reader(info, choice, own, clip, changed, sum(map(len, chosen.values())), report) as reader:
         for number, named in _named(sorted(chosen), sentences, own).items():
             store = own.stores[number] if own else None
-            about = _about(reader, task or named, store, origin, suite, source)
-            path = target / about["task"].name
+            words = {"name": task, "instruction": instruction, "wordings": tuple(wordings)}
+            named = replace(named, **{key: value for key, value in words.items() if value})
+            about = _about(reader, named, store, origin, suite, source)
+            path = target / named.name
             if not again and os.path.exists(path):
                 stores.append(_kept(path, about, store.digest if store and origin is None else None))
                 reader.skip(chosen[number])
                 continue
-            episodes = reader.episodes(chosen[number], about["task"], store, first[number])
+            episodes = reader.episodes(chosen[number], named, store, first[number])
             stores.append(write_store(path, episodes, **about))
     return stores
+
+
+def _only(
+    folder: Path, chosen: dict[int, list[Entry]], sentences: Sequence[str], instruction: str | None
+) -> dict[int, list[Entry]]:
+    """The episodes of the one task that a user's words are about."""
+    if len(chosen) > 1 and instruction in sentences:
+        chosen = {number: mine for number, mine in chosen.items() if sentences[number] == instruction}
+    if len(chosen) != 1:
+        raise DemonstrationError(
+            f"{folder} shows {len(chosen)} tasks: a name and words are for one; the sentence of one of them "
+            "(--instruction) takes it alone"
+        )
+    return chosen
 
 
 def _about(
@@ -156,24 +174,6 @@ def name_of(folder: Path) -> str:
     path = Path(os.path.abspath(folder))
     cached = re.fullmatch(r"datasets--.+?--(.+)", path.parent.parent.name) if path.parent.name == "snapshots" else None
     return cached[1] if cached else path.name
-
-
-def only_task(folder: str | Path, subset: str | None = None) -> tuple[str, str]:
-    """The name and the sentence of the task of a data set that shows one.
-
-    Raises:
-        DemonstrationError: it shows several, or cannot be read.
-    """
-    info = read_info(Path(folder))
-    sentences = read_tasks(info)
-    wanted = info.split(subset) if subset is not None else range(info.episodes)
-    shown = {entry.task for entry in read_entries(info, {}, sentences) if entry.number in wanted}
-    if len(shown) > 1:
-        raise DemonstrationError(
-            f"{folder} shows {len(shown)} tasks: a task's name and words can be given to a data set of one"
-        )
-    number = shown.pop()
-    return _named([number], sentences, None)[number].name, sentences[number]
 
 
 def _named(numbers: Sequence[int], sentences: Sequence[str], own: Own | None) -> dict[int, Task]:
