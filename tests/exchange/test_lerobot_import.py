@@ -132,7 +132,7 @@ def test_a_data_set_of_one_task_takes_the_users_words(tmp_path: Path):
     assert (store.suite, store.source) == ("lab", "leader arm")
 
 
-def test_words_for_one_task_are_refused_where_there_are_two_unless_they_are_those_of_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_words_for_one_task_take_that_task_or_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["demos", "import", str(TINY), str(tmp_path), "--task", "a"]) == 2
     assert "shows 2 tasks" in capsys.readouterr().err
     words = ["--instruction", "close the faucet", "--task", "faucet"]
