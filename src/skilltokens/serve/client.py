@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import ModuleType, TracebackType
 from typing import Any, Self
@@ -72,12 +73,13 @@ class Client:
         from websockets.exceptions import WebSocketException
         from websockets.sync.client import connect
 
+        self._ending = ExitStack()
         self.url = url if "://" in url else f"ws://{url}"
         self.timeout = timeout
         key = os.environ.get("SKILLTOKENS_SERVE_KEY") if key is None else key
         headers = {"Authorization": f"Api-Key {key}"} if key else None
         try:
-            self._connection = connect(
+            connecting = connect(
                 self.url,
                 compression=None,
                 max_size=None,
@@ -85,8 +87,10 @@ class Client:
                 open_timeout=timeout,
                 ping_interval=None,
             )
+            self._connection = self._ending.enter_context(connecting)
             self.metadata: dict[str, Any] = self._receive()
         except (OSError, WebSocketException) as problem:
+            self.close()
             response = getattr(problem, "response", None)
             said = response.body.decode("utf-8", "replace").strip() if response is not None and response.body else ""
             raise ServeError(f"{self.url} cannot be reached: {said or problem}") from problem
@@ -125,7 +129,7 @@ class Client:
 
     def close(self) -> None:
         """Ends the connection."""
-        self._connection.close()
+        self._ending.close()
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from websockets.exceptions import ConnectionClosed

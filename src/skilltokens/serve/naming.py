@@ -2,8 +2,8 @@
 
 Between the parts of a name, `/` and maps within maps stand for `.`: `observation/state`, `{"images": {"wrist": ...}}`.
 `observation.` may be left out. `state` and `states` mean `observation.state`. openpi's `observation/image` and
-`observation/wrist_image` mean the library's only camera of that kind: the latter has "wrist", "hand" or "gripper" in its
-name, the former has not. Everything else needs `--rename`.
+`observation/wrist_image` mean the library's only camera of that kind: the latter has "wrist", "hand" or "gripper" in
+its name, the former has not. Everything else needs `--rename`.
 """
 
 from __future__ import annotations

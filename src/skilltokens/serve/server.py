@@ -60,6 +60,7 @@ class PolicyServer:
         address: (host, port) that it listens on, once it does.
         requests: how many were answered.
         connections: how many clients there were.
+        open_connections: how many there are now.
 
     Raises:
         SettingError: a setting is impossible, or a package is missing.
@@ -79,10 +80,9 @@ class PolicyServer:
         self.repertoire = Repertoire(library, self.settings, report)
         self.repertoire.rank("hello")  # the sentence encoder and its index are loaded before the first client waits
         self.address = (self.settings.host, self.settings.port)
-        self.requests = self.connections = 0
+        self.requests = self.connections = self.open_connections = 0
         self._greeting = metadata(self.repertoire)
         self._key, self._log = key.encode(), log
-        self._open = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._worker = ThreadPoolExecutor(1, "skilltokens-acting", self._use_threads)
@@ -162,8 +162,10 @@ class PolicyServer:
             return connection.respond(http.HTTPStatus.OK, HEALTH[request.path])
         if self._key and not self._known(request.headers.get_all("Authorization")):
             return connection.respond(http.HTTPStatus.UNAUTHORIZED, "this server wants its key: Api-Key KEY\n")
-        if self._open >= self.settings.clients:
-            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, f"{self._open} clients are the most\n")
+        if self.open_connections >= self.settings.clients:
+            return connection.respond(
+                http.HTTPStatus.SERVICE_UNAVAILABLE, f"{self.open_connections} clients are the most\n"
+            )
         return None
 
     def _known(self, given: list[str]) -> bool:
@@ -177,10 +179,10 @@ class PolicyServer:
     async def _serve(self, connection: ServerConnection) -> None:
         from websockets.exceptions import ConnectionClosed
 
-        if self._open >= self.settings.clients:  # several knocked at once
+        if self.open_connections >= self.settings.clients:  # several knocked at once
             await connection.close(BUSY, "too many clients")
             return
-        self._open += 1
+        self.open_connections += 1
         self.connections += 1
         name = ":".join(map(str, (connection.remote_address or ("?",))[:2]))
         self._say(name, "connected")
@@ -192,7 +194,7 @@ class PolicyServer:
             self._say(name, "idle")
             await connection.close(AWAY, f"no request for {self.settings.idle:g} s")
         finally:
-            self._open -= 1
+            self.open_connections -= 1
             self._say(name, "gone")
 
     async def _converse(self, connection: ServerConnection, name: str) -> None:
