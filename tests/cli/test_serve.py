@@ -57,6 +57,7 @@ def ended(process: subprocess.Popen[str], number: int) -> tuple[str, str]:
     return out, err
 
 
+@pytest.mark.slow
 def test_from_start_to_ctrl_c(folder: Path):
     seen = list(readings(3))
     with serving(folder, "--log") as (process, address):
@@ -69,6 +70,7 @@ def test_from_start_to_ctrl_c(folder: Path):
     assert out.splitlines()[-1] == "3 requests of 1 connections were answered"
 
 
+@pytest.mark.slow
 def test_a_key_that_is_never_printed_and_a_client_in_the_middle_when_it_ends(folder: Path, tmp_path: Path):
     (tmp_path / "key").write_text("open-sesame\n")
     words = ("--log", "--key-file", str(tmp_path / "key"))
@@ -88,7 +90,7 @@ def test_mistakes_are_one_sentence(folder: Path, tmp_path: Path, capsys: Capture
     assert "threads 0 is impossible" in sentence(["serve", str(folder), "--threads", "0"], capsys)
     assert "port 70000 is impossible" in sentence(["serve", str(folder), "--port", "70000"], capsys)
     assert "has no option --prot: did you mean" in sentence(["serve", str(folder), "--prot", "1"], capsys)
-    assert "threshold" in sentence(["serve", str(folder), "--threshold", "2"], capsys)
+    assert "threshold 2 is impossible" in sentence(["serve", str(folder), "--threshold", "2"], capsys)
     assert "none.key" in sentence(["serve", str(folder), "--key-file", str(tmp_path / "none.key")], capsys)
     assert "no library" in sentence(["serve", str(tmp_path / "nowhere")], capsys).lower()
     renamed = sentence(["serve", str(folder), "--rename", "image=observation.images.front"], capsys)
@@ -109,6 +111,7 @@ def test_a_package_that_is_missing_is_named(folder: Path, package: str):
     )
 
 
+@pytest.mark.slow
 def test_the_whole_network_is_a_note(folder: Path):
     """An address that is none of this machine: the note comes, then it cannot be listened on."""
     done = run(["serve", str(folder), "--host", "192.0.2.1", "--port", "0"])

@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 
 from skilltokens.configuration import Count, NotNegative
 from skilltokens.settings import check_device
+from skilltokens.types import SettingError
 
 PORT = 8000
 """Where openpi's and vla-eval's clients look."""
@@ -42,5 +43,7 @@ class ServeSettings:
     """Threads of torch; more than 1 are seldom faster for so small a policy."""
 
     def check(self, name: str = "") -> None:
-        """Raises SettingError where the device is not there."""
+        """Raises SettingError where the device is not there, or the threshold is no confidence."""
         check_device(self.device)
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise SettingError(f"threshold {self.threshold:g} is impossible: use a number from 0 to 1")
