@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.serve.served import CLOSE, PUSH, acted, readings
+from tests.serve.served import CLOSE, PUSH, acted, make_served, readings
 
+from skilltokens.model.settings import PolicySettings
 from skilltokens.serve.dialogue import ABSTAINED, Dialogue, metadata
 from skilltokens.serve.episodes import Repertoire
 from skilltokens.serve.settings import ServeSettings
@@ -178,12 +179,21 @@ def test_a_damaged_skill_is_said_and_harms_no_other(folder: Path, tmp_path: Path
 
 
 def test_chunks_where_the_policy_has_none(folder: Path):
-    from skilltokens.model.actor import PolicyActor
-
-    if hasattr(PolicyActor, "chunk"):
-        pytest.skip("it has")
-    with pytest.raises(SettingError, match="chunk 5 is impossible"):
+    with pytest.raises(SettingError, match="chunk 5 is impossible: this library's policy predicts 1"):
         Repertoire(SkillLibrary.open(folder), ServeSettings(chunk=5))
+
+
+@pytest.mark.skipif("chunk" not in PolicySettings.__dataclass_fields__, reason="no policy predicts chunks")
+def test_chunks_are_those_of_a_local_actor(tmp_path: Path, seen: list[dict[str, Array]]):
+    settings = PolicySettings(width=16, layers=1, history=3, chunk=3)
+    library = make_served(tmp_path / "library", settings)
+    actor: Any = library.actor_of("push")
+    dialogue, memory = Dialogue(Repertoire(library, ServeSettings(chunk=3))), actor.start(1)
+    for observation in seen[::3]:
+        local = actor.chunk({name: value[None] for name, value in observation.items()}, memory, 3)[0]
+        assert ask(dialogue, observation, PUSH)["actions"].tobytes() == local.tobytes()
+    dialogue.reply(message("episode_start", {}))
+    assert observed(dialogue, seen[0])["payload"]["actions"].shape == (2,), "vla-eval gets one for each observation"
 
 
 # ---------------------------------------------------------------- vla-eval

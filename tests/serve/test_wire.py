@@ -37,6 +37,11 @@ def same(a: Any, b: Any) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
+def packed(content: Any) -> bytes:
+    """Plain msgpack."""
+    return bytes(msgpack.packb(content) or b"")
+
+
 def refusal(message: bytes) -> str:
     """The sentence that a message ends in; empty where it is read. Nothing else may be raised."""
     try:
@@ -69,7 +74,7 @@ def test_random_bytes_are_a_value_or_one_sentence(message: bytes):
 @given(PLAIN, st.dictionaries(st.sampled_from(["data", "dtype", "shape", "format"]), PLAIN | st.binary(max_size=9)))
 def test_maps_that_only_say_that_they_are_arrays(value: Any, fields: dict[str, Any]):
     for mark in (wire.ARRAY, wire.NUMBER, wire.PICTURE):
-        assert "\n" not in refusal(msgpack.packb({mark: value, **fields}) or b"")
+        assert "\n" not in refusal(packed({mark: value, **fields}))
 
 
 @given(st.data())
@@ -100,7 +105,7 @@ def test_the_marks_are_openpis_and_vla_evals():
 
 def array_of(**changed: Any) -> bytes:
     fields = {"data": bytes(8), "dtype": "<f4", "shape": [2], **changed}
-    return msgpack.packb({b"__ndarray__": True, **{name.encode(): value for name, value in fields.items()}})
+    return packed({b"__ndarray__": True, **{name.encode(): value for name, value in fields.items()}})
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,7 @@ def test_what_cannot_be_sent_is_said():
 def picture(form: str, pixels: Any, **changed: Any) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, form)
-    return msgpack.packb(
+    return packed(
         {"__image__": True, "format": form, "data": stream.getvalue(), "shape": list(pixels.shape), **changed}
     )
 
@@ -185,7 +190,7 @@ def test_pictures_come_as_png_jpeg_and_bytes():
     assert same(unpack(picture("png", pixels)), pixels)
     assert unpack(picture("jpeg", pixels)).shape == pixels.shape
     plain = {"__image__": True, "format": "raw", "data": pixels.tobytes(), "dtype": "|u1", "shape": [8, 6, 3]}
-    assert same(unpack(msgpack.packb(plain)), pixels)
+    assert same(unpack(packed(plain)), pixels)
 
 
 def test_a_picture_that_is_another_than_it_says_is_refused():
