@@ -147,6 +147,7 @@ def test_no_array_is_believed(changed: dict[str, Any], sentence: str):
         b"\xdd\x7f\xff\xff\xff",  # a list of two thousand million
         b"\xdf\x7f\xff\xff\xff",
         b"\xdd\x00\xff\xff\xff" * 400,  # lists of sixteen million in each other
+        b"\xdd\x00\x10\x00\x00" * 20 + bytes(1 << 20),  # as long as the message is, in each other
         b"\x91" * 100_000,  # as deep as it is long
         b"\xdc\x40\x00" + b"\x90" * 16_384,
         b"\xdb\x00\x10\x00\x00" + b"a" * (1 << 20),
@@ -164,6 +165,17 @@ def test_what_is_too_much_takes_no_memory(message: bytes):
         with pytest.raises(ServeError):
             unpack(message)
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_picture_that_is_larger_than_it_says_is_not_decoded():
+    message = picture("png", np.zeros((3000, 3000, 3), np.uint8), shape=[8, 6, 3])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServeError, match="3000 x 3000 pixels"):
+            unpack(message)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
     finally:
         tracemalloc.stop()
 
