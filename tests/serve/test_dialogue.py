@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.serve.served import CLOSE, PUSH, acted, make_served, readings
 
 from skilltokens.model.settings import PolicySettings
@@ -18,7 +20,7 @@ from skilltokens.serve.episodes import Repertoire
 from skilltokens.serve.settings import ServeSettings
 from skilltokens.serve.wire import pack, unpack
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.types import STATE, Array, SettingError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError
 
 NONSENSE = "make me a coffee"
 
@@ -145,6 +147,8 @@ def test_what_nobody_reads_is_named(dialogue: Dialogue, seen: list[dict[str, Arr
         ({"prompt": "go " * 1000}, "characters where 1000 are the most"),
         ({"prompt": PUSH, "task": CLOSE}, "`prompt` and `task` differ"),
         ({}, "no `prompt`"),
+        ({"prompt": PUSH, "reset": np.zeros(2)}, "`reset` is ndarray: send true or false"),
+        ({"prompt": PUSH, "select": "yes"}, "`select` is str"),
         ([1, 2], "the message is list: send a map"),
         (b"\xc1", "no msgpack"),
         ("hello", "a text came"),
@@ -152,6 +156,27 @@ def test_what_nobody_reads_is_named(dialogue: Dialogue, seen: list[dict[str, Arr
 )
 def test_a_broken_request_is_one_sentence(dialogue: Dialogue, request_: Any, sentence: str):
     assert re.search(sentence, told(dialogue, request_))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.binary(max_size=3), inner),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    [STATE, ENVIRONMENT_STATE, "states", "images", "prompt", "task", "reset", "select", "type", "payload", "seq"]
+)
+TYPES = st.sampled_from([PUSH, "observation", "episode_start", [0.0, 1.0], [0.0] * 4, True])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(NAMES | st.text(max_size=3), TYPES | ANYTHING, max_size=8), max_size=4))
+def test_no_request_is_more_than_the_server_expects(dialogue: Dialogue, requests: list[dict[str, Any]]):
+    for request in requests:
+        reply = dialogue.reply(pack(request))
+        assert "the server failed" not in reply.line
+        frame = unpack(reply.frame) if isinstance(reply.frame, bytes) else {}
+        assert np.isfinite(frame.get("actions", 0)).all()
 
 
 def test_what_is_not_finite_makes_no_action(dialogue: Dialogue, seen: list[dict[str, Array]]):
