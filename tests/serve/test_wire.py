@@ -147,7 +147,7 @@ def test_no_array_is_believed(changed: dict[str, Any], sentence: str):
         b"\xdd\x7f\xff\xff\xff",  # a list of two thousand million
         b"\xdf\x7f\xff\xff\xff",
         b"\xdd\x00\xff\xff\xff" * 400,  # lists of sixteen million in each other
-        b"\xdd\x00\x10\x00\x00" * 20 + bytes(1 << 20),  # as long as the message is, in each other
+        b"\xdc\x40\x01" + bytes(16_385),  # a list of one more than is read
         b"\x91" * 100_000,  # as deep as it is long
         b"\xdc\x40\x00" + b"\x90" * 16_384,
         b"\xdb\x00\x10\x00\x00" + b"a" * (1 << 20),
