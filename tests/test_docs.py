@@ -48,6 +48,7 @@ RUN_ELSEWHERE = {
     "adding-a-suite.md": "suites/test_gymnasium.py",
     "deploying.md": "deploy/test_exporting.py",
     "metrics.md": "test_metrics.py",
+    "serving.md": "serve/test_page.py",
 }
 """Pages whose code other tests run, and more strictly."""
 BRIEF = {

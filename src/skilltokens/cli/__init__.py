@@ -25,6 +25,7 @@ VERBS = {
     "skills": "Look after the skills of a library: list, rename, remove, export, prove, ...",
     "hub": "Push a skill library to the Hugging Face Hub, or pull one from there",
     "export": "Write one skill as a file that acts without torch: ONNX or NumPy",
+    "serve": "Serve a library to robots: openpi's protocol and vla-eval's, on one port",
     "evaluate": "Measure the skills of a library on a suite",
     "doctor": "Say what works here, what is missing, and how to fix it",
     "completion": "Print a script that completes words at Tab, for bash, zsh or fish",
