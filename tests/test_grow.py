@@ -27,6 +27,7 @@ from skilltokens.suites import load_suite
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,
+    NOTE,
     STATE,
     Episode,
     Feature,
@@ -334,3 +335,54 @@ def test_a_skill_may_be_learned_by_lora(stores: list[DemonstrationStore], tmp_pa
     np.testing.assert_array_equal(actions(SkillLibrary.open(tmp_path), stores[1].task.instruction, stores[0]), before)
     with pytest.raises(SettingError, match="sequential keeps one policy for all"):
         learn_skill(tmp_path, stores[1], name="other", method=SequentialSettings(), train=TRAIN)
+
+
+def arm_store(path: Path, name: str, target: float, reach: float = 60.0) -> DemonstrationStore:
+    """An arm whose two joints, in degrees, are told where to go; a gripper from 0 to 100 beside them."""
+    random = np.random.default_rng(len(name))
+    episodes = []
+    for _ in range(12):
+        joints = np.linspace(random.uniform(-reach, reach, 2), [target, -target], 15)
+        following = np.vstack([joints[1:], joints[-1:]])
+        gripper = np.linspace(0, 100, 15)[:, None]
+        state, action = np.hstack([joints, gripper]), np.hstack([following, gripper])
+        episodes.append(Episode({STATE: state, ACTION: action}))
+    features = {STATE: Feature((3,)), ACTION: Feature((3,))}
+    task = Task(name, f"bring the arm to the {name}")
+    return write_store(path, episodes, task=task, features=features, source="human", suite="own")
+
+
+def test_actions_in_degrees_are_learned_and_done_in_degrees(tmp_path: Path):
+    left, right = (arm_store(tmp_path / name, name, at) for name, at in (("left", 40.0), ("right-hand-side", -40.0)))
+    train = TrainSettings(first_iterations=300, iterations=200)
+    settings = {"train": train, "policy": PolicySettings(width=32), "method": T2SSettings(share=0.3, mu=0.9)}
+    learn_skill(tmp_path / "library", left, **settings)
+    library = learn_skill(tmp_path / "library", right, **settings)
+    shape = SkillLibrary.open(tmp_path / "library").shape
+    assert shape.action == workspace_statistics([left.part(0, 11)])[ACTION]  # one is kept aside
+    for store in (left, right):
+        actor, episode = library.actor(store.task.instruction), store.episode(0).features
+        memory = actor.start(1)
+        action = [actor.act({STATE: row[None]}, memory)[0] for row in np.asarray(episode[STATE])]
+        assert np.abs(np.array(action) - episode[ACTION]).mean() < 8  # of a range of 120 degrees and 100 parts
+    before = [library.policy(number).fingerprint() for number in (0, 1)]
+    again = SkillLibrary.open(tmp_path / "library")
+    assert [again.policy(number).fingerprint() for number in (0, 1)] == before
+
+
+def test_constants_of_a_new_library_may_be_measured_on_further_stores(tmp_path: Path):
+    near = arm_store(tmp_path / "near", "near", 5.0, 5.0)
+    far = arm_store(tmp_path / "far", "far", 100.0, 170.0)
+    news: list[Progress] = []
+    small = {"train": TrainSettings(first_iterations=2, iterations=2), "policy": PolicySettings(width=16)}
+    learn_skill(tmp_path / "one", near, **small)
+    learn_skill(tmp_path / "one", far, **small, method=T2SSettings(share=0.3, mu=0.9), report=news.append)
+    notes = [line.note for line in news if line.stage == NOTE]
+    assert any("numbers in 'observation.state'" in note and "--constants" in note for note in notes)
+    assert any("numbers in 'action'" in note for note in notes)
+    news.clear()
+    learn_skill(tmp_path / "two", near, **small, constants=[far])
+    learn_skill(tmp_path / "two", far, **small, method=T2SSettings(share=0.3, mu=0.9), report=news.append)
+    assert not [line.note for line in news if line.stage == NOTE]
+    with pytest.raises(SettingError, match="fixed with a library's first skill"):
+        learn_skill(tmp_path / "two", near, **small, name="near-again", constants=[far])

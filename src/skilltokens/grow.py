@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from skilltokens.configuration import Seed, check_number, check_settings, plain
-from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.demos import DemonstrationStore, check_actions, outside, still_entries, workspace_statistics
 from skilltokens.files import seal
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
@@ -38,6 +38,7 @@ from skilltokens.suites import load_suite, sentences_of, suite_names
 from skilltokens.train import fit
 from skilltokens.types import (
     ACTION,
+    NOTE,
     Feature,
     LibraryError,
     Progress,
@@ -50,8 +51,6 @@ from skilltokens.types import (
 
 SPARE = 10
 """A tenth of the demonstrations is kept aside to measure a skill, where there are at least so many."""
-NOTE = "note"
-"""The stage of what is said before a training."""
 
 
 def learn_skill(
@@ -69,14 +68,16 @@ def learn_skill(
     again: bool = False,
     take_over: bool = False,
     aside: int | None = None,
+    constants: Sequence[DemonstrationStore] = (),
     report: Report = silent,
 ) -> SkillLibrary:
     """Learns the skill that a store shows and adds it to the library in `folder`; returns the library.
 
     Where there is no library yet, one is made, and this skill is its base: trained from scratch, and frozen for good.
-    Observations are scaled by the constants of the store's suite where that is installed, else by statistics of this
-    first store; later skills keep them. Nothing in the library changes before the training is done. The same call again
-    finds the skill and changes nothing.
+    Observations, and actions in the robot's own units, are scaled by the constants of the store's suite where that is
+    installed, else by statistics of this first store; later skills keep them, and what of a later store they do not
+    cover is reported. Nothing in the library changes before the training is done. The same call again finds the skill
+    and changes nothing.
 
     Args:
         folder: the library.
@@ -94,6 +95,8 @@ def learn_skill(
         take_over: the skill may answer sentences that call other skills today.
         aside: how many of the last demonstrations are kept aside, to measure the error of the skill's actions; None: a
             tenth, where there are ten or more.
+        constants: further stores of the same robot that a new library's constants are measured on, beside `store`;
+            given, they take the place of the suite's.
         report: called when the sentence encoder is loaded, of training steps, and of what is to be known before.
 
     Raises:
@@ -101,7 +104,7 @@ def learn_skill(
         LibraryError: the library is damaged, has other features, has a skill of that name, or cannot be written; or the
             new skill would answer sentences of others.
         LanguageError: a wording is empty, too long, or cannot be told from another skill's by the encoder.
-        SettingError: a budget that leaves no row, or other impossible settings.
+        SettingError: a budget that leaves no row, or other impossible settings; constants for a library that has some.
     """
     method, train, folder = method or T2SSettings(), train or TrainSettings(), Path(folder)
     name = name or store.task.name
@@ -119,11 +122,18 @@ def learn_skill(
             check_name(name)
             stack.enter_context(_making(folder))
         torch.set_num_threads(train.threads)
-        work = _Work(folder, library, store, name, words, method, train, policy, encoder or "minilm", seed)
+        work = _Work(
+            folder, library, store, name, words, method, train, policy, encoder or "minilm", seed, tuple(constants)
+        )
         if work.done_already():
             assert library is not None
             library.tidy()
             return library
+        if library is not None and constants:
+            raise SettingError(
+                f"{folder} has constants already, which are fixed with a library's first skill: leave out constants, "
+                "or make a new library"
+            )
         if library is not None and new:
             raise LibraryError(
                 f"{folder} holds a skill library already: add to it without --new, or name another folder"
@@ -145,6 +155,7 @@ class _Work:
     policy: PolicySettings
     encoder: str
     seed: int
+    constants: tuple[DemonstrationStore, ...]
 
     def made_with(self) -> str:
         """SHA-256 of all that decides what is learned, but for the library's state."""
@@ -157,6 +168,8 @@ class _Work:
             "train": train,
             "seed": self.seed,
         }
+        if self.constants:
+            content["constants"] = [store.digest for store in self.constants]
         return seal(content)
 
     def done_already(self) -> bool:
@@ -177,6 +190,7 @@ class _Work:
         self._check_words(language, take_over, report)
         kept = _aside(store, aside)
         part = store.part(0, store.episodes - kept)
+        self._check_constants(report)
         learner = _learner(self._base(part, language), library, self.method, self.train, self.seed)
         count = 0 if library is None else len(library.names)
         lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), first=0)
@@ -202,7 +216,20 @@ class _Work:
         return library
 
     def _base(self, store: DemonstrationStore, language: LanguageEncoder) -> Policy:
-        return _first_policy(store, self.policy, language, self.seed) if self.library is None else self.library.base
+        if self.library is not None:
+            return self.library.base
+        return _first_policy([store, *self.constants], self.policy, language, self.seed)
+
+    def _check_constants(self, report: Report) -> None:
+        """What the library's constants do not cover, or are measured on too little for, is said before the training."""
+        if self.library is None:
+            sentences = still_entries(self.store, _observed([self.store, *self.constants])[1])
+        else:
+            shape = self.library.shape
+            own = {} if shape.action is None else {ACTION: shape.action}
+            sentences = outside(self.store, {**shape.scales, **own})
+        for sentence in sentences:
+            report(Progress(NOTE, 0, 1, sentence))
 
     def _check_words(self, language: LanguageEncoder, take_over: bool, report: Report) -> None:
         """What the encoder cannot read is said, and whose sentences the skill would answer is asked for, before."""
@@ -291,24 +318,31 @@ def _learner(base: Policy, library: SkillLibrary | None, method: Any, train: Tra
     return learner
 
 
-def _first_policy(store: DemonstrationStore, settings: PolicySettings, language: LanguageEncoder, seed: int) -> Policy:
-    """A fresh policy that sees what the store's suite observes, or else the store's vectors and pictures."""
-    features, scales = _observed(store)
-    if not scales:
+def _first_policy(
+    stores: Sequence[DemonstrationStore], settings: PolicySettings, language: LanguageEncoder, seed: int
+) -> Policy:
+    """A fresh policy for the first of the stores: it sees what the store's suite observes, or else the store's vectors
+    and pictures."""
+    store = stores[0]
+    features, scales = _observed(stores)
+    if not scales.keys() - {ACTION}:
         raise SettingError(f"{store.path} has no observation that is a vector of numbers: a policy needs one")
     return Policy(
         Shape.of({**features, ACTION: store.features[ACTION]}, scales, language.dim), settings, generator_of(seed, 0)
     )
 
 
-def _observed(store: DemonstrationStore) -> tuple[Mapping[str, Feature], Mapping[str, Scale]]:
-    """Observations to learn from, and their constants: the suite's where the store has all of them, else statistics."""
-    if store.suite in suite_names():
+def _observed(stores: Sequence[DemonstrationStore]) -> tuple[Mapping[str, Feature], Mapping[str, Scale]]:
+    """Observations to learn from, and constants of them and of actions: those of the first store's suite where it has
+    all of its features and there is no other store, else statistics of all stores."""
+    store = stores[0]
+    if store.suite in suite_names() and len(stores) == 1:
         suite = load_suite(store.suite)
         observed = {name: feature for name, feature in suite.features.items() if name != ACTION}
         if all(name in store.features and store.features[name].shape == observed[name].shape for name in observed):
+            check_actions(store, suite.scales, suite.name)
             return observed, suite.scales
-    measured = workspace_statistics([store])
+    measured = workspace_statistics(stores)
     return {
         n: f for n, f in store.features.items() if n in measured or (len(f.shape) == 3 and f.dtype == "uint8")
     }, measured

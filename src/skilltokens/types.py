@@ -77,10 +77,18 @@ class Feature:
 
 @dataclass(frozen=True)
 class Scale:
-    """Constants of a robot and its workspace: the policy sees (x - center) / unit, entry by entry."""
+    """Constants of a robot and its workspace: the policy sees (x - center) / unit, entry by entry.
+
+    Of actions it is the reverse: the policy gives numbers in these units, and center + unit * number is done.
+    """
 
     center: tuple[float, ...]
     unit: tuple[float, ...]
+
+
+LIMIT = 8.0
+"""So many units from the center reach a scale's constants: what lies beyond is clipped, so that one wrong reading of a
+sensor cannot dominate, and no action leaves the robot's range by far."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,8 @@ class Environment(Protocol):
         ...
 
     def step(self, action: Array) -> tuple[Observation, bool]:
-        """Apply one action (A,), clipped to [-1, 1]; returns the next observation and the simulator's success flag."""
+        """Apply one action (A,), clipped to [-1, 1], or in the units of the suite's `scales["action"]` where it has
+        them; returns the next observation and the simulator's success flag."""
         ...
 
     def render(self) -> NDArray[np.uint8]:
@@ -175,7 +184,8 @@ class Suite(Protocol):
 
     @property
     def scales(self) -> Mapping[str, Scale]:
-        """Constants for each observation feature but pictures, which need none."""
+        """Constants for each observation feature but pictures, which need none; and for `action` where actions are
+        not in [-1, 1] but in the robot's own units."""
         ...
 
     @property
@@ -202,7 +212,8 @@ class Actor(Protocol):
         ...
 
     def act(self, observation: Observation, memory: Any) -> Array:
-        """Actions (batch, A) in [-1, 1] for observations (batch, *shape); `memory` moves on one step in place."""
+        """Actions (batch, A), in [-1, 1] or the robot's own units, for observations (batch, *shape); `memory` moves on
+        one step in place."""
         ...
 
 
@@ -219,6 +230,8 @@ class Progress:
     """The lesson of the run that it is about, counted from 0, if it is about one."""
 
 
+NOTE = "note"
+"""The stage of a sentence that its reader shall know, and that stays on the screen."""
 Report = Callable[[Progress], None]
 
 

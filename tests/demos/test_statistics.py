@@ -38,15 +38,30 @@ def test_every_store_weighs_the_same_whatever_its_length(tmp_path: Path) -> None
     np.testing.assert_allclose(scale.unit, weighed.std(axis=0))
 
 
-def test_entries_that_hardly_move_get_a_unit_like_the_others(tmp_path: Path) -> None:
-    states = np.zeros((100, 3), dtype=np.float32)
-    states[:, 0] = np.linspace(-1, 1, 100)
-    states[:, 1] = 1e-6 * states[:, 0]
+def test_an_entry_that_hardly_moves_has_a_share_of_its_own_largest_reading_as_its_unit(tmp_path: Path) -> None:
+    states = np.zeros((100, 4), dtype=np.float32)
+    states[:, 0] = np.linspace(-90, 90, 100)
+    states[:, 1] = np.linspace(0, 1, 100)
     states[:, 2] = 0.12
     scale = workspace_statistics([store_with(tmp_path / "push", states)])[STATE]
-    assert scale.unit[1] == scale.unit[2] == pytest.approx(statistics.FLOOR * scale.unit[0])
-    still = workspace_statistics([store_with(tmp_path / "still", np.full((9, 2), 3.0))])[STATE]
-    assert (still.center, still.unit) == ((3.0, 3.0), (1.0, 1.0))
+    assert scale.unit[1] == pytest.approx(np.std(states[:, 1]))  # degrees beside it do not decide
+    assert scale.unit[2] == pytest.approx(statistics.FLOOR * 0.12)
+    assert scale.unit[3] == 1.0
+
+
+def test_actions_have_constants_only_where_they_are_in_the_robots_own_units(tmp_path: Path) -> None:
+    def store(name: str, actions: np.ndarray):
+        episodes = [Episode({STATE: np.zeros((len(actions), 1)), ACTION: actions})]
+        features = {STATE: Feature((1,)), ACTION: Feature((2,))}
+        return write_store(tmp_path / name, episodes, task=PUSH, features=features, source="human", suite="own")
+
+    shares = store("shares", np.random.default_rng(0).uniform(-1, 1, (50, 2)))
+    degrees = store("degrees", np.random.default_rng(0).uniform(-1, 1, (50, 2)) * [90.0, 0.5] + [45.0, 0.5])
+    assert ACTION not in workspace_statistics([shares])
+    scale = workspace_statistics([degrees])[ACTION]
+    np.testing.assert_allclose(scale.center, np.mean(degrees[ACTION], axis=0, dtype=np.float64))
+    np.testing.assert_allclose(scale.unit, np.std(degrees[ACTION], axis=0, dtype=np.float64))
+    assert ACTION in workspace_statistics([shares, degrees])
 
 
 def test_pieces_give_the_same_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

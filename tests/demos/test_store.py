@@ -165,7 +165,6 @@ BAD_EPISODES = {
     "nan": (with_value(STATE, 2, np.nan), r"episode 1, step 2, feature 'observation.state' holds nan"),
     "infinite": (with_value(ENVIRONMENT_STATE, 0, np.inf), r"episode 1, step 0, .*environment_state' holds inf"),
     "action nan": (with_value(ACTION, 3, np.nan), r"episode 1, step 3, feature 'action' holds nan"),
-    "action range": (with_value(ACTION, 3, -1.5), r"step 3, feature 'action' holds -1.5, outside \[-1, 1\]"),
     "too large": (changed(observation__state=np.full((4, 4), 1e300)), r"feature 'observation.state' holds inf"),
     "width": (changed(observation__state=np.zeros((4, 5))), r"episode 1, .*shape \(4, 5\) where \(steps, 4\)"),
     "no steps": (episode(0), r"episode 1 is empty"),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.builder import make_agent
-from skilltokens.behaviour.environments import Challenge, Make, Stacked
+from skilltokens.behaviour.environments import Challenge, Make, Stacked, check_units
 from skilltokens.behaviour.parallel import Limit
 from skilltokens.behaviour.ppo import Stop, check_start
 from skilltokens.behaviour.ppo import ppo as run_ppo
@@ -91,6 +91,7 @@ def adapt(
         SuiteError: a simulator failed, or one in a process of its own hung; the file keeps the last state.
         RunError: the file is damaged, or of a training with other settings.
     """
+    check_units(policy, challenge.suite)
     made_with = _made_with(policy, challenge, learner, settings, ppo, seed)
     start = _start(state, made_with, report)
     make = environment_for(policy, challenge, settings)

@@ -19,8 +19,9 @@ from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
+from skilltokens.model.scaled import ActionUnits
 from skilltokens.model.task_token import RunningNorm, joined, mlp
-from skilltokens.types import Actor, Array, Observation
+from skilltokens.types import Actor, Array, Observation, Scale
 
 
 class Critic(nn.Module):
@@ -56,7 +57,7 @@ class Agent(nn.Module):
         self.log_std = nn.Parameter(torch.full((actions,), settings.log_std), requires_grad=settings.learn_std)
 
     def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """The action (B, A) in the middle, not clipped."""
+        """The action (B, A) in the middle, not clipped, in [-1, 1] or in units of the actions' constants."""
         raise NotImplementedError
 
     def value(self, observation: Mapping[str, Tensor]) -> Tensor:
@@ -92,12 +93,18 @@ class Agent(nn.Module):
 
 
 class MlpAgent(Agent):
-    """Plain PPO: a ReLU MLP from what is observed to the action."""
+    """Plain PPO: a ReLU MLP from what is observed to the action, which is in [-1, 1] or in `units`."""
 
     def __init__(
-        self, features: Mapping[str, int], actions: int, settings: PpoSettings, generator: torch.Generator
+        self,
+        features: Mapping[str, int],
+        actions: int,
+        settings: PpoSettings,
+        generator: torch.Generator,
+        units: Scale | None = None,
     ) -> None:
         super().__init__(features, actions, settings, generator)
+        self.units = None if units is None else ActionUnits(units)
         self.norm = RunningNorm(sum(features.values()))
         self.net = mlp((sum(features.values()), *settings.hidden, actions), generator, gain=0.01)
 
@@ -173,18 +180,20 @@ class MlpActor:
     @torch.inference_mode()
     def act(self, observation: Observation, memory: None) -> Array:
         seen = {name: torch.as_tensor(observation[name], dtype=torch.float32) for name in self.agent.features}
-        return self.agent.mean(seen).clamp(-1.0, 1.0).numpy()
+        mean, units = self.agent.mean(seen), self.agent.units
+        return (mean.clamp(-1.0, 1.0) if units is None else units.restored(mean)).numpy()
 
 
 class Shaken:
     """Another actor with normal noise on its actions, as PPO has while it learns; implements `types.Actor`.
 
     Args:
-        log_std: the logarithm of the noise's deviation.
+        log_std: the logarithm of the noise's deviation, in units of the actions' constants.
+        units: those constants; None: actions are in [-1, 1].
     """
 
-    def __init__(self, actor: Actor, log_std: float) -> None:
-        self.inner, self.deviation = actor, math.exp(log_std)
+    def __init__(self, actor: Actor, log_std: float, units: Scale | None = None) -> None:
+        self.inner, self.deviation, self.units = actor, math.exp(log_std), units
 
     def start(self, batch: int) -> tuple[Any, np.random.Generator]:
         """The other one's memory, and noise from its beginning, so that episodes are the same each time."""
@@ -193,9 +202,10 @@ class Shaken:
     def act(self, observation: Observation, memory: tuple[Any, np.random.Generator]) -> Array:
         inner, generator = memory
         actions = self.inner.act(observation, inner)
-        return np.clip(actions + self.deviation * generator.standard_normal(actions.shape), -1.0, 1.0).astype(
-            np.float32
-        )
+        noise = self.deviation * generator.standard_normal(actions.shape)
+        if self.units is not None:
+            return (actions + noise * np.asarray(self.units.unit)).astype(np.float32)
+        return np.clip(actions + noise, -1.0, 1.0).astype(np.float32)
 
 
 def latest(observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

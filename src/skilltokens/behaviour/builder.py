@@ -50,7 +50,7 @@ def make_agent(
     learner, generator = learner_of(name), generator_of(seed, 1)
     widths = vectors(space)
     if learner.policy == "none":
-        return MlpAgent(widths, policy.shape.actions, settings, generator)
+        return MlpAgent(widths, policy.shape.actions, settings, generator, policy.shape.action)
     check_fits(policy, space)
     actor = _prepared(learner.policy, policy, seed)
     if learner.token:

@@ -17,13 +17,14 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
-from gymnasium.wrappers import RescaleAction, TimeLimit
+from gymnasium.wrappers import RescaleAction, TimeLimit, TransformAction
 
+from skilltokens.model.policy import Policy
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.gymnasium_environment import feature_space
 from skilltokens.suites.gymnasium_ids import suite_of_id
-from skilltokens.types import ACTION, Array, SettingError, Suite, Task, is_over
+from skilltokens.types import ACTION, LIMIT, Array, Scale, SettingError, Suite, Task, is_over
 
 STEPS = "steps"
 """The key under which an environment that stacks its latest observations says how many of them there are yet."""
@@ -85,7 +86,9 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
             name: feature_space(feature.shape, feature.dtype) for name, feature in features.items()
         }
         self.observation_space = DictSpace(spaces)
-        self.action_space = Box(-1.0, 1.0, suite.features[ACTION].shape, np.float32)
+        units = suite.scales.get(ACTION)
+        self._units = units
+        self.action_space = learned_space(suite.features[ACTION].shape, units)
         self._environment = suite.make(task)
         self._steps = 0
 
@@ -95,7 +98,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
         return dict(self._environment.reset("train", int(self.np_random.integers(1_000_000)))), {}
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        observation, success = self._environment.step(action)
+        observation, success = self._environment.step(own_units(action, self._units))
         self._steps += 1
         ended = bool(success) or is_over(self._environment)
         late = self._steps >= self.horizon and not ended
@@ -158,5 +161,31 @@ class Staggered(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _dense(suite: GymnasiumSuite, task: Task, horizon: int) -> gymnasium.Env[Any, Any]:
-    """A suite's own Gymnasium environment, with its reward; actions in [-1, 1]."""
-    return TimeLimit(RescaleAction(suite.rewarded(task), np.float32(-1.0), np.float32(1.0)), horizon)
+    """A suite's own Gymnasium environment, with its reward; actions in [-1, 1], or in units of its constants."""
+    env, units = suite.rewarded(task), suite.scales.get(ACTION)
+    if units is None:
+        return TimeLimit(RescaleAction(env, np.float32(-1.0), np.float32(1.0)), horizon)
+    space = learned_space(suite.features[ACTION].shape, units)
+    return TimeLimit(TransformAction(env, functools.partial(own_units, units=units), space), horizon)
+
+
+def learned_space(shape: tuple[int, ...], units: Scale | None) -> Box:
+    """The space of what PPO gives: actions in [-1, 1], or as far as a suite's constants reach, in their units."""
+    reach = 1.0 if units is None else LIMIT
+    return Box(-reach, reach, shape, np.float32)
+
+
+def own_units(action: Array, units: Scale | None) -> Array:
+    """What the suite takes for what PPO gives (A,)."""
+    if units is None:
+        return action
+    return (np.asarray(units.center) + np.asarray(units.unit) * action).astype(np.float32)
+
+
+def check_units(policy: Policy, suite: Suite) -> None:
+    """Raises SettingError where a policy's actions are in other units than a suite's: PPO learns in those of both."""
+    if policy.shape.action != suite.scales.get(ACTION):
+        raise SettingError(
+            f"the library's constants of {ACTION!r} are not those of suite {suite.name!r}: learn the library's first "
+            "skill from the suite's own demonstrations"
+        )

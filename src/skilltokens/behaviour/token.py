@@ -25,7 +25,7 @@ from skilltokens.skills.skill import Skill, TaskTokenSpec
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.suites import sentences_of
 from skilltokens.suites.limits import check_episodes
-from skilltokens.types import LibraryError, Progress, Report, SkilltokensError, nearest, silent
+from skilltokens.types import NOTE, LibraryError, Progress, Report, SkilltokensError, nearest, silent
 
 
 def learn_token(
@@ -88,7 +88,7 @@ def learn_token(
         return library, Curve(**known["curve"])
     check_name(name, None if again else library)
     for sentence in check_takeover(library, name, words, take_over, sentences_of):
-        report(Progress("note", 0, 1, sentence))
+        report(Progress(NOTE, 0, 1, sentence))
     before = library.base.fingerprint()
     policy, vector = library.policy(number), library.instruction_vector(number)
     agent, curve = adapt(policy, vector, task, state, settings=settings, ppo=ppo, seed=seed, report=report, board=board)

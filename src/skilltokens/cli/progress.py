@@ -20,12 +20,12 @@ from skilltokens.escaping import terminal
 from skilltokens.experiments.namesakes import STAGE as NAMESAKES
 from skilltokens.language import LOADING
 from skilltokens.simulation.memory import STAGE as MEMORY
-from skilltokens.types import Progress
+from skilltokens.types import NOTE, Progress
 
 QUIET, BRIEF = 20.0, 3.0
 """Seconds between two plain lines about the same stage of a run, and about a new one."""
 
-NOTES = (MEMORY, NAMESAKES)
+NOTES = (MEMORY, NAMESAKES, NOTE)
 """Stages whose news are a sentence that is sent once, and stays on the screen."""
 
 BAR, LEFT = 90, 60

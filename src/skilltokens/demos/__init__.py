@@ -1,5 +1,6 @@
 """Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
+from skilltokens.demos.coverage import check_actions, outside, still_entries
 from skilltokens.demos.statistics import info, workspace_statistics
 from skilltokens.demos.store import DemonstrationStore, check, same_features, stores_in, write_store
 from skilltokens.demos.windows import Batch, Windows
@@ -9,8 +10,11 @@ __all__ = [
     "DemonstrationStore",
     "Windows",
     "check",
+    "check_actions",
     "info",
+    "outside",
     "same_features",
+    "still_entries",
     "stores_in",
     "workspace_statistics",
     "write_store",

@@ -48,7 +48,7 @@ def _value_faults(store: DemonstrationStore, name: str, offsets: np.ndarray) -> 
     array = store[name]
     rows = max(1, _PIECE * len(array) // max(1, array.nbytes))
     for start in range(0, len(array), rows):
-        fault = wrong_value(name, np.asarray(array[start : start + rows]))
+        fault = wrong_value(np.asarray(array[start : start + rows]))
         if fault is not None:
             step, problem = fault
             row = start + step

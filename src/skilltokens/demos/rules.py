@@ -71,7 +71,7 @@ def conform(where: str, episode: Episode, features: Mapping[str, Feature]) -> di
 
     Raises:
         DemonstrationError: a feature is missing, unknown or of the wrong width, lengths differ, the episode is
-            empty, a value is not finite, or an action lies outside [-1, 1].
+            empty, or a value is not finite.
     """
     for name in features.keys() ^ episode.features.keys():
         verb = "lacks the feature" if name in features else "has the unknown feature"
@@ -91,14 +91,14 @@ def conform(where: str, episode: Episode, features: Mapping[str, Feature]) -> di
     if len(arrays[ACTION]) == 0:
         raise DemonstrationError(f"{where} is empty: leave it out")
     for name, array in arrays.items():
-        fault = wrong_value(name, array)
+        fault = wrong_value(array)
         if fault is not None:
             step, problem = fault
             raise DemonstrationError(f"{where}, step {step}, feature {name!r} {problem}")
     return arrays
 
 
-def wrong_value(name: str, array: Array) -> tuple[int, str] | None:
+def wrong_value(array: Array) -> tuple[int, str] | None:
     """The first step of `array` (steps, *shape) whose values break a rule, and what is wrong with it; or None."""
     if array.dtype.kind != "f":
         return None
@@ -113,12 +113,6 @@ def wrong_value(name: str, array: Array) -> tuple[int, str] | None:
             step = int(bad.argmax())
             value = flat[step][~np.isfinite(flat[step])][0]
             return step, f"holds {value}: correct the demonstration or leave it out"
-    if name == ACTION:
-        bad = (np.abs(flat) > 1).any(axis=1)
-        if bad.any():
-            step = int(bad.argmax())
-            value = flat[step][np.abs(flat[step]) > 1][0]
-            return step, f"holds {value:.6g}, outside [-1, 1]: scale the actions, or clip them (--clip)"
     return None
 
 

@@ -17,32 +17,43 @@ from skilltokens.demos.header import SCHEMA
 from skilltokens.demos.store import DemonstrationStore, same_features
 from skilltokens.types import ACTION, Array, Feature, Scale
 
-FLOOR = 0.2
-"""Smallest unit of an entry, as a share of the largest unit in its feature."""
+FLOOR = 0.02
+"""Smallest unit of an entry, as a share of its own largest reading. Other entries have no say: they may be in other
+units, such as joints in degrees beside a gripper from 0 to 1."""
 _PIECE = 1 << 24  # bytes read at a time
 
 
 def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FLOOR) -> dict[str, Scale]:
     """Center and unit of every observation vector of floats, in the feature's own units. All stores weigh the same.
 
-    The center is the mean. The unit is the standard deviation, but at least `floor` times the largest one in the
-    same feature. Without this floor an entry that hardly varies here (the height of a table, a gripper that stays
-    shut) would become huge as soon as a later skill moves it. A feature that never varies has unit 1.
+    The center is the mean. The unit is the standard deviation, but at least `floor` times the entry's own largest
+    reading: without this floor an entry that hardly varies here (a gripper that stays shut) would become huge as soon
+    as a later skill moves it. An entry that is always 0 has unit 1. `coverage.still_entries` says which entries hardly
+    varied. Actions have constants too where some of them lie outside [-1, 1]: they are in the robot's own units then.
 
     Raises:
         DemonstrationError: no store, or stores with different features.
     """
     scales: dict[str, Scale] = {}
     for name, feature in same_features(stores).items():
-        if not _is_vector(name, feature):
+        if not (own_units(stores) if name == ACTION else _is_vector(name, feature)):
             continue
         moments = [_moments(store[name]) for store in stores]
         center = np.mean([mean for mean, _ in moments], axis=0)
         spread = np.sqrt(np.mean([variance + (mean - center) ** 2 for mean, variance in moments], axis=0))
-        largest = float(spread.max())
-        unit = np.maximum(spread, floor * largest) if largest > 0 else np.ones_like(spread)
-        scales[name] = Scale(tuple(center.tolist()), tuple(unit.tolist()))
+        unit = np.maximum(spread, floor * np.max([largest(store[name]) for store in stores], axis=0))
+        scales[name] = Scale(tuple(center.tolist()), tuple(np.where(unit > 0, unit, 1.0).tolist()))
     return scales
+
+
+def own_units(stores: Sequence[DemonstrationStore]) -> bool:
+    """Whether actions are in the robot's own units: some lie outside [-1, 1]."""
+    return any(bool((largest(store[ACTION]) > 1).any()) for store in stores)
+
+
+def largest(array: Array) -> Array:
+    """The largest distance from 0 of each entry over the steps of (steps, width), in float64."""
+    return np.max([np.abs(piece).max(axis=0) for piece in pieces(array)], axis=0)
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -74,21 +85,22 @@ def info(path: str | Path) -> dict[str, Any]:
 
 
 def _is_vector(name: str, feature: Feature) -> bool:
-    return name != ACTION and len(feature.shape) == 1 and feature.dtype.startswith("float")
+    return len(feature.shape) == 1 and feature.dtype.startswith("float")
 
 
 def _moments(array: Array) -> tuple[Array, Array]:
     """Mean and variance over the steps of (steps, width), in float64, read twice in pieces of bounded size."""
     count = len(array)
     mean, variance = np.zeros(array.shape[1]), np.zeros(array.shape[1])
-    for piece in _pieces(array):
+    for piece in pieces(array):
         mean += piece.sum(axis=0) / count
-    for piece in _pieces(array):
+    for piece in pieces(array):
         variance += ((piece - mean) ** 2).sum(axis=0) / count
     return mean, variance
 
 
-def _pieces(array: Array) -> Iterator[Array]:
+def pieces(array: Array) -> Iterator[Array]:
+    """An array (steps, width) in pieces of bounded size, in float64."""
     rows = max(1, _PIECE // (8 * array.shape[1]))
     return (np.asarray(array[start : start + rows], dtype=np.float64) for start in range(0, len(array), rows))
 

@@ -128,7 +128,7 @@ class DemonstrationStore:
         return (self.episode(index) for index in range(self.episodes))
 
     def verify(self) -> None:
-        """Reads every byte and checks it: digests, offsets, finite values, actions in [-1, 1].
+        """Reads every byte and checks it: digests, offsets, finite values.
 
         Raises:
             DemonstrationError: the first thing that is wrong. `skilltokens.demos.check` lists all of them.

@@ -46,7 +46,7 @@ from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.bodies import body_of, body_suite
 from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.limits import check_episodes
-from skilltokens.types import Actor, Array, Counts, Report, RunError, Suite, Task, part_of, silent
+from skilltokens.types import ACTION, Actor, Array, Counts, Report, RunError, Suite, Task, part_of, silent
 
 FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
 """Settings that change no number."""
@@ -237,7 +237,10 @@ class _Task:
     def _noisy(self, agent: Agent) -> list[Counted]:
         """Successes under noise on the actions."""
         suite, actor = self._suite(), agent.actor()
-        return [self._counted(Shaken(actor, noise), suite, log_std=noise) for noise in self.settings.noise]
+        return [
+            self._counted(Shaken(actor, noise, suite.scales.get(ACTION)), suite, log_std=noise)
+            for noise in self.settings.noise
+        ]
 
     def _counted(self, actor: Actor, suite: Suite, **under: Any) -> Counted:
         """How often it succeeds in a suite that was changed; `under` says how."""

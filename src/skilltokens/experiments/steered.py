@@ -49,6 +49,7 @@ def steered_by(settings: RewardSettings, report: Report = silent) -> Steered:
         )
     library, suite = SkillLibrary.open(settings.library), load_suite(settings.suite)
     library.check_features({n: f for n, f in suite.features.items() if n in library.features}, settings.suite)
+    library.check_actions(suite)
     return Steered(library, None)
 
 

@@ -86,7 +86,7 @@ class PolicyActor:
 
     @torch.inference_mode()
     def act(self, observation: Observation, memory: Memory) -> Array:
-        """Actions (batch, A), clipped to [-1, 1], for raw observations, each feature (batch, *shape)."""
+        """Actions (batch, A), in [-1, 1] or the robot's own units, for raw observations, each (batch, *shape)."""
         policy = self.policy
         tensors = {
             name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
@@ -115,7 +115,7 @@ class PolicyActor:
             if i == len(policy.stack) - 1:  # only the last token becomes the action
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)
-        return policy.head(norm(x[:, 0])).clamp(-1.0, 1.0).cpu().numpy()
+        return policy.actions(norm(x[:, 0])).cpu().numpy()
 
 
 def _slide(cache: Tensor, new: Tensor) -> Tensor:

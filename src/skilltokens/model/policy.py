@@ -21,6 +21,7 @@ from skilltokens.model.encoders import ENCODERS, GoalEncoder, InstructionEncoder
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
 from skilltokens.model.pattention import GrownPattention
+from skilltokens.model.scaled import ActionUnits
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.model.tpst import TPSTLayer, norm
@@ -30,6 +31,8 @@ LINEAR_MAPS = ("q", "k", "v", "o", "ffn")
 """The linear maps of a transformer layer, which a method may replace."""
 TASK_TOKEN = "prompt"
 """The path of the task token's encoder in a policy. Files and fingerprints contain it, so it keeps its old name."""
+ACTION_UNITS = "units"
+"""The path of the constants of actions in the robot's own units."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,9 @@ class Shape:
     """Width of a sentence vector."""
     kinds: Mapping[str, str] = field(default_factory=dict)
     """The kinds of the features that are no vectors: "set", "image" or "goal"."""
+    action: Scale | None = field(default=None, repr=False)
+    """Constants of actions in the robot's own units; None for actions in [-1, 1]. No part of `repr`, which fingerprints
+    hash: those of policies without it stay as they were, and with it its numbers are hashed as tensors."""
 
     @classmethod
     def of(cls, features: Mapping[str, Feature], scales: Mapping[str, Scale], language: int) -> Shape:
@@ -61,18 +67,25 @@ class Shape:
             if name not in known:
                 raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
         special = {name: kind for name, kind in kinds.items() if kind != "vector"}
-        return cls({name: known[name] for name in names}, features[ACTION].shape[0], language, special)
+        return cls(
+            {name: known[name] for name in names}, features[ACTION].shape[0], language, special, scales.get(ACTION)
+        )
 
     def asdict(self) -> dict[str, Any]:
         """In JSON's types; `fromdict` reads it back."""
-        return dataclasses.asdict(self)
+        content = dataclasses.asdict(self)
+        if self.action is None:
+            del content["action"]
+        return content
 
     @classmethod
     def fromdict(cls, content: dict[str, Any]) -> Shape:
-        scales = {
-            name: Scale(tuple(entry["center"]), tuple(entry["unit"])) for name, entry in content["scales"].items()
-        }
-        return cls(scales, content["actions"], content["language"], content.get("kinds", {}))
+        def scale(entry: dict[str, Any]) -> Scale:
+            return Scale(tuple(entry["center"]), tuple(entry["unit"]))
+
+        scales = {name: scale(entry) for name, entry in content["scales"].items()}
+        action = scale(content["action"]) if "action" in content else None
+        return cls(scales, content["actions"], content["language"], content.get("kinds", {}), action)
 
 
 class Policy(nn.Module):
@@ -105,11 +118,17 @@ class Policy(nn.Module):
         )
         self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
         self.register_module(TASK_TOKEN, None)
+        self.register_module(ACTION_UNITS, None if shape.action is None else ActionUnits(shape.action))
 
     @property
     def task_token(self) -> TaskToken | None:
         """The encoder of the task tokens, which stand in front of each step's other tokens; a new policy has none."""
         return cast("TaskToken | None", self._modules[TASK_TOKEN])
+
+    @property
+    def action_units(self) -> ActionUnits | None:
+        """The constants of actions in the robot's own units; None for actions in [-1, 1]."""
+        return cast("ActionUnits | None", self._modules[ACTION_UNITS])
 
     @property
     def device(self) -> torch.device:
@@ -212,9 +231,19 @@ class Policy(nn.Module):
         mask: Tensor,
         noise: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """The head's loss, averaged over the steps that are not padding. action: (B, T, A)."""
+        """The head's loss, averaged over the steps that are not padding. action: (B, T, A), as it was done."""
+        if self.action_units is not None:
+            action = self.action_units.scaled(action, None)
         losses = self.head.loss(self(observation, embedding, mask, noise), action)
         return (losses * mask).sum() / mask.sum()
+
+    def actions(self, x: Tensor) -> Tensor:
+        """The actions (..., A) that are done for tokens (..., width): in [-1, 1], or in the robot's own units."""
+        return self.restored(self.head(x))
+
+    def restored(self, x: Tensor) -> Tensor:
+        """The same for what a head gives (..., A): clipped, and in the robot's own units."""
+        return x.clamp(-1.0, 1.0) if self.action_units is None else self.action_units.restored(x)
 
     def _masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
         """Logarithms of the weights of all keys of a window, (B, 1, 1, S): 0 for the instruction, minus infinity for

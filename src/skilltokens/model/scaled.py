@@ -1,14 +1,11 @@
-"""Scaling: every encoder first expresses its feature in units of the robot's workspace."""
+"""Scaling: every encoder expresses its feature in units of the robot's workspace; actions are given in such too."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from skilltokens.types import Scale
-
-LIMIT = 8.0
-"""Scaled observations are clipped to this many units, so that one wrong reading of a sensor cannot dominate."""
+from skilltokens.types import LIMIT, Scale
 
 
 class Scaled(nn.Module):
@@ -26,3 +23,11 @@ class Scaled(nn.Module):
         """(x - center) / unit, clipped, plus noise."""
         x = ((x - self.center) / self.unit).clamp(-LIMIT, LIMIT)
         return x if noise is None else x + noise
+
+
+class ActionUnits(Scaled):
+    """The units of a robot's actions, where they are not in [-1, 1]: joints in degrees, a gripper from 0 to 100."""
+
+    def restored(self, x: Tensor) -> Tensor:
+        """Actions (..., A) in the robot's own units for numbers (..., A) in units of its constants, clipped to them."""
+        return self.center + x.clamp(-LIMIT, LIMIT) * self.unit

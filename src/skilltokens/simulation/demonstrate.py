@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.configuration import check_settings
-from skilltokens.demos import DemonstrationStore, write_store
+from skilltokens.demos import DemonstrationStore, check_actions, write_store
 from skilltokens.files import sweep
 from skilltokens.locking import locked
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
@@ -85,8 +85,8 @@ def demonstrations(
 
     Raises:
         SettingError: impossible settings.
-        DemonstrationError: a store in the folder is damaged or was made in another way (nothing is overwritten),
-            or the folder cannot be written.
+        DemonstrationError: a store in the folder is damaged or was made in another way (nothing is overwritten), holds
+            actions that the suite does not take, or the folder cannot be written.
         SuiteError: the simulator is missing or failed, or a process died or hung twice.
     """
     check_settings(settings, "demonstrations")
@@ -101,7 +101,10 @@ def demonstrations(
             stores, missing = _there(suite, tasks, settings)  # another process may have made them meanwhile
             if missing:
                 _make(suite, missing, settings, report, workers, limit)
-    return [stores[task] or DemonstrationStore.open(store_path(suite, task, settings)) for task in tasks]
+    complete = [stores[task] or DemonstrationStore.open(store_path(suite, task, settings)) for task in tasks]
+    for store in complete:
+        check_actions(store, suite.scales, suite.name)
+    return complete
 
 
 def _there(

@@ -40,7 +40,7 @@ def policy_from(settings: Mapping[str, Any], shape: Mapping[str, Any], tensors: 
 
 def shape_from(content: Mapping[str, Any]) -> Shape:
     """What a policy observes and does, from JSON. Raises ValueError, LookupError or TypeError for anything else."""
-    if content.keys() - {"scales", "actions", "language", "kinds"}:
+    if content.keys() - {"scales", "actions", "language", "kinds", "action"}:
         raise ValueError("the policy's shape has unknown keys")
     shape = Shape.fromdict(dict(content))
     if any(type(number) is not int or number < 1 for number in (shape.actions, shape.language)):
@@ -51,6 +51,11 @@ def shape_from(content: Mapping[str, Any]) -> Shape:
         raise ValueError(f"the policy has unknown kinds of features: {sorted(map(str, shape.kinds.values()))!r:.100}")
     for name, scale in shape.scales.items():
         _check_scale(name, scale)
+    if "action" in content:
+        assert shape.action is not None
+        _check_scale("action", shape.action)
+        if len(shape.action.center) != shape.actions:
+            raise ValueError("the scale of the actions is of another width than they are")
     return shape
 
 

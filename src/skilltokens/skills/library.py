@@ -32,7 +32,7 @@ from skilltokens.skills.records import (
 )
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.state import Event, done_already, fold, history, last_standing, undoable
-from skilltokens.types import Array, Feature, LibraryError, Progress, Report, silent
+from skilltokens.types import NOTE, Array, Feature, LibraryError, Progress, Report, silent
 
 WAIT = 60.0
 """Seconds that a writer waits for another one: each needs milliseconds."""
@@ -173,7 +173,7 @@ class SkillLibrary(ActingLibrary):
         vectors = self.vectors_of(list(others))
         wordings = {other.name: other.wordings for other in others.values()}
         for sentence in check_readable(self.language(), words, wordings, vectors):
-            report(Progress("note", 0, 1, sentence))
+            report(Progress(NOTE, 0, 1, sentence))
 
     def retire(self, name: str) -> None:
         """No instruction calls the skill any more; it stays, and `restore` brings it back."""

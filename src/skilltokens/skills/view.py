@@ -17,7 +17,7 @@ from safetensors.torch import load
 
 from skilltokens.configuration import settings_of
 from skilltokens.escaping import terminal
-from skilltokens.model.policy import Policy
+from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.checking import check_content, check_own, features_from, policy_from, shape_from
 from skilltokens.skills.disk import BASE_FILE, SKILLS, Disk
@@ -28,10 +28,12 @@ from skilltokens.skills.skillfile import unpack_skill
 from skilltokens.skills.state import Event, State, history
 from skilltokens.tensors import fingerprint
 from skilltokens.types import (
+    ACTION,
     Array,
     Feature,
     LibraryError,
     SkilltokensError,
+    Suite,
 )
 
 PROBLEMS = (
@@ -120,7 +122,7 @@ class LibraryView:
     @property
     def features(self) -> dict[str, Feature]:
         """The observation features and the action that every demonstration must have."""
-        return features_from(self._disk.head.features, shape_from(self._disk.head.policy["shape"]))
+        return features_from(self._disk.head.features, self.shape)
 
     @property
     def parameters(self) -> int:
@@ -131,6 +133,11 @@ class LibraryView:
     def identity(self) -> str:
         """The fingerprint of the base: skills of libraries with the same one can be exchanged."""
         return self._disk.head.base.fingerprint
+
+    @property
+    def shape(self) -> Shape:
+        """What the policy observes and does, with the constants of both."""
+        return shape_from(self._disk.head.policy["shape"])
 
     @property
     def policy_settings(self) -> PolicySettings:
@@ -254,6 +261,16 @@ class LibraryView:
                     f"feature {name!r} has shape {shown[0]} in {self.folder} but {shown[1]} in {what}: "
                     "learn from demonstrations of the same robot and features"
                 )
+
+    def check_actions(self, suite: Suite) -> None:
+        """Raises LibraryError where the actions are in other units than a suite takes."""
+        scale, taken = self.shape.action, suite.scales.get(ACTION)
+        if scale is not None and taken is None:
+            least, most = (np.asarray(scale.center) + sign * np.asarray(scale.unit) for sign in (-1, 1))
+            raise LibraryError(
+                f"{self.folder} gives actions in its robot's own units (about {least.min():.4g} to {most.max():.4g}), "
+                f"and suite {suite.name!r} takes them in [-1, 1]: use a suite whose scales have {ACTION!r}"
+            )
 
     def __repr__(self) -> str:
         retired = sum(record.retired for record in self.records)

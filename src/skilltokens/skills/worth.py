@@ -16,7 +16,7 @@ GROUP = 10
 
 @dataclass(frozen=True)
 class ActionError:
-    """The mean distance of a skill's actions from demonstrated ones, number by number; actions lie in [-1, 1]."""
+    """The mean distance of a skill's actions from demonstrated ones, number by number, in the actions' own units."""
 
     error: float
     still: float

@@ -137,14 +137,14 @@ def reword(library: Path, words: Sequence[str]) -> int:
     from skilltokens.cli.progress import Single
     from skilltokens.cli.saying import say
     from skilltokens.skills.library import SkillLibrary
-    from skilltokens.types import Progress
+    from skilltokens.types import NOTE, Progress
 
     opened = SkillLibrary.open(library, options.encoder)
     notes: list[str] = []
     with Single("rewording") as view:
 
         def report(news: Progress) -> None:
-            notes.append(news.note) if news.stage == "note" else view(news)
+            notes.append(news.note) if news.stage == NOTE else view(news)
 
         opened.reword(options.name, options.add, options.remove, report)
     for note in notes:

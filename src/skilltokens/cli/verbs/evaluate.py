@@ -128,6 +128,7 @@ def _in_simulators(options: EvaluateOptions, library: SkillLibrary) -> list[_Res
 
     suite = load_suite(options.suite or _suite_of(library))
     library.check_features({n: f for n, f in suite.features.items() if n in library.features}, f"suite {suite.name!r}")
+    library.check_actions(suite)
     check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, library.names)
     results: list[_Result] = []

@@ -61,6 +61,9 @@ class LearnOptions:
     """The skill may answer sentences that call other skills today."""
     aside: int | None = None
     """Demonstrations that are kept aside, the last ones; left out: a tenth, where there are ten or more."""
+    constants: tuple[Path, ...] = ()
+    """Further stores of the same robot, on which a new library measures the constants of readings and actions, which
+    later skills keep; give those that move most."""
     by: MethodName = "t2s"
     """The method that learns the skill: one that keeps a policy for each skill, such as t2s or lora."""
     seed: int = 0
@@ -102,6 +105,7 @@ def main(words: Sequence[str]) -> int:
             again=options.again,
             take_over=options.take_over,
             aside=options.aside,
+            constants=[DemonstrationStore.open(path) for path in options.constants],
             report=report,
         )
     _tell(library, options.name or store.task.name, before)
