@@ -1,0 +1,68 @@
+"""Libraries for LeRobot: of the toy robot, of its pictures, and of Meta-World."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from lerobot.utils.import_utils import register_third_party_plugins
+from tests.lanes.lerobot.checkpoint import write_checkpoint
+from tests.pictured import pictured_stores
+from tests.small import make_stores
+from tests.toy import TASKS
+
+from skilltokens.demos import DemonstrationStore
+from skilltokens.grow import learn_skill
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
+from skilltokens.suites import load_suite, task_of
+
+register_third_party_plugins()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def grown(folder: Path, stores: list[DemonstrationStore], train: TrainSettings) -> Path:
+    """A library of these skills, as a checkpoint."""
+    for store in stores:
+        learn_skill(folder, store, train=train, policy=PolicySettings(width=32, layers=2))
+    return write_checkpoint(folder)
+
+
+@pytest.fixture(scope="session")
+def toy_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two skills of the toy robot that succeed sometimes."""
+    folder = tmp_path_factory.mktemp("toy")
+    train = TrainSettings(iterations=60, first_iterations=60, rate=3e-3, window=12, batch=16)
+    return grown(folder / "library", make_stores(folder / "stores", TASKS[:2], 30), train)
+
+
+@pytest.fixture(scope="session")
+def pictured_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One skill that sees a picture."""
+    folder = tmp_path_factory.mktemp("pictured")
+    train = TrainSettings(iterations=3, first_iterations=3, window=12, batch=8)
+    return grown(folder / "library", pictured_stores(folder / "stores", TASKS[:1]), train)
+
+
+@pytest.fixture(scope="session")
+def arm_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Meta-World skill that closes the window most of the time."""
+    from skilltokens.demos import write_store
+
+    folder, suite = tmp_path_factory.mktemp("metaworld"), load_suite("metaworld")
+    task = task_of(suite, "window-close")
+    store = write_store(
+        folder / "store",
+        suite.demonstrate(task, 10, 0, 0.1),
+        task=task,
+        features=suite.features,
+        source="scripted",
+        suite=suite.name,
+        versions=suite.versions(),
+    )
+    return grown(folder / "library", [store], TrainSettings(first_iterations=60, rate=3e-3))
