@@ -27,6 +27,23 @@ check: setup  ## ruff, pyright and import-linter alone
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# LeRobot wants an older torch, NumPy and huggingface_hub than .venv has, and Python 3.12 or 3.13.
+lerobot: system .venv-lerobot/.installed .venv-openpi/.installed  ## The real LeRobot reads, trains on and evaluates what is ours
+	.venv-lerobot/bin/python -m pytest -o filterwarnings=default tests/lanes/lerobot
+
+LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 python \
+	$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/versions/3.13.*/bin/python); do \
+	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.venv-lerobot/.installed: pyproject.toml constraints-lerobot.txt plugins/lerobot_policy_skilltokens/pyproject.toml
+	@test -n "$(LEROBOT_PYTHON)" \
+		|| { echo "No Python 3.12 or 3.13 was found: say make lerobot LEROBOT_PYTHON=/path/to/python"; exit 1; }
+	test -x $(@D)/bin/python || $(LEROBOT_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-lerobot.txt \
+		--editable ".[metaworld,lerobot,serve,hub]" --editable plugins/lerobot_policy_skilltokens \
+		"lerobot[training,evaluation]" pytest hypothesis
+	@touch $@
+
 soak: setup  ## The long tests: thousands of damaged files for every reader, commands killed at every operation on files
 	$(BIN)/python -m tests.soak
 
@@ -60,6 +77,11 @@ system:
 	else \
 		echo "Videos and LIBERO need system packages that are missing here: sudo apt-get install$$missing"; \
 	fi
+
+lerobot-constraints: .venv-lerobot/.installed  ## Write constraints-lerobot.txt from .venv-lerobot
+	{ sed -n '/^#/p' constraints-lerobot.txt; .venv-lerobot/bin/pip freeze --exclude-editable \
+		| sed -E 's/^([^#]*==[^+]*)\+.*/\1/' | grep -vE '^(pip|setuptools)\b'; } > constraints-lerobot.txt.tmp
+	mv constraints-lerobot.txt.tmp constraints-lerobot.txt
 
 constraints: setup  ## Write constraints.txt from .venv
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable \

@@ -15,6 +15,7 @@ from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
 from numpy.typing import NDArray
 
+from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.rendering import Pictures, choose_backend
 
 choose_backend()
@@ -22,10 +23,13 @@ mujoco: Any = importlib.import_module("mujoco")
 
 JOINTS = ("waist", "shoulder", "elbow", "wrist")
 CAMERAS = ("front", "hand")
-TASKS = {"reach-left": "touch the red ball on the left", "reach-right": "touch the blue ball on the right"}
+TASKS = {"touch-the-red-ball": "touch the red ball", "touch-the-blue-ball": "touch the blue ball"}
+"""Names as `skilltokens demos import` makes them of the instructions."""
 FPS, HORIZON, SIZE = 20, 60, 64
 NEAR = 0.05
 """Metres between the finger and the ball below which it is touched."""
+SPREAD = np.array([0.05, 0.05, 0])
+"""Metres by which a ball's place differs at most from its usual one."""
 PACE = 6.0
 """Degrees that the expert moves a joint in a step at most."""
 LOW, HIGH = np.array([-100.0, -20, -150, -100]), np.array([100.0, 100, 0, 100])
@@ -78,12 +82,13 @@ class Arm(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
 
     def __init__(self, task: str) -> None:
         self.task, self.render_mode = task, "rgb_array"
-        self.ball = "red" if task == "reach-left" else "blue"
+        self.ball = "red" if task == "touch-the-red-ball" else "blue"
         self.model = mujoco.MjModel.from_xml_string(SCENE)
         self.data = mujoco.MjData(self.model)
         self.pictures: Pictures | None = None
         picture = Box(0, 255, (SIZE, SIZE, 3), np.uint8)
-        self.observation_space = DictSpace({"state": Box(-180, 180, (4,), np.float32), **dict.fromkeys(CAMERAS, picture)})
+        state = Box(-180, 180, (len(JOINTS),), np.float32)
+        self.observation_space = DictSpace({"state": state, **dict.fromkeys(CAMERAS, picture)})
         self.action_space = Box(LOW.astype(np.float32), HIGH.astype(np.float32))
 
     def reset(
@@ -92,7 +97,7 @@ class Arm(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
         super().reset(seed=seed)
         mujoco.mj_resetData(self.model, self.data)
         for number, side in enumerate((1, -1)):
-            self.data.mocap_pos[number] = [*(self.np_random.uniform(-0.05, 0.05, 2) + [0.3, side * 0.2]), 0.05]
+            self.data.mocap_pos[number] = np.array([0.3, side * 0.2, 0.05]) + self.np_random.uniform(-SPREAD, SPREAD)
         self.data.qpos[:] = np.radians(HOME + self.np_random.uniform(-10, 10, 4))
         self.data.ctrl[:] = self.data.qpos
         mujoco.mj_forward(self.model, self.data)
@@ -142,3 +147,11 @@ class Arm(gymnasium.Env[dict[str, Any], NDArray[np.float32]]):
             self.pictures = Pictures(self.model, 4 * SIZE, 4 * SIZE)
         mujoco.mj_forward(self.model, self.data)
         return np.ascontiguousarray(self.pictures.take(self.data, camera, size, size))
+
+
+def suite() -> GymnasiumSuite:
+    """The arm as a suite whose actions are in degrees."""
+    cameras = {f"observation.images.{camera}": camera for camera in CAMERAS}
+    return GymnasiumSuite(
+        "arm", Arm, TASKS, observation={"observation.state": "state", **cameras}, actions="own", horizon=HORIZON
+    )

@@ -13,11 +13,11 @@ import torch
 from lerobot.configs import PreTrainedConfig
 from lerobot.envs import preprocess_observation
 from lerobot.policies import make_pre_post_processors
-from lerobot_policy_skilltokens.modeling_skilltokens import SkilltokensPolicy
-from lerobot_policy_skilltokens.readings import observation_of
 from tests.pictured import TOP, Pictured
 from tests.toy import TASKS, Toy
 
+from lerobot_policy_skilltokens.modeling_skilltokens import SkilltokensPolicy
+from lerobot_policy_skilltokens.readings import observation_of
 from skilltokens.model.actor import PolicyActor
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, Feature, NoSkillError, Observation, SettingError
@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_one_sentence(policy: SkilltokensPolicy, change: di
 
 
 def test_without_a_library_there_is_no_policy():
-    with pytest.raises(SettingError, match="--policy.path"):
+    with pytest.raises(SettingError, match=r"--policy\.path"):
         SkilltokensPolicy(PreTrainedConfig.get_choice_class("skilltokens")(device="cpu"))
 
 

@@ -58,8 +58,8 @@ class SkilltokensEnvConfig(EnvConfig):
     """scene: say each task's scene in its instruction, for a library that was learned with --context scene."""
     horizon: int = 0
     """The most steps of an episode; 0: the suite's own limit."""
-    fps: int = 30
-    """Frames a second of the films."""
+    fps: int = 0
+    """Frames a second of the films; 0: the steps a second of the suite where it says so, else 30."""
     features: dict[str, PolicyFeature] = field(default_factory=dict)
     """Filled from the suite."""
     features_map: dict[str, str] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class SkilltokensEnvConfig(EnvConfig):
                 raise SettingError(f"--env.{name}={getattr(self, name)} is unknown: use {' or '.join(known)}")
         suite = load_suite(self.suite)
         check_episodes(suite, cast(Split, self.split), 0, self.horizon)
+        self.fps = self.fps or round(getattr(suite, "frequency", 30))
         for name, feature in suite.features.items():
             key = name if name == ACTION or name.startswith(IMAGES) else key_of(name, feature, suite.name)
             self.features[key] = PolicyFeature(type=_type(name, feature), shape=tuple(feature.shape))
