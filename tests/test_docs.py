@@ -44,7 +44,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MADE = [path for path in (ROOT / "RESULTS.md", *sorted(ROOT.glob("results/*/README.md"))) if path.is_file()]
 """Pages that are made from the runs."""
-RUN_ELSEWHERE = {"adding-a-suite.md": "suites/test_gymnasium.py", "metrics.md": "test_metrics.py"}
+RUN_ELSEWHERE = {
+    "adding-a-suite.md": "suites/test_gymnasium.py",
+    "metrics.md": "test_metrics.py",
+    "serving.md": "serve/test_page.py",
+}
 """Pages whose code other tests run, and more strictly."""
 BRIEF = {
     "README.md": {

@@ -63,6 +63,10 @@ class RuleError(SkilltokensError):
     """A method's rule that returned what a training step cannot use."""
 
 
+class ServeError(SkilltokensError):
+    """A request that a policy server cannot answer, or a server that does not answer."""
+
+
 class RunError(SkilltokensError):
     """A run folder or run.json that is damaged, or belongs to another configuration."""
 
