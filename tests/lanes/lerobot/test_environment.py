@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from lerobot.envs import (
@@ -27,7 +28,7 @@ from lerobot_policy_skilltokens.modeling_skilltokens import SkilltokensPolicy
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, task_of
-from skilltokens.types import ENVIRONMENT_STATE, STATE, SettingError, Suite, SuiteError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError, Suite, SuiteError
 
 TOY, PICTURED = "tests.toy:Toy", "tests.pictured:Pictured"
 
@@ -51,6 +52,11 @@ def successes(library: Path, suite: Suite, task: str, episodes: int, group: int)
     """What `skilltokens evaluate` counts."""
     actor = SkillLibrary.open(library).actor(task_of(suite, task).instruction)
     return [o.success for o in evaluate(actor, suite, task_of(suite, task), "test", range(episodes), group=group)]
+
+
+def frames_of(film: Path) -> list[Array]:
+    with av.open(str(film)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def test_the_seed_is_the_episode_whatever_ran_before():
@@ -172,11 +178,7 @@ def test_a_library_acts_in_metaworld_and_is_filmed(arm_library: Path, tmp_path: 
     assert task["metrics"]["successes"] == successes(arm_library, load_suite("metaworld"), "window-close", 2, group=2)
     films = [Path(path) for path in task["metrics"]["video_paths"]]
     assert len(films) == 2
-    import av
-
-    for film in films:
-        with av.open(str(film)) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    for frames in map(frames_of, films):
         assert len(frames) > 10
         assert frames[0].shape == (160, 160, 3)
         assert not np.array_equal(frames[0], frames[-1])

@@ -68,9 +68,7 @@ async def main():
         )
         say("live", result["steps"])
 
-    async with Connection(
-        f"ws://127.0.0.1:{port}"
-    ) as connection:  # late answers went with the other
+    async with Connection(f"ws://127.0.0.1:{port}") as connection:  # late answers went with the other
         await connection.start_episode({"task": {"name": PUSH}})
         picture = {"images": {"top": np.zeros((8, 8, 3), np.uint8)}}
         say("picture", (await connection.act({**observation(0), **picture}))["unused"])
