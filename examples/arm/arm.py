@@ -26,9 +26,9 @@ CAMERAS = ("front", "hand")
 TASKS = {"touch-the-red-ball": "touch the red ball", "touch-the-blue-ball": "touch the blue ball"}
 """Names as `skilltokens demos import` makes them of the instructions."""
 FPS, HORIZON, SIZE = 20, 60, 64
-NEAR = 0.05
+NEAR = 0.06
 """Metres between the finger and the ball below which it is touched."""
-SPREAD = np.array([0.05, 0.05, 0])
+SPREAD = np.array([0.04, 0.04, 0])
 """Metres by which a ball's place differs at most from its usual one."""
 PACE = 6.0
 """Degrees that the expert moves a joint in a step at most."""

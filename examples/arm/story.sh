@@ -1,36 +1,31 @@
 #!/usr/bin/env bash
-# From a LeRobot data set to a library that LeRobot evaluates: bash story.sh OWNER/NAME, in an empty folder.
-# OWNER/NAME is where the library is pushed to, at the Hub that HF_ENDPOINT names. OPENPI is the Python of an environment with
-# openpi-client, which wants an older NumPy than LeRobot.
+# From a LeRobot data set to a library that LeRobot evaluates. In an empty folder: bash story.sh OWNER/NAME
+# OWNER/NAME is a repository of yours at the Hub ($HF_ENDPOINT, $HF_TOKEN). $OPENPI is the Python of an environment with
+# openpi-client, which wants an older NumPy than LeRobot; $PORT is free.
 set -euo pipefail
-repository=$1 here=$(dirname "$(realpath "$0")") openpi=${OPENPI:-python}
-cp "$here/arm.py" .   # `arm:suite` is looked for in the working folder
+repository=$1 here=$(dirname "$(realpath "$0")") port=${PORT:-8000}
+cp "$here/arm.py" .  # a suite `arm:suite` is looked for in the working folder
 
-# Demonstrations, written by LeRobot itself: joint positions in degrees and two cameras.
-python "$here/record.py" dataset "${EPISODES:-20}"
+# Demonstrations that LeRobot itself writes: joint positions in degrees, and two cameras.
+python "$here/record.py" dataset
 skilltokens demos import dataset demos --images
 
-# Two skills. The constants of the second store are measured with the first's, since a library keeps its constants.
-skilltokens learn library demos/touch-the-red-ball --new --constants demos/touch-the-blue-ball \
-    --policy.history 4 --train.window 8 --train.batch 16 --train.first-iterations "${ITERATIONS:-300}"
-skilltokens learn library demos/touch-the-blue-ball \
-    --train.window 8 --train.iterations "${ITERATIONS:-300}"
+# Two skills. A library keeps its constants, so they are measured on both skills' demonstrations.
+skilltokens learn library demos/touch-the-red-ball --new --constants demos/touch-the-blue-ball --train.first-iterations 400 --train.batch 16 --train.window 12
+skilltokens learn library demos/touch-the-blue-ball --train.iterations 400 --train.window 12
 
 # To the Hub and back.
 skilltokens hub push library "$repository"
 skilltokens hub pull "$repository" pulled
 
 # A robot calls it over the network.
-skilltokens serve pulled --port "${PORT:-8000}" & server=$!
+skilltokens serve pulled --port "$port" &
+server=$!
 trap 'kill $server' EXIT
-until curl --silent --fail --output /dev/null "http://127.0.0.1:${PORT:-8000}/healthz"; do
-    kill -0 $server; sleep 0.2
-done
-for ball in red blue; do
-    "$openpi" "$here/client.py" "${PORT:-8000}" "demos/touch-the-$ball-ball" "touch the $ball ball"
-done
+until curl --silent --fail --output /dev/null "http://127.0.0.1:$port/healthz"; do kill -0 $server && sleep 0.2; done
+"${OPENPI:-python}" "$here/client.py" "$port" demos/touch-the-red-ball "touch the red ball"
+"${OPENPI:-python}" "$here/client.py" "$port" demos/touch-the-blue-ball "touch the blue ball"
 
-# LeRobot evaluates the folder that was pulled, in the simulated arm, and films it.
-lerobot-eval --policy.path=pulled --env.type=skilltokens --env.suite=arm:suite \
-    --env.task=touch-the-red-ball,touch-the-blue-ball \
+# LeRobot evaluates what was pulled, in the simulated arm, and films it.
+lerobot-eval --policy.path=pulled --env.type=skilltokens --env.suite=arm:suite --env.task=touch-the-red-ball,touch-the-blue-ball \
     --eval.n_episodes=10 --eval.batch_size=5 --eval.use_async_envs=false --seed=0 --output_dir=evaluation

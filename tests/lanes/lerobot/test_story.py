@@ -35,6 +35,7 @@ def test_from_a_lerobot_data_set_to_lerobot_eval(tmp_path: Path):
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "HF_ENDPOINT": hub.address,
             "HF_TOKEN": TOKEN,
+            "HF_HUB_DISABLE_XET": "1",  # the stub has no such store
             "HF_HOME": str(tmp_path / "huggingface"),
             "OPENPI": OPENPI,
             "PORT": str(free_port()),
