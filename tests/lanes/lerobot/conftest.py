@@ -26,10 +26,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def grown(folder: Path, stores: list[DemonstrationStore], train: TrainSettings) -> Path:
+SMALL = PolicySettings(width=32, layers=2)
+
+
+def grown(folder: Path, stores: list[DemonstrationStore], train: TrainSettings, policy: PolicySettings = SMALL) -> Path:
     """A library of these skills, as a checkpoint."""
     for store in stores:
-        learn_skill(folder, store, train=train, policy=PolicySettings(width=32, layers=2))
+        learn_skill(folder, store, train=train, policy=policy)
     return write_checkpoint(folder)
 
 
@@ -47,6 +50,15 @@ def pictured_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictured")
     train = TrainSettings(iterations=3, first_iterations=3, window=12, batch=8)
     return grown(folder / "library", pictured_stores(folder / "stores", TASKS[:1]), train)
+
+
+@pytest.fixture(scope="session")
+def chunked_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two skills that predict four actions at a time."""
+    folder = tmp_path_factory.mktemp("chunked")
+    train = TrainSettings(iterations=3, first_iterations=3, window=12, batch=8)
+    policy = PolicySettings(width=32, layers=2, chunk=4)
+    return grown(folder / "library", make_stores(folder / "stores", TASKS[:2]), train, policy)
 
 
 @pytest.fixture(scope="session")

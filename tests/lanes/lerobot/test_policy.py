@@ -19,6 +19,7 @@ from tests.toy import TASKS, Toy
 from lerobot_policy_skilltokens.modeling_skilltokens import SkilltokensPolicy
 from lerobot_policy_skilltokens.readings import observation_of
 from skilltokens.model.actor import PolicyActor
+from skilltokens.model.ahead import Ahead
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, Feature, NoSkillError, Observation, SettingError
 
@@ -132,6 +133,45 @@ def test_training_is_answered_with_the_command_that_grows_a_library(tmp_path: Pa
     *_, last = done.stderr.strip().splitlines()  # a sentence, and no traceback ends there
     assert last.startswith("lerobot-train does not train a skill library")
     assert "skilltokens learn LIBRARY STORE" in last
+
+
+# ---------------------------------------------------------------- several actions for a look
+
+
+def ahead(policy: SkilltokensPolicy, seen: list[dict[str, Array]], skill: str, n: int) -> list[Array]:
+    """The actions of a skill that looks at every n-th observation."""
+    actor = Ahead(policy.library.actor_of(skill), n)
+    plan = actor.start(len(seen[0][STATE]))
+    return [actor.act(observation, plan) for observation in seen]
+
+
+def test_a_look_gives_several_actions(chunked_library: Path):
+    policy = SkilltokensPolicy.from_pretrained(chunked_library)
+    policy.config.n_action_steps = 3
+    seen = observations(8, 2)
+    assert policy.predict_action_chunk(batch(seen[0], [RED, BLUE])).shape == (2, 3, 2)
+    policy.reset()
+    actions = [policy.select_action(batch(observation, [RED, BLUE])).numpy() for observation in seen]
+    red, blue = (ahead(policy, seen, task.name, 3) for task in TASKS[:2])
+    for step, action in enumerate(actions):
+        np.testing.assert_array_equal(action, np.stack([red[step][0], blue[step][1]]))
+
+
+def test_a_new_instruction_is_heard_before_the_plan_is_done(chunked_library: Path):
+    policy = SkilltokensPolicy.from_pretrained(chunked_library)
+    policy.config.n_action_steps = 4
+    seen = observations(3, 1)
+    policy.select_action(batch(seen[0], RED))
+    policy.select_action(batch(seen[1], RED))
+    heard = policy.select_action(batch(seen[2], BLUE)).numpy()
+    np.testing.assert_array_equal(heard, ahead(policy, seen[2:], TASKS[1].name, 4)[0])
+
+
+def test_a_chunk_that_the_library_does_not_predict_is_refused(policy: SkilltokensPolicy):
+    policy.config.n_action_steps = 3
+    (seen,) = observations(1, 2)
+    with pytest.raises(SettingError, match=r"policy\.chunk"):
+        policy.select_action(batch(seen, RED))
 
 
 # ---------------------------------------------------------------- pictures

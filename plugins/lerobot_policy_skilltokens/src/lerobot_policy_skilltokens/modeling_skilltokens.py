@@ -39,7 +39,7 @@ class SkilltokensPolicy(PreTrainedPolicy):
     Each row of a batch has its own instruction, skill and memory. An actor always acts on a batch of the full size and
     its own rows are taken from that: a row's bits may depend on the batch's size and on the row's place in it, and so
     never on what the other rows are asked to do. `reset` begins new episodes; a row whose instruction changes begins
-    anew by itself.
+    anew by itself, or all rows together where actions for several steps were planned.
     """
 
     config_class = SkilltokensConfig  # pyright: ignore[reportAssignmentType]
@@ -115,7 +115,7 @@ class SkilltokensPolicy(PreTrainedPolicy):
             SettingError: an observation or the instruction is missing, or is not what the library observes.
         """
         if self._ahead and self._said(batch) != self._sentences:
-            self._ahead.clear()  # what was planned is no more what is asked for
+            self.reset()  # what was planned is no more what is asked for
         if not self._ahead:
             self._ahead.extend(self.predict_action_chunk(batch).unbind(1))
         return self._ahead.popleft()
