@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from lerobot.utils.import_utils import register_third_party_plugins
-from tests.lanes.lerobot.checkpoint import write_checkpoint
 from tests.pictured import pictured_stores
 from tests.small import make_stores
 from tests.toy import TASKS
@@ -30,10 +29,10 @@ SMALL = PolicySettings(width=32, layers=2)
 
 
 def grown(folder: Path, stores: list[DemonstrationStore], train: TrainSettings, policy: PolicySettings = SMALL) -> Path:
-    """A library of these skills, as a checkpoint."""
+    """A library of these skills, whose folder is a checkpoint of LeRobot."""
     for store in stores:
         learn_skill(folder, store, train=train, policy=policy)
-    return write_checkpoint(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from lerobot.configs import PreTrainedConfig
 from lerobot.envs import close_envs, make_env, make_env_pre_post_processors
 from lerobot.policies import make_policy, make_pre_post_processors
 from lerobot.scripts.lerobot_eval import eval_policy_all
-from lerobot_policy_skilltokens.env_skilltokens import SkilltokensEnvConfig
 from tests.pictured import pictured_stores
 from tests.toy import TASKS
 
+from lerobot_policy_skilltokens.env_skilltokens import SkilltokensEnvConfig
 from skilltokens.exchange.lerobot import export_lerobot
 
 SMALL = {
