@@ -54,7 +54,7 @@ class SkilltokensPolicy(PreTrainedPolicy):
         self.config: SkilltokensConfig = config
         self.library = library
         # LeRobot asks a policy's first parameter for its device.
-        self.device = torch.nn.Parameter(torch.zeros(0), requires_grad=False)
+        self.anchor = torch.nn.Parameter(torch.zeros(0), requires_grad=False)
         self.reset()
 
     @classmethod
@@ -132,7 +132,7 @@ class SkilltokensPolicy(PreTrainedPolicy):
         actions = np.zeros((size, self.config.n_action_steps, width), np.float32)
         for party in self._parties:
             actions[party.rows] = self._chunk(party, observation)[party.rows]
-        return torch.from_numpy(actions).to(self.device.device)
+        return torch.from_numpy(actions).to(self.anchor.device)
 
     def _chunk(self, party: Party, observation: Mapping[str, Array]) -> Array:
         steps = self.config.n_action_steps
@@ -162,7 +162,7 @@ class SkilltokensPolicy(PreTrainedPolicy):
             party.rows = [row for row in party.rows if row not in changed]
         self._parties = [party for party in self._parties if party.rows]
         for skill in dict.fromkeys(called.values()):
-            actor = self.library.actor_of(skill, str(self.device.device))
+            actor = self.library.actor_of(skill, str(self.anchor.device))
             rows = [row for row in changed if called[sentences[row]] == skill]
             self._parties.append(Party(skill, rows, actor, actor.start(len(sentences))))
         self._sentences = sentences
