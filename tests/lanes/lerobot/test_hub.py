@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.hubstub import TOKEN, Hub, serving
+import pytest
+from tests.hubstub import at_home
 
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.pushing import push_library
@@ -26,18 +26,11 @@ print(*get_policy_class(config.type).from_pretrained("me/toy", config=config).li
 """
 
 
-def test_lerobot_loads_a_library_by_its_id_at_the_hub(toy_library: Path, tmp_path: Path):
-    with serving(Hub()) as hub:
-        push_library(toy_library, "me/toy", endpoint=hub.address, token=TOKEN)
-        environment = {
-            **os.environ,
-            "HF_ENDPOINT": hub.address,
-            "HF_TOKEN": TOKEN,
-            "HF_HOME": str(tmp_path),
-            "HF_HUB_DISABLE_XET": "1",  # the stub has no such store
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", LOAD], env=environment, capture_output=True, text=True, check=False
-        )
+def test_lerobot_loads_a_library_by_its_id_at_the_hub(
+    toy_library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with at_home(monkeypatch, tmp_path) as hub:
+        push_library(toy_library, "me/toy", endpoint=hub.address)
+        done = subprocess.run([sys.executable, "-c", LOAD], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == SkillLibrary.open(toy_library).fingerprints()

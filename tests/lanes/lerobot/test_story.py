@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.hubstub import TOKEN, Hub, serving
+from tests.hubstub import at_home
 
 from skilltokens.skills.library import SkillLibrary
 
@@ -26,25 +26,17 @@ def free_port() -> int:
         return place.getsockname()[1]
 
 
-def test_from_a_lerobot_data_set_to_lerobot_eval(tmp_path: Path):
+def test_from_a_lerobot_data_set_to_lerobot_eval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if not Path(OPENPI).exists():
         pytest.fail(f"{OPENPI} is not there: `make lerobot` makes it")
-    with serving(Hub()) as hub:
-        environment = {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "HF_ENDPOINT": hub.address,
-            "HF_TOKEN": TOKEN,
-            "HF_HUB_DISABLE_XET": "1",  # the stub has no such store
-            "HF_HOME": str(tmp_path / "huggingface"),
-            "OPENPI": OPENPI,
-            "PORT": str(free_port()),
-        }
-        folder = tmp_path / "story"
-        folder.mkdir()
-        done = subprocess.run(
-            ["bash", str(STORY), "me/arm"], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
+    folder = tmp_path / "story"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("OPENPI", OPENPI)
+    monkeypatch.setenv("PORT", str(free_port()))
+    with at_home(monkeypatch, tmp_path) as hub:
+        words = ["bash", str(STORY), "me/arm"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
 
     made, pulled = SkillLibrary.open(folder / "library"), SkillLibrary.open(folder / "pulled")
