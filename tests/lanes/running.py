@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from skilltokens.types import Array
+
 ROOT = Path(__file__).parents[2]
+
+
+def write_readings(folder: Path, seen: Sequence[Mapping[str, Array]]) -> None:
+    """FOLDER/seen.npz: for each feature (steps, *shape)."""
+    arrays: dict[str, Any] = {name: np.stack([one[name] for one in seen]) for name in seen[0]}
+    np.savez(folder / "seen.npz", **arrays)
 
 
 def answers(lane: str, script: Path, port: int, folder: Path) -> dict[str, str]:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tests.skills.making import features, grown, make_base, said
+from tests.skills.making import SMALL, features, grown, said
 from tests.toy import Toy
 
+from skilltokens.methods.base import generator_of
+from skilltokens.model.policy import Policy, Shape
+from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skill
 from skilltokens.types import ACTION, Array
@@ -18,9 +21,10 @@ PUSH, CLOSE = "push the puck to the goal", "close the window"
 """The instructions of the two skills, `push` and `close`."""
 
 
-def make_served(folder: Path) -> SkillLibrary:
+def make_served(folder: Path, settings: PolicySettings = SMALL) -> SkillLibrary:
     """A library of two skills of random numbers, with MiniLM's vectors."""
-    base = make_base(language=384)
+    toy = Toy()
+    base = Policy(Shape.of(toy.features, toy.scales, 384), settings, generator_of(0, 0)).requires_grad_(False)
     library = SkillLibrary.create(folder, base, Skill("push", (PUSH,), said([PUSH])), features(), "minilm")
     numbers = grown(base, "close")
     library.add(Skill("close", (CLOSE,), said([CLOSE]), numbers.tensors, numbers.content.active))

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.serve.served import CLOSE, PUSH, acted, readings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.serve.served import CLOSE, PUSH, acted, make_served, readings
 
+from skilltokens.model.settings import PolicySettings
 from skilltokens.serve.dialogue import ABSTAINED, Dialogue, metadata
 from skilltokens.serve.episodes import Repertoire
 from skilltokens.serve.settings import ServeSettings
 from skilltokens.serve.wire import pack, unpack
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.types import STATE, Array, SettingError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, SettingError
 
 NONSENSE = "make me a coffee"
 
@@ -144,6 +147,8 @@ def test_what_nobody_reads_is_named(dialogue: Dialogue, seen: list[dict[str, Arr
         ({"prompt": "go " * 1000}, "characters where 1000 are the most"),
         ({"prompt": PUSH, "task": CLOSE}, "`prompt` and `task` differ"),
         ({}, "no `prompt`"),
+        ({"prompt": PUSH, "reset": np.zeros(2)}, "`reset` is ndarray: send true or false"),
+        ({"prompt": PUSH, "select": "yes"}, "`select` is str"),
         ([1, 2], "the message is list: send a map"),
         (b"\xc1", "no msgpack"),
         ("hello", "a text came"),
@@ -151,6 +156,27 @@ def test_what_nobody_reads_is_named(dialogue: Dialogue, seen: list[dict[str, Arr
 )
 def test_a_broken_request_is_one_sentence(dialogue: Dialogue, request_: Any, sentence: str):
     assert re.search(sentence, told(dialogue, request_))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.binary(max_size=3), inner),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(
+    [STATE, ENVIRONMENT_STATE, "states", "images", "prompt", "task", "reset", "select", "type", "payload", "seq"]
+)
+TYPES = st.sampled_from([PUSH, "observation", "episode_start", [0.0, 1.0], [0.0] * 4, True])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.dictionaries(NAMES | st.text(max_size=3), TYPES | ANYTHING, max_size=8), max_size=4))
+def test_no_request_is_more_than_the_server_expects(dialogue: Dialogue, requests: list[dict[str, Any]]):
+    for request in requests:
+        reply = dialogue.reply(pack(request))
+        assert "the server failed" not in reply.line
+        frame = unpack(reply.frame) if isinstance(reply.frame, bytes) else {}
+        assert np.isfinite(frame.get("actions", 0)).all()
 
 
 def test_what_is_not_finite_makes_no_action(dialogue: Dialogue, seen: list[dict[str, Array]]):
@@ -178,12 +204,21 @@ def test_a_damaged_skill_is_said_and_harms_no_other(folder: Path, tmp_path: Path
 
 
 def test_chunks_where_the_policy_has_none(folder: Path):
-    from skilltokens.model.actor import PolicyActor
-
-    if hasattr(PolicyActor, "chunk"):
-        pytest.skip("it has")
-    with pytest.raises(SettingError, match="chunk 5 is impossible"):
+    with pytest.raises(SettingError, match="chunk 5 is impossible: this library's policy predicts 1"):
         Repertoire(SkillLibrary.open(folder), ServeSettings(chunk=5))
+
+
+@pytest.mark.skipif("chunk" not in PolicySettings.__dataclass_fields__, reason="no policy predicts chunks")
+def test_chunks_are_those_of_a_local_actor(tmp_path: Path, seen: list[dict[str, Array]]):
+    settings = PolicySettings(width=16, layers=1, history=3, chunk=3)
+    library = make_served(tmp_path / "library", settings)
+    actor: Any = library.actor_of("push")
+    dialogue, memory = Dialogue(Repertoire(library, ServeSettings(chunk=3))), actor.start(1)
+    for observation in seen[::3]:
+        local = actor.chunk({name: value[None] for name, value in observation.items()}, memory, 3)[0]
+        assert ask(dialogue, observation, PUSH)["actions"].tobytes() == local.tobytes()
+    dialogue.reply(message("episode_start", {}))
+    assert observed(dialogue, seen[0])["payload"]["actions"].shape == (2,), "vla-eval gets one for each observation"
 
 
 # ---------------------------------------------------------------- vla-eval

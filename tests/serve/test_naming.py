@@ -120,6 +120,12 @@ def test_a_reading_that_does_not_fit_is_one_sentence(changed: dict[str, Any], se
         naming().read(request(**changed))
 
 
+def test_a_picture_in_floats_is_not_read_from_bytes():
+    floats = {STATE: Feature((3,)), FRONT: Feature((4, 5, 3))}
+    with pytest.raises(ServeError, match="dtype uint8: the skill reads float32"):
+        Naming(floats, floats, {}).read(request(**{"observation/wrist_image": None}))
+
+
 def test_names_are_texts():
     with pytest.raises(ServeError, match="is bytes"):
         naming().read({b"observation/state": np.zeros(3)})

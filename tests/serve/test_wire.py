@@ -37,6 +37,11 @@ def same(a: Any, b: Any) -> bool:
     return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
+def packed(content: Any) -> bytes:
+    """Plain msgpack."""
+    return bytes(msgpack.packb(content) or b"")
+
+
 def refusal(message: bytes) -> str:
     """The sentence that a message ends in; empty where it is read. Nothing else may be raised."""
     try:
@@ -69,7 +74,7 @@ def test_random_bytes_are_a_value_or_one_sentence(message: bytes):
 @given(PLAIN, st.dictionaries(st.sampled_from(["data", "dtype", "shape", "format"]), PLAIN | st.binary(max_size=9)))
 def test_maps_that_only_say_that_they_are_arrays(value: Any, fields: dict[str, Any]):
     for mark in (wire.ARRAY, wire.NUMBER, wire.PICTURE):
-        assert "\n" not in refusal(msgpack.packb({mark: value, **fields}) or b"")
+        assert "\n" not in refusal(packed({mark: value, **fields}))
 
 
 @given(st.data())
@@ -100,7 +105,7 @@ def test_the_marks_are_openpis_and_vla_evals():
 
 def array_of(**changed: Any) -> bytes:
     fields = {"data": bytes(8), "dtype": "<f4", "shape": [2], **changed}
-    return msgpack.packb({b"__ndarray__": True, **{name.encode(): value for name, value in fields.items()}})
+    return packed({b"__ndarray__": True, **{name.encode(): value for name, value in fields.items()}})
 
 
 @pytest.mark.parametrize(
@@ -142,6 +147,7 @@ def test_no_array_is_believed(changed: dict[str, Any], sentence: str):
         b"\xdd\x7f\xff\xff\xff",  # a list of two thousand million
         b"\xdf\x7f\xff\xff\xff",
         b"\xdd\x00\xff\xff\xff" * 400,  # lists of sixteen million in each other
+        b"\xdc\x40\x01" + bytes(16_385),  # a list of one more than is read
         b"\x91" * 100_000,  # as deep as it is long
         b"\xdc\x40\x00" + b"\x90" * 16_384,
         b"\xdb\x00\x10\x00\x00" + b"a" * (1 << 20),
@@ -163,6 +169,17 @@ def test_what_is_too_much_takes_no_memory(message: bytes):
         tracemalloc.stop()
 
 
+def test_a_picture_that_is_larger_than_it_says_is_not_decoded():
+    message = picture("png", np.zeros((3000, 3000, 3), np.uint8), shape=[8, 6, 3])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServeError, match="3000 x 3000 pixels"):
+            unpack(message)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_what_cannot_be_sent_is_said():
     for content in (np.array([object()]), np.array([1j]), {1, 2}, {"a": object()}, np.datetime64(1, "s")):
         with pytest.raises(ServeError, match="cannot be sent"):
@@ -175,7 +192,7 @@ def test_what_cannot_be_sent_is_said():
 def picture(form: str, pixels: Any, **changed: Any) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, form)
-    return msgpack.packb(
+    return packed(
         {"__image__": True, "format": form, "data": stream.getvalue(), "shape": list(pixels.shape), **changed}
     )
 
@@ -185,7 +202,7 @@ def test_pictures_come_as_png_jpeg_and_bytes():
     assert same(unpack(picture("png", pixels)), pixels)
     assert unpack(picture("jpeg", pixels)).shape == pixels.shape
     plain = {"__image__": True, "format": "raw", "data": pixels.tobytes(), "dtype": "|u1", "shape": [8, 6, 3]}
-    assert same(unpack(msgpack.packb(plain)), pixels)
+    assert same(unpack(packed(plain)), pixels)
 
 
 def test_a_picture_that_is_another_than_it_says_is_refused():

@@ -94,6 +94,9 @@ class Client:
             response = getattr(problem, "response", None)
             said = response.body.decode("utf-8", "replace").strip() if response is not None and response.body else ""
             raise ServeError(f"{self.url} cannot be reached: {said or problem}") from problem
+        except ServeError:
+            self.close()
+            raise
 
     def act(self, observation: Mapping[str, Any], instruction: str | None = None, reset: bool = False) -> Answer:
         """The next actions.

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from skilltokens import __version__
 from skilltokens.escaping import terminal
 from skilltokens.serve.episodes import RULE, Repertoire, Robot, Step
@@ -116,7 +118,7 @@ class Dialogue:
     def _openpi(self, request: dict[Any, Any]) -> Reply:
         began = time.perf_counter()
         prompt = taken(request, PROMPTS)
-        reset, select = (bool(request.pop(name, False)) for name in ("reset", "select"))
+        reset, select = flag(request, "reset"), flag(request, "select")
         if select:
             if prompt is None:
                 raise ServeError("the request has no `prompt` to select a skill by")
@@ -166,6 +168,16 @@ def taken(request: dict[Any, Any], names: tuple[str, ...]) -> str | None:
     if len(set(texts.values())) > 1:
         raise ServeError(f"{' and '.join(f'`{name}`' for name in texts)} differ: send one of them")
     return next(iter(texts.values()), None)
+
+
+def flag(request: dict[Any, Any], name: str) -> bool:
+    """The truth value of that name, which is removed; false where there is none."""
+    value = request.pop(name, False)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if not isinstance(value, bool | int):
+        raise ServeError(f"`{name}` is {type(value).__name__}: send true or false")
+    return bool(value)
 
 
 def answered(step: Step) -> dict[str, Any]:

@@ -55,8 +55,9 @@ class Repertoire:
         self.library, self.settings = library, settings
         self.features = library.features
         self.renamed = renames(settings.rename, self.features)
-        if settings.chunk > 1 and not hasattr(PolicyActor, "chunk"):
-            raise SettingError(f"chunk {settings.chunk} is impossible: this version acts one step at a time, use 1")
+        most = getattr(library.policy_settings, "chunk", 1)
+        if settings.chunk > most:
+            raise SettingError(f"chunk {settings.chunk} is impossible: this library's policy predicts {most} at a time")
         self._language = library.language(report)
         self.rank = functools.lru_cache(PROMPTS)(self._rank)
         self.naming = functools.lru_cache(PROMPTS)(self._naming)
@@ -75,9 +76,9 @@ class Repertoire:
         token = actor.policy.task_token
         own = {n: Feature((width,)) for n, width in token.features.items()} if token is not None else {}
         known = {**own, **self.features}
-        if strange := [n for n in actor.dtypes if n not in known]:
+        if strange := [n for n in actor.policy.seen if n not in known]:
             raise ServeError(f"skill {name!r} reads {strange[0]!r}, whose shape the library does not say")
-        return Naming({n: known[n] for n in actor.dtypes}, known, self.renamed)
+        return Naming({n: known[n] for n in actor.policy.seen}, known, self.renamed)
 
     def actions(self, actor: PolicyActor, observation: Mapping[str, Array], memory: Memory, horizon: int) -> Array:
         """Actions (horizon, A) for observations (1, *shape); the memory moves on.

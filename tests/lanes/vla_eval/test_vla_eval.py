@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.lanes.running import answers
+from tests.lanes.running import answers, write_readings
 from tests.serve.served import acted, make_served, readings
 
 from skilltokens.serve.server import PolicyServer, serving
@@ -23,7 +23,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> SkillLibrary:
 
 def test_the_real_runner_gets_a_local_actors_bits(library: SkillLibrary, tmp_path: Path):
     seen = list(readings(STEPS))
-    np.savez(tmp_path / "seen.npz", **{name: np.stack([one[name] for one in seen]) for name in seen[0]})
+    write_readings(tmp_path, seen)
     server = PolicyServer(SkillLibrary.open(library.folder), ServeSettings(port=0))
     with serving(server) as (_, port):
         said = answers("vla-eval", Path(__file__).with_name("client.py"), port, tmp_path)
