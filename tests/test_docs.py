@@ -46,6 +46,7 @@ MADE = [path for path in (ROOT / "RESULTS.md", *sorted(ROOT.glob("results/*/READ
 """Pages that are made from the runs."""
 RUN_ELSEWHERE = {
     "adding-a-suite.md": "suites/test_gymnasium.py",
+    "deploying.md": "deploy/test_exporting.py",
     "metrics.md": "test_metrics.py",
     "serving.md": "serve/test_page.py",
 }

@@ -51,6 +51,20 @@ def test_a_killed_writer_holds_no_lock(tmp_path: Path, other: subprocess.Popen[s
     assert f"process {other.pid}" in news[0].note
 
 
+def test_a_lock_that_is_a_link_is_replaced_and_holds(tmp_path: Path):
+    """As in a library that a cache of downloads laid out: the file behind it is shared by others."""
+    shared, folder = tmp_path / "blob", tmp_path / "folder"
+    shared.write_text("shared")
+    folder.mkdir()
+    (folder / LOCKS[0]).symlink_to(shared)
+    with locked(folder):
+        assert not (folder / LOCKS[0]).is_symlink()
+        second = [sys.executable, "-c", HOLDS, str(folder)]
+        done = subprocess.run(second, capture_output=True, text=True, check=False)
+        assert "is being written by process" in done.stderr
+    assert shared.read_text() == "shared"
+
+
 def test_a_lock_ends_with_its_block_and_leaves_nothing_to_read(tmp_path: Path):
     (tmp_path / "mine").touch()
     for _ in range(2):

@@ -106,7 +106,7 @@ def sweep(folder: Path, name: str = "", home: Path | None = None) -> None:
         return
     pattern = f".{_literal(name) if name else '*'}.tmp-*"
     for stray in Path(folder).glob(pattern) if os.path.isdir(folder) else ():
-        with contextlib.suppress(OSError), _held(stray):
+        with contextlib.suppress(OSError), held(stray):
             target = (home or folder) / stray.name[1:].rpartition(".tmp-")[0]
             old = stray / f"{target.name}.old"
             if os.path.exists(old) and not os.path.exists(target):
@@ -121,7 +121,7 @@ def _holder(folder: Path, name: str) -> Iterator[Path]:
         holder = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=folder))
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(_held(holder, wait=True))
+                stack.enter_context(held(holder, wait=True))
             except FileNotFoundError:  # swept in the instant before it was locked
                 continue
             if not os.path.exists(holder):
@@ -131,7 +131,7 @@ def _holder(folder: Path, name: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _held(folder: Path, wait: bool = False) -> Iterator[None]:
+def held(folder: Path, wait: bool = False) -> Iterator[None]:
     """Holds a lock on a folder, which ends with this process however that ends. Raises OSError where another has it."""
     if fcntl is None:
         yield
@@ -197,6 +197,9 @@ def reading(path: Path, error: type[SkilltokensError] = SkilltokensError) -> Ite
                 raise error(f"{shown(path)} is {_kind(os.fstat(descriptor).st_mode)} where a file is needed: check it")
             yield file
     except FileNotFoundError as problem:
+        if os.path.islink(path):
+            away = f"a link to {shown(Path(os.readlink(path)))}, which is not there"
+            raise error(f"{shown(path)} is {away}: fetch that file too (dvc pull, git annex get, ...)") from problem
         raise error(f"{shown(path)} does not exist: check the path") from problem
     except IsADirectoryError as problem:
         raise error(f"{shown(path)} is a folder where a file is needed: check the path") from problem

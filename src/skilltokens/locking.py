@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from skilltokens.files import read_bytes
+from skilltokens.files import held, read_bytes
 from skilltokens.types import Progress, Report, SkilltokensError, silent
 
 WAITING = "waiting for another writer"
@@ -57,6 +57,7 @@ def locked(
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                _own_lock(folder)
                 lock.acquire(timeout=0)
                 break
             except Timeout:
@@ -79,6 +80,15 @@ def locked(
                     (folder / LOCKS[0]).unlink()
                     folder.rmdir()  # fails where another process has come to work there
         lock.release()
+
+
+def _own_lock(folder: Path) -> None:
+    """Removes a lock that is a link to another file, as in a download's cache: no writer holds it, nor ever could."""
+    path = folder / LOCKS[0]
+    if path.is_symlink():
+        with held(folder, wait=True):  # so that nobody removes what another process has put in its place by now
+            if path.is_symlink():
+                path.unlink()
 
 
 def check_free(

@@ -170,6 +170,9 @@ class Suite(Protocol):
     One that has not as many different episodes of a split as anybody may ask for says how many by a method
     `episodes(split) -> int | None`; more are then refused, since they would repeat some.
 
+    One that knows how many steps its environments take a second says so by an attribute `frequency`; LeRobot's data
+    sets need it.
+
     One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
     that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use
     them, so that two tasks with one instruction are told apart.

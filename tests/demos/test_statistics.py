@@ -21,7 +21,7 @@ def store_with(path: Path, states: np.ndarray):
 
 def test_scales_are_mean_and_deviation_of_observation_vectors(tmp_path: Path) -> None:
     store = make_store(tmp_path / "push", (50, 70), images=True)
-    scales = workspace_statistics([store], floor=0.0)
+    scales = workspace_statistics([store])
     assert scales.keys() == {STATE, ENVIRONMENT_STATE}
     for name, scale in scales.items():
         np.testing.assert_allclose(scale.center, np.mean(store[name], axis=0, dtype=np.float64))

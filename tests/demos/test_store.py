@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
+import os
 import pickle
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stnp
 from tests.demos.making import ENVIRONMENT_STATE, FEATURES, FRONT, PUSH, episode, make_store, store_of
 
-from skilltokens.demos import DemonstrationStore, same_features, stores_in, write_store
+from skilltokens.demos import DemonstrationStore, check, same_features, stores_in, write_store
 from skilltokens.types import ACTION, STATE, DemonstrationError, Episode, Feature, Task
 
 DTYPES = st.sampled_from(["float16", "float32", "float64", "uint8", "int64", "bool"])
@@ -251,3 +252,34 @@ def test_stores_below_a_folder_are_found_without_unfinished_ones(tmp_path: Path)
     for empty in (tmp_path / "nowhere", tmp_path / "toy" / ".c.tmp-1234" / "d"):
         with pytest.raises(DemonstrationError, match="holds no demonstration store"):
             stores_in(empty)
+
+
+def _links(store: Path, cache: Path) -> Path:
+    """The store as a cache of downloads or DVC lays it out: every file a link to one that others share."""
+    cache.mkdir()
+    for path in store.iterdir():
+        path.rename(cache / f"{path.name}.blob")
+        path.symlink_to(os.path.relpath(cache / f"{path.name}.blob", store))
+    return store
+
+
+def test_a_store_made_of_links_is_read_and_replaced_and_what_it_links_to_stays(tmp_path: Path) -> None:
+    digest = make_store(tmp_path / "push").digest
+    linked = _links(tmp_path / "push", tmp_path / "cache")
+    store = DemonstrationStore.open(linked)
+    store.verify()
+    assert (store.digest, check(linked), [one.path for one in stores_in(tmp_path)]) == (digest, [], [linked])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+    again = make_store(linked, seed=7)
+    assert again.digest != digest
+    assert not any(path.is_symlink() for path in linked.iterdir())
+    assert {path.name: path.read_bytes() for path in (tmp_path / "cache").iterdir()} == before
+
+
+def test_a_link_to_a_file_that_was_not_fetched_says_so(tmp_path: Path) -> None:
+    make_store(tmp_path / "push")
+    linked = _links(tmp_path / "push", tmp_path / "cache")
+    for name in (f"{STATE}.npy", "header.json"):
+        (tmp_path / "cache" / f"{name}.blob").unlink()
+        with pytest.raises(DemonstrationError, match=rf"{name} is a link to \S*cache/{name}.blob, which is not there"):
+            DemonstrationStore.open(linked)

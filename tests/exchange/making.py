@@ -21,6 +21,7 @@ def opened(path: Path, mode: str, **settings: Any) -> Any:
 def foreign(path: Path, obs: dict[str, tuple[int, ...]], lengths: tuple[int, ...] = (4, 6), actions: int = 7) -> Path:
     """A file in robomimic's layout that another program wrote: float64, obs keys with the given shapes of a step."""
     random = np.random.default_rng(0)
+    path.parent.mkdir(exist_ok=True)
     with opened(path, "w") as file:
         for number, steps in enumerate(lengths):
             demo = file.create_group(f"data/demo_{number}")

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.demos.making import FRONT, PUSH, make_store
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.demos.making import FRONT, PUSH, make_store, store_of
 from tests.exchange.making import OPEN, ROBOMIMIC, foreign, opened
 
-from skilltokens.demos import check
+from skilltokens.cli.exchange.importing import import_
+from skilltokens.demos import DemonstrationStore, check, write_store
+from skilltokens.demos.rules import DTYPES
 from skilltokens.exchange.hdf5 import export_hdf5, import_hdf5, task_in
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Progress, Task
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    STATE,
+    DemonstrationError,
+    Episode,
+    Feature,
+    Progress,
+    Task,
+)
 
 
 def _set(group: Any, name: str, value: str) -> None:
@@ -192,15 +206,75 @@ def test_demos_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     assert np.diff(store.offsets).tolist() == list(range(1, 13))
 
 
+def test_actions_outside_are_kept_in_their_unit_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = foreign(tmp_path / "own.hdf5", {"a": (2,)})
+    with opened(path, "a") as file:
+        file["data/demo_1/actions"][3, 2] = 92.5
+        file["data/demo_0/actions"][1, 0] = -3
+    assert import_([str(path), str(tmp_path / "own"), "--instruction", "lift it"]) == 0
+    store = DemonstrationStore.open(tmp_path / "own")
+    assert store.episode(1).features[ACTION][3, 2] == np.float32(92.5)
+    assert "actions from -3 to 92.5, kept in their own unit (--clip clips" in capsys.readouterr().out
+
+
 def test_clip_is_asked_for_and_remembered(tmp_path: Path) -> None:
     path = foreign(tmp_path / "own.hdf5", {"a": (2,)})
     with opened(path, "a") as file:
         file["data/demo_1/actions"][3, 2] = 1.7
-    with pytest.raises(DemonstrationError, match=r"/data/demo_1, step 3, .*'action' holds 1.7, outside \[-1, 1\]"):
-        import_hdf5(path, tmp_path / "own", task=OPEN)
     store = import_hdf5(path, tmp_path / "own", task=OPEN, clip=True)
     assert store.episode(1).features[ACTION][3, 2] == 1
     assert store.settings["imported"]["clip"] is True
+
+
+def test_a_suites_actions_must_lie_inside(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "own.hdf5", {"a": (2,)})
+    with opened(path, "a") as file:
+        file["data/demo_1/actions"][3, 2] = 1.7
+    with pytest.raises(DemonstrationError, match=r"/data/demo_1, step 3, .*'action' holds 1.7, outside \[-1, 1\]"):
+        import_hdf5(path, tmp_path / "own", task=OPEN, bounded=True)
+
+
+def test_an_export_of_actions_in_degrees_can_be_clipped(tmp_path: Path) -> None:
+    degrees = ({**one.features, ACTION: 90 * one.features[ACTION]} for one in make_store(tmp_path / "push"))
+    store = store_of(tmp_path / "degrees", map(Episode, degrees))
+    export_hdf5([store], tmp_path / "push.hdf5")
+    assert import_hdf5(tmp_path / "push.hdf5", tmp_path / "again").digest == store.digest
+    clipped = import_hdf5(tmp_path / "push.hdf5", tmp_path / "clipped", clip=True)
+    np.testing.assert_array_equal(clipped[ACTION], np.clip(store[ACTION], -1, 1))
+
+
+SHAPES = st.sampled_from([(), (1,), (3,), (2, 3), (1, 3), (4, 5, 3), (3, 4, 5), (32, 32, 3)])
+NAMES = st.from_regex(r"\Aobservation\.[A-Za-z0-9_.-]{0,12}\Z") | st.sampled_from(["observation.", "observation.."])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_every_store_comes_back_down_to_its_digest(data: st.DataObject) -> None:
+    kinds = st.builds(Feature, SHAPES, st.sampled_from(DTYPES))
+    observations = data.draw(st.dictionaries(NAMES, kinds, min_size=1, max_size=4))
+    action = Feature((data.draw(st.integers(1, 5)),), data.draw(st.sampled_from(["float16", "float32", "float64"])))
+    features = {**observations, ACTION: action}
+    random = np.random.default_rng(data.draw(st.integers(0, 100)))
+    unit = data.draw(st.sampled_from([1e-3, 1, 180, 1e4]))
+    lengths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+
+    def drawn(steps: int) -> Episode:
+        arrays = {name: random.normal(size=(steps, *entry.shape)) * unit for name, entry in features.items()}
+        bytes_only = {n: np.abs(a) % 256 if features[n].dtype == "uint8" else a for n, a in arrays.items()}
+        return Episode({name: array.astype(features[name].dtype) for name, array in bytes_only.items()})
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        store = write_store(
+            place / "store",
+            (drawn(steps) for steps in lengths),
+            task=PUSH,
+            features=features,
+            source="human",
+            suite="own",
+        )
+        export_hdf5([store], place / "own.hdf5", next_observations=data.draw(st.booleans()))
+        assert import_hdf5(place / "own.hdf5", place / "again").digest == store.digest
 
 
 def test_progress_is_reported(tmp_path: Path) -> None:

@@ -98,7 +98,20 @@ BAD_FILES: dict[str, tuple[Change, str]] = {
     "action width": (put("data/demo_1/actions", np.zeros((6, 8))), r"/data/demo_1, .*'action' has shape \(6, 8\)"),
     "action text": (put("data/demo_1/actions", [b"left"] * 6), r"demo_1/actions is no array of numbers"),
     "action scalar": (put("data/demo_1/actions", 1.0), r"demo_1/actions is no array of numbers"),
-    "action vector": (put("data/demo_0/actions", np.zeros(4)), r"'action' has shape \(\)"),
+    "action vector": (put("data/demo_0/actions", np.zeros(4)), r"'action' has shape \(6, 7\) where \(steps, 1\)"),
+    "action sets": (put("data/demo_0/actions", np.zeros((4, 2, 7))), r"has the shape \(2, 7\) a step: actions are one"),
+    "action whole": (
+        put("data/demo_1/actions", np.full((6, 7), 2**25 + 1)),
+        r"demo_1, step 0, feature 'action' holds 33554433, which float32 cannot say exactly",
+    ),
+    "state whole": (
+        put("data/demo_1/obs/other", np.full((6, 2), 1_700_000_000_123_456_789)),
+        r"feature 'observation.state' holds 1700000000123456789, which float32 cannot say",
+    ),
+    "only the simulator's states": (
+        every(drop("data/demo_0/obs"), put("data/demo_0/states", np.zeros((4, 45)))),
+        r"only what the simulator needs .* let robomimic's dataset_states_to_obs.py observe it",
+    ),
     "width": (put("data/demo_1/obs/state", np.zeros((6, 4))), r"/data/demo_1, feature 'observation.state' has shape"),
     "rows": (put("data/demo_1/obs/state", np.zeros((5, 3))), r"demo_1/obs/state has 5 rows for 6 actions"),
     "empty": (

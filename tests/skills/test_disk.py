@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from tests.killing import Moment, dies
 from tests.skills.making import ENCODER, contents, features, fingerprints, first, grown, make_base
 
 from skilltokens.files import sealed, write_json
+from skilltokens.locking import LOCKS
 from skilltokens.skills import disk as disk_module
 from skilltokens.skills.disk import LOG, MAKING, WORDINGS
+from skilltokens.skills.head import HEAD
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.verifying import verify
 from skilltokens.types import LibraryError
@@ -80,10 +83,12 @@ def _make(moment: Moment, folder: Path) -> None:
 
 
 def _as_cached(folder: Path, cache: Path) -> Path:
-    """A library as huggingface_hub's cache has it: every file a link to a blob, which other names share."""
+    """A library as huggingface_hub's cache has it: every file a link to a blob, which other names share; the lock too,
+    as where a whole folder was uploaded."""
     snapshot = cache / "snapshots" / "abc"
     (cache / "blobs").mkdir(parents=True)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")):
+    (folder / LOCKS[0]).touch()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         blob = cache / "blobs" / hashlib.sha256(path.read_bytes()).hexdigest()
         shutil.copy(path, blob)
         link = snapshot / path.relative_to(folder)
@@ -101,6 +106,29 @@ def test_a_library_in_a_download_cache_opens_and_grows_and_the_cache_stays(folde
     assert SkillLibrary.open(snapshot).names[-1] == "later"
     assert contents(tmp_path / "cache" / "blobs") == blobs
     assert not any(finding.fault for finding in verify(snapshot, actions=True))
+
+
+CHANGES: dict[str, Callable[[SkillLibrary], object]] = {
+    "add": lambda library: library.add(grown(library.base, "later")),
+    "rename": lambda library: library.rename("push", "shove"),
+    "note": lambda library: library.note("push", {"text": "x"}),
+    "retire": lambda library: library.retire("push"),
+    "undo": lambda library: library.undo(),
+    "prune": lambda library: (library.undo(), library.prune()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_no_change_is_written_through_a_link(change: str, folder: Path, tmp_path: Path):
+    snapshot = _as_cached(folder, tmp_path / "cache")
+    blobs = contents(tmp_path / "cache" / "blobs")
+    log = (snapshot / LOG).read_bytes()
+    CHANGES[change](SkillLibrary.open(snapshot))
+    assert contents(tmp_path / "cache" / "blobs") == blobs
+    assert (snapshot / LOG).read_bytes().startswith(log)
+    assert len((snapshot / LOG).read_bytes()) > len(log)
+    assert not any((snapshot / name).is_symlink() for name in (LOG, HEAD, LOCKS[0]))
+    assert not any(finding.fault for finding in verify(snapshot))
 
 
 def test_a_library_of_hard_links_grows_and_the_other_one_stays(folder: Path, tmp_path: Path):

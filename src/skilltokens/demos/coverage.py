@@ -10,7 +10,7 @@ from skilltokens.demos.statistics import FLOOR, largest, pieces
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.types import ACTION, LIMIT, Array, DemonstrationError, Scale
 
-STILL = 0.003
+APART = 0.003
 """An entry hardly varies if its unit is below this share of the largest one in its feature. That is only said: entries
 may be in different units."""
 SHOWN = 8
@@ -48,7 +48,7 @@ def still_entries(store: DemonstrationStore, scales: Mapping[str, Scale]) -> lis
             continue
         unit = np.asarray(scale.unit)
         most = largest(store[name])
-        still = (unit < STILL * unit.max()) | (unit <= 1.001 * FLOOR * most) | (most == 0)
+        still = (unit < APART * unit.max()) | np.isclose(unit, FLOOR * most) | (most == 0)
         if still.any() and not still.all():
             entries = ", ".join(map(str, np.flatnonzero(still)[:SHOWN]))
             sentences.append(

@@ -17,19 +17,21 @@ from skilltokens.demos.header import SCHEMA
 from skilltokens.demos.store import DemonstrationStore, same_features
 from skilltokens.types import ACTION, Array, Feature, Scale
 
-FLOOR = 0.02
-"""Smallest unit of an entry, as a share of its own largest reading. Other entries have no say: they may be in other
-units, such as joints in degrees beside a gripper from 0 to 1."""
+STILL = 0.02
+"""An entry stands still if its deviation is below this share of its own largest reading."""
+FLOOR = 0.2
+"""The unit of an entry that stands still, as a share of its own largest reading: a gripper that stays open at 4 cm may
+later close. Other entries have no say: they may be in other units, such as joints in degrees beside a gripper from 0
+to 1."""
 _PIECE = 1 << 24  # bytes read at a time
 
 
-def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FLOOR) -> dict[str, Scale]:
+def workspace_statistics(stores: Sequence[DemonstrationStore]) -> dict[str, Scale]:
     """Center and unit of every observation vector of floats, in the feature's own units. All stores weigh the same.
 
-    The center is the mean. The unit is the standard deviation, but at least `floor` times the entry's own largest
-    reading: without this floor an entry that hardly varies here (a gripper that stays shut) would become huge as soon
-    as a later skill moves it. An entry that is always 0 has unit 1. `coverage.still_entries` says which entries hardly
-    varied. Actions have constants too where some of them lie outside [-1, 1]: they are in the robot's own units then.
+    The center is the mean. The unit is the standard deviation, but where an entry stands still (`STILL`) a share of its
+    own largest reading (`FLOOR`): else it would become huge as soon as a later skill moves it. An entry that is always
+    0 has unit 1. `coverage.still_entries` says which entries hardly varied. Actions have constants too where some of them lie outside [-1, 1]: they are in the robot's own units then.
 
     Raises:
         DemonstrationError: no store, or stores with different features.
@@ -41,7 +43,8 @@ def workspace_statistics(stores: Sequence[DemonstrationStore], floor: float = FL
         moments = [_moments(store[name]) for store in stores]
         center = np.mean([mean for mean, _ in moments], axis=0)
         spread = np.sqrt(np.mean([variance + (mean - center) ** 2 for mean, variance in moments], axis=0))
-        unit = np.maximum(spread, floor * np.max([largest(store[name]) for store in stores], axis=0))
+        most = np.max([largest(store[name]) for store in stores], axis=0)
+        unit = np.where(spread < STILL * most, FLOOR * most, spread)
         scales[name] = Scale(tuple(center.tolist()), tuple(np.where(unit > 0, unit, 1.0).tolist()))
     return scales
 

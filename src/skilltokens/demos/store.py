@@ -318,6 +318,9 @@ def _check_size(file: Path, expected: int) -> None:
     try:
         status = file.stat()
     except OSError as problem:
+        if file.is_symlink():
+            with reading(file, DemonstrationError):  # says where to
+                pass
         raise DemonstrationError(f"{file} is missing or unreadable: restore it or make the store again") from problem
     size = status.st_size
     if not stat.S_ISREG(status.st_mode):

@@ -1,39 +1,41 @@
 """How the arrays of a demo become an episode: which keys make which feature, and what is corrected.
 
-Two things are corrected in LIBERO's files: their pictures are upside down, and their observations are one step late
-(see `Conversion`).
+Corrected are: pictures with the bottom row first, pictures with the colours first, and LIBERO's observations, which are
+one step late (see `Conversion`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import h5py
 import numpy as np
 
 from skilltokens.demos.header import feature_from
-from skilltokens.demos.rules import conform
-from skilltokens.exchange.layout import dataset, get, listed, member, text_of
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, DemonstrationError, Episode, Feature
-
-IMAGES = "observation.images."
-Keys = Mapping[str, Sequence[str]]
-"""Feature name -> the keys under obs/ whose vectors are joined to make it."""
-
-LIBERO: Keys = {STATE: ("joint_states", "ee_states", "gripper_states")}
-LIBERO_ACTIONS = 7
-KNOWN: tuple[Keys, ...] = (
-    {STATE: ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"), ENVIRONMENT_STATE: ("object",)},
-    {STATE: ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos")},
-    LIBERO,
+from skilltokens.exchange.kinds import (
+    has_colours_first,
+    is_depth,
+    is_encoded,
+    is_flat,
+    is_picture,
+    is_vector,
+    unread_kind,
 )
-"""The keys of these features in robomimic's and LIBERO's own datasets. The first entry whose keys all exist is used."""
-
-CAMERAS = {"eye_in_hand": "wrist", "robot0_eye_in_hand": "wrist"}
-"""What LIBERO and robosuite call the camera at the wrist; other cameras keep their names."""
+from skilltokens.exchange.known import (
+    LIBERO,
+    LIBERO_ACTIONS,
+    PROBLEM,
+    Keys,
+    cameras_of,
+    known_keys,
+    stands_on_its_head,
+)
+from skilltokens.exchange.layout import dataset, get, listed, member
+from skilltokens.types import ACTION, STATE, DemonstrationError, Feature
 
 
 @dataclass(frozen=True)
@@ -45,53 +47,137 @@ class Conversion:
         features: all features of the episode, `action` and private ones included.
         private: features stored beside `actions`, under their own names.
         turned: pictures that are stored with the bottom row first; an episode has the top row first.
+        colours_first: pictures that are stored as (steps, colours, height, width); an episode has the colours last.
         late: the observation of a row was taken after its action, so it belongs to the action of the next row.
-        unused: keys under obs/ that no feature is made of.
+        bounded: actions outside [-1, 1] are refused.
+        floats: pictures in floats, from 0 to 1.
+        whole: the actions are stored as whole numbers or truth values.
+        unused: keys under obs/ that no feature is made of, and `unread` what some of them are that none can be made of.
+        observed: the name of the group obs/, and `actions` of the arrays that are joined to make the action.
     """
 
     keys: Keys
     features: Mapping[str, Feature]
     private: Sequence[str] = ()
     turned: Sequence[str] = ()
+    colours_first: Sequence[str] = ()
+    floats: Sequence[str] = ()
     late: bool = False
+    bounded: bool = False
+    whole: bool = False
     unused: Sequence[str] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+    observed: str = "obs"
+    actions: Sequence[str] = ("actions",)
 
     def settings(self) -> dict[str, Any]:
         """As JSON for the settings of a store; what is empty or false is left out."""
-        optional = {"turned": list(self.turned), "late": self.late, "left": list(self.unused)}
+        optional = {
+            "turned": list(self.turned),
+            "colours_first": list(self.colours_first),
+            "late": self.late,
+            "whole": self.whole,
+            "actions": list(self.actions) if tuple(self.actions) not in (("actions",), ("action",)) else [],
+            "left": list(self.unused),
+            "unread": dict(self.unread),
+        }
         return {"keys": {name: list(group) for name, group in self.keys.items()}} | {
             name: value for name, value in optional.items() if value
         }
 
 
-def conversion_of(path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bool) -> Conversion:
+def conversion_of(
+    path: Path, data: h5py.Group, first: str, keys: Keys | None, images: bool, turn: bool | None = None
+) -> Conversion:
     """The conversion for a file of another program, from the keys and shapes in its demo `first`.
 
     Args:
-        keys: which keys make which feature; None for those that robomimic or LIBERO use, or else all vectors.
+        keys: which keys make which feature, or which arrays of the demo `action`; None, or where it names no
+            observation, for those that robomimic or LIBERO use, or else all vectors; empty for no observation.
         images: take all pictures too.
+        turn: turn the pictures upside down; None where the file is one whose pictures stand on their heads.
+
+    Raises:
+        DemonstrationError: the demo lacks a key or has no observations, or an array is not what it has to be.
     """
     demo = member(path, data, first)
-    observed = member(path, demo, "obs")
-    libero = "problem_info" in data.attrs
-    if keys is None:
-        keys = LIBERO if libero else _usual_keys(path, observed)
-    keys = {name: list(group) for name, group in keys.items()} | (_pictures(path, observed) if images else {})
-    features = {name: _joined(path, observed, group) for name, group in keys.items()}
-    actions = dataset(path, demo, "actions")
-    if libero and actions.shape[1:] != (LIBERO_ACTIONS,):
+    observed = _observations(path, data, demo)
+    present = sorted(leaves(observed))
+    libero = PROBLEM in data.attrs
+    chosen = dict(keys or {})
+    actions = chosen.pop(ACTION, ("actions",))
+    if not chosen and keys != {}:
+        chosen = usual_keys(path, observed, LIBERO if libero else None)
+    turned = stands_on_its_head(data.attrs, present) if turn is None else turn
+    pictures = pictures_in(path, observed, present) if images else {}
+    conversion = converting(path, demo, "obs", actions, chosen, pictures, turned, libero)
+    if libero and conversion.features[ACTION].shape != (LIBERO_ACTIONS,):
+        taken = dataset(path, demo, actions[0])
         raise DemonstrationError(
-            f"{path}: {actions.name} has shape {actions.shape} where LIBERO's is (steps, {LIBERO_ACTIONS}), six "
+            f"{path}: {taken.name} has shape {taken.shape} where LIBERO's is (steps, {LIBERO_ACTIONS}), six "
             "numbers of motion and one of the gripper: it shows another robot, or is damaged"
         )
-    turned = [name for name, feature in features.items() if feature.dtype == "uint8" and len(feature.shape) == 3]
+    return replace(conversion, late=bool(conversion.keys) and _taken_late(path, demo, observed))
+
+
+def converting(
+    path: Path,
+    demo: h5py.Group,
+    observed: str,
+    actions: Sequence[str],
+    keys: Keys,
+    pictures: Mapping[str, str],
+    turned: bool,
+    bounded: bool,
+) -> Conversion:
+    """The conversion by which these arrays of `demo` make these features.
+
+    Args:
+        observed: the name of the group of observations, in which `keys` and `pictures` are.
+        pictures: feature -> the key of its pictures, in addition to `keys`.
+        turned, bounded: see `Conversion`; here of all pictures.
+    """
+    group = member(path, demo, observed)
+    taken = {key for names in keys.values() for key in names}
+    keys = {n: list(g) for n, g in keys.items()} | {n: [key] for n, key in pictures.items() if key not in taken}
+    arrays = {name: [_dataset_of(path, group, key) for key in names] for name, names in keys.items()}
+    features = {name: _joined(path, group, members) for name, members in arrays.items()}
+    acting = [dataset(path, demo, key) for key in actions]
+    for entry in acting:
+        check_action(path, str(entry.name), entry.shape[1:])
+    width = sum(math.prod(entry.shape[1:]) for entry in acting)
+    shown = {name: members[0].shape[1:] for name, members in arrays.items() if len(features[name].shape) == 3}
+    left = sorted(set(leaves(group)) - {key for names in keys.values() for key in names})
+    kinds = {key: unread_kind(group.get(key) if _is_inside(group, key) else None) for key in left}
     return Conversion(
         keys,
-        {**features, ACTION: Feature(tuple(actions.shape[1:]))},
-        turned=turned if text_of(data.attrs.get("macros_image_convention")) == "opengl" else (),
-        late=bool(keys) and _taken_late(path, demo, observed),
-        unused=sorted(set(map(str, observed)) - {key for group in keys.values() for key in group}),
+        {**features, ACTION: Feature((width,))},
+        turned=list(shown) if turned else (),
+        colours_first=[name for name, shape in shown.items() if has_colours_first(shape)],
+        floats=[name for name in shown if features[name].dtype != "uint8"],
+        bounded=bounded,
+        whole=all(entry.dtype.kind != "f" for entry in acting),
+        unused=left,
+        unread={key: kind for key, kind in kinds.items() if kind},
+        observed=observed,
+        actions=actions,
     )
+
+
+def pictures_in(path: Path, observed: h5py.Group, keys: Sequence[str]) -> dict[str, str]:
+    """observation.images.<camera> -> its key under obs/, for every picture of a demo.
+
+    Raises:
+        DemonstrationError: there is none, or some are JPEG or PNG files.
+    """
+    entries = {key: get(path, observed, key) for key in keys}
+    for key, entry in entries.items():
+        if is_encoded(entry):
+            raise _encoded(path, f"{observed.name}/{key}")
+    pictures = [key for key, entry in entries.items() if is_picture(entry)]
+    if not pictures:
+        raise DemonstrationError(f"{path}: {observed.name} holds no pictures ({listed(keys)})")
+    return cameras_of(pictures)
 
 
 def conversion_of_export(own: Mapping[str, Any], task: str) -> Conversion:
@@ -110,65 +196,45 @@ def conversion_of_export(own: Mapping[str, Any], task: str) -> Conversion:
     )
 
 
-def read_demo(path: Path, demo: h5py.Group, conversion: Conversion, clip: bool) -> Episode:
-    """One demo as an episode that keeps every rule of a store (`demos.rules`)."""
-    where = f"{path}: {demo.name}"
-    actions = np.asarray(dataset(path, demo, "actions")[()])
-    if len(actions) <= conversion.late:
-        raise DemonstrationError(f"{where} is {'too short' if len(actions) else 'empty'}: leave it out")
-    count = text_of(demo.attrs.get("num_samples", len(actions)))
-    if _number(count) != len(actions):
-        raise DemonstrationError(f"{where} has {len(actions)} actions where num_samples says {count}: repair the file")
-    observed = member(path, demo, "obs")
-    arrays: dict[str, Array] = {ACTION: np.clip(actions, -1, 1) if clip and actions.dtype.kind == "f" else actions}
-    for name, group in conversion.keys.items():
-        parts = [_rows(path, where, observed, key, len(actions)) for key in group]
-        if len(parts) == 1 and (parts[0].ndim > 1 or not conversion.features[name].shape):
-            arrays[name] = parts[0]
-        else:
-            arrays[name] = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-        if name in conversion.turned:
-            arrays[name] = arrays[name][:, ::-1]
-    for name in conversion.private:
-        arrays[name] = _rows(path, where, demo, name, len(actions))
-    if conversion.late:
-        arrays = {name: array[1:] if name == ACTION else array[:-1] for name, array in arrays.items()}
-    return Episode(conform(where, Episode(arrays), conversion.features))
+def usual_keys(path: Path, observed: h5py.Group, expected: Keys | None = None) -> Keys:
+    """Which keys make which feature where nobody says: by known names, or else all vectors as `observation.state`.
 
-
-def _usual_keys(path: Path, observed: h5py.Group) -> Keys:
-    """The first entry of `KNOWN` whose keys all exist, or else all vectors as `observation.state`."""
-    for keys in KNOWN:
-        if all(key in observed for group in keys.values() for key in group):
-            return keys
-    vectors = sorted(key for key in map(str, observed) if _is_vector(get(path, observed, key)))
+    Args:
+        expected: these keys, where the file has any of them.
+    """
+    if expected is not None and any(key in observed for group in expected.values() for key in group):
+        return expected
+    present = sorted(leaves(observed))
+    vectors = [key for key in present if is_vector(get(path, observed, key))]
     if not vectors:
-        raise DemonstrationError(f"{path}: {observed.name} holds no vectors ({listed(list(observed))})")
-    return {STATE: vectors}
+        raise DemonstrationError(f"{path}: {observed.name} holds no vectors ({listed(present)})")
+    return known_keys(vectors) or {STATE: vectors}
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text.strip("[]"))
-    except ValueError:
-        return None
+def _is_inside(group: h5py.Group, key: str) -> bool:
+    """Whether a key is the place of its array or group itself, and no link to another one, maybe of another file."""
+    return isinstance(group.get(key, getlink=True), h5py.HardLink)
 
 
-def _rows(path: Path, where: str, group: h5py.Group, key: str, steps: int) -> Array:
-    part = np.asarray(dataset(path, group, key)[()])
-    if len(part) != steps:
-        name = str(group.name).removeprefix(where.rpartition(": ")[2]) + f"/{key}"
-        raise DemonstrationError(f"{where}{name} has {len(part)} rows for {steps} actions")
-    return part
+def _observations(path: Path, data: h5py.Group, demo: h5py.Group) -> h5py.Group:
+    """The group obs/ of a demo."""
+    if get(path, demo, "obs") is None and get(path, demo, "states") is not None:
+        script = "LIBERO's create_dataset.py" if PROBLEM in data.attrs else "robomimic's dataset_states_to_obs.py"
+        raise DemonstrationError(
+            f"{path}: {demo.name} has no group 'obs', only what the simulator needs to play it again "
+            f"({listed(list(demo))}): let {script} observe it, and import the file that it writes"
+        )
+    return member(path, demo, "obs")
 
 
-def _pictures(path: Path, observed: h5py.Group) -> dict[str, list[str]]:
-    """observation.images.<camera> -> its key under obs/, for every picture of a demo."""
-    keys = [key for key in map(str, observed) if _is_picture(get(path, observed, key))]
-    if not keys:
-        raise DemonstrationError(f"{path}: {observed.name} holds no pictures ({listed(list(map(str, observed)))})")
-    cameras = {key: key.removesuffix("_rgb").removesuffix("_image") for key in keys}
-    return {IMAGES + CAMERAS.get(camera, camera): [key] for key, camera in cameras.items()}
+def leaves(group: h5py.Group, before: str = "") -> Iterator[str]:
+    """The keys of all arrays in a group and in the groups within it; of what links lead to, the links' names."""
+    for key in map(str, group):
+        entry = group.get(key) if _is_inside(group, key) else None
+        if isinstance(entry, h5py.Group):
+            yield from leaves(entry, f"{before}{key}/")
+        else:
+            yield before + key
 
 
 def _taken_late(path: Path, demo: h5py.Group, observed: h5py.Group) -> bool:
@@ -178,7 +244,7 @@ def _taken_late(path: Path, demo: h5py.Group, observed: h5py.Group) -> bool:
     actions. So the arm's joints show it: a state is (time, qpos, qvel), and the arm comes first in qpos.
     """
     joints, states = get(path, observed, "joint_states"), get(path, demo, "states")
-    if not (_is_vector(joints) and _is_vector(states)) or len(joints) != len(states) or len(joints) < 2:
+    if not (is_vector(joints) and is_vector(states)) or len(joints) != len(states) or len(joints) < 2:
         return False
     seen, true = np.asarray(joints[()]), np.asarray(states[()])
     if seen.ndim != 2 or true.ndim != 2 or true.shape[1] <= seen.shape[1]:
@@ -187,24 +253,41 @@ def _taken_late(path: Path, demo: h5py.Group, observed: h5py.Group) -> bool:
     return bool(np.abs(seen[:-1] - true[1:]).mean() < np.abs(seen[:-1] - true[:-1]).mean())
 
 
-def _joined(path: Path, observed: h5py.Group, group: Sequence[str]) -> Feature:
-    """The feature that the keys `group` make: a vector of floats, or one image."""
-    if not group:
+def _joined(path: Path, observed: h5py.Group, members: Sequence[h5py.Dataset]) -> Feature:
+    """The feature that these arrays make: a vector of floats, or one picture or set."""
+    if not members:
         raise DemonstrationError(f"{path}: a feature names no key: choose from {listed(list(map(str, observed)))}")
-    members = [dataset(path, observed, key) for key in group]
-    if len(members) == 1 and _is_picture(members[0]):
-        return Feature(tuple(members[0].shape[1:]), "uint8")
+    entry, shape = members[0], tuple(members[0].shape[1:])
+    if len(members) == 1 and is_picture(entry):
+        last = (*shape[1:], shape[0]) if has_colours_first(shape) else shape
+        return Feature(last, "uint8" if entry.dtype == np.uint8 else "float32")
+    if len(members) == 1 and len(shape) == 2 and not is_vector(entry) and not is_depth(entry):
+        return Feature(shape)
     for entry in members:
-        if not _is_vector(entry):
+        if is_depth(entry):
+            raise DemonstrationError(
+                f"{path}: {entry.name} is depth, which no policy here reads: leave it out (--keys)"
+            )
+        if not is_vector(entry):
             raise DemonstrationError(
                 f"{path}: {entry.name} has shape {entry.shape}: only vectors can be joined, and an image stands alone"
             )
-    return Feature((sum(int(np.prod(entry.shape[1:])) for entry in members),))
+    return Feature((sum(math.prod(entry.shape[1:]) for entry in members),))
 
 
-def _is_vector(entry: object) -> TypeGuard[h5py.Dataset]:
-    return isinstance(entry, h5py.Dataset) and entry.dtype.kind in "fiub" and entry.ndim in (1, 2)
+def _dataset_of(path: Path, observed: h5py.Group, key: str) -> h5py.Dataset:
+    entry = get(path, observed, key)
+    if is_encoded(entry):
+        raise _encoded(path, str(entry.name))
+    return dataset(path, observed, key)
 
 
-def _is_picture(entry: object) -> TypeGuard[h5py.Dataset]:
-    return isinstance(entry, h5py.Dataset) and entry.dtype == np.uint8 and entry.ndim == 4
+def _encoded(path: Path, name: str) -> DemonstrationError:
+    return DemonstrationError(
+        f"{path}: {name} holds pictures as JPEG or PNG files: decode them into uint8 (steps, height, width, 3) first"
+    )
+
+
+def check_action(path: Path, name: str, shape: tuple[int, ...]) -> None:
+    if not is_flat((1, *shape)):
+        raise DemonstrationError(f"{path}: {name} has the shape {shape} a step: actions are one vector a step")

@@ -1,4 +1,4 @@
-"""Reading robomimic's HDF5 layout: which demos a file holds, what they show, and its groups, arrays and attributes.
+"""Reading HDF5 in robomimic's layout: which demos a file holds, what they show, its groups, arrays and attributes.
 
 All functions take an open file and raise an error of one sentence that says what the file lacks. `conversion` makes
 episodes of what they read; `hdf5` describes the layout and has the functions that users call.
@@ -39,6 +39,19 @@ MOST = 1100
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading, with a group `data` in it."""
+    with opened_file(path) as file:
+        with reading(path):
+            if not isinstance(get(path, file, "data"), h5py.Group):
+                raise DemonstrationError(
+                    f"{path} has no group 'data' (it has {listed(list(file))}): only the layouts of robomimic and of "
+                    "ALOHA can be imported"
+                )
+        yield file
+
+
+@contextlib.contextmanager
+def opened_file(path: Path) -> Iterator[h5py.File]:
+    """The file, open for reading, whatever is in it."""
     with files.reading(path, DemonstrationError):  # HDF5 would wait at a pipe
         pass
     withstood(path)
@@ -49,13 +62,13 @@ def opened(path: Path) -> Iterator[h5py.File]:
     except OSError as problem:
         raise DemonstrationError(f"{path} is no readable HDF5 file, or is truncated ({_first(problem)})") from problem
     with file:
-        with reading(path):
-            if not isinstance(get(path, file, "data"), h5py.Group):
-                held = listed(list(file))
-                raise DemonstrationError(
-                    f"{path} has no group 'data' (it has {held}): only robomimic's layout can be imported"
-                )
         yield file
+
+
+def hdf5_files(folder: Path) -> list[Path]:
+    """The HDF5 files in a folder, by their names (.hdf5 or .h5, in any case), in the order of their numbers."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() in (".hdf5", ".h5"))
+    return sorted((path for path in files if not path.name.startswith(".")), key=lambda path: natural(path.name))
 
 
 @contextlib.contextmanager
@@ -158,16 +171,22 @@ def demo_digests(arrays: Mapping[str, Array], meta: str) -> dict[str, str]:
     return digests
 
 
+def together(digests: Sequence[str]) -> str:
+    """SHA-256 over what the demos of a store say of themselves, in their order."""
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
 def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = "") -> Task:
     """The one task that the demos `names` show. If the file does not name it, `name` or the file's own name is used."""
     data = member(path, file, "data")
     metas = [json_in(path, member(path, data, name), "ep_meta") for name in names]
     tasks = {str(meta["task"]) for meta in metas if "task" in meta}
-    texts = {str(meta["lang"]) for meta in metas if "lang" in meta}
+    texts = set(instructions(path, data, names).values()) - {""}
     if len(tasks) > 1 or len(texts) > 1:
+        shown = sorted(tasks) or [repr(text) for text in sorted(texts)]
         raise DemonstrationError(
-            f"{path} shows {max(len(tasks), len(texts))} tasks ({listed(sorted(tasks or texts))}): "
-            "choose one by its subset (--subset), or give the task yourself"
+            f"{path} shows {len(shown)} tasks ({listed(shown)}): choose one by its subset (--subset), or by its "
+            "instruction (--instruction), which takes the demos that show it"
         )
     stored = own_entry(path, file).get("stores", {}).get(next(iter(tasks), None))
     if stored is not None:
@@ -176,6 +195,23 @@ def shown_task(path: Path, file: h5py.File, names: Sequence[str], name: str = ""
     if instruction is None:
         raise DemonstrationError(f"{path} does not say what it shows: give an instruction (--instruction)")
     return Task(name or re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem.removesuffix("_demo")), instruction)
+
+
+def instructions(path: Path, data: h5py.Group, names: Sequence[str]) -> dict[str, str]:
+    """The instruction of each of these demos, as its `ep_meta` says it; empty where it says none."""
+    said = {name: json_in(path, member(path, data, name), "ep_meta").get("lang") for name in names}
+    return {name: text if isinstance(text, str) else "" for name, text in said.items()}
+
+
+def showing(instruction: str, said: Mapping[str, str]) -> list[str]:
+    """The demos whose instruction is this one, where they have several of which it is one; else all of them.
+
+    Args:
+        said: see `instructions`.
+    """
+    plain = {name: text.strip().lower() for name, text in said.items()}
+    chosen = [name for name, text in plain.items() if text == instruction.strip().lower()]
+    return chosen if chosen and len(set(plain.values()) - {""}) > 1 else list(said)
 
 
 def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
@@ -194,11 +230,11 @@ def dataset(path: Path, group: h5py.Group, key: str) -> h5py.Dataset:
 
 def json_in(path: Path, group: h5py.Group, attribute: str) -> dict[str, Any]:
     """The JSON object in an attribute of `group`; empty if there is none."""
-    text = group.attrs.get(attribute)
-    if text is None:
+    value = group.attrs.get(attribute)
+    if value is None or isinstance(value, h5py.Empty) or not text_of(value).strip():
         return {}
     try:
-        content = json.loads(text)
+        content = json.loads(text_of(value))
         json.dumps(content, ensure_ascii=False).encode()  # half a character is valid JSON, but no text
     except (TypeError, ValueError, RecursionError) as problem:
         raise DemonstrationError(
@@ -215,7 +251,9 @@ def libero_instruction(path: Path, data: h5py.Group) -> str | None:
 
 
 def text_of(value: object) -> str:
-    """An attribute as text: h5py gives str, bytes or a number."""
+    """An attribute as text: h5py gives str, bytes, a number, or an array of one of these."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.lowrank import merged
 from skilltokens.model.policy import Policy
+from skilltokens.model.step import biases, slide
 from skilltokens.model.tpst import norm
 from skilltokens.types import GOAL, Array, Observation
 
@@ -53,7 +55,7 @@ class PolicyActor:
     """
 
     def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
-        self.policy = copy.deepcopy(policy.fused()).to(device).requires_grad_(False).eval()
+        self.policy = copy.deepcopy(merged(policy.fused())).to(device).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.array(embedding, np.float32), device=device)
         self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}
@@ -62,12 +64,16 @@ class PolicyActor:
     def _biases(self, n: int) -> list[Tensor]:
         """For each layer the attention bias (heads, 1, 1 + history * n) of a full memory, `n` tokens a step."""
         if n not in self.biases:
-            back = range(self.policy.settings.history - 1, -1, -1)
-            self.biases[n] = [
-                torch.cat([layer.prefix, layer.distance[:, back].repeat_interleave(n, 1)], 1)[:, None].clone()
-                for layer in self.policy.stack
-            ]
+            self.biases[n] = biases(self.policy, n)
         return self.biases[n]
+
+    def tensors(self, observation: Observation) -> dict[str, Tensor]:
+        """What the policy reads of raw observations (B, *shape), as tensors (B, 1, *shape) where it acts."""
+        return {
+            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
+            for name, dtype in self.dtypes.items()
+            if name in observation or not name.startswith(GOAL)
+        }
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:
@@ -88,11 +94,7 @@ class PolicyActor:
     def act(self, observation: Observation, memory: Memory) -> Array:
         """Actions (batch, A), in [-1, 1] or the robot's own units, for raw observations, each (batch, *shape)."""
         policy = self.policy
-        tensors = {
-            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
-            for name, dtype in self.dtypes.items()
-            if name in observation or not name.startswith(GOAL)
-        }
+        tensors = self.tensors(observation)
         x = policy.tokens(tensors, memory.instruction)[:, 0]
         n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:
@@ -104,8 +106,8 @@ class PolicyActor:
         for i, layer in enumerate(policy.stack):
             h = norm(x)
             keys, values = layer.keys(h)
-            memory.keys[i] = _slide(memory.keys[i], keys)
-            memory.values[i] = _slide(memory.values[i], values)
+            memory.keys[i] = slide(memory.keys[i], keys)
+            memory.values[i] = slide(memory.values[i], values)
             bias = self._biases(n)[i]
             if unseen:
                 bias = bias.clone()
@@ -116,8 +118,3 @@ class PolicyActor:
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, memory.keys[i], memory.values[i], bias)
         return policy.actions(norm(x[:, 0])).cpu().numpy()
-
-
-def _slide(cache: Tensor, new: Tensor) -> Tensor:
-    """Drops the oldest step, which stands behind the instruction, and appends the new one."""
-    return torch.cat([cache[:, :, :1], cache[:, :, 1 + new.shape[2] :], new], 2)

@@ -74,7 +74,12 @@ class SetEncoder(Scaled):
 
     def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
         present = x[..., 0] > 0.5
-        filled = max(int(present.sum(-1).max()), 1)  # full slots come first: nothing is computed for the empty ones
+        if torch._C._get_tracing_state() is not None or torch.compiler.is_exporting():
+            # No shape may depend on what is seen.
+            filled, empty = x.shape[2], ~present.any(-1, keepdim=True)
+            present = torch.cat([present[..., :1] | empty, present[..., 1:]], -1)
+        else:
+            filled = max(int(present.sum(-1).max()), 1)  # full slots come first: nothing is computed for the empty ones
         x, present = x[:, :, :filled], present[:, :, :filled]
         x = self.scaled(x, None if noise is None else noise[:, :, :filled])
         hidden = F.gelu(self.hidden(x))

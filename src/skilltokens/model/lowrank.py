@@ -71,6 +71,27 @@ class LowRank(nn.Module):
         assert isinstance(self.map, nn.Linear)
         return F.linear(x, self.matrix("weight"), self.map.bias)
 
+    def plain(self) -> Pattention | nn.Linear:
+        """The same function as a plain map without gradients, for acting."""
+        if isinstance(self.map, Pattention):
+            rows = Pattention(1, 1, 1)
+            rows.tau = self.map.tau
+            rows.key, rows.value = (
+                nn.Parameter(self.matrix(name).detach(), requires_grad=False) for name in ("key", "value")
+            )
+            return rows
+        assert isinstance(self.map, nn.Linear)
+        linear = nn.Linear(1, 1)
+        linear.weight = nn.Parameter(self.matrix("weight").detach(), requires_grad=False)
+        linear.bias = self.map.bias
+        return linear
+
     def own(self) -> list[nn.Parameter]:
         """What is trained."""
         return [*self.up.values(), *self.down.values()]
+
+
+def merged(policy: Policy) -> Policy:
+    """The same policy, bit for bit, with plain maps in the place of adapted ones."""
+    adapted = {path: module for path, module in policy.named_modules() if isinstance(module, LowRank)}
+    return policy.derive({path: module.plain() for path, module in adapted.items()}) if adapted else policy

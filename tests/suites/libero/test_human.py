@@ -166,6 +166,11 @@ def poisoned(states: np.ndarray) -> np.ndarray:
     return states
 
 
+def too_large_of_a_file_that_says_nothing(file: Any) -> None:
+    del file["data"].attrs["problem_info"]
+    replaced("actions", lambda old: np.full_like(old, 1.5))(file)
+
+
 BOMB = '<!DOCTYPE m [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
 BAD_FILES: dict[str, tuple[Callable[[Any], None], str]] = {
     "no states": (demo(lambda group: group.pop("states")), "has no array 'states'"),
@@ -181,6 +186,7 @@ BAD_FILES: dict[str, tuple[Callable[[Any], None], str]] = {
         replaced("actions", lambda old: np.zeros((len(old), 8))),
         r"demo_1, feature 'action' has shape \(6, 8\)",
     ),
+    "actions too large": (too_large_of_a_file_that_says_nothing, r"demo_1, step 0, .* holds 1.5, outside \[-1, 1\]"),
     "no model": (demo(lambda group: group.attrs.pop("model_file")), "demo_1 has no attribute 'model_file', which says"),
     "model cut short": (model(lambda text: text[:5000]), "'model_file' of /data/demo_1 is no XML"),
     "model with a bomb": (model(lambda text: BOMB + text), "'model_file' of /data/demo_1 declares a document type"),

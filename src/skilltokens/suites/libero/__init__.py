@@ -84,6 +84,8 @@ class Libero:
     """
 
     horizon: int = 600
+    frequency: float = 20.0
+    """Steps a second: robosuite's `control_freq`."""
 
     def __init__(self, name: str) -> None:
         table, base = _table(), name.removesuffix(IMAGES)

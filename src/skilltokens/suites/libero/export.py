@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.exchange.conversion import IMAGES
+from skilltokens.exchange.known import IMAGES
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.human import fixture_names, fixture_poses
 from skilltokens.types import SIMULATOR_STATE, Array, DemonstrationError, SuiteError, Task

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -21,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.demos import DemonstrationStore, write_store
-from skilltokens.exchange.conversion import IMAGES, Conversion, conversion_of, read_demo
+from skilltokens.exchange.conversion import Conversion, conversion_of
+from skilltokens.exchange.demo import read_demo
 from skilltokens.exchange.hdf5 import import_hdf5, origin
+from skilltokens.exchange.known import IMAGES
 from skilltokens.exchange.layout import (
     dataset,
     demo_names,
@@ -83,7 +86,15 @@ def import_human(
         ours = bool(own_entry(path, file))
     if ours:
         return import_hdf5(
-            path, target, task=task, subset=subset, suite=suite.name, source=source, clip=clip, report=report
+            path,
+            target,
+            task=task,
+            subset=subset,
+            suite=suite.name,
+            source=source,
+            clip=clip,
+            bounded=True,
+            report=report,
         )
     return _import_published(path, target, suite, task, subset, images, source, clip, report)
 
@@ -107,7 +118,7 @@ def _import_published(
             asked = origin(path, subset=subset, source=source, clip=clip, images=images)
             # A conversion without keys: what the suite observes comes from the simulator instead, be it pictures.
             images = images and not any(name.startswith(IMAGES) for name in suite.features)
-            conversion = conversion_of(path, data, names[0], {}, images)
+            conversion = replace(conversion_of(path, data, names[0], {}, images), bounded=True)
             imported = {**asked, "says": instruction_in(path, data), **conversion.settings()}
         environment = suite.make(task)
         state = Feature(environment.state().shape, "float64")

@@ -69,6 +69,8 @@ class MetaWorld:
     name: str = "metaworld"
     tasks: tuple[Task, ...] = TASKS
     horizon: int = 500
+    frequency: float = 80.0
+    """Steps a second: five of MuJoCo's 2.5 ms each."""
 
     def __init__(self) -> None:
         self.features: Mapping[str, Feature] = {

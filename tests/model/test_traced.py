@@ -1,0 +1,33 @@
+"""A traced actor has the bits of the usual one, or acts as that does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.small import POLICY, lessons, make_policy, observations, variants
+
+from skilltokens.demos import DemonstrationStore
+from skilltokens.model.actor import PolicyActor
+from skilltokens.model.settings import PolicySettings
+from skilltokens.model.traced import TracedActor
+
+
+@pytest.mark.parametrize("settings", [POLICY, *variants(step=("separate",), maps=("linear",), head=("mixture",))])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_it_has_the_same_bits(settings: PolicySettings, batch: int, toy_stores: list[DemonstrationStore]) -> None:
+    policy, embedding = make_policy(settings), lessons(toy_stores[:1])[0].embeddings[0][0]
+    seen = observations(toy_stores[0], 3 * settings.history, batch)
+    plain, traced = PolicyActor(policy, embedding), TracedActor(policy, embedding, seen[0])
+    assert traced.exact
+    one, other = plain.start(batch), traced.start(batch)
+    for observation in seen:
+        assert plain.act(observation, one).tobytes() == traced.act(observation, other).tobytes()
+
+
+def test_another_size_of_batch_acts_as_usual(toy_stores: list[DemonstrationStore]) -> None:
+    policy, embedding = make_policy(), lessons(toy_stores[:1])[0].embeddings[0][0]
+    one, three = observations(toy_stores[0], 4, 1), observations(toy_stores[0], 4, 3)
+    traced, plain = TracedActor(policy, embedding, one[0]), PolicyActor(policy, embedding)
+    memory, usual = traced.start(3), plain.start(3)
+    for observation in three:
+        np.testing.assert_array_equal(traced.act(observation, memory), plain.act(observation, usual))
