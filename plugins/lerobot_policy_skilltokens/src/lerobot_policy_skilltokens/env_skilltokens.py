@@ -19,6 +19,7 @@ from lerobot.envs.configs import EnvConfig
 from lerobot.envs.utils import _LazyAsyncVectorEnv, freeze_after_episode_end
 from numpy.typing import NDArray
 
+from skilltokens.demos.kinds import PICTURES, kind_of
 from skilltokens.suites import in_context, load_suite, task_of
 from skilltokens.suites.context import Context
 from skilltokens.suites.limits import check_episodes
@@ -198,14 +199,15 @@ def key_of(name: str, feature: Feature, suite: str) -> str:
     Raises:
         SuiteError: there is no such key.
     """
-    if name in KEYS:
+    if name in KEYS and (name != IMAGE or feature.dtype == "uint8"):
         return KEYS[name]
-    if name.startswith(IMAGES):
+    pictured = kind_of(name, feature) in PICTURES
+    if name.startswith(IMAGES) and pictured and feature.dtype == "uint8":
         return PIXELS
-    if not name.startswith(OBSERVATION) or _pictured(feature):
+    if pictured or not name.startswith(OBSERVATION):
         raise SuiteError(
-            f"suite {suite!r} observes {name!r}, which LeRobot's environments cannot hand on: call pictures "
-            f"{IMAGES}CAMERA and all else {OBSERVATION}NAME"
+            f"suite {suite!r} observes {name!r} ({feature.dtype}), which LeRobot's environments cannot hand on: call "
+            f"pictures {IMAGES}CAMERA and give them in uint8, and call all else {OBSERVATION}NAME"
         )
     return name.removeprefix(OBSERVATION)
 
@@ -218,7 +220,7 @@ def observation_space(suite: Suite) -> DictSpace:
         if name == ACTION:
             continue
         key = key_of(name, feature, suite.name)
-        space = _pixels(feature) if _pictured(feature) else Box(-np.inf, np.inf, feature.shape, np.float32)
+        space = _pixels(feature) if key == PIXELS else Box(-np.inf, np.inf, feature.shape, np.float32)
         if name.startswith(IMAGES):
             cameras[name.removeprefix(IMAGES)] = space
         else:
@@ -251,13 +253,9 @@ def _actions(suite: Suite) -> Box:
     return Box(-bound, bound, suite.features[ACTION].shape, np.float32)
 
 
-def _pictured(feature: Feature) -> bool:
-    return feature.dtype == "uint8" and len(feature.shape) == 3
-
-
 def _type(name: str, feature: Feature) -> FeatureType:
     if name == ACTION:
         return FeatureType.ACTION
-    if _pictured(feature):
+    if kind_of(name, feature) in PICTURES:
         return FeatureType.VISUAL
     return FeatureType.ENV if name == ENVIRONMENT_STATE else FeatureType.STATE

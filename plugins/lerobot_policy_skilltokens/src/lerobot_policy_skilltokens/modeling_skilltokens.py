@@ -112,7 +112,8 @@ class SkilltokensPolicy(PreTrainedPolicy):
 
         Raises:
             NoSkillError: an instruction calls no skill.
-            SettingError: an observation or the instruction is missing, or is not what the library observes.
+            ObservationError: an observation is missing, or is not what the skill observes.
+            SettingError: the instruction is missing, or `n_action_steps` is more than the library predicts.
         """
         if self._ahead and self._said(batch) != self._sentences:
             self.reset()  # what was planned is no more what is asked for
@@ -126,9 +127,6 @@ class SkilltokensPolicy(PreTrainedPolicy):
         observation = observation_of(batch, self.library.features)
         self._gather(self._said(batch))
         size, width = len(self._sentences), self.library.features[ACTION].shape[0]
-        lengths = {name: len(values) for name, values in observation.items() if len(values) != size}
-        if lengths:
-            raise SettingError(f"the batch has {size} instructions, and {lengths} rows of observations")
         actions = np.zeros((size, self.config.n_action_steps, width), np.float32)
         for party in self._parties:
             actions[party.rows] = self._chunk(party, observation)[party.rows]
