@@ -63,6 +63,10 @@ class ObservationError(SkilltokensError):
     """What a policy is given to look at is not what it reads: a name, a shape, a dtype or a number is wrong."""
 
 
+class HubError(SkilltokensError):
+    """A Hugging Face Hub that cannot be reached or refuses, or a repository there that is not what was asked for."""
+
+
 class RuleError(SkilltokensError):
     """A method's rule that returned what a training step cannot use."""
 

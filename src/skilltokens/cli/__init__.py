@@ -23,6 +23,7 @@ VERBS = {
     "adapt": "Add a skill to a skill library from reward, by a task token",
     "learn": "Add a skill to a skill library from demonstrations",
     "skills": "Look after the skills of a library: list, rename, remove, export, prove, ...",
+    "hub": "Push a skill library to the Hugging Face Hub, or pull one from there",
     "export": "Write one skill as a file that acts without torch: ONNX or NumPy",
     "serve": "Serve a library to robots: openpi's protocol and vla-eval's, on one port",
     "evaluate": "Measure the skills of a library on a suite",
