@@ -37,6 +37,7 @@ from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
+from skilltokens.model.ahead import Ahead
 from skilltokens.model.policy import Policy
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings
@@ -78,6 +79,8 @@ BUDGETS: dict[str, tuple[T2SSettings | LoraSettings, Callable[[], Policy]]] = {
     **{f"{name}, default": (chosen, wide_policy) for name, chosen in SKILL_METHODS.items()},
     "mixture": (T2SSettings(), lambda: make_policy(dataclasses.replace(POLICY, head="mixture"))),
     "separate": (T2SSettings(), lambda: make_policy(dataclasses.replace(POLICY, step="separate"))),
+    "chunk": (T2SSettings(), lambda: make_policy(dataclasses.replace(POLICY, chunk=8))),
+    "lora, chunk": (LoraSettings(), lambda: make_policy(dataclasses.replace(POLICY, chunk=8))),
     "lora, linear": (LoraSettings(), lambda: make_policy(dataclasses.replace(POLICY, maps="linear"))),
 }
 
@@ -191,11 +194,17 @@ def test_4_the_files_of_later_skills_are_no_larger(toy_stores: list[Demonstratio
 
 def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
     allowed = {
-        Policy.forward: {"observation", "embedding", "mask", "noise"},
-        Policy.loss: {"observation", "embedding", "action", "mask", "noise"},
-        PolicyActor.__init__: {"policy", "embedding", "device"},
+        Policy.forward: {"observation", "embedding", "mask", "noise", "stride"},
+        Policy.loss: {"observation", "embedding", "action", "mask", "noise", "stride"},
+        Policy.chunks: {"x"},
+        PolicyActor.__init__: {"policy", "embedding", "device", "features"},
         PolicyActor.start: {"batch"},
         PolicyActor.act: {"observation", "memory"},
+        PolicyActor.predict: {"observation", "memory"},
+        PolicyActor.chunk: {"observation", "memory", "n"},
+        Ahead.__init__: {"actor", "n"},
+        Ahead.start: {"batch"},
+        Ahead.act: {"observation", "memory"},
         SkillLibrary.select: {"instruction", "threshold", "report"},
         SkillLibrary.actor: {"instruction", "device", "threshold", "scene"},
         choose: {"embedding", "skills"},

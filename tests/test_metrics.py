@@ -313,3 +313,19 @@ def test_counts_that_cannot_be_are_refused(call, words: str):
 def test_a_cell_without_episodes_has_no_rate():
     assert np.isnan(metrics.rates([0], [0])).all()
     assert metrics.wilson(0, 0) == (0, 1)
+
+
+def test_roughness_is_the_mean_length_of_the_second_difference():
+    steady = np.linspace([-1.0, 0.0], [1.0, 0.5], 9)
+    assert metrics.roughness([steady, np.zeros((5, 2))]) == pytest.approx(0, abs=1e-12)
+    corner = [[0.0, 0.0], [0.3, 0.4], [0.0, 0.0]]  # its one second difference is (-0.6, -0.8)
+    assert metrics.roughness([corner]) == pytest.approx(1.0)
+    assert metrics.roughness([corner, steady[:3]]) == pytest.approx(0.5)  # over steps, not over episodes
+    wildest = np.array([[1.0, 1, 1, 1], [-1, -1, -1, -1]] * 3)
+    assert metrics.roughness([wildest]) == pytest.approx(4 * 2)
+
+
+def test_episodes_are_not_joined_and_short_ones_have_no_roughness():
+    assert metrics.roughness([[[0.0]] * 4, [[1.0]] * 4]) == 0
+    assert np.isnan(metrics.roughness([[[0.0], [1.0]], np.zeros((0, 1))]))
+    assert np.isnan(metrics.roughness([]))

@@ -7,7 +7,8 @@ annotated-types:
 
 `check_settings` walks through any dataclass, a plug-in's own included: no list of names has to be kept. What several
 fields ask of each other, a dataclass says in a method `check(name)`. What older files have and it has no more, it names
-in a class variable `DROPPED`, a collection of names that `settings_of` passes over.
+in a class variable `DROPPED`, a collection of names that `settings_of` passes over. Fields that were added after files
+had been sealed with its text it names in `ADDED` (`plain_as_before`).
 """
 
 from __future__ import annotations
@@ -111,6 +112,29 @@ def _check_value(name: str, value: Any, hint: Any) -> None:
 def plain(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as JSON has it: what is kept in files, and compared with them."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def plain_as_before(settings: Any) -> dict[str, Any]:
+    """`plain` without the fields that the class names in `ADDED` where they have their default.
+
+    For what must stay the same, byte for byte, where the new fields say nothing: sealed files, and records that are
+    compared with older ones. `settings_of` reads it back.
+    """
+    left_out = _usual(settings)
+    return {name: value for name, value in plain(settings).items() if name not in left_out}
+
+
+def repr_as_before(self: Any) -> str:
+    """The `__repr__` of a dataclass that has `ADDED`: fingerprints made of it stay the same; see `plain_as_before`."""
+    left_out = _usual(self)
+    shown = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.name not in left_out]
+    return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _usual(settings: Any) -> set[str]:
+    """The fields of `ADDED` that have their default."""
+    added: Sequence[str] = getattr(settings, "ADDED", ())
+    return {f.name for f in dataclasses.fields(settings) if f.name in added and getattr(settings, f.name) == f.default}
 
 
 def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:

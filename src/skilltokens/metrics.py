@@ -281,6 +281,21 @@ def trained_share(trained: Sequence[int], base: int) -> Rates:
     return np.asarray(trained, dtype=np.float64) / base
 
 
+def roughness(episodes: Sequence[ArrayLike]) -> float:
+    """How rough movements are: the mean length of the actions' second difference, |a[t+1] - 2 a[t] + a[t-1]|.
+
+    The mean is over all steps of all episodes that have one before and one behind; NaN where there is none. 0: actions
+    change steadily, or not at all; 4 sqrt(A): each of A numbers jumps from end to end of [-1, 1] at every step.
+
+    Args:
+        episodes: for each the actions that were executed, (steps, A).
+    """
+    bends = [np.diff(np.asarray(actions, np.float64), n=2, axis=0) for actions in episodes]
+    lengths = [np.linalg.norm(bend, axis=1) for bend in bends]
+    joined = np.concatenate([np.zeros(0), *lengths])
+    return float(joined.mean()) if len(joined) else math.nan
+
+
 def _mean(values: Rates | None) -> float | None:
     return None if values is None else float(values.mean())
 

@@ -73,6 +73,8 @@ class EvaluateSettings:
     """Suites with the same tasks in other words or places, on which every task is evaluated once at the end."""
     group: Count = 10
     """Episodes that act in one batch; an exact repetition needs the same number."""
+    ahead: Count = 1
+    """Actions that are taken for each look at the observation, at most the policy's chunk; 1: a look at every step."""
     workers: CountFrom0 = 0
     """Simulator processes; 0 steps them in this process. Results do not depend on it."""
     step_limit: NotNegative = STEP_LIMIT

@@ -256,6 +256,9 @@ def test_what_loads_the_sentence_encoder_says_so(
         (["--suite", "tests.faults:Few", "--episodes", "5"], "has 4 different episodes of the split 'test', not 5"),
         (["--threads", "0"], "--threads 0 is impossible: use 1 or more"),
         (["--device", "gpu"], "there is no device 'gpu'"),
+        (["--ahead", "0"], "--ahead 0 is impossible: use 1 or more"),
+        (["--ahead", "2"], "a chunk of 2 actions is impossible: this policy predicts 1 at a time, so use 1"),
+        (["--ahead", "2", "--stores", "somewhere"], "--ahead is for simulators"),
     ],
 )
 def test_evaluate_refuses_what_it_cannot_do(words: list[str], said: str, library: Path, capsys: Capture):

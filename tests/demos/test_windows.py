@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.demos.making import FRONT, make_store
+from tests.demos.making import FRONT, PUSH, make_store
 
-from skilltokens.demos import DemonstrationStore, Windows
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, SettingError
+from skilltokens.demos import DemonstrationStore, Windows, write_store
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Episode, Feature, SettingError
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,35 @@ def test_windows_equal_those_cut_by_hand(stores: list[DemonstrationStore], windo
             assert batch.mask[row].tolist() == mask
 
 
+@given(
+    window=st.integers(1, 6),
+    chunk=st.integers(2, 9),
+    picks=st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1)), min_size=1),
+    count=st.sampled_from([1, 3]),
+)
+@settings(max_examples=60)
+def test_chunks_reach_past_the_window_and_repeat_the_last_action_of_the_episode(
+    stores: list[DemonstrationStore], window: int, chunk: int, picks: list, count: int
+) -> None:
+    which = np.array([pick[0] % count for pick in picks])
+    lasts = [stores[index].steps - 1 for index in which]
+    ends = np.array([min(int(part * (last + 1)), last) for last, (_, part) in zip(lasts, picks, strict=True)])
+    batch, alone = Windows(stores[:count], window, chunk=chunk), Windows(stores[:count], window)
+    batch, alone = batch.gather(which, ends), alone.gather(which, ends)
+    assert batch.features[ACTION].shape == (len(picks), window, chunk, 3)
+    assert batch.features[ACTION].dtype == np.float32
+    np.testing.assert_array_equal(batch.features[ACTION][:, :, 0], alone.features[ACTION])
+    np.testing.assert_array_equal(batch.features[STATE], alone.features[STATE])
+    for row, (index, end) in enumerate(zip(which, ends, strict=True)):
+        store = stores[index]
+        number = int(np.searchsorted(store.offsets, end, side="right")) - 1
+        actions, first = store.episode(number).features[ACTION], end - int(store.offsets[number])
+        for back in range(window):
+            step = max(first - back, 0)
+            picked = [actions[min(step + i, len(actions) - 1)] for i in range(chunk)]
+            np.testing.assert_array_equal(batch.features[ACTION][row, window - 1 - back], np.stack(picked))
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_floats_come_as_float32_and_images_as_they_are(stores: list[DemonstrationStore], count: int) -> None:
     batch = Windows(stores[:count], 4).sample(7, np.random.default_rng(0))
@@ -61,6 +90,27 @@ def test_floats_come_as_float32_and_images_as_they_are(stores: list[Demonstratio
     assert batch.mask.dtype == bool
     assert batch.mask[:, -1].all()
     assert batch.store.dtype == np.int64
+
+
+def test_numbers_of_every_dtype_come_as_float32(tmp_path: Path) -> None:
+    def written(name: str, dtype: str) -> DemonstrationStore:
+        features = {"observation.button": Feature((1,), dtype), "observation.things": Feature((2, 2), dtype)}
+        values = {n: np.ones((6, *f.shape), dtype) for n, f in features.items()}
+        return write_store(
+            tmp_path / name,
+            [Episode({**values, ACTION: np.zeros((6, 1))})],
+            task=PUSH,
+            features={**features, ACTION: Feature((1,))},
+            source="human",
+            suite="own",
+        )
+
+    stores = [written("a", "bool"), written("b", "int64"), written("c", "uint8")]
+    for some in (stores[:1], stores):  # of several stores too, since all are numbers
+        batch = Windows(some, 3).sample(9, np.random.default_rng(0))
+        for name in ("observation.button", "observation.things"):
+            assert batch.features[name].dtype == np.float32
+            assert (batch.features[name] == 1).all()
 
 
 def test_stores_are_equally_likely_and_so_are_their_steps(stores: list[DemonstrationStore]) -> None:
@@ -90,6 +140,8 @@ def test_batches_do_not_share_memory_with_the_store(stores: list[DemonstrationSt
 def test_impossible_windows_are_refused(stores: list[DemonstrationStore], tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="window of 0 steps"):
         Windows(stores, 0)
+    with pytest.raises(SettingError, match="a chunk of 0"):
+        Windows(stores, 2, chunk=0)
     with pytest.raises(SettingError, match="batch of 0 windows"):
         Windows(stores, 2).sample(0, np.random.default_rng(0))
     with pytest.raises(DemonstrationError, match="no demonstration store was given"):

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 import skilltokens
 from skilltokens.behaviour.settings import ExpertPpoSettings, PpoSettings
-from skilltokens.configuration import Infinite, check_settings, plain, settings_of, with_new_names
+from skilltokens.configuration import Infinite, check_settings, plain, plain_as_before, settings_of, with_new_names
 from skilltokens.experiments.experiment import experiment_in
 from skilltokens.experiments.reading import read_record
 from skilltokens.experiments.repeating import recipe_in
 from skilltokens.experiments.settings import RewardSettings, RunSettings
 from skilltokens.methods import METHODS, method_settings
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.model.settings import PolicySettings
 from skilltokens.types import RunError, SettingError
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -293,3 +294,21 @@ def test_a_run_of_before_there_was_a_presence_is_repeated_with_loud_tokens(tmp_p
     (tmp_path / "run.json").write_text(json.dumps(content))
     with pytest.raises(RunError, match=r"altered .*ppo"):
         recipe_in(tmp_path)
+
+
+def test_settings_that_were_added_change_no_text_that_fingerprints_are_made_of():
+    """`Policy.fingerprint` hashes this text: it must stay for every policy of before there were chunks."""
+    before = (
+        "PolicySettings(width=96, layers=2, heads=4, history=10, maps='pattention', step='joint', head='regression', "
+        "modes=5)"
+    )
+    assert repr(PolicySettings()) == before
+    assert repr(PolicySettings(chunk=8)) == before.replace("modes=5)", "modes=5, chunk=8)")
+    assert "chunk" not in plain_as_before(PolicySettings())
+    assert plain(PolicySettings())["chunk"] == 1
+
+
+@pytest.mark.parametrize("settings", [PolicySettings(), PolicySettings(chunk=8, width=32)])
+def test_what_is_left_out_is_read_back(settings: PolicySettings):
+    assert settings_of(PolicySettings, plain_as_before(settings)) == settings
+    assert settings_of(PolicySettings, plain(settings)) == settings

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.small import TRAIN, lessons, make_policy
+from tests.small import POLICY, TRAIN, lessons, make_policy
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Lesson
@@ -94,3 +94,45 @@ def test_the_order_of_features_changes_no_noise(joint: Lesson):
     assert len(turned.observation) > 1
     first, other = (imitation(policy, batch, settings, np.random.default_rng(1)).item() for batch in (examples, turned))
     assert first == other
+
+
+def test_windows_for_acting_ahead_are_half_of_them_thinned(joint: Lesson):
+    ahead = Source(dataclasses.replace(joint, chunk=4), dataclasses.replace(TRAIN, batch=2000))
+    examples = ahead.draw(np.random.default_rng(0))
+    assert examples.action.shape == (2000, TRAIN.window, 4, 2)
+    assert examples.stride is not None
+    shares = examples.stride.bincount(minlength=5) / 2000
+    np.testing.assert_allclose(shares, [0, 0.5, 1 / 6, 1 / 6, 1 / 6], atol=0.05)
+
+
+def test_a_policy_that_never_acts_ahead_draws_what_it_always_drew(joint: Lesson):
+    plain, ahead = Source(joint, TRAIN), Source(dataclasses.replace(joint, chunk=4), TRAIN)
+    one, other = (source.draw(np.random.default_rng(0)) for source in (plain, ahead))
+    assert one.stride is None
+    assert set(one.tensors()) == {f"feature.{name}" for name in one.observation} | {"words", "action", "mask"}
+    assert torch.equal(one.action, other.action[:, :, 0])
+    assert torch.equal(one.words, other.words)
+
+
+def test_strides_go_with_their_rows(joint: Lesson):
+    source, rng = Source(dataclasses.replace(joint, chunk=4), TRAIN), np.random.default_rng(0)
+    thinned, whole = source.draw(rng), dataclasses.replace(source.at(np.arange(3), rng), stride=None)
+    assert thinned.stride is not None
+    both = thinned.joined(whole)
+    assert both.stride is not None
+    assert torch.equal(both.stride, torch.cat([thinned.stride, torch.ones(3, dtype=torch.int64)]))
+    assert torch.equal(whole.joined(thinned).stride[3:], thinned.stride)  # pyright: ignore[reportOptionalSubscript]
+    assert torch.equal(both.rows(np.array([1, 8])).stride, both.stride[[1, 8]])  # pyright: ignore[reportArgumentType]
+    assert equal(Examples.of(thinned.tensors()), thinned)
+    assert both.to("cpu").stride is not None
+
+
+def test_thinned_windows_are_learned_from_as_such(joint: Lesson):
+    policy = make_policy(dataclasses.replace(POLICY, chunk=4))
+    source, rng = Source(dataclasses.replace(joint, chunk=4), TRAIN), np.random.default_rng(0)
+    examples = source.draw(rng)
+    losses = [
+        imitation(policy, dataclasses.replace(examples, stride=stride), TRAIN, rng).item()
+        for stride in (None, torch.ones(TRAIN.batch, dtype=torch.int64), torch.full((TRAIN.batch,), 3))
+    ]
+    assert losses[0] == losses[1] != losses[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.small import POLICY, lessons, make_policy, observations, variants
@@ -31,3 +33,14 @@ def test_another_size_of_batch_acts_as_usual(toy_stores: list[DemonstrationStore
     memory, usual = traced.start(3), plain.start(3)
     for observation in three:
         np.testing.assert_array_equal(traced.act(observation, memory), plain.act(observation, usual))
+
+
+@pytest.mark.parametrize("settings", [POLICY, *variants(step=("separate",), head=("mixture",))])
+def test_acting_ahead_has_the_same_bits_too(settings: PolicySettings, toy_stores: list[DemonstrationStore]) -> None:
+    policy, embedding = make_policy(replace(settings, chunk=4)), lessons(toy_stores[:1])[0].embeddings[0][0]
+    seen = observations(toy_stores[0], 12, 3)
+    plain, traced = PolicyActor(policy, embedding), TracedActor(policy, embedding, seen[0])
+    assert traced.exact
+    one, other = plain.start(3), traced.start(3)
+    for observation, n in zip(seen, (1, 3, 4, 1, 2, 1, 1, 4, 3, 1, 1, 2), strict=True):
+        assert plain.chunk(observation, one, n).tobytes() == traced.chunk(observation, other, n).tobytes()

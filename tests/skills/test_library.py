@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
@@ -11,7 +12,18 @@ import numpy as np
 import pytest
 import torch
 from tests.killing import CONTEXT, Moment, dies
-from tests.skills.making import ENCODER, contents, features, fingerprints, first, grown, make_base, said, vectors
+from tests.skills.making import (
+    ENCODER,
+    SMALL,
+    contents,
+    features,
+    fingerprints,
+    first,
+    grown,
+    make_base,
+    said,
+    vectors,
+)
 from tests.small import EVERYWHERE, act, make_method, make_policy, observations, teach, words
 from tests.toy import TASKS
 
@@ -21,9 +33,10 @@ from skilltokens.language import load_encoder
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.proof import STEPS
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.verifying import verify
-from skilltokens.types import Feature, LanguageError, LibraryError, NoSkillError
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Feature, LanguageError, LibraryError, NoSkillError
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +165,34 @@ def test_a_long_chain_of_skills_is_read_only_as_far_as_it_is_used(tmp_path: Path
     for record in library.records[:-2]:
         (tmp_path / "chain" / "skills" / record.file).write_bytes(b"")
     assert SkillLibrary.open(tmp_path / "chain").policy_of("link-149").fingerprint() == expected
+
+
+# ------------------------------------------------ skills that act ahead
+
+
+def test_skills_that_act_ahead_are_kept_and_proved(tmp_path: Path):
+    tiny, settings = make_base(), replace(SMALL, chunk=3)
+    base = Policy(tiny.shape, settings, torch.Generator().manual_seed(0)).requires_grad_(False)
+    library = SkillLibrary.create(tmp_path / "ahead", base, first(), features(), ENCODER)
+    library.add(grown(base, "push"))
+    opened = SkillLibrary.open(tmp_path / "ahead")
+    assert opened.policy_settings == settings
+    assert opened.fingerprints() == [base.fingerprint(), library.policy_of("push").fingerprint()]
+    proof = opened.skill("push").content.proof
+    assert proof is not None
+    assert proof.actions.shape == (STEPS, 3 * 2)  # whatever is predicted is proved
+    assert not any(finding.fault for finding in verify(tmp_path / "ahead", actions=True))
+    actor, seen = opened.actor_of("push"), {STATE: np.zeros((2, 2)), ENVIRONMENT_STATE: np.ones((2, 4))}
+    assert actor.chunk(seen, actor.start(2), 3).shape == (2, 3, 2)
+
+
+def test_a_library_that_does_not_act_ahead_says_nothing_of_it(tmp_path: Path):
+    """So that its head has the bytes that it always had, and older versions open it."""
+    SkillLibrary.create(tmp_path / "plain", make_base(), first(), features(), ENCODER)
+    head = json.loads((tmp_path / "plain" / "library.json").read_text())
+    assert set(head["policy"]["settings"]) == {
+        *("width", "layers", "heads", "history", "maps", "step", "head", "modes"),
+    }
 
 
 # ------------------------------------------------ several writers and readers
@@ -445,8 +486,19 @@ def test_a_library_is_not_made_over_another_or_over_a_users_folder(folder: Path,
 def test_other_features_are_refused_by_name(folder: Path):
     library = SkillLibrary.open(folder)
     other = {**library.features, "observation.state": Feature((7,))}
-    with pytest.raises(LibraryError, match=r"'observation\.state' has shape \(2,\).*\(7,\) in there"):
+    with pytest.raises(LibraryError, match=r"'observation\.state' is float32 \(2,\).*\(7,\) in there"):
         library.check_features(other, "there")
+    lacking = {name: feature for name, feature in library.features.items() if name != STATE}
+    with pytest.raises(LibraryError, match=r"'observation\.state' is float32 \(2,\).* absent in there"):
+        library.check_features(lacking, "there")
+
+
+def test_numbers_of_any_dtype_fit_and_what_the_policy_does_not_look_at_is_named(folder: Path):
+    library = SkillLibrary.open(folder)
+    numbers = {**library.features, STATE: Feature((2,), "int64")}
+    assert library.check_features(numbers, "there") is None
+    note = library.check_features({**numbers, "observation.force": Feature((6,))}, "there")
+    assert note == ("the policy does not look at 'observation.force' (float32 (6,): the library was made without it)")
 
 
 def test_a_library_made_with_a_function_says_what_to_do(folder: Path):

@@ -20,6 +20,7 @@ from gymnasium.wrappers import TimeLimit, TransformAction
 
 from skilltokens.model.policy import Policy
 from skilltokens.simulation.blame import blaming
+from skilltokens.simulation.simulators import checked
 from skilltokens.suites import suite_and_task
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.gymnasium_environment import PlainNames
@@ -86,6 +87,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def __init__(self, suite: Suite, task: Task, horizon: int) -> None:
         self.suite, self.task, self.horizon = suite, task, horizon
         features = {name: feature for name, feature in suite.features.items() if name != ACTION}
+        self._features = features
         spaces: dict[str, Any] = {
             name: feature_space(feature.shape, feature.dtype) for name, feature in features.items()
         }
@@ -101,7 +103,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         self._steps, self._index = 0, int(self.np_random.integers(1_000_000))
         with blaming(f"{self._where}, in the reset to episode {self._index} of split 'train'"):
-            return dict(self._environment.reset("train", self._index)), {}
+            return dict(checked(self._environment.reset("train", self._index), self._features)), {}
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._steps += 1
@@ -109,7 +111,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
             observation, success = self._environment.step(own_units(action, self._units))
             ended = bool(success) or is_over(self._environment)
         late = self._steps >= self.horizon and not ended
-        return dict(observation), float(success), ended, late, {"is_success": bool(success)}
+        return dict(checked(observation, self._features)), float(success), ended, late, {"is_success": bool(success)}
 
     def close(self) -> None:
         with blaming(f"{self._where}, in close"):

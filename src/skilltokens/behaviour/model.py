@@ -77,7 +77,7 @@ def distil(
     words = (store.task.instruction,)
     shape = Shape.of(store.features, _scales(store), language.dim)
     model = Policy(shape, policy, generator_of(seed, 0)).to(train.device)
-    lesson = Lesson(0, (store.task.name,), (store,), (words,), (language(words),), first=0)
+    lesson = Lesson(0, (store.task.name,), (store,), (words,), (language(words),), 0, policy.chunk)
     groups = [{"params": list(model.parameters()), "lr": train.rate}]
     training = Training(model, groups, [lesson], rule=MaskGoals())
     for _ in fit(training, train, train.first_iterations, [1.0], seed, report=report):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.demos.store import DemonstrationStore, same_features
-from skilltokens.types import Array, Feature, SettingError
+from skilltokens.types import ACTION, Array, Feature, SettingError
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Batch:
     """B windows of T steps, unscaled.
 
     Attributes:
-        features: name -> (B, T, *shape); floats as float32, other dtypes (images: uint8) as they are stored.
+        features: name -> (B, T, *shape); numbers and pictures in floats as float32, other pictures as they are stored.
+            With a chunk of n > 1 the action is (B, T, n, A): of each step and of the n - 1 after it.
         mask: (B, T) bool; False where a window begins before the first step of its episode.
         store: (B,) int64, the number of the store that a window comes from.
     """
@@ -31,7 +32,8 @@ class Windows:
     """Samples windows from several stores with the same features.
 
     A window is `window` steps long and ends at a random step: first a store is chosen, all equally likely, then one of
-    its steps. Steps before the start of the episode repeat its first step and are masked.
+    its steps. Steps before the start of the episode repeat its first step and are masked. A chunk that reaches past the
+    end of the episode repeats its last action, as in Diffusion Policy (arXiv 2303.04137, its sampler's padding).
     """
 
     def __init__(
@@ -39,18 +41,21 @@ class Windows:
         stores: Sequence[DemonstrationStore],
         window: int,
         instead: Mapping[str, Sequence[Array]] | None = None,
+        chunk: int = 1,
     ) -> None:
         """
         Args:
             instead: for a feature, arrays (steps, ...) that replace its own, one for each store.
+            chunk: how many actions each step has, its own and the next ones.
 
         Raises:
             DemonstrationError: no store, or stores with different features.
-            SettingError: `window` is less than 1.
+            SettingError: `window` or `chunk` is less than 1.
         """
-        if window < 1:
-            raise SettingError(f"a window of {window} steps is impossible: use 1 or more")
-        self.features: dict[str, Feature] = same_features(stores)
+        for what, number in (("window", window), ("chunk", chunk)):
+            if number < 1:
+                raise SettingError(f"a {what} of {number} steps is impossible: use 1 or more")
+        self.features: dict[str, Feature] = same_features(stores, alike=True)
         self.window = window
         self.stores = tuple(stores)
         # Plain arrays over the same mapped memory: indexing np.memmap costs an extra view each time.
@@ -65,7 +70,11 @@ class Windows:
         self._starts = np.concatenate(
             [base + np.asarray(store.offsets[:-1]) for base, store in zip(self._base, stores, strict=True)]
         )
+        self._lasts = np.concatenate(
+            [base + np.asarray(store.offsets[1:]) - 1 for base, store in zip(self._base, stores, strict=True)]
+        )
         self._back = np.arange(-window + 1, 1, dtype=np.int64)
+        self._ahead = np.arange(chunk, dtype=np.int64)
 
     def sample(self, batch: int, generator: np.random.Generator) -> Batch:
         """`batch` random windows; equal states of `generator` give equal windows."""
@@ -76,17 +85,20 @@ class Windows:
 
     def gather(self, store: NDArray[np.int64], step: NDArray[np.int64]) -> Batch:
         """The windows that end at the steps `step` (B,) of the stores `store` (B,); steps are numbered over a store."""
-        start = self._starts[np.searchsorted(self._starts, self._base[store] + step, side="right") - 1]
-        start = start - self._base[store]
+        episode = np.searchsorted(self._starts, self._base[store] + step, side="right") - 1
+        start = self._starts[episode] - self._base[store]
         rows = step[:, None] + self._back
         mask = rows >= start[:, None]
         rows = np.maximum(rows, start[:, None])
-        return Batch({name: self._take(name, store, rows) for name in self.features}, mask, store)
+        features = {name: self._take(name, store, rows) for name in self.features if name != ACTION}
+        last = self._lasts[episode] - self._base[store]
+        ahead = rows if len(self._ahead) == 1 else np.minimum(rows[:, :, None] + self._ahead, last[:, None, None])
+        return Batch({**features, ACTION: self._take(ACTION, store, ahead)}, mask, store)
 
     def _take(self, name: str, store: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
         feature = self.features[name]
         stored = np.dtype(feature.dtype)
-        dtype = np.dtype(np.float32) if stored.kind == "f" else stored
+        dtype = np.dtype(np.float32) if stored.kind == "f" or len(feature.shape) < 3 else stored
         if len(self.stores) == 1:
             return self._arrays[0][name][rows].astype(dtype, copy=False)
         out = np.empty((*rows.shape, *feature.shape), dtype)

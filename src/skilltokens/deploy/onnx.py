@@ -44,8 +44,8 @@ class _Graph(nn.Module):
         age, before = inputs[count], inputs[count + 1 :]
         mask = torch.where(self.left > age + 1, float("-inf"), 0.0)
         memory = [torch.where(age == 0, getattr(self, f"start{i}"), tensor) for i, tensor in enumerate(before)]
-        action, *after = self.step(self.instruction, mask, *inputs[:count], *memory)
-        return (action, age + 1, *after)
+        actions, *after = self.step(self.instruction, mask, *inputs[:count], *memory)
+        return (actions[:, 0], age + 1, *after)
 
 
 def write_onnx(actor: PolicyActor, features: Mapping[str, Feature], path: Path, card: str) -> None:

@@ -16,6 +16,7 @@ from skilltokens.experiments.records import Cell, Variant, Wording
 from skilltokens.language import LanguageEncoder
 from skilltokens.methods.base import Choice, Method
 from skilltokens.model.actor import PolicyActor
+from skilltokens.model.ahead import Ahead
 from skilltokens.settings import EvaluateSettings
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate, record_video
@@ -174,10 +175,10 @@ class Evaluator:
             videos[name] = path
         return videos
 
-    def _actor(self, choice: Choice) -> PolicyActor:
-        return PolicyActor(choice.policy, choice.embedding, self.device)
+    def _actor(self, choice: Choice) -> Ahead:
+        return Ahead(PolicyActor(choice.policy, choice.embedding, self.device), self.settings.ahead)
 
-    def _count(self, actor: PolicyActor, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
+    def _count(self, actor: Ahead, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
         outcomes = evaluate(
             actor,
             suite,
@@ -204,8 +205,9 @@ def fingerprint(choice: Choice) -> str:
     return digest.hexdigest()
 
 
-def action_digest(actor: PolicyActor, store: DemonstrationStore, batch: int, steps: int = 20) -> str:
+def action_digest(actor: PolicyActor | Ahead, store: DemonstrationStore, batch: int, steps: int = 20) -> str:
     """SHA-256 of the actions on the first steps of a store's first demonstrations: equal only if every bit is equal."""
+    actor = actor if isinstance(actor, Ahead) else Ahead(actor, 1)
     memory, digest = actor.start(batch), hashlib.sha256()
     starts = np.asarray(store.offsets)[np.arange(batch) % store.episodes]
     for step in range(steps):

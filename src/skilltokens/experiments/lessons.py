@@ -80,8 +80,9 @@ def lessons_of(
     stores: Sequence[DemonstrationStore],
     encoder: LanguageEncoder,
     groups: Sequence[range],
+    chunk: int = 1,
 ) -> list[Lesson]:
-    """The lessons that teach these tasks. Held-out wordings are left out."""
+    """The lessons that teach these tasks to a policy that predicts `chunk` actions. Held-out wordings are left out."""
     from skilltokens.methods.base import Lesson
 
     wordings = [(task.instruction, *task.wordings) for task in tasks]
@@ -94,6 +95,7 @@ def lessons_of(
             tuple(wordings[i] for i in group),
             tuple(vectors[i] for i in group),
             group.start,
+            chunk,
         )
         for index, group in enumerate(groups)
     ]

@@ -62,10 +62,15 @@ class RunSettings(Generic[Method]):
         """Checks what the settings ask of each other.
 
         Raises:
-            SettingError: windows shorter than the history, more points than iterations, or a protocol without what it
-                needs or with what belongs to another one.
+            SettingError: windows shorter than the history, more actions a look than are predicted, more points than
+                iterations, or a protocol without what it needs or with what belongs to another one.
         """
         check_training(self.train, self.policy.history)
+        if self.evaluate.ahead > self.policy.chunk:
+            raise SettingError(
+                f"evaluate.ahead {self.evaluate.ahead} is more than policy.chunk {self.policy.chunk}, the actions that "
+                "are predicted at a step: lower it, or raise policy.chunk"
+            )
         stretches = min(self.train.iterations, self.train.first_iterations)
         if self.evaluate.points - 1 > stretches:
             raise SettingError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
 from skilltokens.behaviour.tracking import tracking
-from skilltokens.configuration import plain
+from skilltokens.configuration import plain, plain_as_before
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.locking import locked
@@ -71,7 +71,7 @@ def _behaviour_library(settings: RewardSettings, home: Path, report: Report) -> 
     folder = home / FOLDER
     made_with = {
         "motion": dict(store.settings),
-        "policy": plain(settings.policy),
+        "policy": plain_as_before(settings.policy),
         "train": plain(settings.train),
         "encoder": settings.encoder,
     }

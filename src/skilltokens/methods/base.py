@@ -39,6 +39,8 @@ class Lesson:
     """Their unit vectors, (wordings, language) for each task."""
     first: int
     """How many tasks the run taught before: the place of this lesson's first task in the order."""
+    chunk: int = 1
+    """Actions that each step is to predict: the policy's `chunk`."""
 
 
 @dataclass
@@ -266,6 +268,11 @@ class SkillMethod(Method):
 def count(policy: torch.nn.Module) -> int:
     """Parameters of a module."""
     return sum(parameter.numel() for parameter in policy.parameters())
+
+
+def shorter_chunk(policy: Policy) -> str:
+    """What else to do where a budget is too small: the head of a policy that predicts chunks takes much of it."""
+    return "lower policy.chunk, " if policy.settings.chunk > 1 else ""
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.demos.windows import Batch, Windows
 from skilltokens.model.images import precomputed
 from skilltokens.model.policy import Policy
@@ -36,13 +37,16 @@ class Examples:
     words: Tensor
     """The sentence vector of each window's task (B, language)."""
     action: Tensor
-    """(B, T, A)."""
+    """(B, T, A); for a policy that predicts chunks of n actions (B, T, n, A), of each step and the n - 1 after it."""
     mask: Tensor
     """(B, T) bool; False where a window reaches back before its episode."""
     parts: tuple[int, ...]
     """How many windows each part has, one part behind the other; they sum to B. Parts weigh the same in the loss."""
     noise: Mapping[str, Tensor] | None = None
     """Noise on the scaled features, each of its feature's shape; None: not drawn yet, or none."""
+    stride: Tensor | None = None
+    """(B,) int64: each step of a window sees only those that lie a multiple of so many steps back, as after acting so
+    many steps ahead; None: all steps are seen."""
 
     def __len__(self) -> int:
         return len(self.words)
@@ -52,8 +56,8 @@ class Examples:
         chosen = index if isinstance(index, slice) else torch.from_numpy(index)
         noise = None if self.noise is None else {name: value[chosen] for name, value in self.noise.items()}
         observation = {name: value[chosen] for name, value in self.observation.items()}
-        words = self.words[chosen]
-        return Examples(observation, words, self.action[chosen], self.mask[chosen], (len(words),), noise)
+        words, stride = self.words[chosen], None if self.stride is None else self.stride[chosen]
+        return Examples(observation, words, self.action[chosen], self.mask[chosen], (len(words),), noise, stride)
 
     def sample(self, number: int, generator: np.random.Generator) -> Examples:
         """So many of the windows at random, with repetition, as one part."""
@@ -75,6 +79,9 @@ class Examples:
         noise = None
         if self.noise is not None and other.noise is not None:
             noise = {name: torch.cat([value, other.noise[name]]) for name, value in self.noise.items()}
+        stride = None
+        if self.stride is not None or other.stride is not None:
+            stride = torch.cat([self._strides(), other._strides()])
         return Examples(
             {name: torch.cat([value, other.observation[name]]) for name, value in self.observation.items()},
             torch.cat([self.words, other.words]),
@@ -82,26 +89,34 @@ class Examples:
             torch.cat([self.mask, other.mask]),
             self.parts + other.parts,
             noise,
+            stride,
         )
+
+    def _strides(self) -> Tensor:
+        usual = torch.ones(len(self), dtype=torch.int64, device=self.words.device)
+        return usual if self.stride is None else self.stride
 
     def to(self, device: torch.device | str) -> Examples:
         """The same on another device."""
         noise = None if self.noise is None else {name: value.to(device) for name, value in self.noise.items()}
         observation = {name: value.to(device) for name, value in self.observation.items()}
         words, action, mask = (value.to(device) for value in (self.words, self.action, self.mask))
-        return Examples(observation, words, action, mask, self.parts, noise)
+        stride = None if self.stride is None else self.stride.to(device)
+        return Examples(observation, words, action, mask, self.parts, noise, stride)
 
     def tensors(self) -> dict[str, Tensor]:
         """As a state keeps them: one part, without noise. Read back by `of`."""
         features = {f"{FEATURE}{name}": value for name, value in self.observation.items()}
-        return {**features, "words": self.words, "action": self.action, "mask": self.mask}
+        stride = {} if self.stride is None else {"stride": self.stride}
+        return {**features, "words": self.words, "action": self.action, "mask": self.mask, **stride}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Examples:
         """The reverse of `tensors`; other names are left alone."""
         observation = {n.removeprefix(FEATURE): value for n, value in tensors.items() if n.startswith(FEATURE)}
         words = tensors["words"]
-        return cls(observation, words, tensors["action"], tensors["mask"], (len(words),))
+        shape = (tensors["action"], tensors["mask"], (len(words),))
+        return cls(observation, words, *shape, stride=tensors.get("stride"))
 
 
 class Source:
@@ -115,8 +130,9 @@ class Source:
 
     def __init__(self, lesson: Lesson, settings: TrainSettings, policy: Policy | None = None) -> None:
         encoders = {} if policy is None else {path.replace("/", "."): part for path, part in policy.encoders.items()}
-        self.windows = Windows(lesson.stores, settings.window, precomputed(encoders, lesson.stores, settings.device))
-        self.embeddings, self.settings = lesson.embeddings, settings
+        instead = precomputed(encoders, lesson.stores, settings.device)
+        self.windows = Windows(lesson.stores, settings.window, instead, lesson.chunk)
+        self.embeddings, self.settings, self.chunk = lesson.embeddings, settings, lesson.chunk
         self._ends = np.cumsum([store.steps for store in lesson.stores])
 
     def __len__(self) -> int:
@@ -139,7 +155,20 @@ class Source:
         device = self.settings.device
         features = {name: torch.from_numpy(value).to(device) for name, value in batch.features.items()}
         action, mask = features.pop(ACTION), torch.from_numpy(batch.mask).to(device)
-        return Examples(features, torch.from_numpy(np.stack(words)).to(device), action, mask, (len(words),))
+        stride = _strides(len(words), self.chunk, generator)
+        stride = None if stride is None else torch.from_numpy(stride).to(device)
+        vectors = torch.from_numpy(np.stack(words)).to(device)
+        return Examples(features, vectors, action, mask, (len(words),), stride=stride)
+
+
+def _strides(windows: int, chunk: int, generator: np.random.Generator) -> NDArray[np.int64] | None:
+    """How far ahead the windows of a batch act: half of them a step at a time, the others any number up to a chunk.
+
+    A policy that acts ahead remembers only the steps that it looked at. None, and nothing drawn, where it never does.
+    """
+    if chunk == 1:
+        return None
+    return np.where(generator.random(windows) < 0.5, 1, generator.integers(2, chunk + 1, size=windows))
 
 
 def imitation(policy: Policy, examples: Examples, settings: TrainSettings, generator: np.random.Generator) -> Tensor:
@@ -155,7 +184,7 @@ def imitation(policy: Policy, examples: Examples, settings: TrainSettings, gener
     total = torch.zeros((), device=examples.words.device)
     for part in examples.split():
         with _precision(settings):
-            total = total + policy.loss(part.observation, part.words, part.action, part.mask, part.noise)
+            total = total + policy.loss(part.observation, part.words, part.action, part.mask, part.noise, part.stride)
     return total / len(examples.parts)
 
 
@@ -176,7 +205,7 @@ def observation_noise(
         return None
     noise: dict[str, Tensor] = {}
     for name in order or sorted(examples.observation):
-        if name in examples.observation and policy.shape.kinds.get(name) != "image":
+        if name in examples.observation and policy.shape.kinds.get(name) not in PICTURES:
             value = examples.observation[name]
             normal = torch.from_numpy(generator.standard_normal(value.shape, dtype=np.float32))
             noise[name] = normal.to(value.device) * settings.observation_noise

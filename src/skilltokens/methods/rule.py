@@ -163,6 +163,8 @@ def _beside(learned: Examples, new: Examples) -> Iterator[tuple[str, Any, Tensor
         yield field, getattr(learned, field), getattr(new, field)
     for name, value in learned.observation.items():
         yield f"feature {name!r}", value, new.observation.get(name)
+    if learned.stride is not None:
+        yield "stride", learned.stride, new.stride
     for name, value in (learned.noise or {}).items():
         model = new.observation.get(name)
         yield f"noise on feature {name!r}", value, None if model is None else model.float()

@@ -1,4 +1,8 @@
-"""Action heads: they make actions of the last layer's tokens, and have the loss to learn demonstrated actions with."""
+"""Action heads: they make actions of the last layer's tokens, and have the loss to learn demonstrated actions with.
+
+A policy that predicts several steps' actions (`policy.chunk`) has one head for all of them, side by side: A below is
+then chunk * actions, and a mode of the mixture is a whole chunk.
+"""
 
 from __future__ import annotations
 

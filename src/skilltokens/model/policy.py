@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.model.encoders import ENCODERS, GoalEncoder, InstructionEncoder, kind_of
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
@@ -46,7 +47,7 @@ class Shape:
     language: int
     """Width of a sentence vector."""
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """The kinds of the features that are no vectors: "set", "image" or "goal"."""
+    """The kinds of the features that are no vectors: "set", "image", "float image" or "goal" (demos/kinds.py)."""
     action: Scale | None = field(default=None, repr=False)
     """Constants of actions in the robot's own units; None for actions in [-1, 1]. No part of `repr`, which fingerprints
     hash: those of policies without it stay as they were, and with it its numbers are hashed as tensors."""
@@ -60,9 +61,8 @@ class Shape:
         """
         names = sorted(name for name in features if name != ACTION)
         kinds = {name: kind_of(name, features[name]) for name in names}
-        known = {name: pixels(features[name].shape[2]) for name, kind in kinds.items() if kind == "image"} | dict(
-            scales
-        )
+        pictures = {name: features[name] for name, kind in kinds.items() if kind in PICTURES}
+        known = {name: pixels(f.shape[2], f.dtype) for name, f in pictures.items()} | dict(scales)
         for name in names:
             if name not in known:
                 raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
@@ -116,7 +116,7 @@ class Policy(nn.Module):
             TPSTLayer(settings.width, settings.heads, settings.history, settings.maps, gain, generator)
             for _ in range(settings.layers)
         )
-        self.head = make_head(settings.head, settings.width, shape.actions, settings.modes, generator)
+        self.head = make_head(settings.head, settings.width, shape.actions * settings.chunk, settings.modes, generator)
         self.register_module(TASK_TOKEN, None)
         self.register_module(ACTION_UNITS, None if shape.action is None else ActionUnits(shape.action))
 
@@ -162,7 +162,10 @@ class Policy(nn.Module):
         tokens = []
         for name in self._read(observation):
             encoder = self.encoders[name.replace(".", "/")]
-            tokens.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
+            token = encoder(observation[name], instruction, None if noise is None else noise.get(name))
+            if self.settings.step == "joint" and isinstance(encoder, GoalEncoder):
+                token = token * encoder.given(observation[name])[..., None]  # one that is not given adds nothing
+            tokens.append(token)
         stacked = torch.stack(tokens, 2)
         if self.settings.step == "joint":
             stacked = stacked.sum(2, keepdim=True)
@@ -171,11 +174,13 @@ class Policy(nn.Module):
     def weights(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         """Logarithms of the weights that the tokens of each step have in attention, (B, T, n).
 
-        A task token has a learned one (`TaskToken.presence`), a goal that is not given has minus infinity, and all
-        others have 0. None stands for zeros.
+        A task token has a learned one (`TaskToken.presence`), the token of a goal that is not given has minus infinity,
+        and all others have 0. None stands for zeros.
         """
         names = self._read(observation)
         goals = {n: e for n in names if isinstance(e := self.encoders[n.replace(".", "/")], GoalEncoder)}
+        if self.settings.step == "joint":
+            goals = {}
         if not goals and self.task_token is None:
             return None
         usual = torch.zeros(observation[names[0]].shape[:2], device=self.device)
@@ -200,20 +205,26 @@ class Policy(nn.Module):
         embedding: Tensor,
         mask: Tensor | None = None,
         noise: Mapping[str, Tensor] | None = None,
+        stride: Tensor | None = None,
     ) -> Tensor:
-        """The normed output of the last layer, (B, T, width), for whole windows; the head makes actions of it.
+        """The normed output of the last layer, (B, T, width), for whole windows; `actions` are made of it.
 
         Args:
             observation: raw features, each (B, T, *shape).
             embedding: unit sentence vectors (B, language).
             mask: (B, T), False for the steps before the start of the episode.
             noise: added to the scaled features; of the same shapes.
+            stride: (B,) whole numbers from 1: a step attends to those alone that lie a multiple of so many steps back,
+                as where each look is followed by so many actions; None: to all.
         """
         instruction = self.instruction(embedding)
         steps = self.tokens(observation, instruction, noise)
         batch, length, n, width = steps.shape
         x = torch.cat([instruction, steps.reshape(batch, length * n, width)], 1)
         weights = self._masked(mask, self.weights(observation), n)
+        if stride is not None:
+            gaps = self._gaps(stride, length, n)
+            weights = gaps if weights is None else weights + gaps
         for layer in self.stack[:-1]:
             h = norm(x)
             x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, weights))
@@ -230,19 +241,41 @@ class Policy(nn.Module):
         action: Tensor,
         mask: Tensor,
         noise: Mapping[str, Tensor] | None = None,
+        stride: Tensor | None = None,
     ) -> Tensor:
-        """The head's loss, averaged over the steps that are not padding. action: (B, T, A), as it was done."""
+        """The head's loss, averaged over the steps that are not padding.
+
+        Args:
+            action: as it was done, (B, T, A); of a policy that predicts chunks (B, T, chunk, A), the step's own first.
+
+        Raises:
+            SettingError: the actions are of another number than the policy predicts.
+        """
+        numbers, chunk = math.prod(action.shape[2:]), self.settings.chunk
+        if numbers != chunk * self.shape.actions:
+            raise SettingError(
+                f"each step's target has {numbers} numbers, where this policy predicts {chunk} actions of "
+                f"{self.shape.actions}: make its lesson with chunk={chunk}"
+            )
         if self.action_units is not None:
             action = self.action_units.scaled(action, None)
-        losses = self.head.loss(self(observation, embedding, mask, noise), action)
+        losses = self.head.loss(self(observation, embedding, mask, noise, stride), action.flatten(2))
         return (losses * mask).sum() / mask.sum()
 
     def actions(self, x: Tensor) -> Tensor:
         """The actions (..., A) that are done for tokens (..., width): in [-1, 1], or in the robot's own units."""
-        return self.restored(self.head(x))
+        return self.chunks(x)[..., 0, :]
+
+    def chunks(self, x: Tensor) -> Tensor:
+        """These and those of the next steps, (..., policy.chunk, A)."""
+        return self.restored(self.predicted(x))
+
+    def predicted(self, x: Tensor) -> Tensor:
+        """What the head gives for tokens (..., width), as (..., policy.chunk, A): see `restored`."""
+        return self.head(x).unflatten(-1, (self.settings.chunk, self.shape.actions))
 
     def restored(self, x: Tensor) -> Tensor:
-        """The same for what a head gives (..., A): clipped, and in the robot's own units."""
+        """The actions that are done for what is predicted (..., A): clipped, and in the robot's own units."""
         return x.clamp(-1.0, 1.0) if self.action_units is None else self.action_units.restored(x)
 
     def _masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
@@ -265,6 +298,14 @@ class Policy(nn.Module):
         first[:, :, 0] = 0.0
         bias = torch.cat([first, rows], 1)[None]
         return bias if weights is None else bias + weights
+
+    def _gaps(self, stride: Tensor, length: int, n: int) -> Tensor:
+        """What a stride takes out of attention, (B, 1, S, S): minus infinity between steps that do not see each other,
+        else 0."""
+        at = torch.arange(length, device=stride.device)
+        apart = (at[:, None] - at[None]) % stride[:, None, None] != 0
+        steps = torch.zeros(apart.shape, device=stride.device).masked_fill_(apart, float("-inf"))
+        return nn.functional.pad(steps.repeat_interleave(n, 1).repeat_interleave(n, 2), (1, 0, 1, 0))[:, None]
 
     def _band(self, length: int) -> tuple[Tensor, Tensor]:
         """Distances in steps from query to key (length, length), clamped to the history, and which were outside."""

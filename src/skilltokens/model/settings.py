@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from skilltokens.configuration import Count
+from skilltokens.configuration import Count, repr_as_before
 from skilltokens.types import SettingError
 
 
@@ -29,6 +29,12 @@ class PolicySettings:
     """Action head: deterministic regression, or a Gaussian mixture that acts by its mode."""
     modes: Count = 5
     """Modes of the mixture head."""
+    chunk: Count = 1
+    """Actions that the head predicts at each step: its own and those of the next steps, to act ahead without a look."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("chunk",)
+    """See `configuration.plain_as_before`: libraries keep these settings, and fingerprints are made of them."""
+    __repr__ = repr_as_before
 
     def check(self, name: str = "policy") -> None:
         """Raises SettingError where the heads do not divide the width."""

@@ -1,4 +1,4 @@
-"""One step of acting as a pure function: what is observed and the memory go in, the action and the memory come out.
+"""One step of acting as a pure function: what is observed and the memory go in, the actions and the memory come out.
 
 `actor.PolicyActor` computes the same step by step in Python. This form can be traced, and run without torch.
 """
@@ -47,19 +47,19 @@ class Step(nn.Module):
         """Tokens in memory: the instruction's and those of the history."""
         return 1 + self.policy.settings.history * self.tokens
 
-    def unseen(self, age: int) -> Tensor:
-        """What is added to attention (length,) where so many steps were seen, this one included: minus infinity for
-        those before the episode began."""
-        mask = torch.zeros(self.length)
-        mask[1 : 1 + max(self.policy.settings.history - age, 0) * self.tokens] = float("-inf")
-        return mask
+    def mask(self, seen: Sequence[bool]) -> Tensor:
+        """What is added to attention (length,): minus infinity for those of the last `history` steps that were not
+        seen, before the episode began or while acting ahead. This step is the last of `seen`."""
+        left_out = [False, *(not step for step in seen for _ in range(self.tokens))]
+        return torch.zeros(self.length).masked_fill_(torch.tensor(left_out), float("-inf"))
 
     def forward(self, instruction: Tensor, mask: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
-        """Actions (B, A), then the keys and values of all layers, each (B, heads, length, width / heads).
+        """The actions (B, policy.chunk, A) of this step and the next ones, then the keys and values of all layers, each
+        (B, heads, length, width / heads).
 
         Args:
             instruction: its token (B, 1, width).
-            mask: see `unseen`.
+            mask: see `mask`.
             others: the features in the order of `names`, each (B, *shape); then the keys of all layers and the values
                 of all layers as the step before left them.
         """
@@ -78,7 +78,7 @@ class Step(nn.Module):
             if i == len(layers) - 1:  # only the last token becomes the action
                 x, h = x[:, -1:], h[:, -1:]
             x = layer.attend(x, h, keys[-1], values[-1], getattr(self, f"bias{i}") + mask)
-        return (self.policy.actions(norm(x[:, 0])), *keys, *values)
+        return (self.policy.chunks(norm(x[:, 0])), *keys, *values)
 
 
 def biases(policy: Policy, tokens: int) -> list[Tensor]:
@@ -91,5 +91,5 @@ def biases(policy: Policy, tokens: int) -> list[Tensor]:
 
 
 def slide(cache: Tensor, new: Tensor) -> Tensor:
-    """Drops the oldest step, which stands behind the instruction, and appends the new one."""
+    """Drops the oldest steps, which stand behind the instruction, and appends as many new ones (B, heads, n, d)."""
     return torch.cat([cache[:, :, :1], cache[:, :, 1 + new.shape[2] :], new], 2)

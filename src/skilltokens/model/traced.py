@@ -36,8 +36,7 @@ class TracedActor(PolicyActor):
         self._traced: Callable[..., tuple[Tensor, ...]] | None = None
         if not any(kind == "goal" for kind in self.policy.seen.values()):
             self._step = Step(self.policy).to(device).eval()
-            history = self.policy.settings.history
-            self._masks = [self._step.unseen(age).to(device) for age in range(history + 1)]
+            self._masks: dict[tuple[bool, ...], Tensor] = {}
             self._traced = self._trace(example)
 
     @property
@@ -45,35 +44,42 @@ class TracedActor(PolicyActor):
         return self._traced is not None
 
     @torch.inference_mode()
-    def act(self, observation: Observation, memory: Memory) -> Array:
+    def predict(self, observation: Observation, memory: Memory) -> Array:
         if self._traced is None or len(memory.instruction) != self._batch:
-            return super().act(observation, memory)
+            return super().predict(observation, memory)
         return self._stepped(self._traced, observation, memory)
 
     def _stepped(self, step: Callable[..., tuple[Tensor, ...]], observation: Observation, memory: Memory) -> Array:
-        seen = self.tensors(observation)
+        seen = self.tensors(observation, self._batch)
         if memory.age == 0:
             memory.make_room(self._step.length - 1)
-        memory.age += 1
-        mask = self._masks[min(memory.age, len(self._masks) - 1)]
+        memory.look()
         given = [seen[name][:, 0] for name in self._step.names]
-        action, *rest = step(memory.instruction, mask, *given, *memory.keys, *memory.values)
+        actions, *rest = step(memory.instruction, self._mask(memory), *given, *memory.keys, *memory.values)
         layers = len(memory.keys)
         memory.keys, memory.values = rest[:layers], rest[layers:]
-        return action.cpu().numpy()
+        return actions.cpu().numpy()
+
+    def _mask(self, memory: Memory) -> Tensor:
+        """The mask of what the memory has seen; there are few patterns, and each is made once."""
+        seen = tuple(memory.seen)
+        if seen not in self._masks:
+            self._masks[seen] = self._step.mask(seen).to(self.device)
+        return self._masks[seen]
 
     def _trace(self, example: Observation) -> Callable[..., tuple[Tensor, ...]] | None:
         """The traced step; None where there is none with the same bits."""
         memory = super().start(self._batch)
         memory.make_room(self._step.length - 1)
+        memory.look()
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # tracing is deprecated; as long as torch has it, it is the fastest exact way
-            given = [self.tensors(example)[name][:, 0] for name in self._step.names]
+            given = [self.tensors(example, self._batch)[name][:, 0] for name in self._step.names]
             inputs = (
                 memory.instruction.clone(),
-                self._masks[1],
+                self._mask(memory),
                 *given,
                 *(t.clone() for t in memory.keys + memory.values),
             )
@@ -89,14 +95,19 @@ class TracedActor(PolicyActor):
         generator = np.random.default_rng(0)
         one, other = super().start(self._batch), super().start(self._batch)
         for _ in range(self.policy.settings.history + TRIALS):
-            seen = {name: _changed(np.asarray(value), generator) for name, value in example.items()}
-            if super().act(seen, one).tobytes() != self._stepped(traced, seen, other).tobytes():
+            seen = {
+                name: _changed(kind, np.asarray(example[name]), generator) for name, kind in self.policy.seen.items()
+            }
+            if super().predict(seen, one).tobytes() != self._stepped(traced, seen, other).tobytes():
                 return False
         return True
 
 
-def _changed(values: Array, generator: np.random.Generator) -> Array:
-    """An observation like an example: pictures in other shades, numbers nearby."""
+def _changed(kind: str, values: Array, generator: np.random.Generator) -> Array:
+    """A feature like an example's, with numbers nearby."""
     if values.dtype.kind != "f":
         return values
-    return (values + generator.normal(0, 0.1, values.shape) * (np.abs(values) + 0.01)).astype(values.dtype)
+    changed = (values + generator.normal(0, 0.1, values.shape) * (np.abs(values) + 0.01)).astype(values.dtype)
+    if kind == "set":
+        changed[..., 0] = values[..., 0]  # its flags
+    return changed.clip(0, 1) if kind == "float image" else changed

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from safetensors.torch import save
 
+from skilltokens.configuration import plain_as_before
 from skilltokens.model.policy import Policy
 from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.checking import check_content
@@ -110,7 +111,7 @@ def sealed_rows(rows: Array, first: int) -> Vectors:
 
 def described(base: Policy, features: Mapping[str, Feature]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A base and its features, as the head has them."""
-    policy = {"settings": dataclasses.asdict(base.settings), "shape": base.shape.asdict()}
+    policy = {"settings": plain_as_before(base.settings), "shape": base.shape.asdict()}
     return policy, {n: {"shape": list(f.shape), "dtype": f.dtype} for n, f in features.items()}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from skilltokens.demos import DemonstrationStore
+from skilltokens.demos.kinds import NUMBERS, kind_of
 from skilltokens.simulation.signs import tell
 from skilltokens.suites.units import doubt_units
 from skilltokens.types import (
@@ -52,9 +53,9 @@ def check_suite(suite: Suite, tasks: Sequence[Task] | None = None, report: Repor
             "the top of a module"
         ) from problem
     for name, feature in suite.features.items():
-        if name != ACTION and len(feature.shape) == 1 and feature.dtype.startswith("float"):
+        if name != ACTION and kind_of(name, feature) in NUMBERS:
             scale = suite.scales.get(name)
-            width = feature.shape[0]
+            width = feature.shape[-1]
             if scale is None or len(scale.center) != width or len(scale.unit) != width or min(scale.unit) <= 0:
                 raise SuiteError(f"suite {suite.name!r} needs a scale of {width} positive units for {name!r}")
     for sentence in getattr(suite, "remarks", list)():

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 
 from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.demos.kinds import NUMBERS, difference, kind_of, remedy, shown
 from skilltokens.simulation.experts import one_attempt, successes
 from skilltokens.suites.gymnasium_actions import ActionRange, Units
 from skilltokens.suites.gymnasium_calls import Calls, limit_of, made
@@ -165,10 +166,12 @@ class GymnasiumSuite:
         if self._folder is None:
             return None
         store = DemonstrationStore.open(self._folder / task.name)
-        if store.features != dict(self.features):
+        name = difference(self.features, store.features)
+        if name is not None:
+            ours, theirs = self.features.get(name), store.features.get(name)
             raise SuiteError(
-                f"{store.path} has the features {store.features} where the environments of suite {self.name!r} have "
-                f"{dict(self.features)}: make both the same"
+                f"{store.path} has the feature {name!r} {shown(theirs)} where the environments of suite {self.name!r} "
+                f"have {shown(ours)}: make both the same{remedy(ours, theirs)}"
             )
         return store
 
@@ -237,7 +240,7 @@ class GymnasiumSuite:
         stores = self._stores()
         if stores:
             return {name: scale for name, scale in workspace_statistics(stores).items() if name != ACTION}
-        widths = {n: f.shape[-1] for n, f in self.features.items() if n != ACTION and len(f.shape) in (1, 2)}
+        widths = {n: f.shape[-1] for n, f in self.features.items() if n != ACTION and kind_of(n, f) in NUMBERS}
         return {name: Scale((0.0,) * width, (1.0,) * width) for name, width in widths.items()}
 
 

@@ -23,6 +23,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from gymnasium.spaces import Dict as DictSpace
 
+from skilltokens.demos.kinds import wrong_observation
 from skilltokens.types import Array, Feature, SuiteError, nearest
 
 Part = slice | str
@@ -99,10 +100,13 @@ class Reader:
             )
         if reading.part is not None:
             array = array[reading.part]
+        problem = wrong_observation(array.reshape(reading.feature.shape), reading.feature)
+        if problem is not None:
+            raise SuiteError(f"{self.where}: {name} {problem}")
         with np.errstate(over="ignore"):
             cast = np.array(array, reading.feature.dtype).reshape(reading.feature.shape)
-        if cast.dtype.kind == "f" and not np.isfinite(cast).all():
-            raise SuiteError(f"{self.where} observes {name} with a number that is not finite: the simulation diverged")
+        if not np.isfinite(cast).all():
+            raise SuiteError(f"{self.where}: {name} is too large a number for {reading.feature.dtype}")
         return cast
 
 
@@ -127,8 +131,9 @@ def undotted(name: str) -> str:
 
 
 def feature_space(shape: tuple[int, ...], dtype: str) -> Box:
-    """The Gymnasium space of a feature: uint8 is a picture, all else numbers without bounds."""
-    return Box(0, 255, shape, np.uint8) if dtype == "uint8" else Box(-np.inf, np.inf, shape, np.float32)
+    """The Gymnasium space of a feature: a picture in uint8, and stacked ones; all else are numbers without bounds."""
+    picture = dtype == "uint8" and len(shape) > 2
+    return Box(0, 255, shape, np.uint8) if picture else Box(-np.inf, np.inf, shape, np.float32)
 
 
 def _dotted(key: str) -> str:
@@ -175,7 +180,8 @@ def _follow(space: Space[Any], part: str, where: str) -> tuple[tuple[str, ...], 
 def _feature(space: Space[Any]) -> Feature | None:
     """The feature that a space makes; None for one that makes none."""
     if isinstance(space, Box) and space.dtype.kind in "biuf":
-        return Feature(space.shape or (1,), "uint8" if space.dtype == np.uint8 else "float32")
+        picture = space.dtype == np.uint8 and len(space.shape) == 3
+        return Feature(space.shape or (1,), "uint8" if picture else "float32")
     if isinstance(space, Discrete) and space.n <= MOST:
         return Feature((int(space.n),))
     if isinstance(space, MultiDiscrete) and space.nvec.sum() <= MOST:
@@ -199,9 +205,6 @@ def _numbers(space: Space[Any], value: Any) -> Array | None:
         return None
     if isinstance(space, MultiDiscrete):
         return _one_hot(array.reshape(-1), space.nvec.reshape(-1), space.start.reshape(-1))
-    if isinstance(space, Box) and space.dtype == np.uint8 and array.dtype != np.uint8:
-        whole = (array == np.rint(array)).all() and array.min() >= 0 and array.max() <= 255
-        return array if whole and array.dtype.kind in "iu" else None  # floats of 0 to 1 would all become black
     return array
 
 

@@ -59,6 +59,8 @@ class EvaluateOptions:
     """The most steps of an episode; 0: the suite's own limit."""
     group: int = 10
     """Episodes whose actions are computed in one batch; the same actions to the bit need the same number."""
+    ahead: int = 1
+    """Actions that are taken for each look at the observation, for a library that was learned with --policy.chunk."""
     workers: int = 1
     """Processes that run the simulators; 0: this process runs them, and a hanging step cannot be ended then. Changes no
     result."""
@@ -188,10 +190,12 @@ def _wrong(library: SkillLibrary, called: str, suite: str, task: str) -> tuple[s
 
 
 def _check(options: EvaluateOptions) -> None:
-    for name, least in (("episodes", 1), ("horizon", 0), ("group", 1), ("threads", 1)):
+    for name, least in (("episodes", 1), ("horizon", 0), ("group", 1), ("ahead", 1), ("threads", 1)):
         if getattr(options, name) < least:
             raise SettingError(f"--{name} {getattr(options, name)} is impossible: use {least} or more")
     check_device(options.device)
+    if options.ahead > 1 and options.stores:
+        raise SettingError("--ahead is for simulators: on --stores every demonstrated step is looked at")
 
 
 def _evaluated(
@@ -199,6 +203,7 @@ def _evaluated(
 ) -> _Result:
     """Rolls out the skill that one task's instruction calls."""
     from skilltokens import metrics
+    from skilltokens.model.ahead import Ahead
     from skilltokens.simulation.rollout import evaluate
 
     own = in_context(suite, task, options.context).instruction
@@ -209,7 +214,7 @@ def _evaluated(
         return _Result((task.name, instruction, "none", confidence, "", ""), sentences=(ranking.sentence(),))
     name = library.names[ranking.chosen]
     outcomes = evaluate(
-        library.actor_of(name, options.device),
+        Ahead(library.actor_of(name, options.device), options.ahead),
         suite,
         task,
         options.split,
@@ -223,6 +228,7 @@ def _evaluated(
     low, high = (float(end) for end in metrics.wilson(successes, len(outcomes)))
     sentences = _wrong(library, name, suite.name, task.name)
     counts = {"suite": suite.name, "split": options.split, "successes": successes, "episodes": len(outcomes)}
+    counts |= {"ahead": options.ahead} if library.policy_settings.chunk > 1 else {}
     kept = options.instruction is None and not sentences and task.name == library.state.newest(name).about().get("task")
     figures = (f"{successes} of {len(outcomes)}", f"{low:.2f} to {high:.2f}")
     row = (task.name, instruction, f"{name}{' (wrong)' * bool(sentences)}", confidence, *figures)

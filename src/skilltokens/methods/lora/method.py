@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, under
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, shorter_chunk, under
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
@@ -71,7 +71,8 @@ class Lora(SkillMethod):
         rank = left // sum(a + b for a, b in shapes)
         if rank < 1:
             raise SettingError(
-                f"method.share {self.settings.share} leaves no rank for this policy's adapters: raise it"
+                f"method.share {self.settings.share} leaves no rank for this policy's adapters: "
+                f"{shorter_chunk(self.base)}raise it"
             )
         left -= rank * sum(a + b for a, b in shapes)
         ranks = []

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, under
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, shorter_chunk, under
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.model.pattention import Pattention
@@ -163,7 +163,7 @@ class T2S(SkillMethod):
         if any(number < 1 for number in rows.values()):
             raise SettingError(
                 f"method.share {self.settings.share} leaves no row for some map of this policy: raise it, widen the "
-                "policy, or set method.own-head or method.own-encoders to False"
+                f"policy, {shorter_chunk(self.base)}or set method.own-head or method.own-encoders to False"
             )
         return rows
 
