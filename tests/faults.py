@@ -48,6 +48,25 @@ class Wider(Toy):
     features: Mapping[str, Feature] = field(default_factory=lambda: {**Toy().features, STATE: Feature((3,))})
 
 
+FORCE = "observation.force"
+
+
+@dataclass
+class Feeling(Toy):
+    """The same tasks for a robot that also feels a force."""
+
+    name: str = "feeling"
+    features: Mapping[str, Feature] = field(default_factory=lambda: {**Toy().features, FORCE: Feature((3,))})
+
+    def make(self, task: Task) -> Table:
+        return FeelingTable(task, self.horizon)
+
+
+class FeelingTable(Table):
+    def _observation(self) -> Observation:
+        return {**super()._observation(), FORCE: np.zeros(3, np.float32)}
+
+
 @dataclass
 class Easy(Toy):
     """A task is done after two steps, whatever they are."""
@@ -98,6 +117,8 @@ class FaultyTable(Table):
             observation[STATE] = np.full(2, np.nan, np.float32)
         if fault == "wrong shape":
             observation[STATE] = np.zeros(3, np.float32)
+        if fault == "words":
+            observation[STATE] = np.array(["a", "b"])
         if fault == "missing":
             del observation[STATE]
         return observation

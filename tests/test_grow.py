@@ -23,12 +23,14 @@ from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import import_skill
+from skilltokens.skills.verifying import verify
 from skilltokens.suites import load_suite
 from skilltokens.types import (
     ACTION,
     ENVIRONMENT_STATE,
     NOTE,
     STATE,
+    DemonstrationError,
     Episode,
     Feature,
     LanguageError,
@@ -124,13 +126,115 @@ def test_a_known_suite_says_what_is_observed_and_how_it_is_scaled(tmp_path: Path
     suite, random = load_suite("libero-goal"), np.random.default_rng(0)
     more = {**suite.features, "observation.extra": Feature((3,))}
     values = {name: random.uniform(-1, 1, (30, *feature.shape)) for name, feature in more.items()}
+    values[ENVIRONMENT_STATE][..., 0] = 1
     store = write_store(
         tmp_path / "demos", [Episode(values)], task=suite.tasks[0], features=more, source="human", suite=suite.name
     )
-    learn_skill(tmp_path / "library", store, train=TRAIN, policy=POLICY)
+    news: list[Progress] = []
+    learn_skill(tmp_path / "library", store, train=TRAIN, policy=POLICY, report=news.append)
+    said = "the policy does not look at 'observation.extra' (float32 (3,): the suite 'libero-goal' does not observe it)"
+    assert said in [one.note for one in news if one.stage == NOTE]
     shape = SkillLibrary.open(tmp_path / "library").base.shape
     assert shape.scales == {name: suite.scales[name] for name in (ENVIRONMENT_STATE, STATE)}
     assert shape.kinds == {ENVIRONMENT_STATE: "set"}
+
+
+LAMP, THINGS = "observation.lamp", "observation.things"
+READ = {
+    "int32": (LAMP, Feature((1,), "int32"), "vector"),
+    "bool": (LAMP, Feature((1,), "bool"), "vector"),
+    "uint8": (LAMP, Feature((1,), "uint8"), "vector"),
+    "set": (THINGS, Feature((2, 2)), "set"),
+    "picture in floats": (TOP, Feature((32, 32, 3), "float64"), "float image"),
+}
+
+
+def lit(kind: str, on: bool, rows: int) -> np.ndarray:
+    """What is seen of a lamp that is on, or off."""
+    if kind == "set":
+        return np.tile(np.array([[1.0, on], [0.0, 0.0]], np.float32), (rows, 1, 1))
+    return np.full((rows, *READ[kind][1].shape), on, READ[kind][1].dtype)
+
+
+def lamp_store(folder: Path, kind: str, name: str = "press", sign: int = 1, **more: Feature) -> DemonstrationStore:
+    """What shall be done depends on the lamp alone: up where it is on, else down; `sign` -1: the reverse."""
+    random, (feature, shape, _) = np.random.default_rng(0), READ[kind]
+    episodes = [
+        Episode(
+            {
+                STATE: random.uniform(-1, 1, (8, 2)),
+                feature: lit(kind, on, 8),
+                ACTION: np.full((8, 1), sign * (1 if on else -1)),
+                **{n: np.zeros((8, *f.shape), f.dtype) for n, f in more.items()},
+            }
+        )
+        for on in (True, False) * 4
+    ]
+    features = {STATE: Feature((2,)), feature: shape, ACTION: Feature((1,)), **more}
+    task = Task(name, f"{name} what is lit")
+    return write_store(folder / name, episodes, task=task, features=features, source="human", suite="own")
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_what_is_no_vector_of_floats_is_looked_at(kind: str, tmp_path: Path):
+    name, feature, read_as = READ[kind]
+    store = lamp_store(tmp_path, kind)
+    train = replace(TRAIN, first_iterations=60, rate=5e-3)
+    library = learn_skill(tmp_path / "library", store, train=train, policy=PolicySettings(width=32, layers=1))
+    assert library.features == {STATE: Feature((2,)), name: Feature(feature.shape), ACTION: Feature((1,))}
+    assert library.base.shape.kinds.get(name, "vector") == read_as
+    actor, state = library.actor(store.task.instruction), np.zeros((1, 2), np.float32)
+    on, off = (actor.act({STATE: state, name: lit(kind, lamp, 1)}, actor.start(1))[0, 0] for lamp in (True, False))
+    assert on > 0.5 > -0.5 > off
+    reopened = SkillLibrary.open(tmp_path / "library")
+    assert reopened.features == library.features
+    assert not [finding for finding in verify(tmp_path / "library", actions=True) if finding.fault]
+
+
+def test_what_is_not_looked_at_is_said_before_the_training(tmp_path: Path):
+    more = {"observation.voxels": Feature((2, 2, 2, 2)), "observation.small": Feature((8, 8, 3), "uint8")}
+    news: list[Progress] = []
+    learn(tmp_path / "library", lamp_store(tmp_path, "bool", **more), report=news.append)
+    stages = [one.stage for one in news]
+    assert stages.index(NOTE) < stages.index("train")
+    assert news[stages.index(NOTE)].note == (
+        "the policy does not look at 'observation.voxels' (float32 (2, 2, 2, 2): it has 4 dimensions, where 1 to 3 can "
+        "be read); nor at 'observation.small' (uint8 (8, 8, 3): a picture needs 32 x 32 pixels at least)"
+    )
+    force, news = {"observation.force": Feature((6,))}, []
+    learn(tmp_path / "library", lamp_store(tmp_path, "bool", "shun", -1, **force), report=news.append)
+    assert "the policy does not look at 'observation.force' (float32 (6,): the library was made without it)" in [
+        one.note for one in news if one.stage == NOTE
+    ]
+
+
+def test_dtypes_of_pictures_are_compared(tmp_path: Path):
+    learn(tmp_path / "library", lamp_store(tmp_path, "picture in floats"))
+    picture = {TOP: Feature((32, 32, 3), "uint8")}
+    other = lamp_store(tmp_path, "bool", "shun", -1, **picture)
+    with pytest.raises(LibraryError, match=r"is float32 \(32, 32, 3\) in .* but uint8 .*x / np.float32\(255\)"):
+        learn(tmp_path / "library", other)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_policy_would_take_for_something_else_is_refused(first: bool, tmp_path: Path):
+    folder, bright = tmp_path / "library", {TOP: Feature((32, 32, 3))}
+    if not first:
+        learn(folder, lamp_store(tmp_path, "bool", "press", **bright))
+    features = {STATE: Feature((2,)), LAMP: Feature((1,)), **bright, ACTION: Feature((1,))}
+    values = {name: np.zeros((6, *feature.shape)) for name, feature in features.items()}
+    values[TOP][3] = 255
+    store = write_store(
+        tmp_path / "dazzle",
+        [Episode(values)],
+        task=Task("dazzle", "dazzle it"),
+        features=features,
+        source="human",
+        suite="own",
+    )
+    with pytest.raises(DemonstrationError, match=r"episode 0, step 3, .*top', entry \(0, 0, 0\) holds 255, outside"):
+        learn(folder, store)
+    assert folder.exists() is not first
 
 
 def test_the_same_words_give_the_same_library(stores: list[DemonstrationStore], tmp_path: Path):

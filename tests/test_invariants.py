@@ -197,7 +197,7 @@ def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
         Policy.forward: {"observation", "embedding", "mask", "noise", "stride"},
         Policy.loss: {"observation", "embedding", "action", "mask", "noise", "stride"},
         Policy.chunks: {"x"},
-        PolicyActor.__init__: {"policy", "embedding", "device"},
+        PolicyActor.__init__: {"policy", "embedding", "device", "features"},
         PolicyActor.start: {"batch"},
         PolicyActor.act: {"observation", "memory"},
         PolicyActor.predict: {"observation", "memory"},

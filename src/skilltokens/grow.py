@@ -16,7 +16,15 @@ from typing import Any
 import torch
 
 from skilltokens.configuration import Seed, check_number, check_settings, plain
-from skilltokens.demos import DemonstrationStore, check_actions, outside, still_entries, workspace_statistics
+from skilltokens.demos import (
+    DemonstrationStore,
+    check_actions,
+    check_readings,
+    outside,
+    still_entries,
+    workspace_statistics,
+)
+from skilltokens.demos.kinds import as_read, difference, kind_of, unseen
 from skilltokens.files import seal
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
@@ -183,8 +191,7 @@ class _Work:
         check_name(self.name, None if again else library)  # before the training, not after
         if library is not None:
             store.verify()
-            # A store may hold more than this library looks at, such as images.
-            library.check_features({n: f for n, f in store.features.items() if n in library.features}, str(store.path))
+        self._check_features(report)
         language = load_encoder(self.encoder, report=report) if library is None else library.language(report)
         vectors = language(self.words)
         self._check_words(language, take_over, report)
@@ -207,7 +214,7 @@ class _Work:
         if density is not None:
             skill = skill.with_content(scene=density.tensors())
         if library is None:
-            features = {name: store.features[name] for name in (*base.shape.scales, ACTION)}
+            features = {name: as_read(name, store.features[name]) for name in (*base.shape.scales, ACTION)}
             return SkillLibrary.create(self.folder, base.cpu(), skill, features, language.name, notes)
         try:
             library.add(skill, notes, again=again, report=report)
@@ -230,6 +237,20 @@ class _Work:
             sentences = outside(self.store, {**shape.scales, **own})
         for sentence in sentences:
             report(Progress(NOTE, 0, 1, sentence))
+
+    def _check_features(self, report: Report) -> None:
+        """The store can be learned from, and what of it the policy does not look at is said before."""
+        store, library = self.store, self.library
+        if library is None:
+            looked_at = _observed([store, *self.constants])[0]
+            note = unseen(store.features, looked_at, f"the suite {store.suite!r} does not observe it")
+        else:
+            looked_at = {name: feature for name, feature in library.features.items() if name != ACTION}
+            note = library.check_features(store.features, str(store.path))
+        for one in (store, *self.constants):
+            check_readings(one, looked_at)
+        if note is not None:
+            report(Progress(NOTE, 0, 1, note))
 
     def _check_words(self, language: LanguageEncoder, take_over: bool, report: Report) -> None:
         """What the encoder cannot read is said, and whose sentences the skill would answer is asked for, before."""
@@ -321,8 +342,8 @@ def _learner(base: Policy, library: SkillLibrary | None, method: Any, train: Tra
 def _first_policy(
     stores: Sequence[DemonstrationStore], settings: PolicySettings, language: LanguageEncoder, seed: int
 ) -> Policy:
-    """A fresh policy for the first of the stores: it sees what the store's suite observes, or else the store's vectors
-    and pictures."""
+    """A fresh policy for the first of the stores: it sees what the store's suite observes, or else all that can be
+    read."""
     store = stores[0]
     features, scales = _observed(stores)
     if not scales.keys() - {ACTION}:
@@ -339,10 +360,8 @@ def _observed(stores: Sequence[DemonstrationStore]) -> tuple[Mapping[str, Featur
     if store.suite in suite_names() and len(stores) == 1:
         suite = load_suite(store.suite)
         observed = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        if all(name in store.features and store.features[name].shape == observed[name].shape for name in observed):
+        if difference(observed, store.features, others=True) is None:
             check_actions(store, suite.scales, suite.name)
             return observed, suite.scales
     measured = workspace_statistics(stores)
-    return {
-        n: f for n, f in store.features.items() if n in measured or (len(f.shape) == 3 and f.dtype == "uint8")
-    }, measured
+    return {n: f for n, f in store.features.items() if n != ACTION and kind_of(n, f) is not None}, measured

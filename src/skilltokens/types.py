@@ -59,6 +59,10 @@ class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 
 
+class ObservationError(SkilltokensError):
+    """What a policy is given to look at is not what it reads: a name, a shape, a dtype or a number is wrong."""
+
+
 class RuleError(SkilltokensError):
     """A method's rule that returned what a training step cannot use."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.small import make_policy, observations
 
-from skilltokens.behaviour.agents import Shaken
+from skilltokens.behaviour.agents import MlpAgent, Shaken
 from skilltokens.behaviour.builder import make_agent
 from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.learners import LEARNERS
@@ -19,7 +19,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
-from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor
+from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor, ObservationError
 
 PPO = PpoSettings(envs=4, rollout=32, batch=64, epochs=2, hidden=(16,), critic_hidden=(16,))
 ENV = "tests.toy:Toy"
@@ -151,6 +151,19 @@ def test_a_shaken_actor_adds_the_same_noise_to_the_same_episodes(toy_stores: lis
     assert first.dtype == still.dtype
     inside = np.abs(still) < 0.8
     assert 0.03 < (first - still)[inside].std() < 0.07
+
+
+def test_plain_ppo_acts_on_nothing_that_is_wrong():
+    widths = {STATE: 2, "observation.things": 6}
+    agent = MlpAgent(widths, 2, PpoSettings(hidden=(8,)), torch.Generator().manual_seed(0))
+    actor, seen = agent.actor(), {STATE: np.zeros((3, 2)), "observation.things": np.ones((3, 2, 3))}
+    assert actor.act(seen, actor.start(3)).shape == (3, 2)
+    for wrong, message in (
+        ({STATE: np.full((3, 2), np.nan)}, r"'observation.state' holds nan, in row 0 at \(0,\)"),
+        ({"observation.things": np.ones((3, 2, 4))}, r"has shape \(3, 2, 4\) where \(3, 6\)"),
+    ):
+        with pytest.raises(ObservationError, match=message):
+            actor.act({**seen, **wrong}, None)
 
 
 def test_a_token_reads_a_picture_in_place_of_numbers():

@@ -15,7 +15,7 @@ from skilltokens.cli.progress import Clock, Plain, Rows, minutes, share, words
 from skilltokens.experiments.namesakes import STAGE as NAMESAKES
 from skilltokens.language import LOADING
 from skilltokens.simulation.memory import STAGE as MEMORY
-from skilltokens.types import Progress
+from skilltokens.types import NOTE, Progress
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,16 @@ def test_what_all_runs_say_of_their_tasks_is_shown_once(capsys: pytest.CaptureFi
         rows.update("a", news)
         rows.update("b", news)
     assert plain(out.getvalue()).count("two tasks share words") == 1
+
+
+def test_no_note_is_left_out_however_close_they_follow(capsys: pytest.CaptureFixture[str]):
+    notes = ["the policy does not look at 'observation.force'", "'lift it' has no letter that the encoder knows"]
+    with Plain(["a"]) as view:
+        for number, note in enumerate(notes):
+            view.update("a", Progress("train", number, 10))
+            view.update("a", Progress(NOTE, 0, 1, note))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "train" not in line] == [f"a  {note}" for note in notes]
 
 
 def test_words_of_a_file_neither_clear_the_terminal_nor_set_its_title(capsys: pytest.CaptureFixture[str]):

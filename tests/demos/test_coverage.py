@@ -38,6 +38,18 @@ def test_readings_beyond_the_constants_are_named_with_their_share(tmp_path: Path
     assert outside(store, {STATE: Scale((0.0, 0.0, 0.0), (2.0, 2.0, 2.0))}) == []
 
 
+def test_things_beyond_the_constants_are_named_and_empty_slots_do_not_count(tmp_path: Path) -> None:
+    things = np.zeros((10, 3, 2))
+    things[:, :2, 0] = 1
+    things[:5, 0, 1] = 9.0
+    features = {"observation.things": Feature((3, 2)), ACTION: Feature((1,))}
+    episode = Episode({"observation.things": things, ACTION: np.zeros((10, 1))})
+    store = write_store(tmp_path / "s", [episode], task=PUSH, features=features, source="human", suite="own")
+    (sentence,) = outside(store, {"observation.things": Scale((0.0, 0.0), (1.0, 1.0))})
+    assert "12 % of the numbers in 'observation.things'" in sentence
+    assert "entries 1 (25 %)" in sentence
+
+
 def test_actions_beyond_those_of_the_library_are_named_whatever_its_units(tmp_path: Path) -> None:
     actions = np.linspace(-1, 1.5, 100)[:, None]
     store = store_of(tmp_path / "store", np.zeros((100, 1)), actions)

@@ -10,7 +10,7 @@ import pytest
 from tests.demos.making import PUSH, make_store
 
 from skilltokens.demos import info, statistics, workspace_statistics, write_store
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Episode, Feature
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Episode, Feature, Scale
 
 
 def store_with(path: Path, states: np.ndarray):
@@ -26,6 +26,55 @@ def test_scales_are_mean_and_deviation_of_observation_vectors(tmp_path: Path) ->
     for name, scale in scales.items():
         np.testing.assert_allclose(scale.center, np.mean(store[name], axis=0, dtype=np.float64))
         np.testing.assert_allclose(scale.unit, np.std(store[name], axis=0, dtype=np.float64))
+
+
+NUMBERS = {
+    "observation.button": Feature((1,), "bool"),
+    "observation.count": Feature((2,), "int32"),
+    "observation.level": Feature((1,), "uint8"),
+    "observation.things": Feature((3, 2), "float64"),
+}
+
+
+def test_numbers_of_every_dtype_and_things_that_are_there_get_scales(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random, steps = np.random.default_rng(0), 40
+    values = {n: random.integers(0, 2, (steps, *f.shape)).astype(f.dtype) for n, f in NUMBERS.items()}
+    slots = random.integers(0, 4, steps)
+    values["observation.things"] = np.zeros((steps, 3, 2))
+    values["observation.things"][..., 0] = np.arange(3) < slots[:, None]
+    values["observation.things"][..., 1] = random.normal(5, 2, (steps, 3)) * values["observation.things"][..., 0]
+    others = {"observation.images.top": Feature((32, 32, 3)), "observation.voxels": Feature((4, 4, 4, 1))}
+    more = {name: np.zeros((steps, *feature.shape)) for name, feature in others.items()}
+    store = write_store(
+        tmp_path / "push",
+        [Episode({**values, **more, ACTION: np.zeros((steps, 1))})],
+        task=PUSH,
+        features={**NUMBERS, **others, ACTION: Feature((1,))},
+        source="human",
+        suite="own",
+    )
+    scales = workspace_statistics([store])
+    assert scales.keys() == NUMBERS.keys()
+    assert scales["observation.button"] == Scale((0.5,), (0.5,))
+    for name in ("observation.count", "observation.level"):
+        np.testing.assert_allclose(scales[name].center, values[name].astype(float).mean(0))
+        np.testing.assert_allclose(scales[name].unit, values[name].astype(float).std(0))
+    there = values["observation.things"][values["observation.things"][..., 0] == 1]
+    scale = scales["observation.things"]
+    np.testing.assert_allclose((scale.center, scale.unit), ((0, there[:, 1].mean()), (1, there[:, 1].std())))
+    monkeypatch.setattr(statistics, "_PIECE", 100)
+    in_pieces = workspace_statistics([store])["observation.things"]
+    np.testing.assert_allclose(in_pieces.unit, scale.unit)
+
+
+def test_a_set_without_anything_in_it_has_constants(tmp_path: Path) -> None:
+    features = {"observation.things": Feature((3, 2)), ACTION: Feature((1,))}
+    episode = Episode({"observation.things": np.zeros((5, 3, 2)), ACTION: np.zeros((5, 1))})
+    store = write_store(tmp_path / "p", [episode], task=PUSH, features=features, source="human", suite="own")
+    scale = workspace_statistics([store])["observation.things"]
+    assert (scale.center, scale.unit) == ((0.0, 0.0), (1.0, 1.0))
 
 
 def test_every_store_weighs_the_same_whatever_its_length(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.demos.making import FRONT, make_store
+from tests.demos.making import FRONT, PUSH, make_store
 
-from skilltokens.demos import DemonstrationStore, Windows
-from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, SettingError
+from skilltokens.demos import DemonstrationStore, Windows, write_store
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, Episode, Feature, SettingError
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,27 @@ def test_floats_come_as_float32_and_images_as_they_are(stores: list[Demonstratio
     assert batch.mask.dtype == bool
     assert batch.mask[:, -1].all()
     assert batch.store.dtype == np.int64
+
+
+def test_numbers_of_every_dtype_come_as_float32(tmp_path: Path) -> None:
+    def written(name: str, dtype: str) -> DemonstrationStore:
+        features = {"observation.button": Feature((1,), dtype), "observation.things": Feature((2, 2), dtype)}
+        values = {n: np.ones((6, *f.shape), dtype) for n, f in features.items()}
+        return write_store(
+            tmp_path / name,
+            [Episode({**values, ACTION: np.zeros((6, 1))})],
+            task=PUSH,
+            features={**features, ACTION: Feature((1,))},
+            source="human",
+            suite="own",
+        )
+
+    stores = [written("a", "bool"), written("b", "int64"), written("c", "uint8")]
+    for some in (stores[:1], stores):  # of several stores too, since all are numbers
+        batch = Windows(some, 3).sample(9, np.random.default_rng(0))
+        for name in ("observation.button", "observation.things"):
+            assert batch.features[name].dtype == np.float32
+            assert (batch.features[name] == 1).all()
 
 
 def test_stores_are_equally_likely_and_so_are_their_steps(stores: list[DemonstrationStore]) -> None:

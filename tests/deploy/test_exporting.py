@@ -208,3 +208,20 @@ def test_the_code_of_deploying_md_acts_by_both_files(
         exec(compile(block, "deploying.md", "exec"), names)
     first, second = np.split(np.array(robot.actions), 2)  # the same 200 observations, by NumPy and by ONNX
     np.testing.assert_allclose(first, second, rtol=0, atol=2 * TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "message"),
+    [
+        ((32, 32, 3), np.zeros((32, 32, 3), np.uint8), "is a picture of uint8 where floats from 0 to 1 are needed"),
+        ((32, 32, 3), np.full((32, 32, 3), 255.0), "is a picture outside of 0 to 1"),
+        ((2, 2), np.array([[0.3, 1.0], [0.0, 0.0]]), "needs slots whose first number is 1"),
+        ((2, 2), np.array([[0.0, 0.0], [1.0, 1.0]]), "needs slots whose first number is 1"),
+    ],
+)
+def test_the_runner_takes_nothing_for_what_it_is_not(shape: tuple[int, ...], value: np.ndarray, message: str) -> None:
+    feature = {"shape": list(shape), "dtype": "float32"}
+    good = np.zeros(shape, np.float32)
+    assert runner._checked("x", feature, {"x": good}) is not None
+    with pytest.raises(ValueError, match=message):
+        runner._checked("x", feature, {"x": value})

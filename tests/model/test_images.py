@@ -11,7 +11,7 @@ import torch
 from tests.pictured import TOP, Pictured, pictured_lessons, pictured_policy, pictured_stores
 from tests.small import LANGUAGE, act, called, changed, numbers, teach, train
 
-from skilltokens.demos import DemonstrationStore
+from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments import checkpoint
 from skilltokens.methods.base import SkillMethod, Training, count
 from skilltokens.methods.lora import LoraSettings
@@ -27,7 +27,7 @@ from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.train import fit
-from skilltokens.types import ACTION, STATE, Array, Feature, SettingError
+from skilltokens.types import ACTION, STATE, Array, Episode, Feature, SettingError
 
 PATH = TOP.replace(".", "/")
 SHORT = TrainSettings(iterations=4, first_iterations=4, batch=4, window=6, warmup=2, log_every=1)
@@ -83,11 +83,21 @@ def test_pictures_need_no_scale_and_are_read_as_pictures():
 
 
 @pytest.mark.parametrize(
-    "feature", [Feature((40, 40, 3)), Feature((31, 40, 3), "uint8"), Feature((2, 40, 40, 3), "uint8")]
+    "feature", [Feature((40, 40, 3), "int32"), Feature((31, 40, 3), "uint8"), Feature((2, 40, 40, 3), "uint8")]
 )
 def test_what_is_no_picture_is_refused(feature: Feature):
     with pytest.raises(SettingError, match=r"of shape \(.*\(height, width, colours\) in uint8"):
         kind_of(TOP, feature)
+
+
+def test_pictures_in_floats_look_the_same_as_in_bytes():
+    in_bytes, in_floats = (
+        ImageEncoder(pixels(3, dtype), 16, torch.Generator().manual_seed(0)) for dtype in ("uint8", "float32")
+    )
+    x, instruction = torch.randint(0, 256, (2, 3, 40, 48, 3), dtype=torch.uint8), torch.randn(2, 1, 16)
+    expected = in_bytes(x, instruction)
+    torch.testing.assert_close(in_floats(x / 255, instruction), expected, atol=1e-4, rtol=0)
+    assert (in_floats(x.float(), instruction) - expected).abs().max() > 0.01
 
 
 @pytest.mark.parametrize(("height", "width", "colours"), [(40, 40, 3), (32, 56, 1), (128, 128, 4)])
@@ -223,6 +233,25 @@ def test_precomputed_features_are_what_the_trunk_says(stores: list[Demonstration
         whole = encoder(torch.from_numpy(pictures[None]), words)
         from_features = encoder(torch.from_numpy(features[TOP][0][None]).float(), words)
     np.testing.assert_allclose(from_features, whole, atol=1e-2)
+
+
+def test_precomputed_features_of_pictures_in_floats_are_those_of_the_same_in_bytes(
+    stores: list[DemonstrationStore], tmp_path: Path
+):
+    store, picture = stores[0], stores[0].features[TOP]
+    floats = write_store(
+        tmp_path / "floats",
+        (Episode({**e.features, TOP: (np.asarray(e.features[TOP]) / 255).astype(np.float64)}) for e in store),
+        task=store.task,
+        features={**store.features, TOP: Feature(picture.shape, "float64")},
+        source="scripted",
+        suite="toy",
+    )
+    both = {}
+    for one, dtype in ((store, "uint8"), (floats, "float64")):
+        encoder = ImageEncoder(pixels(3, dtype), 16, torch.Generator().manual_seed(0)).requires_grad_(False)
+        both[dtype] = precomputed({TOP: encoder}, [one], "cpu")[TOP][0]
+    np.testing.assert_allclose(both["float64"].astype(float), both["uint8"].astype(float), atol=4e-3)
 
 
 def test_precomputed_features_of_a_store_depend_on_no_other(stores: list[DemonstrationStore]):

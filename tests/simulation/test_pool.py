@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[2]
         ("step raises", "faulty task 'reach-red', episode 3 of split 'test': .*ValueError: the table has three legs"),
         ("nan", "episode 3 .*'observation.state' is not finite"),
         ("wrong shape", r"episode 3 .*'observation.state' has shape \(3,\) where the suite declares \(2,\)"),
+        ("words", "episode 3 .*'observation.state' is <U1 where the suite declares float32"),
         ("missing", "episode 3 .*the observation lacks 'observation.state'"),
         ("not installed", "the simulator is not installed: pip install it"),
     ],

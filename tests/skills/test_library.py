@@ -486,8 +486,19 @@ def test_a_library_is_not_made_over_another_or_over_a_users_folder(folder: Path,
 def test_other_features_are_refused_by_name(folder: Path):
     library = SkillLibrary.open(folder)
     other = {**library.features, "observation.state": Feature((7,))}
-    with pytest.raises(LibraryError, match=r"'observation\.state' has shape \(2,\).*\(7,\) in there"):
+    with pytest.raises(LibraryError, match=r"'observation\.state' is float32 \(2,\).*\(7,\) in there"):
         library.check_features(other, "there")
+    lacking = {name: feature for name, feature in library.features.items() if name != STATE}
+    with pytest.raises(LibraryError, match=r"'observation\.state' is float32 \(2,\).* absent in there"):
+        library.check_features(lacking, "there")
+
+
+def test_numbers_of_any_dtype_fit_and_what_the_policy_does_not_look_at_is_named(folder: Path):
+    library = SkillLibrary.open(folder)
+    numbers = {**library.features, STATE: Feature((2,), "int64")}
+    assert library.check_features(numbers, "there") is None
+    note = library.check_features({**numbers, "observation.force": Feature((6,))}, "there")
+    assert note == ("the policy does not look at 'observation.force' (float32 (6,): the library was made without it)")
 
 
 def test_a_library_made_with_a_function_says_what_to_do(folder: Path):

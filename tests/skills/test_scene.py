@@ -42,6 +42,7 @@ from skilltokens.types import (
     Feature,
     LibraryError,
     Observation,
+    ObservationError,
     Scale,
     SettingError,
     Task,
@@ -240,17 +241,17 @@ def test_of_pictures_the_first_is_looked_at(tmp_path: Path):
 
 
 def test_a_picture_is_seen_in_coarse_parts():
-    base, picture = pictured_policy(), np.full((1, 40, 40, 3), 127.5, np.float32)
-    assert not scene_features(base, {TOP: picture}).any()
+    base, picture = pictured_policy(), np.zeros((1, 40, 40, 3), np.uint8)
+    assert (scene_features(base, {TOP: picture}) == -SHADES).all()
     picture[0, :8, 8:16, 1] = 255  # the first row, the second column, green
     seen = scene_features(base, {TOP: picture}).reshape(3, 5, 5)
-    assert np.argwhere(seen).tolist() == [[1, 0, 1]]
+    assert np.argwhere(seen != -SHADES).tolist() == [[1, 0, 1]]
     assert seen[1, 0, 1] == SHADES
 
 
 def test_what_is_missing_is_said(tmp_path: Path):
     base = make_policy()
-    with pytest.raises(SettingError, match=r"lacks 'observation.environment_state'"):
+    with pytest.raises(ObservationError, match=r"lacks 'observation.environment_state'"):
         scene_features(base, {STATE: np.zeros((1, 2), np.float32)})
     with pytest.raises(DemonstrationError, match=r"lacks 'observation.environment_state'"):
         SceneDensity.fit(base, pictured_stores(tmp_path, TASKS[:1])[0])
@@ -308,21 +309,17 @@ def test_a_skill_without_a_density_is_never_refused_and_never_chosen(tmp_path: P
     assert (nothing.best, nothing.accepted.tolist()) == (None, [True])
 
 
-def test_a_reading_that_is_no_number_is_no_scene(tmp_path: Path):
-    base = make_policy()
-    judge = SceneJudge(base, [SceneDensity.fit(base, store, first=1) for store in rooms(tmp_path)])
-    scene = room_scene(0.0)
+def test_a_reading_that_is_no_number_is_no_scene():
+    judge, scene = SceneJudge(make_policy(), [None]), room_scene(0.0)
     scene[ENVIRONMENT_STATE][1, 2] = np.nan
-    judgement = judge.judge(scene)
-    assert judgement.best is None
-    assert not judgement.accepted.any()
-    assert not np.isnan(judgement.scores).any()
+    with pytest.raises(ObservationError, match=r"'observation.environment_state' holds nan, in row 1 at \(2,\)"):
+        judge.judge(scene)
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 5), (1, 1, 4)])
 def test_an_observation_of_another_shape_is_refused(shape: tuple[int, ...]):
     judge = SceneJudge(make_policy(), [None])
-    with pytest.raises(SettingError, match=r"'observation.environment_state' has shape \(.*: a scene needs"):
+    with pytest.raises(ObservationError, match=r"'observation.environment_state' has shape \(.* is read"):
         judge.judge({ENVIRONMENT_STATE: np.zeros(shape, np.float32)})
 
 

@@ -31,6 +31,8 @@ from skilltokens.types import (
     STATE,
     Array,
     DemonstrationError,
+    Episode,
+    Feature,
     Outcome,
     Suite,
     SuiteError,
@@ -151,6 +153,57 @@ def test_pictures_and_vectors_of_a_dictionary_become_features() -> None:
     assert environment.render().shape == (8, 8, 3)
 
 
+class Counting(Pictured):
+    """The same with small whole numbers, a set, and a picture that may be in floats."""
+
+    def __init__(self, floats: bool = False) -> None:
+        super().__init__()
+        self.floats = floats
+        spaces = {"level": Box(0, 9, (2,), np.uint8), "things": Box(-1, 1, (2, 3), np.float32)}
+        self.observation_space = DictSpace({**self.observation_space.spaces, **spaces})  # type: ignore
+
+    def _observe(self) -> Any:
+        seen = super()._observe()
+        things = np.array([[1, self.cart, self.mark], [0, 0, 0]], np.float32)
+        seen |= {"level": np.array([3, 200], np.uint8), "things": things}
+        return {**seen, "top": seen["top"] / 255} if self.floats else seen
+
+
+def make_counting(task: str) -> Counting:
+    return Counting(floats=task == "floats")
+
+
+LEVEL, THINGS = "observation.level", "observation.things"
+PARTS = {STATE: "cart", IMAGE: "top", LEVEL: "level", THINGS: "things"}
+
+
+def test_whole_numbers_and_sets_are_numbers(tmp_path: Path) -> None:
+    suite = rail(make=make_counting, observation=PARTS)
+    assert suite.features[LEVEL] == Feature((2,))
+    assert {name: len(scale.center) for name, scale in suite.scales.items()} == {STATE: 1, LEVEL: 2, THINGS: 3}
+    check_suite(suite)
+    env: Any = of_suite(suite, suite.tasks[0]).make()
+    seen, _ = env.reset(seed=0)
+    assert env.observation_space.contains(seen)
+    assert seen[LEVEL].tolist() == [3.0, 200.0]
+    features = {**suite.features, LEVEL: Feature((2,), "uint8")}  # the same numbers to a policy
+    values = {name: np.zeros((4, *feature.shape), feature.dtype) for name, feature in features.items()}
+    values[LEVEL][:] = (3, 200)
+    episode, task = Episode(values), suite.tasks[0]
+    write_store(tmp_path / task.name, [episode], task=task, features=features, source="human", suite="rail")
+    scales = rail(make=make_counting, observation=PARTS, demonstrations=tmp_path).scales
+    assert scales[LEVEL].center == (3.0, 200.0)
+    assert (scales[THINGS].center[0], scales[THINGS].unit[0]) == (0.0, 1.0)
+
+
+def test_a_picture_in_floats_where_bytes_are_declared_is_not_taken_for_black() -> None:
+    suite = rail(make=make_counting, observation=PARTS, tasks={"right": "go right", "floats": "go right too"})
+    suite.make(suite.tasks[0]).reset("test", 0)
+    message = "task 'floats': observation.images.top is float64 where the suite declares uint8; .*np.round"
+    with pytest.raises(SuiteError, match=message):
+        suite.make(suite.tasks[1]).reset("test", 0)
+
+
 def test_actions_are_mapped_to_the_environments_bounds() -> None:
     suite = rail()
     environment = suite.make(suite.tasks[0])
@@ -259,7 +312,7 @@ def test_the_limit_is_kept() -> None:
         ("remembers", "is not repeatable"),
         ("fixed", "starts every episode in the same state"),
         ("no flag", "has no 'is_success' in its info"),
-        ("diverges", "finite: False"),
+        ("diverges", "is not finite"),
     ],
 )
 def test_the_check_finds_what_would_spoil_an_experiment(fault: str, message: str) -> None:

@@ -20,6 +20,7 @@ from skilltokens.behaviour.ppo import Stop, check_start
 from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import differences, flat, plain
+from skilltokens.demos.kinds import kind_of
 from skilltokens.model.policy import Policy
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
@@ -199,7 +200,7 @@ def _start(state: Path, made_with: dict[str, Any], report: Report) -> tuple[dict
 def environment_for(policy: Policy, challenge: Challenge, settings: AdaptSettings) -> Make:
     """How to make an environment that shows a policy as many steps at once as it looks at."""
     length = settings.window or policy.settings.history
-    pictures = any(feature.dtype == "uint8" for feature in challenge.suite.features.values())
+    pictures = any(kind_of(name, feature) == "image" for name, feature in challenge.suite.features.items())
     if length == 1 and not pictures:  # pictures alone would be turned round by Stable-Baselines3
         return challenge.make
     return functools.partial(_stacked, challenge.make, length)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.model.actor import PolicyActor
+from skilltokens.model.observing import Sense, Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.scaled import ActionUnits
 from skilltokens.model.task_token import RunningNorm, joined, mlp
@@ -173,13 +174,14 @@ class MlpActor:
 
     def __init__(self, agent: MlpAgent) -> None:
         self.agent = copy.deepcopy(agent).cpu().requires_grad_(False).eval()
+        self.senses = Senses(Sense(name, "flat", width) for name, width in agent.features.items())
 
     def start(self, batch: int) -> None:
         """It remembers nothing."""
 
     @torch.inference_mode()
     def act(self, observation: Observation, memory: None) -> Array:
-        seen = {name: torch.as_tensor(observation[name], dtype=torch.float32) for name in self.agent.features}
+        seen = {name: torch.from_numpy(array) for name, array in self.senses.read(observation).items()}
         mean, units = self.agent.mean(seen), self.agent.units
         return (mean.clamp(-1.0, 1.0) if units is None else units.restored(mean)).numpy()
 

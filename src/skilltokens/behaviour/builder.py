@@ -15,6 +15,7 @@ from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
 from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.settings import PpoSettings
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.methods.base import generator_of
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
@@ -93,7 +94,13 @@ def check_fits(policy: Policy, space: DictSpace) -> None:
             if name.startswith(GOAL):
                 continue
             raise SettingError(f"the environment does not observe {name!r}, which the policy looks at")
-        width = (space.spaces[name].shape or (0,))[-1]
+        box = space.spaces[name]
+        if policy.shape.kinds.get(name) in PICTURES and (policy.shape.kinds[name] == "image") != (
+            box.dtype == np.uint8
+        ):
+            needed = "uint8" if policy.shape.kinds[name] == "image" else "floats in 0 to 1"
+            raise SettingError(f"the environment's {name!r} is {box.dtype} where the policy knows pictures in {needed}")
+        width = (box.shape or (0,))[-1]
         if width != len(scale.center):
             raise SettingError(
                 f"the environment's {name!r} has {width} numbers where the policy knows {len(scale.center)}: it is a "

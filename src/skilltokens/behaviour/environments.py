@@ -20,6 +20,7 @@ from gymnasium.spaces import Dict as DictSpace
 from gymnasium.wrappers import RescaleAction, TimeLimit, TransformAction
 
 from skilltokens.model.policy import Policy
+from skilltokens.simulation.simulators import checked
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.gymnasium_environment import feature_space
@@ -82,6 +83,7 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def __init__(self, suite: Suite, task: Task, horizon: int) -> None:
         self.suite, self.task, self.horizon = suite, task, horizon
         features = {name: feature for name, feature in suite.features.items() if name != ACTION}
+        self._features = features
         spaces: dict[str, Any] = {
             name: feature_space(feature.shape, feature.dtype) for name, feature in features.items()
         }
@@ -95,14 +97,15 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
         self._steps = 0
-        return dict(self._environment.reset("train", int(self.np_random.integers(1_000_000)))), {}
+        index = int(self.np_random.integers(1_000_000))
+        return dict(checked(self._environment.reset("train", index), self._features)), {}
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         observation, success = self._environment.step(own_units(action, self._units))
         self._steps += 1
         ended = bool(success) or is_over(self._environment)
         late = self._steps >= self.horizon and not ended
-        return dict(observation), float(success), ended, late, {"is_success": bool(success)}
+        return dict(checked(observation, self._features)), float(success), ended, late, {"is_success": bool(success)}
 
     def close(self) -> None:
         self._environment.close()

@@ -1,6 +1,7 @@
 """Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
 from skilltokens.demos.coverage import check_actions, outside, still_entries
+from skilltokens.demos.kinds import check_readings
 from skilltokens.demos.statistics import info, workspace_statistics
 from skilltokens.demos.store import DemonstrationStore, check, same_features, stores_in, write_store
 from skilltokens.demos.windows import Batch, Windows
@@ -11,6 +12,7 @@ __all__ = [
     "Windows",
     "check",
     "check_actions",
+    "check_readings",
     "info",
     "outside",
     "same_features",

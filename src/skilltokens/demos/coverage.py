@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from skilltokens.demos.kinds import NUMBERS, kind_of
 from skilltokens.demos.statistics import FLOOR, largest, pieces
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.types import ACTION, LIMIT, Array, DemonstrationError, Scale
@@ -77,10 +78,10 @@ def check_actions(store: DemonstrationStore, scales: Mapping[str, Scale], suite:
 
 
 def _reaches(store: DemonstrationStore, scales: Mapping[str, Scale]) -> dict[str, tuple[Array, Array]]:
-    """The least and the most that constants cover, for each vector of a store that they are about."""
+    """The least and the most that constants cover, for each vector or set of a store that they are about."""
     reaches = {}
     for name, scale in scales.items():
-        if name in store.features and store[name].ndim == 2:
+        if name in store.features and (name == ACTION or kind_of(name, store.features[name]) in NUMBERS):
             center, unit = np.asarray(scale.center), np.asarray(scale.unit)
             reaches[name] = (center - LIMIT * unit, center + LIMIT * unit)
     if ACTION not in scales:
@@ -90,9 +91,12 @@ def _reaches(store: DemonstrationStore, scales: Mapping[str, Scale]) -> dict[str
 
 
 def _shares_outside(array: Array, reach: tuple[Array, Array]) -> Array:
-    """For each entry of (steps, width) the share of steps that lie outside."""
+    """For each entry the share of the rows of `pieces` that lie outside."""
     low, high = (bound - sign * 1e-6 * np.abs(bound) for bound, sign in zip(reach, (1, -1), strict=True))
-    return np.sum([((piece < low) | (piece > high)).sum(axis=0) for piece in pieces(array)], axis=0) / len(array)
+    beyond, rows = np.zeros(array.shape[-1]), 0
+    for piece in pieces(array):
+        beyond, rows = beyond + ((piece < low) | (piece > high)).sum(axis=0), rows + len(piece)
+    return beyond / max(rows, 1)
 
 
 def _numbered(array: Array) -> Iterator[tuple[int, Array]]:

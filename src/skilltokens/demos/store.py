@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from skilltokens.demos import kinds
 from skilltokens.demos.checks import findings
 from skilltokens.demos.header import HEADER, OFFSETS, SCHEMA, feature_from, read_header, task_from
 from skilltokens.demos.rules import check_features, check_task, conform
@@ -195,8 +196,11 @@ def write_store(
     return DemonstrationStore.open(path)
 
 
-def same_features(stores: Sequence[DemonstrationStore]) -> dict[str, Feature]:
+def same_features(stores: Sequence[DemonstrationStore], *, alike: bool = False) -> dict[str, Feature]:
     """The features of `stores`, which must have the same names, shapes and dtypes in all of them.
+
+    Args:
+        alike: dtypes may differ where a policy reads both alike (`kinds.alike`); those of the first store are returned.
 
     Raises:
         DemonstrationError: there is no store, or two differ; the message names both and the feature.
@@ -206,11 +210,12 @@ def same_features(stores: Sequence[DemonstrationStore]) -> dict[str, Feature]:
     first = stores[0]
     for other in stores[1:]:
         for name in sorted(first.features.keys() | other.features.keys()):
-            one, two = (_shown(store.features.get(name)) for store in (first, other))
-            if one != two:
+            one, two = first.features.get(name), other.features.get(name)
+            if one != two and not (alike and kinds.alike(one, two)):
                 raise DemonstrationError(
-                    f"{first.path} and {other.path} differ in feature {name!r} ({one} and {two}): "
-                    "stores that are learned together need the same features"
+                    f"{first.path} and {other.path} differ in feature {name!r} ({kinds.shown(one)} and "
+                    f"{kinds.shown(two)}): stores that are learned together need the same features"
+                    f"{kinds.remedy(one, two)}"
                 )
     return dict(first.features)
 
@@ -354,10 +359,6 @@ def _mapped(path: Path, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
             "restore it or make the store again"
         )
     return np.memmap(file, np.dtype(dtype), "r", start, shape)
-
-
-def _shown(feature: Feature | None) -> str:
-    return "absent" if feature is None else f"{feature.dtype} {feature.shape}"
 
 
 def check(path: str | Path) -> list[str]:

@@ -17,7 +17,7 @@ class Batch:
     """B windows of T steps, unscaled.
 
     Attributes:
-        features: name -> (B, T, *shape); floats as float32, other dtypes (images: uint8) as they are stored. With a
+        features: name -> (B, T, *shape); numbers and pictures in floats as float32, other pictures as they are stored. With a
             chunk of n > 1 the action is (B, T, n, A): of each step and of the n - 1 after it.
         mask: (B, T) bool; False where a window begins before the first step of its episode.
         store: (B,) int64, the number of the store that a window comes from.
@@ -55,7 +55,7 @@ class Windows:
         for what, number in (("window", window), ("chunk", chunk)):
             if number < 1:
                 raise SettingError(f"a {what} of {number} steps is impossible: use 1 or more")
-        self.features: dict[str, Feature] = same_features(stores)
+        self.features: dict[str, Feature] = same_features(stores, alike=True)
         self.window = window
         self.stores = tuple(stores)
         # Plain arrays over the same mapped memory: indexing np.memmap costs an extra view each time.
@@ -98,7 +98,7 @@ class Windows:
     def _take(self, name: str, store: NDArray[np.int64], rows: NDArray[np.int64]) -> Array:
         feature = self.features[name]
         stored = np.dtype(feature.dtype)
-        dtype = np.dtype(np.float32) if stored.kind == "f" else stored
+        dtype = np.dtype(np.float32) if stored.kind == "f" or len(feature.shape) < 3 else stored
         if len(self.stores) == 1:
             return self._arrays[0][name][rows].astype(dtype, copy=False)
         out = np.empty((*rows.shape, *feature.shape), dtype)

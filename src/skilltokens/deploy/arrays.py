@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.encoders import SetEncoder
 from skilltokens.model.heads import MixtureHead
@@ -23,7 +24,7 @@ def plan_of(actor: PolicyActor) -> dict[str, Any]:
         SettingError: the policy looks at pictures, or may be given goals.
     """
     policy = actor.policy
-    pictures = [name for name, kind in policy.seen.items() if kind == "image"]
+    pictures = [name for name, kind in policy.seen.items() if kind in PICTURES]
     if pictures:
         raise SettingError(
             f"the skill looks at pictures ({', '.join(pictures)}), which NumPy alone is too slow for: export it to onnx"

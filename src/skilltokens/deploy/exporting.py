@@ -100,13 +100,14 @@ def compared(path: Path, actor: PolicyActor, features: Mapping[str, Feature]) ->
 
 
 def _steps(actor: PolicyActor, features: Mapping[str, Feature]) -> list[dict[str, Array]]:
-    """The observations of the skill's proof; in sets the full slots come first, as they must."""
+    """The observations of the skill's proof; sets have flags, and their full slots come first, as they must."""
     steps = observations(actor.policy, features)
     for step in steps:
         for name, value in step.items():
             if actor.policy.seen[name] == "set":
-                order = np.argsort(value[0, :, 0] <= 0.5, kind="stable")
-                step[name] = value[:, order]
+                full = value[0, :, 0] > 0.5
+                step[name] = value[:, np.argsort(~full, kind="stable")]
+                step[name][0, :, 0] = np.sort(full)[::-1]
     return steps
 
 

@@ -64,12 +64,20 @@ def _checked(name: str, feature: Mapping[str, Any], observation: Mapping[str, An
         if value.dtype != np.uint8:
             raise ValueError(f"{name!r} is a picture of {value.dtype} where uint8, 0 to 255, is needed")
         return value
+    if len(shape) == 3 and value.dtype.kind != "f":
+        raise ValueError(f"{name!r} is a picture of {value.dtype} where floats from 0 to 1 are needed")
     if value.dtype.kind not in "fiub":
         raise ValueError(f"{name!r} has dtype {value.dtype} where numbers are needed")
     value = value.astype(np.float32)
     if not np.isfinite(value).all():
         entry = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
         raise ValueError(f"{name!r} holds {value[entry]} at entry {entry}")
+    if len(shape) == 3 and not (value.min() >= 0 and value.max() <= 1):
+        raise ValueError(f"{name!r} is a picture outside of 0 to 1")
+    if len(shape) == 2:  # a set of things
+        flags = value[:, 0]
+        if ((flags != 0) & (flags != 1)).any() or (flags[1:] > flags[:-1]).any():
+            raise ValueError(f"{name!r} needs slots whose first number is 1, and behind them empty ones, where it is 0")
     return value
 
 

@@ -56,8 +56,7 @@ def open_base(settings: RunSettings[Any], suite: Suite) -> SkillLibrary | None:
     from skilltokens.skills.library import SkillLibrary
 
     library = SkillLibrary.open(settings.base, settings.encoder)
-    features = {name: feature for name, feature in suite.features.items() if name in library.features}
-    library.check_features(features, f"suite {suite.name!r}")
+    library.check_features(suite.features, f"suite {suite.name!r}")
     return library
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skilltokens.demos.kinds import as_read
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.files import replacing
 from skilltokens.methods.base import Lesson, Method
@@ -30,7 +31,7 @@ def leave_library(
     features: Mapping[str, Feature]
     if base is None:
         store = lessons[0].stores[0]
-        features = {name: store.features[name] for name in (*policy.shape.scales, ACTION)}
+        features = {name: as_read(name, store.features[name]) for name in (*policy.shape.scales, ACTION)}
         kept: list[Skill] = []
     else:
         features = base.features

@@ -9,13 +9,15 @@ the same numbers. One process at a time works in a folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from skilltokens.demos import DemonstrationStore, check_readings
+from skilltokens.demos.kinds import unseen
 from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import base_record, open_base, with_base
 from skilltokens.experiments.checkpoint import Work
@@ -41,7 +43,7 @@ from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite
 from skilltokens.tensors import check_like, on_cpu
 from skilltokens.train import fit
-from skilltokens.types import Progress, Report, RuleError, RunError, SettingError, Suite, Task, silent
+from skilltokens.types import NOTE, Progress, Report, RuleError, RunError, SettingError, Suite, Task, silent
 
 
 def learn(
@@ -96,6 +98,7 @@ def _learn(
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
     method = _method(settings, suite, encoder, library)
+    _check_seen(stores, method.base.shape.scales, report)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
@@ -124,6 +127,19 @@ def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, 
     method = kind(base, settings.method, settings.train, settings.seed)
     method.adopt(library.base, library.skills)
     return method
+
+
+def _check_seen(stores: Sequence[DemonstrationStore], seen: Collection[str], report: Report) -> None:
+    """What of the demonstrations the policy does not look at is said.
+
+    Raises:
+        DemonstrationError: what it looks at is not what it takes it for.
+    """
+    for store in stores:
+        check_readings(store, seen)
+    note = unseen(stores[0].features, seen, "the library was made without it")
+    if note is not None:
+        report(Progress(NOTE, 0, 1, note))
 
 
 def _note_base(record: LifelongRecord, library: SkillLibrary | None, folder: str) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.demos.windows import Batch, Windows
 from skilltokens.model.images import precomputed
 from skilltokens.model.policy import Policy
@@ -204,7 +205,7 @@ def observation_noise(
         return None
     noise: dict[str, Tensor] = {}
     for name in order or sorted(examples.observation):
-        if name in examples.observation and policy.shape.kinds.get(name) != "image":
+        if name in examples.observation and policy.shape.kinds.get(name) not in PICTURES:
             value = examples.observation[name]
             normal = torch.from_numpy(generator.standard_normal(value.shape, dtype=np.float32))
             noise[name] = normal.to(value.device) * settings.observation_noise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 from torch import Tensor
 
 from skilltokens.model.lowrank import merged
+from skilltokens.model.observing import Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.step import biases, slide
 from skilltokens.model.tpst import norm
-from skilltokens.types import GOAL, Array, Observation, SettingError
+from skilltokens.types import Array, Feature, Observation, SettingError
 
 
 @dataclass
@@ -71,13 +73,16 @@ class PolicyActor:
         policy: the assembled policy of a skill. Its tensors are copied, so later training changes nothing here.
         embedding: the unit sentence vector (language,) of the instruction.
         device: the device to act on, whatever the policy's is.
+        features: of the policy's library, which say how large its pictures are; None: any size is read.
     """
 
-    def __init__(self, policy: Policy, embedding: Array, device: str = "cpu") -> None:
+    def __init__(
+        self, policy: Policy, embedding: Array, device: str = "cpu", features: Mapping[str, Feature] | None = None
+    ) -> None:
         self.policy = copy.deepcopy(merged(policy.fused())).to(device).requires_grad_(False).eval()
         self.device = device
         self.embedding = torch.as_tensor(np.array(embedding, np.float32), device=device)
-        self.dtypes = {n: np.uint8 if kind == "image" else np.float32 for n, kind in policy.seen.items()}
+        self.senses = Senses.of(policy, features)
         self.biases: dict[int, list[Tensor]] = {}
 
     def _biases(self, n: int) -> list[Tensor]:
@@ -86,13 +91,14 @@ class PolicyActor:
             self.biases[n] = biases(self.policy, n)
         return self.biases[n]
 
-    def tensors(self, observation: Observation) -> dict[str, Tensor]:
-        """What the policy reads of raw observations (B, *shape), as tensors (B, 1, *shape) where it acts."""
-        return {
-            name: torch.from_numpy(np.array(observation[name], dtype)).to(self.device)[:, None]
-            for name, dtype in self.dtypes.items()
-            if name in observation or not name.startswith(GOAL)
-        }
+    def tensors(self, observation: Observation, batch: int) -> dict[str, Tensor]:
+        """What the policy reads of raw observations (batch, *shape), as tensors (batch, 1, *shape) where it acts.
+
+        Raises:
+            ObservationError: the observation is not what the policy reads.
+        """
+        seen = self.senses.read(observation, batch)
+        return {name: torch.from_numpy(array).to(self.device)[:, None] for name, array in seen.items()}
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:
@@ -110,7 +116,11 @@ class PolicyActor:
         return memory
 
     def act(self, observation: Observation, memory: Memory) -> Array:
-        """Actions (batch, A), in [-1, 1] or the robot's own units, for raw observations, each (batch, *shape)."""
+        """Actions (batch, A), in [-1, 1] or the robot's own units, for raw observations, each (batch, *shape).
+
+        Raises:
+            ObservationError: the observation is not what the policy reads. `memory` is as it was then.
+        """
         return self.predict(observation, memory)[:, 0]
 
     @torch.inference_mode()
@@ -121,6 +131,7 @@ class PolicyActor:
 
         Raises:
             SettingError: the policy predicts fewer actions (`policy.chunk`), or is steered by a task token.
+            ObservationError: the observation is not what the policy reads. `memory` is as it was then.
         """
         self.check_chunk(n)
         actions = self.predict(observation, memory)[:, :n]
@@ -147,9 +158,12 @@ class PolicyActor:
         """All that the policy predicts (batch, policy.chunk, A): this step's actions and the next ones'.
 
         The memory goes on by this step alone.
+
+        Raises:
+            ObservationError: the observation is not what the policy reads. `memory` is as it was then.
         """
         policy = self.policy
-        tensors = self.tensors(observation)
+        tensors = self.tensors(observation, len(memory.instruction))
         x = policy.tokens(tensors, memory.instruction)[:, 0]
         n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:

@@ -1,9 +1,8 @@
 """Encoders: they make a token of each observation feature at each time step, and one of the instruction.
 
-The shape of a feature decides how it is read: (n,) is a vector, (slots, n) a set of objects, (height, width, 3) a
-picture. A vector named `observation.goal.*` is a goal, which may be left out. Every encoder is called with the raw
-feature, the instruction's token and noise, which is added to the scaled feature. A skill may have a copy of an encoder
-of its own. If it may copy some parts only, the encoder's attribute `own` names them.
+The name, the shape and the dtype of a feature decide how it is read (demos/kinds.py). Every encoder is called with the
+raw feature, the instruction's token and noise, which is added to the scaled feature. A skill may have a copy of an
+encoder of its own. If it may copy some parts only, the encoder's attribute `own` names them.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from skilltokens.demos import kinds
 from skilltokens.model.images import ImageEncoder
 from skilltokens.model.scaled import Scaled
 from skilltokens.model.tpst import make_linear
-from skilltokens.types import GOAL, Feature, Scale, SettingError
+from skilltokens.types import Feature, Scale, SettingError
 
 
 class VectorEncoder(Scaled):
@@ -108,6 +108,7 @@ ENCODERS: dict[str, Callable[[Scale, int, torch.Generator | None], nn.Module]] =
     "goal": GoalEncoder,
     "set": SetEncoder,
     "image": ImageEncoder,
+    "float image": ImageEncoder,
 }
 """Kind of feature -> its encoder's class, called with (scale, width, generator)."""
 
@@ -118,13 +119,11 @@ def kind_of(name: str, feature: Feature) -> str:
     Raises:
         SettingError: no encoder reads such a feature.
     """
-    if name.startswith(GOAL) and len(feature.shape) == 1 and feature.shape[0] > 1:
-        return "goal"
-    if len(feature.shape) in (1, 2):
-        return ("vector", "set")[len(feature.shape) - 1]
-    if len(feature.shape) == 3 and feature.dtype == "uint8" and min(feature.shape[:2]) >= 32:
-        return "image"
-    raise SettingError(
-        f"feature {name!r} of shape {feature.shape} and dtype {feature.dtype} cannot be read: use (n,) for a vector, "
-        "(slots, n) for a set, (height, width, colours) in uint8 for a picture of at least 32 x 32"
-    )
+    kind = kinds.kind_of(name, feature)
+    if kind is None:
+        raise SettingError(
+            f"feature {name!r} of shape {feature.shape} and dtype {feature.dtype} cannot be read "
+            f"({kinds.unread(feature)}): use (n,) for a vector, (slots, n) for a set, (height, width, colours) in "
+            "uint8, or in floats from 0 to 1, for a picture of at least 32 x 32"
+        )
+    return kind

@@ -28,7 +28,7 @@ _PIECE = 128  # pictures in one call of the trunk
 
 
 class ImageEncoder(Scaled):
-    """A picture (B, T, height, width, colours) in uint8 -> tokens (B, T, width); any size from 32 x 32.
+    """A picture (B, T, height, width, colours), as its scale has it, -> tokens (B, T, width); any size from 32 x 32.
 
     The trunk's features of the picture are taken too: (B, T, height / 8, width / 8, CHANNELS) in floats.
     """
@@ -44,7 +44,7 @@ class ImageEncoder(Scaled):
 
     def forward(self, x: Tensor, instruction: Tensor, noise: Tensor | None = None) -> Tensor:
         """`noise` is ignored: only vectors and sets get noise."""
-        if x.dtype == torch.uint8:
+        if x.dtype == torch.uint8 or x.shape[-1] != CHANNELS:  # a picture in floats has fewer colours (kinds.COLOURS)
             x = self.features(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return self.head(x, self.film(instruction)[:, :, None, None])
 
@@ -101,9 +101,10 @@ class Points(nn.Module):
         return self.map((weight @ torch.cat([cells, self.say(x).flatten(2, 3)], -1)).flatten(2))
 
 
-def pixels(colours: int) -> Scale:
-    """The scale of pictures: it makes -1 to 1 of 0 to 255."""
-    return Scale((127.5,) * colours, (127.5,) * colours)
+def pixels(colours: int, dtype: str = "uint8") -> Scale:
+    """The scale of pictures: it makes -1 to 1 of 0 to 255 in uint8, and of 0 to 1 in floats."""
+    half = 127.5 if dtype == "uint8" else 0.5
+    return Scale((half,) * colours, (half,) * colours)
 
 
 @torch.no_grad()
@@ -129,7 +130,7 @@ def _through(encoder: ImageEncoder, pictures: Array, device: str) -> Array:
     features = []
     for start in range(0, len(pictures), _PIECE):
         piece = np.asarray(pictures[start : start + _PIECE])
-        whole = np.concatenate([piece, np.zeros((_PIECE - len(piece), *piece.shape[1:]), np.uint8)])
+        whole = np.concatenate([piece, np.zeros((_PIECE - len(piece), *piece.shape[1:]), piece.dtype)])
         tensor = encoder.features(torch.from_numpy(whole).to(device))[: len(piece)]
         features.append(tensor.half().cpu().numpy())
     return np.concatenate(features)

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.model.encoders import ENCODERS, GoalEncoder, InstructionEncoder, kind_of
 from skilltokens.model.heads import MixtureHead, RegressionHead, make_head
 from skilltokens.model.images import pixels
@@ -46,7 +47,7 @@ class Shape:
     language: int
     """Width of a sentence vector."""
     kinds: Mapping[str, str] = field(default_factory=dict)
-    """The kinds of the features that are no vectors: "set", "image" or "goal"."""
+    """The kinds of the features that are no vectors: "set", "image", "float image" or "goal" (demos/kinds.py)."""
     action: Scale | None = field(default=None, repr=False)
     """Constants of actions in the robot's own units; None for actions in [-1, 1]. No part of `repr`, which fingerprints
     hash: those of policies without it stay as they were, and with it its numbers are hashed as tensors."""
@@ -60,9 +61,8 @@ class Shape:
         """
         names = sorted(name for name in features if name != ACTION)
         kinds = {name: kind_of(name, features[name]) for name in names}
-        known = {name: pixels(features[name].shape[2]) for name, kind in kinds.items() if kind == "image"} | dict(
-            scales
-        )
+        pictures = {name: features[name] for name, kind in kinds.items() if kind in PICTURES}
+        known = {name: pixels(f.shape[2], f.dtype) for name, f in pictures.items()} | dict(scales)
         for name in names:
             if name not in known:
                 raise SettingError(f"feature {name!r} has no scale: declare its constants in `scales`")
@@ -162,7 +162,10 @@ class Policy(nn.Module):
         tokens = []
         for name in self._read(observation):
             encoder = self.encoders[name.replace(".", "/")]
-            tokens.append(encoder(observation[name], instruction, None if noise is None else noise.get(name)))
+            token = encoder(observation[name], instruction, None if noise is None else noise.get(name))
+            if self.settings.step == "joint" and isinstance(encoder, GoalEncoder):
+                token = token * encoder.given(observation[name])[..., None]  # one that is not given adds nothing
+            tokens.append(token)
         stacked = torch.stack(tokens, 2)
         if self.settings.step == "joint":
             stacked = stacked.sum(2, keepdim=True)
@@ -171,11 +174,13 @@ class Policy(nn.Module):
     def weights(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         """Logarithms of the weights that the tokens of each step have in attention, (B, T, n).
 
-        A task token has a learned one (`TaskToken.presence`), a goal that is not given has minus infinity, and all
-        others have 0. None stands for zeros.
+        A task token has a learned one (`TaskToken.presence`), the token of a goal that is not given has minus infinity,
+        and all others have 0. None stands for zeros.
         """
         names = self._read(observation)
         goals = {n: e for n in names if isinstance(e := self.encoders[n.replace(".", "/")], GoalEncoder)}
+        if self.settings.step == "joint":
+            goals = {}
         if not goals and self.task_token is None:
             return None
         usual = torch.zeros(observation[names[0]].shape[:2], device=self.device)

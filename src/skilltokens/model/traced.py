@@ -50,7 +50,7 @@ class TracedActor(PolicyActor):
         return self._stepped(self._traced, observation, memory)
 
     def _stepped(self, step: Callable[..., tuple[Tensor, ...]], observation: Observation, memory: Memory) -> Array:
-        seen = self.tensors(observation)
+        seen = self.tensors(observation, self._batch)
         if memory.age == 0:
             memory.make_room(self._step.length - 1)
         memory.look()
@@ -76,7 +76,7 @@ class TracedActor(PolicyActor):
             warnings.simplefilter(
                 "ignore"
             )  # tracing is deprecated; as long as torch has it, it is the fastest exact way
-            given = [self.tensors(example)[name][:, 0] for name in self._step.names]
+            given = [self.tensors(example, self._batch)[name][:, 0] for name in self._step.names]
             inputs = (
                 memory.instruction.clone(),
                 self._mask(memory),
@@ -95,14 +95,19 @@ class TracedActor(PolicyActor):
         generator = np.random.default_rng(0)
         one, other = super().start(self._batch), super().start(self._batch)
         for _ in range(self.policy.settings.history + TRIALS):
-            seen = {name: _changed(np.asarray(value), generator) for name, value in example.items()}
+            seen = {
+                name: _changed(kind, np.asarray(example[name]), generator) for name, kind in self.policy.seen.items()
+            }
             if super().predict(seen, one).tobytes() != self._stepped(traced, seen, other).tobytes():
                 return False
         return True
 
 
-def _changed(values: Array, generator: np.random.Generator) -> Array:
-    """An observation like an example: pictures in other shades, numbers nearby."""
+def _changed(kind: str, values: Array, generator: np.random.Generator) -> Array:
+    """A feature like an example's, with numbers nearby."""
     if values.dtype.kind != "f":
         return values
-    return (values + generator.normal(0, 0.1, values.shape) * (np.abs(values) + 0.01)).astype(values.dtype)
+    changed = (values + generator.normal(0, 0.1, values.shape) * (np.abs(values) + 0.01)).astype(values.dtype)
+    if kind == "set":
+        changed[..., 0] = values[..., 0]  # its flags
+    return changed.clip(0, 1) if kind == "float image" else changed

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.demos.kinds import wrong_observation
 from skilltokens.simulation.signs import sign
 from skilltokens.types import (
     ACTION,
     Array,
     Environment,
+    Feature,
     Observation,
     SkilltokensError,
     Split,
@@ -85,7 +87,7 @@ class Simulators:
             with self.blaming(index):
                 if row == len(self._environments):
                     self._environments.append(self.suite.make(request.task))
-                observations.append(self._checked(self._environments[row].reset(request.split, index)))
+                observations.append(checked(self._environments[row].reset(request.split, index), self._features))
             sign()
         never = [False] * len(observations)
         return self._reply(observations, never, never)
@@ -97,7 +99,7 @@ class Simulators:
         for row, action in zip(request.rows, request.actions, strict=True):
             with self.blaming(self._reset.indices[row]):
                 observation, success = self._environments[row].step(action)
-                observations.append(self._checked(observation))
+                observations.append(checked(observation, self._features))
                 successes.append(bool(success))
                 over.append(is_over(self._environments[row]))
             sign()
@@ -135,20 +137,24 @@ class Simulators:
             message = str(problem) if isinstance(problem, SkilltokensError) else f"{type(problem).__name__}: {problem}"
             raise SuiteError(f"{where}episode {index}{split}: the simulator failed: {message}") from problem
 
-    def _checked(self, observation: Observation) -> Observation:
-        for name, feature in self._features.items():
-            if name not in observation:
-                raise SuiteError(f"the observation lacks {name!r}, which the suite declares")
-            value = np.asarray(observation[name])
-            if value.shape != feature.shape:
-                raise SuiteError(f"{name!r} has shape {value.shape} where the suite declares {feature.shape}")
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise SuiteError(f"{name!r} is not finite: the simulation has diverged")
-        return observation
-
     def _reply(self, observations: Sequence[Observation], successes: Sequence[bool], over: Sequence[bool]) -> Reply:
         stacked = {
             name: np.stack([np.asarray(observation[name], feature.dtype) for observation in observations])
             for name, feature in self._features.items()
         }
         return Reply(stacked, np.array(successes, bool), np.array(over, bool))
+
+
+def checked(observation: Observation, features: Mapping[str, Feature]) -> Observation:
+    """An environment's observation, which must be what its suite declares.
+
+    Raises:
+        SuiteError: a feature is missing, of another shape or dtype, or not finite.
+    """
+    for name, feature in features.items():
+        if name not in observation:
+            raise SuiteError(f"the observation lacks {name!r}, which the suite declares")
+        problem = wrong_observation(np.asarray(observation[name]), feature)
+        if problem is not None:
+            raise SuiteError(f"{name!r} {problem}")
+    return observation

@@ -119,7 +119,8 @@ class ActingLibrary(LibraryView):
             NoSkillError: no skill is sure enough, or the scene is none of the skill's; it names the nearest ones.
             LanguageError: the instruction is empty or too long.
             LibraryError: the skill is damaged.
-            SettingError: there is neither an instruction nor a scene, or an observation is missing.
+            SettingError: there is neither an instruction nor a scene.
+            ObservationError: the scene is not what the library's policy reads.
         """
         if instruction is None:
             return self.actor_of(self._seen(scene), device)
@@ -157,7 +158,7 @@ class ActingLibrary(LibraryView):
         kept = self._actors.pop((record.file, device), None)
         if kept is None:
             key = standing(self.find, self.skill_of(record)).key
-            kept = PolicyActor(self.policy_of_record(record), key, device)
+            kept = PolicyActor(self.policy_of_record(record), key, device, self.features)
         self._actors[record.file, device] = kept  # the newest stands last
         if len(self._actors) > ACTORS:
             del self._actors[next(iter(self._actors))]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skilltokens.configuration import settings_of
 from skilltokens.demos.rules import check_features
+from skilltokens.model.encoders import ENCODERS
 from skilltokens.model.lowrank import leaves, matrices
 from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
 from skilltokens.model.settings import PolicySettings
@@ -47,7 +48,7 @@ def shape_from(content: Mapping[str, Any]) -> Shape:
         raise ValueError("the policy has no whole number of actions, or of language")
     if not shape.scales or not shape.kinds.keys() <= shape.scales.keys():
         raise ValueError("the policy observes nothing, or kinds of nothing")
-    if not set(shape.kinds.values()) <= {"set", "image", "goal"}:
+    if not set(shape.kinds.values()) <= ENCODERS.keys() - {"vector"}:
         raise ValueError(f"the policy has unknown kinds of features: {sorted(map(str, shape.kinds.values()))!r:.100}")
     for name, scale in shape.scales.items():
         _check_scale(name, scale)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.machine import processor
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
@@ -36,8 +37,9 @@ def observations(policy: Policy, features: Mapping[str, Feature]) -> list[dict[s
         for name in sorted(policy.seen):
             shape = _shape(name, policy, features)
             raw = source.random_raw(int(np.prod(shape)))
-            if policy.seen[name] == "image":
-                step[name] = (raw >> np.uint64(56)).astype(np.uint8).reshape(1, *shape)
+            if policy.seen[name] in PICTURES:
+                picture = (raw >> np.uint64(56)).astype(np.uint8).reshape(1, *shape)
+                step[name] = picture if policy.seen[name] == "image" else picture / np.float32(255)
                 continue
             values = (raw >> np.uint64(11)) * 2.0**-53 * 4 - 2  # -2 to 2 units
             scale = policy.shape.scales.get(name)
@@ -77,6 +79,7 @@ def prove(policy: Policy, key: Array, features: Mapping[str, Feature]) -> Proof:
     torch.set_num_threads(1)
     try:
         actor = PolicyActor(policy, key)
+        actor.senses = actor.senses.without_flags()  # an observation's numbers are of chance
         memory = actor.start(1)
         actions = np.concatenate([actor.predict(step, memory).reshape(1, -1) for step in seen])
     finally:

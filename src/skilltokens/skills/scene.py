@@ -22,8 +22,10 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from skilltokens.demos import DemonstrationStore
+from skilltokens.demos.kinds import PICTURES
 from skilltokens.model.encoders import SetEncoder
 from skilltokens.model.images import ImageEncoder
+from skilltokens.model.observing import Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.scaled import LIMIT, Scaled
 from skilltokens.types import STATE, Array, DemonstrationError, LibraryError, Observation, SettingError
@@ -124,7 +126,7 @@ class SceneDensity:
         """Logarithms of the density (n,), but for a constant, of raw observations, each feature (n, *shape).
 
         Raises:
-            SettingError: an observation is missing.
+            ObservationError: an observation is missing, or not what the base reads.
         """
         return -0.5 * (self.distances(scene_features(base, observation)) + float(self.constants[0]))
 
@@ -200,16 +202,14 @@ class SceneJudge:
     def judge(self, observation: Observation) -> SceneJudgement:
         """Judges the first observations of one episode, each feature (n, *shape) raw: one is enough.
 
-        Over several the mean distance counts; of pictures the first is judged. A reading that is not a number is no
-        scene of any skill's.
+        Over several the mean distance counts; of pictures the first is judged.
 
         Raises:
-            SettingError: an observation is missing.
+            ObservationError: an observation is missing, or not what the base reads: a number that is not finite is no
+                sign of another scene but of a broken sensor.
         """
-        first = {name: values[: _usable(self.base, len(values))] for name, values in observation.items()}
-        features = scene_features(self.base, first)
+        features = scene_features(self.base, observation, first=True)
         distances = _distances(features, self._means, self._weights, self._directions).mean(1)
-        distances = np.where(np.isfinite(distances), distances, np.inf)
         scores = np.full(len(self.known), -np.inf)
         scores[self.known] = -0.5 * (distances + self._constants[:, 0])
         strangeness = np.zeros(len(self.known))
@@ -236,34 +236,29 @@ def scene_width(base: Policy) -> int:
 
 
 @torch.inference_mode()
-def scene_features(base: Policy, observation: Observation) -> NDArray[np.float32]:
+def scene_features(base: Policy, observation: Observation, first: bool = False) -> NDArray[np.float32]:
     """The scene (n, d) of raw observations, each feature (n, *shape), in the units that the base is fed.
+
+    Args:
+        first: look at as many of the first observations as a density does.
 
     A vector is taken as it is, scaled. Of a set of objects it is how many of the slots they fill, and the mean of their
     scaled slots; so their order does not matter. Of a picture it is the mean colour of GRID x GRID parts.
 
     Raises:
-        SettingError: an observation is missing, of another shape, or there is none.
+        ObservationError: an observation is missing, there is none, or one is not what the base reads.
     """
     names, parts = scene_names(base), []
-    count = len(observation[names[0]]) if names[0] in observation else 0
+    seen = Senses.of(base).only(names).read(observation)
     for name in names:
-        if name not in observation:
-            raise SettingError(f"the observation lacks {name!r}, which the library's policy reads")
-        encoder, values = _encoder(base, name), np.array(observation[name])
-        numbers = {"vector": 1, "set": 2, "image": 3}[base.shape.kinds.get(name, "vector")]
-        if not count or values.ndim != 1 + numbers or values.shape[-1] != len(encoder.center) or len(values) != count:
-            raise SettingError(
-                f"{name!r} has shape {values.shape}: a scene needs as many observations of every feature, one or more, "
-                f"in {1 + numbers} dimensions with {len(encoder.center)} numbers in the last"
-            )
-        parts.append(_features(encoder, torch.as_tensor(values, device=base.device)))
+        values = seen[name][: _usable(base, len(seen[name]))] if first else seen[name]
+        parts.append(_features(_encoder(base, name), torch.as_tensor(values, device=base.device)))
     return torch.cat(parts, 1).float().cpu().numpy()
 
 
 def _usable(base: Policy, observations: int) -> int:
     """How many of so many first observations are looked at."""
-    pictured = any(base.shape.kinds.get(name) == "image" for name in scene_names(base))
+    pictured = any(base.shape.kinds.get(name) in PICTURES for name in scene_names(base))
     return min(observations, 1) if pictured else observations
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 
 from skilltokens.configuration import settings_of
+from skilltokens.demos.kinds import difference, remedy, shown, unseen
 from skilltokens.escaping import terminal
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
@@ -250,17 +251,25 @@ class LibraryView:
         """All changes since the library was made, the oldest first."""
         return history(self._disk.changes)
 
-    def check_features(self, features: Mapping[str, Feature], what: str) -> None:
-        """Raises LibraryError unless these are the library's features."""
+    def check_features(self, features: Mapping[str, Feature], what: str) -> str | None:
+        """Whether the policy can look at demonstrations, or at a suite, with these features: all of its own are among
+        them, in its shapes, and with the dtypes of its pictures.
+
+        Returns:
+            A sentence that names the observations that the policy does not look at; None where it looks at all.
+
+        Raises:
+            LibraryError: it cannot; the message names the feature, and `what` has it.
+        """
         own = self.features
-        for name in sorted(set(own) | set(features)):
-            mine, other = own.get(name), features.get(name)
-            if mine is None or other is None or mine.shape != other.shape:
-                shown = [None if f is None else f.shape for f in (mine, other)]
-                raise LibraryError(
-                    f"feature {name!r} has shape {shown[0]} in {self.folder} but {shown[1]} in {what}: "
-                    "learn from demonstrations of the same robot and features"
-                )
+        name = difference(own, features, others=True)
+        if name is not None:
+            mine, other = own[name], features.get(name)
+            raise LibraryError(
+                f"feature {name!r} is {shown(mine)} in {self.folder} but {shown(other)} in {what}: learn from "
+                f"demonstrations of the same robot and features{remedy(mine, other)}"
+            )
+        return unseen(features, own, "the library was made without it")
 
     def check_actions(self, suite: Suite) -> None:
         """Raises LibraryError where the actions are in other units than a suite takes."""

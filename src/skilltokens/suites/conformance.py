@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from skilltokens.demos.kinds import NUMBERS, kind_of
 from skilltokens.types import ACTION, Environment, Observation, Split, Suite, SuiteError, Task
 
 STEPS = 5
@@ -34,9 +35,9 @@ def check_suite(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
             "the top of a module"
         ) from problem
     for name, feature in suite.features.items():
-        if name != ACTION and len(feature.shape) == 1 and feature.dtype.startswith("float"):
+        if name != ACTION and kind_of(name, feature) in NUMBERS:
             scale = suite.scales.get(name)
-            width = feature.shape[0]
+            width = feature.shape[-1]
             if scale is None or len(scale.center) != width or len(scale.unit) != width or min(scale.unit) <= 0:
                 raise SuiteError(f"suite {suite.name!r} needs a scale of {width} positive units for {name!r}")
     for task in suite.tasks if tasks is None else tasks:

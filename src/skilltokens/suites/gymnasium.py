@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from skilltokens.demos import DemonstrationStore, workspace_statistics
+from skilltokens.demos.kinds import NUMBERS, difference, kind_of, remedy, shown
 from skilltokens.simulation.experts import one_attempt, successes
 from skilltokens.suites.gymnasium_environment import FeaturesOnly, GymnasiumEnvironment, Part, part_space
 from skilltokens.suites.seeding import episode_seed
@@ -123,10 +124,12 @@ class GymnasiumSuite:
         if self._folder is None:
             return None
         store = DemonstrationStore.open(self._folder / task.name)
-        if store.features != dict(self.features):
+        name = difference(self.features, store.features)
+        if name is not None:
+            ours, theirs = self.features.get(name), store.features.get(name)
             raise SuiteError(
-                f"{store.path} has the features {store.features} where the environments of suite {self.name!r} have "
-                f"{dict(self.features)}: make both the same"
+                f"{store.path} has the feature {name!r} {shown(theirs)} where the environments of suite {self.name!r} "
+                f"have {shown(ours)}: make both the same{remedy(ours, theirs)}"
             )
         return store
 
@@ -161,7 +164,7 @@ class GymnasiumSuite:
         features: dict[str, Feature] = {}
         for name, part in self._parts.items():
             space = part_space(environment.observation_space, part, self.name)
-            kind = "uint8" if space.dtype == np.uint8 else "float32"
+            kind = "uint8" if space.dtype == np.uint8 and len(space.shape) == 3 else "float32"  # numbers are floats
             features[name] = Feature(space.shape, kind)
         action = environment.action_space
         if not isinstance(action, Box) or len(action.shape) != 1 or not action.is_bounded():
@@ -175,8 +178,8 @@ class GymnasiumSuite:
         stores = [store for task in tasks if (store := self.store(task)) is not None]
         if stores:
             return workspace_statistics(stores)
-        vectors = {n: f.shape[0] for n, f in self.features.items() if n != ACTION and f.dtype != "uint8"}
-        return {name: Scale((0.0,) * width, (1.0,) * width) for name, width in vectors.items()}
+        widths = {n: f.shape[-1] for n, f in self.features.items() if n != ACTION and kind_of(n, f) in NUMBERS}
+        return {name: Scale((0.0,) * width, (1.0,) * width) for name, width in widths.items()}
 
 
 def _attempt(environment: GymnasiumEnvironment, expert: Expert, index: int, noise: float) -> Episode | None:

@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
 from numpy.typing import NDArray
 
+from skilltokens.demos.kinds import wrong_observation
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import Array, Feature, Observation, Split, SuiteError, nearest
 
@@ -109,25 +110,30 @@ class FeaturesOnly(gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 def feature_space(shape: tuple[int, ...], dtype: str) -> Box:
-    """The Gymnasium space of a feature: uint8 is a picture, all else numbers without bounds."""
-    return Box(0, 255, shape, np.uint8) if dtype == "uint8" else Box(-np.inf, np.inf, shape, np.float32)
+    """The Gymnasium space of a feature: a picture in uint8, and stacked ones; all else are numbers without bounds."""
+    picture = dtype == "uint8" and len(shape) > 2
+    return Box(0, 255, shape, np.uint8) if picture else Box(-np.inf, np.inf, shape, np.float32)
 
 
 def features_of(raw: Any, parts: Mapping[str, Part], features: Mapping[str, Feature], where: str) -> dict[str, Array]:
     """The features of a suite, cut out of an environment's own observation `raw`.
 
     Raises:
-        SuiteError: a part has another shape than its feature; `where` names the suite and task in the message.
+        SuiteError: a part has another shape than its feature, a dtype that is not its own, or a number that is not
+            finite; `where` names the suite and task in the message.
     """
     observation: dict[str, Array] = {}
     for name, part in parts.items():
-        values = np.array(raw[part], dtype=features[name].dtype)  # a copy: environments reuse arrays
-        if values.shape != features[name].shape:
+        given = np.asarray(raw[part])
+        if given.shape != features[name].shape:
             raise SuiteError(
-                f"{where} observes {name} of shape {values.shape} where the first task has {features[name].shape}: all "
+                f"{where} observes {name} of shape {given.shape} where the first task has {features[name].shape}: all "
                 "tasks of a suite need the same observations"
             )
-        observation[name] = values
+        problem = wrong_observation(given, features[name])
+        if problem is not None:
+            raise SuiteError(f"{where}: {name} {problem}")
+        observation[name] = np.array(given, dtype=features[name].dtype)  # a copy: environments reuse arrays
     return observation
 
 

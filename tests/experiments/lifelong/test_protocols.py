@@ -236,11 +236,31 @@ def test_a_library_of_another_robot_is_refused_and_nothing_is_written(settings: 
         demonstrations=dataclasses.replace(settings.demonstrations, folder=str(tmp_path / "demos")),
     )
     with pytest.raises(
-        LibraryError, match=r"feature 'observation\.state' has shape \(2,\) in .* but \(3,\)"
+        LibraryError, match=r"feature 'observation\.state' is float32 \(2,\) in .* but float32 \(3,\)"
     ) as refusal:
         learn(other, tmp_path / "run")
     assert "\n" not in str(refusal.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_base_library_does_not_look_at_is_said_before_anything_is_learned(
+    settings: Settings, known: Path, tmp_path: Path
+):
+    more = dataclasses.replace(under(settings, "t2s", "A+", known), suite="tests.faults:Feeling")
+    more = dataclasses.replace(
+        more, demonstrations=dataclasses.replace(more.demonstrations, folder=str(tmp_path / "d"))
+    )
+    said = "the policy does not look at 'observation.force' (float32 (3,): the library was made without it)"
+    news: list[str] = []
+
+    def report(one: Progress) -> None:
+        if one.stage == "train":
+            raise KeyboardInterrupt
+        news.append(one.note)
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(more, tmp_path / "run", report)
+    assert news.count(said) == 1
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "of another version"])
