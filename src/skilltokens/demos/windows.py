@@ -17,8 +17,8 @@ class Batch:
     """B windows of T steps, unscaled.
 
     Attributes:
-        features: name -> (B, T, *shape); numbers and pictures in floats as float32, other pictures as they are stored. With a
-            chunk of n > 1 the action is (B, T, n, A): of each step and of the n - 1 after it.
+        features: name -> (B, T, *shape); numbers and pictures in floats as float32, other pictures as they are stored.
+            With a chunk of n > 1 the action is (B, T, n, A): of each step and of the n - 1 after it.
         mask: (B, T) bool; False where a window begins before the first step of its episode.
         store: (B,) int64, the number of the store that a window comes from.
     """
