@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -156,8 +157,11 @@ def lit(kind: str, on: bool, rows: int) -> np.ndarray:
     return np.full((rows, *READ[kind][1].shape), on, READ[kind][1].dtype)
 
 
-def lamp_store(folder: Path, kind: str, name: str = "press", sign: int = 1, **more: Feature) -> DemonstrationStore:
+def lamp_store(
+    folder: Path, kind: str, name: str = "press", sign: int = 1, more: Mapping[str, Feature] | None = None
+) -> DemonstrationStore:
     """What shall be done depends on the lamp alone: up where it is on, else down; `sign` -1: the reverse."""
+    more = more or {}
     random, (feature, shape, _) = np.random.default_rng(0), READ[kind]
     episodes = [
         Episode(
@@ -194,7 +198,7 @@ def test_what_is_no_vector_of_floats_is_looked_at(kind: str, tmp_path: Path):
 def test_what_is_not_looked_at_is_said_before_the_training(tmp_path: Path):
     more = {"observation.voxels": Feature((2, 2, 2, 2)), "observation.small": Feature((8, 8, 3), "uint8")}
     news: list[Progress] = []
-    learn(tmp_path / "library", lamp_store(tmp_path, "bool", **more), report=news.append)
+    learn(tmp_path / "library", lamp_store(tmp_path, "bool", more=more), report=news.append)
     stages = [one.stage for one in news]
     assert stages.index(NOTE) < stages.index("train")
     assert news[stages.index(NOTE)].note == (
@@ -202,7 +206,7 @@ def test_what_is_not_looked_at_is_said_before_the_training(tmp_path: Path):
         "be read); nor at 'observation.small' (uint8 (8, 8, 3): a picture needs 32 x 32 pixels at least)"
     )
     force, news = {"observation.force": Feature((6,))}, []
-    learn(tmp_path / "library", lamp_store(tmp_path, "bool", "shun", -1, **force), report=news.append)
+    learn(tmp_path / "library", lamp_store(tmp_path, "bool", "shun", -1, force), report=news.append)
     assert "the policy does not look at 'observation.force' (float32 (6,): the library was made without it)" in [
         one.note for one in news if one.stage == NOTE
     ]
@@ -211,7 +215,7 @@ def test_what_is_not_looked_at_is_said_before_the_training(tmp_path: Path):
 def test_dtypes_of_pictures_are_compared(tmp_path: Path):
     learn(tmp_path / "library", lamp_store(tmp_path, "picture in floats"))
     picture = {TOP: Feature((32, 32, 3), "uint8")}
-    other = lamp_store(tmp_path, "bool", "shun", -1, **picture)
+    other = lamp_store(tmp_path, "bool", "shun", -1, picture)
     with pytest.raises(LibraryError, match=r"is float32 \(32, 32, 3\) in .* but uint8 .*x / np.float32\(255\)"):
         learn(tmp_path / "library", other)
 
@@ -220,7 +224,7 @@ def test_dtypes_of_pictures_are_compared(tmp_path: Path):
 def test_what_a_policy_would_take_for_something_else_is_refused(first: bool, tmp_path: Path):
     folder, bright = tmp_path / "library", {TOP: Feature((32, 32, 3))}
     if not first:
-        learn(folder, lamp_store(tmp_path, "bool", "press", **bright))
+        learn(folder, lamp_store(tmp_path, "bool", "press", more=bright))
     features = {STATE: Feature((2,)), LAMP: Feature((1,)), **bright, ACTION: Feature((1,))}
     values = {name: np.zeros((6, *feature.shape)) for name, feature in features.items()}
     values[TOP][3] = 255

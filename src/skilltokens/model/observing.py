@@ -34,7 +34,7 @@ class Sense:
     @property
     def optional(self) -> bool:
         """Whether it may be left out."""
-        return self.name.startswith(GOAL)
+        return self.kind == "goal"
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether this is the shape of a batch of it."""

@@ -48,8 +48,8 @@ class Step(nn.Module):
         return 1 + self.policy.settings.history * self.tokens
 
     def mask(self, seen: Sequence[bool]) -> Tensor:
-        """What is added to attention (length,): minus infinity for the steps of the history that were not seen, before
-        the episode began or while acting ahead. `seen` ends with this step."""
+        """What is added to attention (length,): minus infinity for those of the last `history` steps that were not
+        seen, before the episode began or while acting ahead. This step is the last of `seen`."""
         left_out = [False, *(not step for step in seen for _ in range(self.tokens))]
         return torch.zeros(self.length).masked_fill_(torch.tensor(left_out), float("-inf"))
 
