@@ -158,12 +158,9 @@ class PolicyActor:
         """All that the policy predicts (batch, policy.chunk, A): this step's actions and the next ones'.
 
         The memory goes on by this step alone.
-<<<<<<< HEAD
 
         Raises:
             ObservationError: the observation is not what the policy reads. `memory` is as it was then.
-=======
->>>>>>> main
         """
         policy = self.policy
         tensors = self.tensors(observation, len(memory.instruction))
