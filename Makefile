@@ -2,7 +2,7 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system libero demo test check soak bench results constraints clean
+.PHONY: help setup system libero demo test check openpi vla-eval soak bench results constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYSTEM := libosmesa6 libegl1 libgl1-mesa-dri libgl1 libglib2.0-0
 
 help:  ## This list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
 	$(BIN)/skilltokens run demo --methods t2s sequential
@@ -26,6 +26,20 @@ check: setup  ## ruff, pyright and import-linter alone
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# Clients of other packages need environments of their own: openpi's wants NumPy below 2.
+openpi: setup .venv-openpi/.installed  ## The real openpi client calls a served library
+	$(BIN)/pytest tests/lanes/openpi
+
+vla-eval: setup .venv-vla-eval/.installed  ## The real vla-eval runs episodes with a served library
+	$(BIN)/pytest tests/lanes/vla_eval
+
+.venv-openpi/.installed: PACKAGES = openpi-client==0.1.2 typing_extensions "numpy<2"
+.venv-vla-eval/.installed: PACKAGES = vla-eval==0.8.0
+.venv-openpi/.installed .venv-vla-eval/.installed:
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(PACKAGES)
+	@touch $@
 
 soak: setup  ## The long tests: thousands of damaged files for every reader, commands killed at every operation on files
 	$(BIN)/python -m tests.soak
@@ -67,5 +81,5 @@ constraints: setup  ## Write constraints.txt from .venv
 	mv constraints.txt.tmp constraints.txt
 
 clean:  ## Remove .venv and every cache; runs and demonstrations stay
-	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis build dist
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,8 @@ import msgspec
 import numpy as np
 import torch
 from tests.demos.making import make_store
+from tests.exchange.lerobot_sets import door_store
+from tests.exchange.lerobot_sets import foreign as foreign_set
 from tests.small import TRAIN, lessons, make_policy
 from tests.toy import TASKS, Toy
 
@@ -29,6 +31,7 @@ from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.cli.job import RunJob, read_job
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.exchange.hdf5 import export_hdf5, import_hdf5
+from skilltokens.exchange.lerobot import export_lerobot, import_lerobot
 from skilltokens.experiments import checkpoint
 from skilltokens.experiments.checkpoint import Tie
 from skilltokens.experiments.experiment import EXPERIMENTS, experiment_in
@@ -55,7 +58,7 @@ class Format:
         read: path of a copy -> what is read.
         said: what is read -> a text that is the same for equal contents only.
         unsealed: it bears no digest.
-        costly: each is read by a process of its own first, so fewer are tried.
+        costly: each takes long, so fewer are tried; HDF5 is read by a process of its own first.
     """
 
     name: str
@@ -94,6 +97,14 @@ def _demonstrations(place: Path) -> Iterator[Format]:
         for ours in (file["data"], *file["data"].values()):  # pyright: ignore[reportAttributeAccessIssue]
             del ours.attrs["skilltokens"]
     yield Format("HDF5 of others", foreign, _imported, _demonstrated, unsealed=True, costly=True)
+    export_lerobot([store], place / "lerobot", fps=10)
+    yield Format("LeRobot export", place / "lerobot", _imported_set, _demonstrated_all)
+    others = foreign_set(place / "lerobot-of-others", [store])
+    yield Format("LeRobot of others", others, _imported_set, _demonstrated_all, unsealed=True)
+    filmed = foreign_set(place / "lerobot-films", [door_store(place / "stores" / "film")], videos=True)
+    yield Format(
+        "LeRobot of others, with a video", filmed, _imported_set, _demonstrated_all, unsealed=True, costly=True
+    )
     parts = place / "drawn"
     list(draw_episodes(_Drawn(), TASKS[0], store, parts))
     part = parts / "0.episode"
@@ -121,6 +132,14 @@ def _demonstrated(store: DemonstrationStore) -> str:
 
 def _imported(path: Path) -> DemonstrationStore:
     return import_hdf5(path, path.with_name("imported"))
+
+
+def _imported_set(path: Path) -> list[DemonstrationStore]:
+    return import_lerobot(path, path.with_name("imported"), images=True)
+
+
+def _demonstrated_all(stores: list[DemonstrationStore]) -> str:
+    return " ".join(map(_demonstrated, stores))
 
 
 def _drawn(which: str, path: Path) -> dict[str, Any]:

@@ -126,3 +126,20 @@ def test_acting_ahead_is_counted_and_goes_on_where_it_was_stopped(
         assert counts["roughness"] >= 0
         assert measured["microseconds"] > 0
     assert "| toy | 3 | 3 | " in capsys.readouterr().out
+
+
+def test_the_table_of_docs_serving_is_that_of_its_figures():
+    from benchmarks.serving import Load, table
+
+    root = Path(__file__).parents[1]
+    loads = [Load(**one) for one in json.loads((root / "results" / "serving" / "load.json").read_text())["loads"]]
+    assert table(loads) in (root / "docs" / "serving.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_server_under_load_answers_every_request():
+    from benchmarks.serving import CLIENTS, measure
+
+    loads = measure(steps=400, limit=60.0)
+    assert [one.clients for one in loads] == list(CLIENTS)
+    assert all(one.requests and one.median_ms <= one.p99_ms <= one.p999_ms <= one.most_ms for one in loads)

@@ -30,7 +30,7 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
-from skilltokens.cli.verbs import demos, skills
+from skilltokens.cli.verbs import demos, hub, skills
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods.examples import Examples, Source
@@ -48,6 +48,7 @@ RUN_ELSEWHERE = {
     "adding-a-suite.md": "suites/test_gymnasium.py",
     "deploying.md": "deploy/test_exporting.py",
     "metrics.md": "test_metrics.py",
+    "serving.md": "serve/test_page.py",
 }
 """Pages whose code other tests run, and more strictly."""
 BRIEF = {
@@ -237,6 +238,9 @@ def try_command(words: list[str]) -> None:
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")
+    elif rest[0] == "hub":
+        if rest[1:]:
+            parse(hub.ACTIONS[rest[1]][1], rest[2:], "hub")
     elif rest[0] == "skills":
         if rest[2:]:
             parse(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -86,6 +87,21 @@ def test_half_a_folder_never_takes_the_name(tmp_path: Path, name: str):
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder", "a file in it"])
+def test_a_new_folder_takes_the_place_of_nothing_that_holds_anything(tmp_path: Path, there: str):
+    if there != "nothing":
+        (tmp_path / "library").mkdir()
+    holding = contextlib.nullcontext()
+    if there == "a file in it":
+        holding = pytest.raises(SkilltokensError, match="library could not be written")
+        (tmp_path / "library" / "precious").write_text("mine")
+    with holding, replacing(tmp_path / "library", over=False) as fresh:
+        fresh.mkdir()
+        (fresh / "file").write_text("new")
+    expected = {"library/precious": "mine"} if there == "a file in it" else {"library/file": "new"}
+    assert contents(tmp_path) == expected
 
 
 def test_a_file_does_not_take_the_place_of_a_folder(tmp_path: Path):

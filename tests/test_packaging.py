@@ -53,6 +53,7 @@ def test_importing_the_package_loads_nothing_but_itself():
         "experiments.repeating",
         "configuration",
         "plugins",
+        "serve",
         "cli",
         "cli.plan",
     ],

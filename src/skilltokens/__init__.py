@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from skilltokens.report import write_report
     from skilltokens.simulation.rollout import evaluate
     from skilltokens.skills.library import SkillLibrary
+    from skilltokens.skills.pulling import pull_library
+    from skilltokens.skills.pushing import push_library
     from skilltokens.suites import load_suite
     from skilltokens.types import Episode, Feature, Scale, SkilltokensError, Suite, Task
 
@@ -39,6 +41,8 @@ __all__ = [
     "learn_skill",
     "load_encoder",
     "load_suite",
+    "pull_library",
+    "push_library",
     "recipe",
     "write_report",
     "write_store",
@@ -59,6 +63,8 @@ _HOMES = {
     "learn_skill": "grow",
     "load_encoder": "language",
     "load_suite": "suites",
+    "pull_library": "skills.pulling",
+    "push_library": "skills.pushing",
     "recipe": "experiments.recipes",
     "write_report": "report",
     "write_store": "demos",

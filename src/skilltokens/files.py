@@ -39,7 +39,7 @@ except ImportError:  # Windows: strays of killed processes stay until they are r
 
 @contextlib.contextmanager
 def replacing(
-    path: Path, error: type[SkilltokensError] = SkilltokensError, beside: Path | None = None
+    path: Path, error: type[SkilltokensError] = SkilltokensError, beside: Path | None = None, over: bool = True
 ) -> Iterator[Path]:
     """Yields a temporary path to write to; on success it takes the place of `path` at once.
 
@@ -51,6 +51,7 @@ def replacing(
         path: what to write.
         error: what to raise.
         beside: an existing folder on the same disk for the temporary files; None: that of `path`.
+        over: whether a folder that is there may be replaced; if not, one with anything in it is an error.
 
     Raises:
         error: one sentence, where the disk is full or the folder cannot be written.
@@ -59,12 +60,12 @@ def replacing(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(beside or path.parent, path.name, home=path.parent)
-        with _holder(beside or path.parent, path.name) as holder:
+        with working(beside or path.parent, path.name) as holder:
             fresh, old = holder / path.name, holder / f"{path.name}.old"
             try:
                 yield fresh
                 _sync(fresh)
-                if os.path.isdir(path):
+                if over and os.path.isdir(path):
                     path.rename(old)
                 fresh.replace(path)
                 _sync_folder(path.parent)
@@ -115,8 +116,11 @@ def sweep(folder: Path, name: str = "", home: Path | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _holder(folder: Path, name: str) -> Iterator[Path]:
-    """A temporary folder that `sweep` leaves alone as long as this process is at work in it."""
+def working(folder: Path, name: str) -> Iterator[Path]:
+    """A temporary folder in another one, `.NAME.tmp-...`: `sweep` leaves it alone while this process is at work in it.
+
+    It is the caller's to remove; what a killed process left is swept by the next.
+    """
     while True:
         holder = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=folder))
         with contextlib.ExitStack() as stack:

@@ -63,8 +63,16 @@ class ObservationError(SkilltokensError):
     """What a policy is given to look at is not what it reads: a name, a shape, a dtype or a number is wrong."""
 
 
+class HubError(SkilltokensError):
+    """A Hugging Face Hub that cannot be reached or refuses, or a repository there that is not what was asked for."""
+
+
 class RuleError(SkilltokensError):
     """A method's rule that returned what a training step cannot use."""
+
+
+class ServeError(SkilltokensError):
+    """A request that a policy server cannot answer, or a server that does not answer."""
 
 
 class RunError(SkilltokensError):
@@ -169,6 +177,9 @@ class Suite(Protocol):
 
     One that has not as many different episodes of a split as anybody may ask for says how many by a method
     `episodes(split) -> int | None`; more are then refused, since they would repeat some.
+
+    One that knows how many steps its environments take a second says so by an attribute `frequency`; LeRobot's data
+    sets need it.
 
     One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
     that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use

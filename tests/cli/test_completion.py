@@ -19,6 +19,7 @@ from skilltokens.cli import VERBS, main
 from skilltokens.cli.candidates import candidates, split
 from skilltokens.cli.names import BODY_TASKS, tasks_of
 from skilltokens.cli.verbs.demos import ACTIONS
+from skilltokens.cli.verbs.hub import ACTIONS as HUB_ACTIONS
 from skilltokens.cli.verbs.skills import ACTIONS as SKILL_ACTIONS
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites import load_suite, suite_names
@@ -26,8 +27,9 @@ from skilltokens.suites import load_suite, suite_names
 Capture = pytest.CaptureFixture[str]
 
 EXPLAINED = [
-    *([verb] for verb in VERBS if verb not in ("demos", "skills")),
+    *([verb] for verb in VERBS if verb not in ("demos", "hub", "skills")),
     *(["demos", name] for name in ACTIONS),
+    *(["hub", name] for name in HUB_ACTIONS),
     *(["skills", "library", name] for name in SKILL_ACTIONS),
 ]
 """Words that have a help of their own, with options."""
@@ -68,6 +70,11 @@ def test_verbs_and_what_follows_them():
     assert after("help", "") == set(VERBS)
     assert after("help", "demos", "") == set(ACTIONS)
     assert set(ACTIONS) <= after("demos", "")
+    assert after("help", "hub", "") == set(HUB_ACTIONS)
+    assert set(HUB_ACTIONS) <= after("hub", "")
+    assert {"--revision", "--endpoint"} <= after("hub", "pull", "me/kitchen", "library", "")
+    assert candidates(["hub", "push", ""]).files
+    assert after("hub", "nothing", "") == set()
     assert after("completion", "") == {"bash", "zsh", "fish"}
     assert {"recipes", "tasks", "sequences"} <= after("list", "")
     assert after("list", "tasks", "meta") == {"metaworld"}

@@ -602,12 +602,15 @@ def test_words_of_a_library_set_no_colours_on_a_terminal(library: Path):
 def test_the_model_card_shows_words_as_text_and_its_snippet_is_python(text: str, library: Path):
     opened = SkillLibrary.open(library)
     blue = opened.skill("reach-blue")
-    opened.add(Skill("hostile", (text,), blue.key[None], blue.tensors, blue.active), {"successes": text, "episodes": 1})
-    card = (library / "README.md").read_text()
+    notes = {"successes": 1, "episodes": 1, "suite": text, "split": text}
+    notes["demonstrations"] = {"source": text, "episodes": text, "digest": text}
+    opened.add(Skill("hostile", (text,), blue.key[None], blue.tensors, blue.active), notes)
+    _, metadata, card = (library / "README.md").read_text().split("---\n", 2)
+    assert text not in metadata
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(card)
-    assert sum(token.type == "tr_open" for token in tokens) == 5
-    assert sum(token.type == "td_open" for token in tokens) == 4 * 5
-    assert sum(token.type == "heading_open" for token in tokens) == 1
+    assert sum(token.type == "tr_open" for token in tokens) == 5 + 3, "the skills, and the demonstrations of two"
+    assert sum(token.type == "td_open" for token in tokens) == 4 * 6 + 2 * 4
+    assert sum(token.type == "heading_open" for token in tokens) == 2
     assert not any(token.type == "html_block" for token in tokens)
     inside = [child for token in tokens for child in token.children or ()]
     assert {child.type for child in inside} <= {"text", "softbreak", "code_inline"}

@@ -15,6 +15,7 @@ from tests.toy import TASKS, Toy
 
 from skilltokens.cli import VERBS, main
 from skilltokens.cli.verbs.demos import ACTIONS
+from skilltokens.cli.verbs.hub import ACTIONS as HUB_ACTIONS
 from skilltokens.cli.verbs.skills import ACTIONS as SKILL_ACTIONS
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.model.settings import PolicySettings
@@ -24,8 +25,9 @@ from skilltokens.suites import registry
 Capture = pytest.CaptureFixture[str]
 
 EXPLAINED = [
-    *([verb] for verb in VERBS if verb not in ("demos", "skills")),
+    *([verb] for verb in VERBS if verb not in ("demos", "hub", "skills")),
     *(["demos", name] for name in ACTIONS),
+    *(["hub", name] for name in HUB_ACTIONS),
     *(["skills", "library", name] for name in SKILL_ACTIONS),
 ]
 """Words that have a help of their own, with options."""

@@ -13,10 +13,12 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tests.loopback import answering
 
 from skilltokens.exchange.hub import Hub, Remote
 
@@ -91,18 +93,11 @@ def serving(hub: HubServer) -> Iterator[HubServer]:
     class Handler(Answers):
         server_hub = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
-        hub.release.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Handler) as hub.address:
+        try:
+            yield hub
+        finally:
+            hub.release.set()
 
 
 class Answers(BaseHTTPRequestHandler):

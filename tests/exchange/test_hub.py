@@ -45,7 +45,7 @@ def test_offline_mode_is_respected(server: HubServer, tmp_path: Path) -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "skilltokens: HF_HUB_OFFLINE is set: unset it to download demonstrations\n"
+    assert done.stderr == "skilltokens: HF_HUB_OFFLINE is set: unset it to reach the Hub\n"
     assert server.asked == []
 
 

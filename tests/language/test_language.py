@@ -76,6 +76,16 @@ def test_a_cached_text_is_not_embedded_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors, read)
 
 
+def test_what_is_not_to_be_kept_is_nowhere_and_what_is_kept_is_used(tmp_path: Path) -> None:
+    encode = Counting()
+    encoder = load_encoder(encode, tmp_path)
+    np.testing.assert_array_equal(encoder(["a"], keep=False), encoder(["a"], keep=False))
+    assert (encode.asked, entries(tmp_path)) == (2, [])
+    encoder(["a"])
+    encoder(["a"], keep=False)
+    assert (encode.asked, len(entries(tmp_path))) == (3, 1)
+
+
 def test_white_space_makes_no_difference(tmp_path: Path) -> None:
     encode = Counting()
     one, other = load_encoder(encode, tmp_path)(["open  the\ndrawer ", "open the drawer"])

@@ -23,6 +23,7 @@ from tests.skills.test_older import KNOWN
 
 from skilltokens.files import sealed
 from skilltokens.skills.acting import ActingLibrary
+from skilltokens.skills.card import PAPERS
 from skilltokens.skills.disk import LOG, SKILLS, WORDINGS, Disk
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.older import upgrade
@@ -195,7 +196,7 @@ def test_a_damaged_export_is_refused_or_acts_alike(folder: Path, tmp_path: Path)
     check(survives(read, said, whole, tmp_path / "copies", damages), REFUSED)
 
 
-@pytest.mark.parametrize("name", [".lock", ".writer", LOG, WORDINGS, "README.md", "library.json", SKILLS])
+@pytest.mark.parametrize("name", [".lock", ".writer", LOG, WORDINGS, *PAPERS, "library.json", SKILLS])
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing"])
 def test_a_writer_is_not_held_up_by_what_stands_in_place_of_a_file(name: str, kind: str, folder: Path, tmp_path: Path):
     """A pipe would be waited for without an end."""

@@ -70,7 +70,7 @@ def test_a_making_that_was_killed_anywhere_is_made_again_by_the_same_call(tmp_pa
             continue
         assert SkillLibrary.open(folder).names == ["base"]
         shutil.rmtree(folder)
-    assert at == 8  # the mark, base, skill, wordings, log, card, library.json
+    assert at == 11  # the mark, base, skill, wordings, log, card, three for LeRobot, library.json
     assert fingerprints(SkillLibrary.open(folder)) == fingerprints(SkillLibrary.open(whole))
     assert not any(finding.fault for finding in verify(folder, actions=True))
 

@@ -104,13 +104,12 @@ def candidates(words: Sequence[str]) -> Candidates:
     verb, *before = before
     if verb == "help":
         return _beginning(_helped(before), word)
-    if verb == "demos":
-        from skilltokens.cli.verbs.demos import ACTIONS
-
+    if verb in ("demos", "hub"):
+        actions = import_module(f"skilltokens.cli.verbs.{verb}").ACTIONS
         if not before:
-            return _beginning((*ACTIONS, *HELP), word)
+            return _beginning((*actions, *HELP), word)
         action, *before = before
-        return _of_verb(f"demos {action}", [ACTIONS[action][1]], before, word) if action in ACTIONS else Candidates()
+        return _of_verb(f"{verb} {action}", [actions[action][1]], before, word) if action in actions else Candidates()
     if verb == "skills":
         return _of_skills(before, word)
     if verb == "run":
@@ -123,7 +122,7 @@ def candidates(words: Sequence[str]) -> Candidates:
 
 def _helped(before: Sequence[str]) -> Sequence[str]:
     """What may follow `skilltokens help`."""
-    if list(before) in (["demos"], ["skills"]):
+    if list(before) in (["demos"], ["hub"], ["skills"]):
         return tuple(import_module(f"skilltokens.cli.verbs.{before[0]}").ACTIONS)
     return () if before else tuple(VERBS)
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from skilltokens.exchange.access import PATIENCE, hub_api, sentence
 from skilltokens.types import DemonstrationError, SettingError, nearest
 
 REPOSITORY = "yifengzhu-hf/LIBERO-datasets"
 ENDING = "_demo.hdf5"
 SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-10", "libero-90")
-PATIENCE = 30.0
-"""Seconds without an answer, or without another byte of it, after which a connection has failed."""
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,15 @@ class Hub:
     """
 
     def __init__(self, repository: str = REPOSITORY, revision: str = "main", endpoint: str | None = None) -> None:
-        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-            raise SettingError(f"{endpoint!r} is no address of a Hub: it begins with https://")
+        api = hub_api(endpoint, DemonstrationError)
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import build_hf_headers
+
+        self.repository, self.endpoint = repository, api.endpoint
         try:
-            from huggingface_hub import HfApi, constants, hf_hub_url
-            from huggingface_hub.utils import build_hf_headers
-        except ImportError as problem:
-            raise DemonstrationError(
-                'downloading needs huggingface_hub: run `pip install "skilltokens[hub]"`'
-            ) from problem
-        self.repository, self.endpoint = repository, (endpoint or constants.ENDPOINT).rstrip("/")
-        try:
-            repository_info = HfApi(endpoint=self.endpoint).dataset_info(
-                repository, revision=revision, files_metadata=True, timeout=PATIENCE
-            )
+            repository_info = api.dataset_info(repository, revision=revision, files_metadata=True, timeout=PATIENCE)
         except Exception as problem:
-            raise DemonstrationError(_unreachable(problem, repository, revision, self.endpoint)) from problem
+            raise DemonstrationError(sentence(problem, repository, revision, api.endpoint, "dataset")) from problem
         self.files = tuple(sorted(_remotes(repository, repository_info.siblings or ()), key=lambda file: file.path))
         commit = repository_info.sha or revision
         self._url = lambda path: hf_hub_url(
@@ -112,21 +104,3 @@ def _remotes(repository: str, siblings: Sequence[Any]) -> Iterator[Remote]:
                 f"{repository} gives no SHA-256 of {path}, so it could not be checked: choose another repository"
             )
         yield Remote(known[path.parts[0]], path.name.removesuffix(ENDING), str(path), entry.size, entry.lfs.sha256)
-
-
-def _unreachable(problem: Exception, repository: str, revision: str, endpoint: str) -> str:
-    """One sentence for what huggingface_hub raised. Its classes move between versions, so names are compared."""
-    kinds = {kind.__name__ for kind in type(problem).__mro__}
-    login = "log in with `hf auth login`"
-    if "OfflineModeIsEnabled" in kinds:
-        return "HF_HUB_OFFLINE is set: unset it to download demonstrations"
-    if "GatedRepoError" in kinds:
-        return f"{repository} asks for consent: give it at {endpoint}/datasets/{repository} and {login}"
-    if "RepositoryNotFoundError" in kinds:
-        return f"{endpoint} has no public data set {repository!r}: check its name, or {login}"
-    if "RevisionNotFoundError" in kinds:
-        return f"{repository} has no revision {revision!r}: check its name"
-    if "HFValidationError" in kinds:
-        return f"{repository!r} cannot name a repository: it is OWNER/NAME"
-    reason = next(iter(str(problem).splitlines()), "") or type(problem).__name__
-    return f"{endpoint} could not be reached ({reason[:160]}): check the connection, or name a mirror with --endpoint"

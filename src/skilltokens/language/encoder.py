@@ -123,15 +123,18 @@ class LanguageEncoder:
         assert self._dim is not None
         return self._dim
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def __call__(self, texts: Sequence[str], keep: bool = True) -> NDArray[np.float32]:
         """Unit vectors (n, dim) of n instructions.
+
+        Args:
+            keep: keep new ones, in memory and on disk; without, what strangers say takes no room.
 
         Raises:
             LanguageError: an instruction is empty or too long, or the encoder is missing or broken.
         """
         if isinstance(texts, str):
             raise LanguageError("the encoder takes a list of instructions, not one string: put it in a list")
-        vectors = [self._vector(checked(text)) for text in texts]
+        vectors = [self._vector(checked(text), keep) for text in texts]
         return np.stack(vectors) if vectors else np.zeros((0, self.dim), np.float32)
 
     def reading(self, text: str) -> Reading:
@@ -144,17 +147,19 @@ class LanguageEncoder:
             self._read = self._reads()
         return self._read(checked(text))
 
-    def _vector(self, text: str) -> NDArray[np.float32]:
-        if text not in self._known:
-            path = vector_file(self._folder, text) if self._folder else None
-            vector = read_vector(path, text) if path else None
-            if vector is None or (self._dim is not None and len(vector) != self._dim):
-                vector = self._make(text)
-                if path:
-                    write_vector(path, text, vector)
-            self._dim = len(vector)
+    def _vector(self, text: str, keep: bool) -> NDArray[np.float32]:
+        if text in self._known:
+            return self._known[text]
+        path = vector_file(self._folder, text) if self._folder else None
+        vector = read_vector(path, text) if path else None
+        if vector is None or (self._dim is not None and len(vector) != self._dim):
+            vector = self._make(text)
+            if path and keep:
+                write_vector(path, text, vector)
+        self._dim = len(vector)
+        if keep:
             self._known[text] = vector
-        return self._known[text]
+        return vector
 
     def _make(self, text: str) -> NDArray[np.float32]:
         if self._encode is None:

@@ -6,7 +6,9 @@
     wordings.f32        unit vectors of all wordings, float32, one row each; only grows
     base.safetensors    the base policy, sealed
     skills/             one file a skill (`skillfile`), named by its skill and its own SHA-256
-    README.md           the model card
+    README.md           the model card (`card`)
+    config.json, policy_preprocessor.json, policy_postprocessor.json
+                        for LeRobot (`lerobot`), which takes the folder for one of its checkpoints
     .lock, .writer      held by a writer (`locking`);  .making: until a new library is whole
 
 What stands behind the valid part of a file that grows was left by a killed writer: readers never look at it, and the
@@ -27,22 +29,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from skilltokens.files import LIBRARY_SCHEMA, read_bytes, read_json, reading, sweep, write_bytes
+from skilltokens.files import LIBRARY_SCHEMA, digest, read_bytes, read_json, reading, sweep, write_bytes
 from skilltokens.locking import LOCKS
+from skilltokens.skills.card import PAPERS
 from skilltokens.skills.head import HEAD, BaseFile, Head, Sealed, damaged, read_head, write_head
 from skilltokens.skills.records import Add, Change, Prune, Record, Undo, decode, encode
-from skilltokens.skills.state import State, fold
-from skilltokens.types import Array, LibraryError
+from skilltokens.skills.state import State, files_of, fold
+from skilltokens.types import Array, LibraryError, SkilltokensError
 
-LOG, WORDINGS, BASE_FILE, SKILLS, CARD = (
-    "changes.jsonl",
-    "wordings.f32",
-    "base.safetensors",
-    "skills",
-    "README.md",
-)
+LOG, WORDINGS, BASE_FILE, SKILLS = "changes.jsonl", "wordings.f32", "base.safetensors", "skills"
 MAKING = ".making"
 """A file that is there while a library is being made, so that a killed making is told from a user's own folder."""
+Papers = Callable[[Head, State], Mapping[str, bytes]]
+"""Makes files of `PAPERS` of a head and a state: name -> content."""
 
 
 @dataclass
@@ -63,6 +62,13 @@ class Disk:
         Raises:
             LibraryError: something is missing, damaged or impossible.
         """
+        disk = cls.read(folder)
+        disk._check_files()
+        return disk
+
+    @classmethod
+    def read(cls, folder: Path) -> Disk:
+        """Reads the head and the log, and nothing else: of a library whose other files are elsewhere."""
         head = read_head(folder)
         content = read_bytes(folder / LOG, LibraryError)[: head.changes.bytes]
         log = hashlib.sha256(content)
@@ -75,14 +81,12 @@ class Disk:
             raise damaged(folder / LOG, str(problem)) from problem
         if not state.skills:
             raise damaged(folder / LOG, "it has no skill")
-        disk = cls(folder, head, changes, state, log)
-        disk._check_files()
-        return disk
+        return cls(folder, head, changes, state, log)
 
     def refreshed(self) -> Disk:
         """The library as it is now: this, where nobody changed it."""
-        digest = read_json(self.folder / HEAD, LIBRARY_SCHEMA, LibraryError).get("digest")
-        return self if digest == self.head.digest else Disk.open(self.folder)
+        seal = read_json(self.folder / HEAD, LIBRARY_SCHEMA, LibraryError).get("digest")
+        return self if seal == self.head.digest else Disk.open(self.folder)
 
     @property
     def language(self) -> int:
@@ -109,6 +113,18 @@ class Disk:
     def read_skill(self, record: Record) -> bytes:
         """The same of a skill's file."""
         return _verified(self.folder / SKILLS / record.file, record.bytes, record.sha256)
+
+    def read_log(self) -> bytes:
+        """The valid part of the log. Raises LibraryError where it is not what was read before."""
+        content = read_bytes(self.folder / LOG, LibraryError)[: self.head.changes.bytes]
+        if hashlib.sha256(content).hexdigest() != self.head.changes.sha256:
+            raise damaged(self.folder / LOG, "its digest differs")
+        return content
+
+    def files(self) -> dict[str, Record]:
+        """The files of skills that are there, those of removed skills too: name -> a record of it."""
+        present = set(os.listdir(self.folder / SKILLS))
+        return {name: record for name, record in files_of(self.changes).items() if name in present}
 
     def vectors(self) -> Array:
         """The valid rows of wordings.f32, (rows, language) float32, mapped from the disk; `check_rows` checks them.
@@ -145,14 +161,12 @@ class Disk:
         write_bytes(self.folder / SKILLS / file_of(name, sha256), data, LibraryError, beside=self.folder)
         return Sealed(len(data), sha256)
 
-    def append(
-        self, changes: Sequence[Change], vectors: Array | None = None, card: Callable[[Head, State], str] | None = None
-    ) -> Disk:
+    def append(self, changes: Sequence[Change], vectors: Array | None = None, papers: Papers | None = None) -> Disk:
         """Commits changes; the caller holds the lock, and this is how the library is now.
 
         Args:
             vectors: rows that the changes add to the wordings.
-            card: makes the model card of what the library will be.
+            papers: makes the model card and the like of what the library will be.
 
         Returns:
             The library after it.
@@ -170,9 +184,62 @@ class Disk:
         log.update(content)
         log_seal = Sealed(self.head.changes.bytes + len(content), log.hexdigest())
         head = msgspec.structs.replace(self.head, changes=log_seal, wordings=rows)
-        if card is not None:
-            write_bytes(self.folder / CARD, card(head, state).encode(), LibraryError)
+        if papers is not None:
+            self._write_papers(papers(head, state))
         return Disk(self.folder, write_head(self.folder, head), [*self.changes, *changes], state, log)
+
+    def advance(self, later: Disk, papers: Mapping[str, bytes]) -> Disk:
+        """Becomes what another folder's library is, of which this is an earlier state; the caller holds the lock.
+
+        What is damaged here is mended.
+
+        Args:
+            later: the other one, verified.
+            papers: its model card and the like.
+
+        Raises:
+            LibraryError: this is no earlier state of it, or it cannot be written; the library is as before then.
+        """
+        log, vectors = later.read_log(), later.vectors()
+        start, rows = self.head.changes.bytes, self.head.wordings
+        if not log.startswith(self.read_log()):
+            raise LibraryError(f"{self.folder} was changed meanwhile: run the same command again")
+        for path in self.missing(later):
+            if (later.folder / path).is_file():
+                content = read_bytes(later.folder / path, LibraryError)
+                write_bytes(self.folder / path, content, LibraryError, beside=self.folder)
+        if self._has_rows(vectors[:rows]):
+            _extend(self.folder / WORDINGS, rows * self.language * 4, vectors[rows:].tobytes())
+        else:
+            write_bytes(self.folder / WORDINGS, vectors.tobytes(), LibraryError)
+        _extend(self.folder / LOG, start, log[start:])
+        self._write_papers(papers)
+        return Disk(self.folder, write_head(self.folder, later.head), later.changes, later.state, later.log)
+
+    def missing(self, later: Disk) -> list[str]:
+        """The paths that another library's head and log name and that are not here, or not whole."""
+        files = {f"{SKILLS}/{name}": record.sha256 for name, record in files_of(later.changes).items()}
+        seals = {BASE_FILE: later.head.base.sha256, **files}
+        return [path for path, sha256 in seals.items() if not self._is(path, sha256)]
+
+    def _is(self, path: str, sha256: str) -> bool:
+        with contextlib.suppress(SkilltokensError):
+            return digest(self.folder / path) == sha256
+        return False
+
+    def _has_rows(self, rows: Array) -> bool:
+        with contextlib.suppress(SkilltokensError):
+            return np.array_equal(self.vectors(), rows)
+        return False
+
+    def _write_papers(self, papers: Mapping[str, bytes]) -> None:
+        """Writes those that are not there already: most of them never change."""
+        for name, content in papers.items():
+            path = self.folder / name
+            with contextlib.suppress(SkilltokensError):
+                if read_bytes(path) == content:
+                    continue
+            write_bytes(path, content, LibraryError)
 
     def _after(self, changes: Sequence[Change]) -> State:
         """The state after further changes."""
@@ -217,7 +284,7 @@ def new_disk(
     write_bytes(folder / MAKING, b"", LibraryError)
     sweep(folder)
     with contextlib.suppress(FileNotFoundError):
-        for path in (folder / LOG, folder / WORDINGS, *(folder / SKILLS).iterdir()):
+        for path in (*(folder / name for name in (LOG, WORDINGS, *PAPERS)), *(folder / SKILLS).iterdir()):
             path.unlink(missing_ok=True)
     write_bytes(folder / BASE_FILE, base, LibraryError)
     return disk_over(folder, encoder, policy, features, base, about_base)
@@ -260,7 +327,7 @@ def abandon(folder: Path) -> None:
     lock, which nobody can take any more of a file that is gone."""
     if (folder / HEAD).exists():
         return
-    for name in (LOG, WORDINGS, BASE_FILE, CARD, MAKING) if (folder / MAKING).exists() else ():
+    for name in (LOG, WORDINGS, BASE_FILE, *PAPERS, MAKING) if (folder / MAKING).exists() else ():
         (folder / name).unlink(missing_ok=True)
     for path in (*folder.glob(f"{SKILLS}/*.safetensors"), *(folder / name for name in LOCKS)):
         path.unlink(missing_ok=True)

@@ -10,10 +10,21 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from skilltokens.files import LIBRARY_SCHEMA, check_seal, read_json, sealed, write_bytes
+from skilltokens.files import LIBRARY_SCHEMA, SEAL, check_seal, read_json, sealed, write_bytes
 from skilltokens.types import LibraryError
 
-__all__ = ["HEAD", "LIBRARY_SCHEMA", "OLD_SCHEMA", "BaseFile", "Head", "Sealed", "damaged", "read_head", "write_head"]
+__all__ = [
+    "HEAD",
+    "LIBRARY_SCHEMA",
+    "OLD_SCHEMA",
+    "BaseFile",
+    "Head",
+    "Sealed",
+    "damaged",
+    "encoded",
+    "read_head",
+    "write_head",
+]
 
 HEAD = "library.json"
 OLD_SCHEMA = "skilltokens.library/1"
@@ -78,10 +89,14 @@ def read_head(folder: Path) -> Head:
 
 def write_head(folder: Path, head: Head) -> Head:
     """Replaces library.json: from this instant on, the library is what the head says."""
-    content = sealed(msgspec.to_builtins(head))
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    write_bytes(folder / HEAD, text.encode(), LibraryError)
-    return msgspec.structs.replace(head, digest=content["digest"])
+    head = msgspec.structs.replace(head, digest=sealed(msgspec.to_builtins(head))[SEAL])
+    write_bytes(folder / HEAD, encoded(head), LibraryError)
+    return head
+
+
+def encoded(head: Head) -> bytes:
+    """library.json of a head that bears its seal."""
+    return (json.dumps(msgspec.to_builtins(head), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def damaged(path: Path, problem: str) -> LibraryError:

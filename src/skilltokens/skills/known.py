@@ -43,5 +43,36 @@ def aside(notes: Mapping[str, Any]) -> Aside | None:
     return Aside(error, _number(said.get("still")), episodes if type(episodes) is int and episodes > 0 else None)
 
 
+class Origin(NamedTuple):
+    """The demonstrations that a skill was learned from; what is not said is empty."""
+
+    source: str
+    episodes: int | None
+    digest: str
+    """Of their store."""
+
+
+def origin(notes: Mapping[str, Any]) -> Origin | None:
+    """The demonstrations behind a skill; None where nothing is said of any."""
+    said = notes.get("demonstrations")
+    if isinstance(said, str):  # of a library that a run left
+        said = {"digest": said}
+    if not isinstance(said, Mapping):
+        return None
+    source, episodes, digest = (said.get(name) for name in ("source", "episodes", "digest"))
+    return Origin(
+        source if isinstance(source, str) else "",
+        episodes if type(episodes) is int and 0 < episodes <= LARGEST else None,
+        digest if isinstance(digest, str) else "",
+    )
+
+
+def measured_on(notes: Mapping[str, Any]) -> str:
+    """What the successes were counted on, in words; empty where that is not said."""
+    place, split = notes.get("suite", notes.get("environment")), notes.get("split")
+    words = [word for word in (place, f"{split} states" if isinstance(split, str) else None) if isinstance(word, str)]
+    return ", ".join(words)
+
+
 def _number(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and math.isfinite(value) and 0 <= value < LARGEST else None

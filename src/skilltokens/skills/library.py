@@ -15,7 +15,7 @@ from skilltokens.locking import locked
 from skilltokens.model.policy import Policy
 from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.adding import added, described, now, packed, sealed_rows
-from skilltokens.skills.card import model_card
+from skilltokens.skills.card import Facts, papers
 from skilltokens.skills.disk import MAKING, SKILLS, Disk, new_disk
 from skilltokens.skills.records import (
     NAME,
@@ -124,7 +124,7 @@ class SkillLibrary(ActingLibrary):
         """Commits changes to the folder as `disk` knows it; the caller holds the lock."""
         if changes:
             name = self.folder.resolve().name
-            self._become(disk.append(changes, vectors, lambda head, state: model_card(head, state, name)))
+            self._become(disk.append(changes, vectors, lambda head, state: papers(head, state, Facts(name))))
 
     # ---------------------------------------------------------------- managing
 

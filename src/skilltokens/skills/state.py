@@ -270,6 +270,22 @@ def _last(standing: Sequence[Event]) -> Event:
     return standing[-1]
 
 
+def files_of(changes: Sequence[Change]) -> dict[str, Record]:
+    """The files that a library of such a log may have: those of removed skills too, which `undo` brings back.
+
+    Returns:
+        The name of a file -> a record of it.
+    """
+    files: dict[str, Record] = {}
+    for change in changes:
+        if isinstance(change, Add):
+            new = (*change.kept, *change.skills)
+            files |= {record.file: record for record in new if FILE.fullmatch(record.file)}  # also if it was undone
+        elif isinstance(change, Prune):
+            files = {name: record for name, record in files.items() if name not in change.files}
+    return files
+
+
 def labels_of(state: State) -> dict[int, str]:
     """By a record's id its name beside all others': older versions by their number, removed skills in brackets."""
     return {

@@ -1,4 +1,4 @@
-"""`skilltokens demos export`: stores into HDF5 files that robomimic and LIBERO read."""
+"""`skilltokens demos export`: stores into HDF5 files that robomimic and LIBERO read, or a LeRobot data set."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from skilltokens.cli.exchange import PROG, libero_suite
+from skilltokens.cli.exchange.lerobot import export_lerobot
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import say
-from skilltokens.types import DemonstrationError
+from skilltokens.configuration import NotNegative, check_setting
+from skilltokens.types import DemonstrationError, SettingError
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
@@ -24,26 +26,39 @@ class ExportOptions:
     """Writes stores with the same features into one HDF5 file that robomimic reads, or a file for each store.
 
     A file of one LIBERO task also holds the entries of LIBERO's published files, under the same names.
+    `--layout lerobot` writes one LeRobot data set (version 3) instead, into the folder that is named last.
 
     examples:
       skilltokens demos export demos/metaworld/push demos/metaworld/hammer --file two-tasks.hdf5
       skilltokens demos export demos/libero-goal --folder libero_goal
+      skilltokens demos export demos/metaworld metaworld-lerobot --layout lerobot --fps 80
     """
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
-    """Stores, or folders of stores."""
+    """Stores, or folders of stores; with --layout lerobot then the folder to write."""
     file: Path = Path("demos.hdf5")
     """The HDF5 file to write."""
     folder: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Write a file for each store instead, FOLDER/TASK_demo.hdf5."""
+    """Write a file for each store instead, FOLDER/TASK_demo.hdf5; with --layout lerobot: the folder to write."""
     next_observations: bool = True
     """Write the observations after each action too (next_obs/), as robomimic expects by default."""
-    layout: Literal["auto", "robomimic", "libero"] = "auto"
+    layout: Literal["auto", "robomimic", "libero", "lerobot"] = "auto"
     """libero adds what LIBERO's programs read; auto does so for one LIBERO task with the simulator's states."""
+    fps: NotNegative = 0.0
+    """Steps a second, for LeRobot; 0: what the stores were imported with, or what their suite says."""
+    robot: str = ""
+    """LeRobot's robot_type; empty: what the stores were imported with."""
+    videos: bool = False
+    """Pictures as videos, for LeRobot: smaller, and lossy; otherwise they are PNG, and an import gives them back."""
 
 
 def export(words: Sequence[str]) -> int:
     options = parse(ExportOptions, words, f"{PROG} export")
+    check_setting(options, "fps")
+    if options.layout == "lerobot":
+        return export_lerobot(options)
+    if options.fps or options.robot or options.videos:
+        raise SettingError("--fps, --robot and --videos are for LeRobot data sets: add --layout lerobot")
     from skilltokens.cli.progress import Single
     from skilltokens.demos import stores_in
     from skilltokens.exchange.hdf5 import export_hdf5

@@ -1,4 +1,4 @@
-"""`skilltokens demos import`: a store from an HDF5 file in robomimic's layout, or from episodes in ALOHA's."""
+"""`skilltokens demos import`: stores from HDF5 in robomimic's or ALOHA's layout, or from a LeRobot data set."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from skilltokens.cli.exchange import PROG, libero_suite
+from skilltokens.cli.exchange.lerobot import import_lerobot, is_lerobot
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import say
 from skilltokens.escaping import file_name
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 class ImportOptions:
     """Makes a store from an HDF5 file in robomimic's layout (robomimic, LIBERO, or `skilltokens demos export`).
 
-    A folder of episodes in ALOHA's layout, one a file, becomes one store; a folder of other files a store for each.
+    A folder of episodes in ALOHA's layout, one a file, becomes one store; a folder of other files a store for each. Of
+    a LeRobot data set (version 3), a folder with meta/info.json, each task becomes a store.
+
     With --suite and a LIBERO suite, the simulator is set to each state in the file and observed anew, so that the store
     has the features of the suite's own demonstrations. The file is not changed. A store that already is in the folder
     that you name is replaced, once the new one is complete.
@@ -36,12 +39,14 @@ class ImportOptions:
       skilltokens demos import own.hdf5 demos/own/lift --keys observation.state=eef,grip observation.images.top=camera
       skilltokens demos import aloha/transfer_cube demos/own/cube --instruction "hand over the cube" --images
       skilltokens demos import demos/published/libero_goal --suite libero-goal
+      skilltokens demos import pick-and-place demos/pick-and-place --images
     """
 
     file: tyro.conf.Positional[Path]
-    """The HDF5 file, or a folder of such files (.hdf5, .h5)."""
+    """The HDF5 file, or a folder of such files (.hdf5, .h5); or a LeRobot data set."""
     store: tyro.conf.Positional[Path | None] = None
-    """The new store's folder, or the folder for those of several files; left out, with a LIBERO suite: demos/SUITE."""
+    """The new store's folder, or the folder for those of several files or of a LeRobot data set's tasks; left out, with
+    a LIBERO suite: demos/SUITE; of a data set: demos/NAME."""
     instruction: str = ""
     """The task's instruction, a sentence; empty: the one in the file. Of a file that says several, one of these takes
     the demonstrations that show it."""
@@ -50,7 +55,7 @@ class ImportOptions:
     task: str = ""
     """The task's name; empty: the name in the file, or else that of the store's folder (of several files: the file)."""
     subset: str = ""
-    """Take only the demonstrations in this list under mask/ of the file; empty: all."""
+    """Take only the demonstrations in this list under mask/ of the file, or in this split of a data set; empty: all."""
     images: bool = False
     """Take the cameras' pictures too, as features observation.images.CAMERA."""
     keys: tuple[str, ...] = ()
@@ -64,10 +69,14 @@ class ImportOptions:
     """Clip actions to [-1, 1]. Otherwise those outside are kept in their own unit, but refused of LIBERO's tasks."""
     turn: Literal["auto", "yes", "no"] = "auto"
     """Turn the pictures the other way up; auto: those of LIBERO's files, which stand on their heads."""
+    changed: bool = False
+    """Take a LeRobot data set that `skilltokens demos export` wrote and something else has changed, as it is now."""
 
 
 def import_(words: Sequence[str]) -> int:
     options = parse(ImportOptions, words, f"{PROG} import")
+    if is_lerobot(options.file):
+        return import_lerobot(options)
     suite = libero_suite(options.suite)
     files = _files(options.file)
     many = files != [options.file]
