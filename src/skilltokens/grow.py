@@ -43,6 +43,7 @@ from skilltokens.skills.scene import SceneDensity
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
 from skilltokens.suites import load_suite, sentences_of, suite_names
+from skilltokens.suites.units import doubt_units
 from skilltokens.train import fit
 from skilltokens.types import (
     ACTION,
@@ -54,6 +55,7 @@ from skilltokens.types import (
     Scale,
     SettingError,
     SkilltokensError,
+    SuiteError,
     silent,
 )
 
@@ -195,6 +197,7 @@ class _Work:
         language = load_encoder(self.encoder, report=report) if library is None else library.language(report)
         vectors = language(self.words)
         self._check_words(language, take_over, report)
+        _check_units(store, report)
         kept = _aside(store, aside)
         part = store.part(0, store.episodes - kept)
         self._check_constants(report)
@@ -289,6 +292,15 @@ def _making(folder: Path) -> Iterator[None]:
         except BaseException:
             abandon(folder)
             raise
+
+
+def _check_units(store: DemonstrationStore, report: Report) -> None:
+    """Says where the actions seem to be in other units than those of the store's suite; nothing is replayed."""
+    if store.suite in suite_names():  # no code of a file's choice
+        with contextlib.suppress(SuiteError):  # its simulator is not installed
+            doubt = doubt_units(load_suite(store.suite), store, replay=False)
+            if doubt is not None:
+                report(Progress(NOTE, 0, 1, doubt.sentence))
 
 
 def _aside(store: DemonstrationStore, aside: int | None) -> int:

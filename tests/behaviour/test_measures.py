@@ -125,7 +125,7 @@ def test_actions_are_shares_of_the_motors_strength_in_every_way_to_act():
     env: Any = learned.make()
     env.reset(seed=0)
     env.step(action.astype(np.float32))
-    inner: Any = measured._environment.unwrapped
+    inner: Any = measured._calls.environment.unwrapped
     for body in (raw, inner, env.unwrapped):
         np.testing.assert_allclose(body.data.ctrl, 0.5 * 0.4, atol=1e-6)
 

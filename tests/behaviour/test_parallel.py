@@ -15,7 +15,7 @@ import torch
 from tests.hanging import all_gone, hung, suite_that, wait_until
 
 from skilltokens.behaviour.agents import MlpAgent
-from skilltokens.behaviour.environments import SuiteEnvironment
+from skilltokens.behaviour.environments import SuiteEnvironment, challenge
 from skilltokens.behaviour.parallel import Limit
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.settings import PpoSettings
@@ -54,6 +54,18 @@ def test_an_environment_that_hangs_is_one_sentence_and_its_processes_end(how: st
 def test_a_limit_and_processes_change_no_number(tmp_path: Path) -> None:
     here = learn(tmp_path / "hangs", "sleeps", 0, replace(SETTINGS, workers=False), limit=0.0)
     assert all(map(torch.equal, here, learn(tmp_path / "hangs", "sleeps", 0, limit=60.0)))
+
+
+@pytest.mark.parametrize("processes", [False, True])
+def test_what_an_environment_raises_is_told_in_its_own_words(processes: bool) -> None:
+    """In a process of its own as in this one; and none of its processes is left."""
+    task = challenge("tests.strange:Fault-step-v0", horizon=20)
+    agent = MlpAgent({STATE: 4}, 2, SETTINGS, torch.Generator().manual_seed(0))
+    settings = replace(SETTINGS, workers=processes)
+    with pytest.raises(
+        SuiteError, match=r"in step 4 after reset\(.*raised ValueError: the gripper is gone \(strange.py"
+    ):
+        list(ppo(agent, task.make, settings, [32], 0, limit=Limit(60.0, task.name)))
 
 
 LEARNS = """

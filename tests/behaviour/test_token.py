@@ -20,7 +20,7 @@ from skilltokens.behaviour.environments import SuiteEnvironment, challenge, of_s
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.behaviour.token import learn_token
-from skilltokens.demos import DemonstrationStore
+from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.grow import learn_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
@@ -28,7 +28,20 @@ from skilltokens.settings import TrainSettings
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.suites.bodies import body_suite
-from skilltokens.types import ENVIRONMENT_STATE, STATE, LibraryError, RunError, SettingError
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    NOTE,
+    STATE,
+    Episode,
+    Feature,
+    LibraryError,
+    Progress,
+    RunError,
+    SettingError,
+    SuiteError,
+    Task,
+)
 
 POLICY = PolicySettings(width=32, layers=2, history=2)
 TRAIN = TrainSettings(iterations=40, first_iterations=150, batch=16, window=6, rate=3e-3)
@@ -185,16 +198,17 @@ def test_a_library_whose_token_stands_on_nothing_is_refused(library: Path):
     ("words", "wrong"),
     [
         ({"env": f"{ENV}/nowhere"}, "no task"),
-        ({"env": "Nothing-v7"}, "neither SUITE/TASK nor an environment"),
+        ({"env": "Nothing-v7"}, "Gymnasium knows no environment 'Nothing-v7'"),
         ({"env": "CartPole-v1"}, "bounded vector"),
         ({"env": "Pendulum-v1"}, "no success flag"),
+        ({"env": "metaworld/push-v3"}, "takes 4 actions where the policy gives 2: it is of another robot"),
         ({"env": f"{ENV}/between", "on": "nobody"}, "no skill 'nobody'"),
         ({"env": f"{ENV}/between", "name": "reach-red"}, "already"),
     ],
 )
 def test_mistakes_are_told_before_any_training(library: Path, words: dict, wrong: str):
     before = sorted(library.rglob("*"))
-    with pytest.raises((SettingError, LibraryError), match=wrong):
+    with pytest.raises((SettingError, LibraryError, SuiteError), match=wrong):
         learn_token(library, settings=SHORT, ppo=PPO, **words)
     assert sorted(library.rglob("*")) == before
 
@@ -251,6 +265,25 @@ def test_an_episode_is_as_long_as_the_horizon_says(name: str):
     env.close()
     with pytest.raises(SettingError, match=r"adapt\.horizon 9999 is impossible: .* allows 1 to"):
         challenge(name, horizon=9999)
+
+
+def test_the_flag_that_is_taken_is_said_before_the_training(tmp_path: Path):
+    """And the environment's counts and switches are for the encoder."""
+    rng = np.random.default_rng(0)
+    episode = Episode({STATE: rng.uniform(-1, 1, (20, 4)), ACTION: rng.uniform(-1, 1, (20, 2))})
+    features = {STATE: Feature((4,)), ACTION: Feature((2,))}
+    task = Task("reach", "reach the mark")
+    store = write_store(tmp_path / "reach", [episode], task=task, features=features, source="human", suite="own")
+    learn_skill(tmp_path / "library", store, train=replace(TRAIN, first_iterations=2), policy=POLICY)
+    told: list[Progress] = []
+    settings = replace(SHORT, steps=128, points=1, episodes=1)
+    learn_token(tmp_path / "library", "tests.strange:Both-v0", settings=settings, ppo=PPO, report=told.append)
+    (said,) = [news.note for news in told if news.stage == NOTE and "success" in news.note]
+    assert "info['success'] says whether the task is done" in said
+    library, _ = learn_token(tmp_path / "library", "tests.strange:Counted-v0", settings=settings, ppo=PPO)
+    token = library.skill("counted-v0").task_token
+    assert token is not None
+    assert token.features == {"direction": 4, "gears": 5, STATE: 4, "speed": 1, "switches": 4, "ticks": 1}
 
 
 def test_an_attempt_ends_where_the_body_falls_and_is_no_success():

@@ -92,7 +92,7 @@ def test_mistakes_are_one_sentence(folder: Path, tmp_path: Path, capsys: Capture
     assert "has no option --prot: did you mean" in sentence(["serve", str(folder), "--prot", "1"], capsys)
     assert "threshold 2 is impossible" in sentence(["serve", str(folder), "--threshold", "2"], capsys)
     assert "none.key" in sentence(["serve", str(folder), "--key-file", str(tmp_path / "none.key")], capsys)
-    assert "no library" in sentence(["serve", str(tmp_path / "nowhere")], capsys).lower()
+    assert "library.json does not exist" in sentence(["serve", str(tmp_path / "nowhere")], capsys)
     renamed = sentence(["serve", str(folder), "--rename", "image=observation.images.front"], capsys)
     assert "the library has no feature 'observation.images.front'" in renamed
 

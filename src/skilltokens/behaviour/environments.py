@@ -1,14 +1,13 @@
 """Environments to learn in from reward, by name, and the suite that measures what was learned.
 
-Two kinds of names: "SUITE/TASK", any task of any suite; and a Gymnasium id, which ends in a version, with "module:" in
-front where a module registers it. Where a suite's environments have no reward of their own, the reward is 1 at success
-and 0 before it.
+Two kinds of names: "SUITE/TASK", any task of any suite; and a Gymnasium id, with "module:" in front where a module
+registers it (`suites.registry.place_of`). Where a suite's environments have no reward of their own, the reward is 1 at
+success and 0 before it.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +16,17 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
-from gymnasium.wrappers import RescaleAction, TimeLimit, TransformAction
+from gymnasium.wrappers import TimeLimit, TransformAction
 
 from skilltokens.model.policy import Policy
+from skilltokens.simulation.blame import blaming
 from skilltokens.simulation.simulators import checked
-from skilltokens.suites import load_suite, task_of
+from skilltokens.suites import suite_and_task
 from skilltokens.suites.gymnasium import GymnasiumSuite
-from skilltokens.suites.gymnasium_environment import feature_space
-from skilltokens.suites.gymnasium_ids import suite_of_id
+from skilltokens.suites.gymnasium_environment import PlainNames
+from skilltokens.suites.gymnasium_reading import feature_space
+from skilltokens.suites.limits import check_horizon
+from skilltokens.suites.registry import GYM
 from skilltokens.types import ACTION, LIMIT, Array, Scale, SettingError, Suite, Task, is_over
 
 STEPS = "steps"
@@ -44,6 +46,11 @@ class Challenge:
     horizon: int
     """Steps of an episode at most, in learning and in measuring."""
 
+    def plain(self) -> gymnasium.Env[Any, Any]:
+        """A new environment for learners of your own: actions in [-1, 1], and features by names that
+        Stable-Baselines3's policies can take, such as `observation_state`."""
+        return PlainNames(self.make())
+
 
 def challenge(name: str, instruction: str = "", horizon: int = 0) -> Challenge:
     """The challenge of that name.
@@ -55,17 +62,14 @@ def challenge(name: str, instruction: str = "", horizon: int = 0) -> Challenge:
     Raises:
         SettingError: there is no such environment, or it lacks what learning from reward needs.
     """
-    suite_name, _, task_name = name.rpartition("/")
-    if suite_name and not re.search(r"-v\d+$", task_name):
-        suite = load_suite(suite_name)
-        return of_suite(suite, task_of(suite, task_name), horizon=horizon)
-    suite = suite_of_id(name, instruction)
-    return of_suite(suite, suite.tasks[0], name, horizon)
+    suite, task = suite_and_task(name, instruction)
+    return of_suite(suite, task, name if suite.name.startswith(GYM) else "", horizon)
 
 
 def of_suite(suite: Suite, task: Task, name: str = "", horizon: int = 0) -> Challenge:
     """A suite's task as a challenge; see `challenge`."""
     steps = horizon or suite.horizon
+    check_horizon(suite, steps)
     if not 1 <= steps <= suite.horizon:
         raise SettingError(f"adapt.horizon {steps} is impossible: {suite.name} allows 1 to {suite.horizon} steps")
     dense = isinstance(suite, GymnasiumSuite) and suite.reward
@@ -88,27 +92,30 @@ class SuiteEnvironment(gymnasium.Env[Any, Any]):
             name: feature_space(feature.shape, feature.dtype) for name, feature in features.items()
         }
         self.observation_space = DictSpace(spaces)
-        units = suite.scales.get(ACTION)
-        self._units = units
-        self.action_space = learned_space(suite.features[ACTION].shape, units)
-        self._environment = suite.make(task)
-        self._steps = 0
+        self._units = suite.scales.get(ACTION)
+        self.action_space = learned_space(suite.features[ACTION].shape, self._units)
+        self._where = f"{suite.name} task {task.name!r}"
+        with blaming(f"{self._where}, when it was made"):
+            self._environment = suite.make(task)
+        self._steps, self._index = 0, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self._steps = 0
-        index = int(self.np_random.integers(1_000_000))
-        return dict(checked(self._environment.reset("train", index), self._features)), {}
+        self._steps, self._index = 0, int(self.np_random.integers(1_000_000))
+        with blaming(f"{self._where}, in the reset to episode {self._index} of split 'train'"):
+            return dict(checked(self._environment.reset("train", self._index), self._features)), {}
 
     def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        observation, success = self._environment.step(own_units(action, self._units))
         self._steps += 1
-        ended = bool(success) or is_over(self._environment)
+        with blaming(f"{self._where}, in step {self._steps} of episode {self._index} of split 'train'"):
+            observation, success = self._environment.step(own_units(action, self._units))
+            ended = bool(success) or is_over(self._environment)
         late = self._steps >= self.horizon and not ended
         return dict(checked(observation, self._features)), float(success), ended, late, {"is_success": bool(success)}
 
     def close(self) -> None:
-        self._environment.close()
+        with blaming(f"{self._where}, in close"):
+            self._environment.close()
 
 
 class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
@@ -167,7 +174,7 @@ def _dense(suite: GymnasiumSuite, task: Task, horizon: int) -> gymnasium.Env[Any
     """A suite's own Gymnasium environment, with its reward; actions in [-1, 1], or in units of its constants."""
     env, units = suite.rewarded(task), suite.scales.get(ACTION)
     if units is None:
-        return TimeLimit(RescaleAction(env, np.float32(-1.0), np.float32(1.0)), horizon)
+        return TimeLimit(env, horizon)
     space = learned_space(suite.features[ACTION].shape, units)
     return TimeLimit(TransformAction(env, functools.partial(own_units, units=units), space), horizon)
 
@@ -186,7 +193,14 @@ def own_units(action: Array, units: Scale | None) -> Array:
 
 
 def check_units(policy: Policy, suite: Suite) -> None:
-    """Raises SettingError where a policy's actions are in other units than a suite's: PPO learns in those of both."""
+    """Raises SettingError where a policy's actions are of another width than a suite's, or in other units: PPO learns
+    in those of both."""
+    width = suite.features[ACTION].shape[0]
+    if policy.shape.actions != width:
+        raise SettingError(
+            f"suite {suite.name!r} takes {width} actions where the policy gives {policy.shape.actions}: it is of "
+            "another robot"
+        )
     if policy.shape.action != suite.scales.get(ACTION):
         raise SettingError(
             f"the library's constants of {ACTION!r} are not those of suite {suite.name!r}: learn the library's first "

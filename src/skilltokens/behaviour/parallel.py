@@ -1,7 +1,7 @@
 """The environments that PPO steps side by side: none of their processes outlives this one or is waited for without end.
 
 Stable-Baselines3 itself waits for ever for an environment that hangs, and tells an environment's death by the exception
-of a closed pipe.
+of a closed pipe. So a process whose environment fails leaves the sentence about it in a file, and ends.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import contextlib
 import functools
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -21,7 +23,7 @@ from skilltokens.settings import STEP_LIMIT
 from skilltokens.simulation.lifeline import end_with_parent
 from skilltokens.simulation.processes import PATIENCE, START
 from skilltokens.simulation.signs import RESET, Watch, tell
-from skilltokens.types import Report, SuiteError, silent
+from skilltokens.types import Report, SkilltokensError, SuiteError, silent
 
 Makes = Sequence[Callable[[], gymnasium.Env[Any, Any]]]
 
@@ -55,8 +57,15 @@ class _Processes(SubprocVecEnv):
     def __init__(self, makes: Makes, limit: Limit) -> None:
         self._limit, self._watch, self._hung, self._start = limit, Watch(), False, START
         self.processes = []  # the constructor fills it, and may hang on the way
-        with self._within():
-            super().__init__([functools.partial(_bound, make) for make in makes])
+        self._folder = tempfile.TemporaryDirectory(prefix="skilltokens-environments-")
+        try:
+            with self._within():
+                super().__init__([functools.partial(_bound, make, self._folder.name) for make in makes])
+        except BaseException:
+            self._kill()
+            self._watch.close()
+            self._folder.cleanup()
+            raise
 
     def step_wait(self) -> Any:
         with self._within():
@@ -74,6 +83,7 @@ class _Processes(SubprocVecEnv):
             super().close()
         self._kill()
         self._watch.close()
+        self._folder.cleanup()
 
     @contextlib.contextmanager
     def _within(self) -> Iterator[None]:
@@ -82,6 +92,9 @@ class _Processes(SubprocVecEnv):
                 yield
         except (EOFError, OSError) as problem:
             self._kill()
+            told = sorted(Path(self._folder.name).glob("*"))
+            if told and not self._hung:
+                raise SuiteError(told[0].read_text(encoding="utf-8")) from problem
             what = "ended"
             if self._hung:
                 what = f"hung: no answer for {self._limit.seconds:g} s (raise adapt.step_limit if it is only slow)"
@@ -131,7 +144,37 @@ class _Here(DummyVecEnv):
         )
 
 
-def _bound(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any]:
+def _bound(make: Callable[[], gymnasium.Env[Any, Any]], folder: str) -> gymnasium.Env[Any, Any]:
     """An environment in a process that ends with its parent."""
     end_with_parent()
-    return make()
+    with _telling(folder):
+        return _Telling(make(), folder)
+
+
+class _Telling(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Leaves the sentence about what its environment raises for the parent."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], folder: str) -> None:
+        super().__init__(env)
+        self._folder = folder
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        with _telling(self._folder):
+            return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        with _telling(self._folder):
+            return self.env.step(action)
+
+    def close(self) -> None:
+        with _telling(self._folder):
+            self.env.close()
+
+
+@contextlib.contextmanager
+def _telling(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except SkilltokensError as problem:
+        (Path(folder) / str(os.getpid())).write_text(str(problem), encoding="utf-8")  # read when this process has ended
+        raise SystemExit(1) from problem

@@ -25,6 +25,7 @@ from skilltokens.skills.skill import Skill, TaskTokenSpec
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.suites import sentences_of
 from skilltokens.suites.limits import check_episodes
+from skilltokens.suites.remarks import remarks_on
 from skilltokens.types import NOTE, LibraryError, Progress, Report, SkilltokensError, nearest, silent
 
 
@@ -51,7 +52,7 @@ def learn_token(
 
     Args:
         folder: the library.
-        env: SUITE/TASK or a Gymnasium id; see suites/reward.py.
+        env: SUITE/TASK or a Gymnasium id; see suites/registry.py.
         on: the skill to steer; empty: the one that the instruction means, of those learned from demonstrations.
         name, instruction: of the new skill; empty: the task's.
         again: there may be a skill of that name: the new one is its next version.
@@ -64,8 +65,8 @@ def learn_token(
     Raises:
         LibraryError: the library is damaged, has such a skill already or lacks the one to steer, or cannot be written;
             or the new skill would answer sentences of others.
-        SettingError: an impossible setting; or the environment is unknown, lacks a success flag, or does not fit the
-            policy.
+        SettingError: an impossible setting; or the environment is unknown, or does not fit the policy.
+        SuiteError: the environment lacks a success flag, raises, or gives something amiss.
         Diverged: numbers that are not finite; the last good state is kept.
     """
     settings, ppo = settings or AdaptSettings(), ppo or PpoSettings()
@@ -75,6 +76,8 @@ def learn_token(
     library = SkillLibrary.open(folder)
     task = challenge(env, instruction, settings.horizon)
     check_episodes(task.suite, settings.split, settings.episodes)
+    for sentence in remarks_on(task.suite):
+        report(Progress(NOTE, 0, 1, sentence))
     name = name or task.task.name
     words = (instruction or task.task.instruction, *task.task.wordings * (not instruction))
     vectors = library.language(report)(words)

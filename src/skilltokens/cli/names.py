@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def tasks_of(suite: str) -> Sequence[str]:
     """Names of a suite's tasks; none where there is no such suite, or it cannot be loaded."""
     if suite in BODY_TASKS:
         return BODY_TASKS[suite]
-    if not suite or suite.startswith(GYM):  # would load torch
-        return ()
+    if suite not in suite_names() and (":" not in suite or suite.startswith(GYM) or re.search("[/?]", suite)):
+        return ()  # no suite, or an environment, which would load torch
     try:
         return [task.name for task in load_suite(suite).tasks]
     except SkilltokensError:

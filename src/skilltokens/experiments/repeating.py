@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,14 @@ def recipe_in(path: Path) -> Recipe:
 def to_be_typed(settings: Any) -> dict[str, str]:
     """What a run.json may not decide, since anybody may have written it: option -> the value that it has there.
 
-    A suite in a module, or a Gymnasium id with a module, would load code; a sentence encoder's folder would be read
-    from, and a folder for demonstrations that leads away from here would be written to.
+    A suite in a module, or a Gymnasium id with a module, would load code; arguments of an environment could name
+    files; a sentence encoder's folder would be read from, and a folder for demonstrations that leads away from here
+    would be written to.
     """
     values = {option: str(value) for option, value in flat(plain(settings)).items() if isinstance(value, str)}
     variants = getattr(getattr(settings, "evaluate", None), "variants", ())
     suites = [("suite", values.get("suite", "")), *(("evaluate.variants", name) for name in variants)]
-    risky = {option: name for option, name in suites if ":" in name.removeprefix(GYM)}
+    risky = {option: name for option, name in suites if re.search("[:?]", name.removeprefix(GYM))}
     encoder = values.get("encoder", PACKAGED)
     if encoder != PACKAGED and not is_hub_name(encoder):
         risky["encoder"] = encoder

@@ -22,6 +22,7 @@ from skilltokens.demos import DemonstrationStore, check_actions, write_store
 from skilltokens.files import sweep
 from skilltokens.locking import locked
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
+from skilltokens.simulation.blame import words_of
 from skilltokens.simulation.drawing import DRAWN_FROM, draw_episodes, parts_folder, states_of
 from skilltokens.simulation.memory import fitting
 from skilltokens.simulation.processes import (
@@ -195,8 +196,7 @@ def _counted(
         raise
     except Exception as problem:
         raise SuiteError(
-            f"{suite.name} task {task.name!r}: the simulator failed after {count} demonstrations "
-            f"({type(problem).__name__}: {problem})"
+            f"{suite.name} task {task.name!r}: the simulator failed after {count} demonstrations ({words_of(problem)})"
         ) from problem
     if count != needed:
         raise SuiteError(f"suite {suite.name!r} gave {count} demonstrations of {task.name!r} where {needed} are needed")

@@ -45,7 +45,7 @@ def one_attempt(
     act: Callable[[], Array],
     *,
     seed: int,
-    noise: float,
+    noise: Array | float,
     limit: int,
     noisy: int | None = None,
     after_success: int = 0,
@@ -59,8 +59,9 @@ def one_attempt(
 
     Args:
         observation: the first one.
-        act: the expert's action (A,) now, in [-1, 1].
+        act: the expert's action (A,) now, in the suite's units.
         seed: the episode's; noise is drawn from a stream of its own.
+        noise: one number, or one for each component (A,).
         limit: steps within which the expert must succeed.
         noisy: how many of the action's first components get noise; all where left out.
         after_success: steps that the episode goes on after its first success.
@@ -73,7 +74,8 @@ def one_attempt(
         action = act().astype(np.float32)
         steps.append({**observation, ACTION: action, **private()})
         executed = action.astype(np.float64)
-        executed[:noisy] += noise * generator.standard_normal(executed[:noisy].shape)
+        deviations = np.broadcast_to(noise, executed.shape)[:noisy]
+        executed[:noisy] += deviations * generator.standard_normal(deviations.shape)
         observation, success = environment.step(executed)
         sign()
         if left is not None:

@@ -121,7 +121,8 @@ def _serve(line: Line, suite: Suite) -> None:
             except Exception as problem:
                 reply = SuiteError(_sentence(problem))
             line.send(reply)
-    simulators.close()
+    with contextlib.suppress(Exception):  # nobody listens any more, and all replies are given
+        simulators.close()
 
 
 def _sentence(problem: Exception) -> str:

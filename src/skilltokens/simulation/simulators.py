@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.demos.kinds import wrong_observation
+from skilltokens.simulation.blame import words_of
 from skilltokens.simulation.signs import sign
 from skilltokens.types import (
     ACTION,
@@ -134,8 +135,12 @@ class Simulators:
         except Exception as problem:
             where = f"{self.suite.name} task {self._reset.task.name!r}, " if self._reset else ""
             split = f" of split {self._reset.split!r}" if self._reset else ""
-            message = str(problem) if isinstance(problem, SkilltokensError) else f"{type(problem).__name__}: {problem}"
-            raise SuiteError(f"{where}episode {index}{split}: the simulator failed: {message}") from problem
+            if isinstance(problem, SkilltokensError):  # it says by itself who is to blame
+                raise SuiteError(f"{where}episode {index}{split}: {problem}") from problem
+            moment = f"step {self._steps}" if self._steps else "its reset"
+            raise SuiteError(
+                f"{where}episode {index}{split}: the simulator failed in {moment}: {words_of(problem)}"
+            ) from problem
 
     def _reply(self, observations: Sequence[Observation], successes: Sequence[bool], over: Sequence[bool]) -> Reply:
         stacked = {

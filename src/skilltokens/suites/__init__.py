@@ -19,8 +19,18 @@ from skilltokens.suites.registry import (
     sentences_of,
     sequence,
     sequence_names,
+    suite_and_task,
     suite_names,
     task_of,
 )
 
-__all__ = ["in_context", "load_suite", "sentences_of", "sequence", "sequence_names", "suite_names", "task_of"]
+__all__ = [
+    "in_context",
+    "load_suite",
+    "sentences_of",
+    "sequence",
+    "sequence_names",
+    "suite_and_task",
+    "suite_names",
+    "task_of",
+]

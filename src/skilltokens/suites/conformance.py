@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from skilltokens.demos import DemonstrationStore
 from skilltokens.demos.kinds import NUMBERS, kind_of
-from skilltokens.types import ACTION, Environment, Observation, Split, Suite, SuiteError, Task
+from skilltokens.simulation.signs import tell
+from skilltokens.suites.units import doubt_units
+from skilltokens.types import (
+    ACTION,
+    Array,
+    DemonstrationError,
+    Environment,
+    Observation,
+    Report,
+    Split,
+    Suite,
+    SuiteError,
+    Task,
+    is_over,
+    silent,
+)
 
 STEPS = 5
 """Steps that two rollouts of the same episode are compared over."""
 
 
-def check_suite(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
+def check_suite(suite: Suite, tasks: Sequence[Task] | None = None, report: Report = silent) -> None:
     """Tries the suite in this process, with a few resets and steps of each task.
 
     It checks that observations are what the suite declares; that an episode is the same when it is run again, after
-    other episodes and in a fresh environment; that other indices and splits give other initial states; and that the
-    suite can be sent to worker processes.
+    other episodes and in a fresh environment; that other indices and splits give other initial states; that the
+    suite can be sent to worker processes; and that the actions of its own demonstrations, where it has some, are in its
+    units (units.py).
 
     Args:
         tasks: the tasks to try; all of the suite's where left out.
+        report: gets what may be a mistake and may be none; standard error, where it is silent.
 
     Raises:
         SuiteError: the first thing that is wrong.
@@ -40,8 +58,11 @@ def check_suite(suite: Suite, tasks: Sequence[Task] | None = None) -> None:
             width = feature.shape[-1]
             if scale is None or len(scale.center) != width or len(scale.unit) != width or min(scale.unit) <= 0:
                 raise SuiteError(f"suite {suite.name!r} needs a scale of {width} positive units for {name!r}")
+    for sentence in getattr(suite, "remarks", list)():
+        tell(report, sentence)
     for task in suite.tasks if tasks is None else tasks:
         _check_task(suite, task)
+        _check_units(suite, task, report)
 
 
 def _check_task(suite: Suite, task: Task) -> None:
@@ -74,17 +95,50 @@ def _check_task(suite: Suite, task: Task) -> None:
             raise SuiteError(
                 f"{suite.name} task {task.name!r} starts every episode in the same state: use the seed of reset"
             )
+        _check_flag(suite, first)
     finally:
         first.close()
         second.close()
 
 
+def _check_flag(suite: Suite, environment: Environment) -> None:
+    """Goes on to the end of an episode where no success flag was seen yet: there it must be."""
+    if getattr(environment, "flagged", True):
+        return
+    center, _ = _units(suite)
+    environment.reset("test", 0)
+    for _ in range(suite.horizon):
+        environment.step(center)
+        if is_over(environment):
+            break
+
+
+def _units(suite: Suite) -> tuple[Array, Array]:
+    """The middle of the suite's actions (A,), and what is one unit of them."""
+    scale, shape = suite.scales.get(ACTION), suite.features[ACTION].shape
+    return (np.zeros(shape), np.ones(shape)) if scale is None else (np.array(scale.center), np.array(scale.unit))
+
+
+def _check_units(suite: Suite, task: Task, report: Report) -> None:
+    """Raises SuiteError where a replay shows that the demonstrations' actions are in other units; tells a doubt."""
+    ask: Callable[[Task], DemonstrationStore | None] = getattr(suite, "store", lambda _: None)
+    try:
+        store = ask(task)
+    except DemonstrationError:
+        return  # none is there yet
+    doubt = None if store is None else doubt_units(suite, store, replay=True)
+    if doubt is not None and doubt.proven:
+        raise SuiteError(doubt.sentence)
+    if doubt is not None:
+        tell(report, f"note: {doubt.sentence}")
+
+
 def _rollout(suite: Suite, task: Task, environment: Environment, split: Split, index: int) -> list[Observation]:
-    """The first observations of one episode under fixed actions that reach beyond [-1, 1]."""
-    generator = np.random.default_rng(index)
+    """The first observations of one episode under fixed actions that reach beyond the range of the suite's."""
+    generator, (center, unit) = np.random.default_rng(index), _units(suite)
     observations = [environment.reset(split, index)]
     for _ in range(STEPS):
-        action = generator.uniform(-1.5, 1.5, suite.features[ACTION].shape).astype(np.float32)
+        action = (center + unit * generator.uniform(-1.5, 1.5, suite.features[ACTION].shape)).astype(np.float32)
         observation, success = environment.step(action)
         if not isinstance(success, bool):
             raise SuiteError(f"{suite.name} task {task.name!r}: step must return (observation, bool), not {success!r}")

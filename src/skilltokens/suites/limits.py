@@ -22,3 +22,18 @@ def check_episodes(suite: Suite, split: Split, episodes: int, horizon: int = 0) 
         raise SettingError(
             f"a horizon of {horizon} steps is impossible: suite {suite.name!r} allows 1 to {suite.horizon}"
         )
+    check_horizon(suite, horizon or suite.horizon)
+
+
+def check_horizon(suite: Suite, horizon: int) -> None:
+    """Checks that success can be seen within so many steps.
+
+    Raises:
+        SettingError: the environments say it at an episode's own end alone.
+    """
+    flag = getattr(suite, "flag", None)
+    if getattr(flag, "last", False) and horizon < suite.horizon:
+        raise SettingError(
+            f"a horizon of {horizon} steps is impossible: suite {suite.name!r} says at the end of an episode alone "
+            f"whether its task is done, so use its own {suite.horizon}"
+        )

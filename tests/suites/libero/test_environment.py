@@ -14,12 +14,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skilltokens.demos import write_store
 from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.conformance import check_suite
+from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
 from skilltokens.suites.libero.observation import SLOTS
 from skilltokens.suites.libero.states import read_states
-from skilltokens.types import ENVIRONMENT_STATE, STATE, Observation, Split, SuiteError
+from skilltokens.suites.units import doubt_units
+from skilltokens.types import (
+    ACTION,
+    ENVIRONMENT_STATE,
+    SIMULATOR_STATE,
+    STATE,
+    Episode,
+    Feature,
+    Observation,
+    Split,
+    SuiteError,
+)
 
 SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
 
@@ -184,6 +197,26 @@ def test_success_is_liberos_predicate(goal: LiberoEnvironment):
     goal.data.qpos[bowl : bowl + 3] = goal.data.qpos[plate : plate + 3] + np.array([0, 0, 0.02])
     done = [goal.step(np.zeros(7))[1] for _ in range(10)]
     assert done[-1] is True
+
+
+def test_demonstrations_in_metres_and_radians_are_told_by_a_replay_from_a_stored_state(
+    goal: LiberoEnvironment, tmp_path: Path
+):
+    suite, units = load_suite("libero-goal"), np.array(Libero.action_units.unit)
+    task = task_of(suite, "put_the_bowl_on_the_plate")
+    seen, rows = goal.reset("test", 3), []  # no state of the split "train", so only the stored one leads there
+    for action in actions(6, seed=1):
+        rows.append({**seen, ACTION: action, SIMULATOR_STATE: goal.state()})
+        seen, _ = goal.step(action)
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    features = {**suite.features, SIMULATOR_STATE: Feature(arrays[SIMULATOR_STATE].shape[1:], "float64")}
+    for factor, proven in ((np.ones(7), False), (units, True)):
+        episode = Episode({**arrays, ACTION: (arrays[ACTION] * factor).astype(np.float32)})
+        path = tmp_path / str(proven)
+        store = write_store(path, [episode], task=task, features=features, source="human", suite=suite.name)
+        doubt = doubt_units(suite, store, replay=True)
+        assert (doubt is not None and doubt.proven) is proven
+        assert doubt is None or proven
 
 
 def test_a_stored_state_shows_the_same_scene(goal: LiberoEnvironment):

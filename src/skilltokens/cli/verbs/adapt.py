@@ -18,13 +18,15 @@ class AdaptOptions:
 
     The encoder's output, a task token, is one more input of the frozen policy. A file is added to the library, and
     every earlier skill keeps its exact bits. The environment is SUITE/TASK, or the id of a Gymnasium environment whose
-    info has a success flag; "module:" before the id names the module that registers it. A suite without rewards gives 1
+    info has a success flag; "module:" before the id names the module that registers it, and "?name=value&..." behind it
+    gives its arguments. A suite without rewards gives 1
     at success. After Ctrl-C, the same command resumes from the last point of the learning curve.
 
     examples:
       skilltokens adapt demos/short/halfcheetah/model --env halfcheetah/reach
       skilltokens adapt library --env metaworld/coffee-button --on push --name press-coffee
       skilltokens adapt library --env mymodule:MyRobot-v0 --instruction "wave" --adapt.steps 1000000
+      skilltokens adapt library --env "Meta-World/MT1?env_name=push-v3" --instruction "push the puck" --name push
     """
 
     library: tyro.conf.Positional[Path]

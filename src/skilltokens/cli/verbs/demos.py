@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -18,7 +18,11 @@ from skilltokens.cli.options import parse
 from skilltokens.cli.saying import complain, say
 from skilltokens.configuration import NotNegative, check_setting
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
-from skilltokens.types import DemonstrationError, SettingError, nearest
+from skilltokens.types import DemonstrationError, SettingError, SuiteError, nearest
+
+if TYPE_CHECKING:
+    from skilltokens.demos import DemonstrationStore
+    from skilltokens.suites.units import Doubt
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,18 @@ class InfoOptions:
 class CheckOptions:
     """Reads every byte of the stores and lists every fault: altered files, NaN, actions out of range, ...
 
-    The exit status is 2 if there is a fault.
+    With the suite of the stores, their actions are compared with what its simulator takes; where they seem to be in
+    other units, the first steps are replayed. The exit status is 2 if there is a fault.
 
     examples:
       skilltokens demos check demos
+      skilltokens demos check demos/my-robot --suite my_robot:suite
     """
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
     """Stores, or folders of stores."""
+    suite: str = ""
+    """Their suite; empty: the one that a store names, where that is one of `skilltokens list suites`."""
 
 
 def make(words: Sequence[str]) -> int:
@@ -104,11 +112,31 @@ def check(words: Sequence[str]) -> int:
     for path in _some(options.stores):
         for store in stores_in(path):
             faults = faults_of(store.path)
+            doubt = None if faults else _doubt(store, options.suite)
+            if doubt is not None and doubt.proven:
+                faults = [doubt.sentence]
             say(f"{store.path}: {'sound' if not faults else f'{len(faults)} faults'}")
+            if doubt is not None and not doubt.proven:
+                say(f"note: {doubt.sentence}")
             for fault in faults:
                 complain(str(fault))
             faulty += bool(faults)
     return 2 if faulty else 0
+
+
+def _doubt(store: DemonstrationStore, name: str) -> Doubt | None:
+    """What speaks against a store's actions being in its suite's units; None where no suite is named or installed."""
+    from skilltokens.suites import load_suite, suite_names
+    from skilltokens.suites.units import doubt_units
+
+    if name:
+        return doubt_units(load_suite(name), store)
+    if store.suite not in suite_names():  # no code of a file's choice
+        return None
+    try:
+        return doubt_units(load_suite(store.suite), store)
+    except SuiteError:
+        return None  # its simulator is not installed
 
 
 ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {

@@ -32,6 +32,7 @@ class EvaluateOptions:
     examples:
       skilltokens evaluate library
       skilltokens evaluate library --tasks push window-close --episodes 50 --workers 2
+      skilltokens evaluate library --suite mymodule:MyRobot-v0 --tasks myrobot-v0
       skilltokens evaluate library --tasks push --instruction "shove the puck to the goal"
       skilltokens evaluate library --stores demos/metaworld/push demos/metaworld/window-close
     """
@@ -39,7 +40,7 @@ class EvaluateOptions:
     library: tyro.conf.Positional[Path]
     """The library's folder."""
     suite: str = ""
-    """The suite; empty: the one that the skills were learned on. See `skilltokens list suites`."""
+    """The suite, or a Gymnasium id; empty: the suite that the skills were learned on. See `skilltokens list suites`."""
     tasks: tuple[str, ...] = ()
     """Tasks by name; empty: those whose names the library's skills have."""
     instruction: str | None = None
@@ -127,12 +128,15 @@ def _in_simulators(options: EvaluateOptions, library: SkillLibrary) -> list[_Res
     from skilltokens.cli.progress import Single
     from skilltokens.simulation.pool import Pool
     from skilltokens.suites import load_suite
+    from skilltokens.suites.remarks import remarks_on
 
     suite = load_suite(options.suite or _suite_of(library))
     library.check_features({n: f for n, f in suite.features.items() if n in library.features}, f"suite {suite.name!r}")
     library.check_actions(suite)
     check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, library.names)
+    for sentence in remarks_on(suite, tasks):
+        say(f"note: {sentence}")
     results: list[_Result] = []
     with Single("evaluating") as report, Pool(suite, options.workers, report, options.step_limit) as pool:
         for number, task in enumerate(tasks):

@@ -84,6 +84,8 @@ class Libero:
     """
 
     horizon: int = 600
+    action_units: Scale = Scale((0.0,) * 7, (0.05,) * 3 + (0.5,) * 3 + (1.0,))
+    """What an action of 1 does: metres, radians, and the gripper's own effort."""
     frequency: float = 20.0
     """Steps a second: robosuite's `control_freq`."""
 

@@ -221,6 +221,17 @@ class LiberoEnvironment:
         self._grip, self._steps = None, self.horizon
         return self._look()
 
+    def resume(self, state: NDArray[np.float64]) -> Observation:
+        """The same, to step on from there; the gripper's goal, which no state holds, is as after a reset.
+
+        Raises:
+            SuiteError: the state is of another scene.
+        """
+        self.restore(state)
+        self._grip, self._steps = Grip(self._scene.controller, self.data), 0
+        self.begin()
+        return self._look()
+
     def begin(self) -> None:
         """Orders the entries of observations as in an episode that begins with the present state."""
         self._order = self._scene.eyes.order(self.data)

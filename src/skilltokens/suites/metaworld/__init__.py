@@ -69,6 +69,10 @@ class MetaWorld:
     name: str = "metaworld"
     tasks: tuple[Task, ...] = TASKS
     horizon: int = 500
+    suffix: str = "-v3"
+    """What Meta-World's own names of its tasks end in: "push-v3" is the task "push"."""
+    action_units: Scale = Scale((0.0,) * 4, (0.01, 0.01, 0.01, 1.0))
+    """What an action of 1 does: metres, and the gripper's own effort."""
     frequency: float = 80.0
     """Steps a second: five of MuJoCo's 2.5 ms each."""
 
