@@ -3,7 +3,7 @@
 # OWNER/NAME is a repository of yours at the Hub ($HF_ENDPOINT, $HF_TOKEN). $OPENPI is the Python of an environment with
 # openpi-client, which wants an older NumPy than LeRobot; $PORT is free.
 set -euo pipefail
-repository=$1 here=$(dirname "$(realpath "$0")") port=${PORT:-8000}
+repository=$1 here=$(dirname "$(realpath "$0")") PORT=${PORT:-8000}
 cp "$here/arm.py" .  # a suite `arm:suite` is looked for in the working folder
 
 # Demonstrations that LeRobot itself writes: joint positions in degrees, and two cameras.
@@ -19,12 +19,12 @@ skilltokens hub push library "$repository"
 skilltokens hub pull "$repository" pulled
 
 # A robot calls it over the network.
-skilltokens serve pulled --port "$port" &
+skilltokens serve pulled --port "$PORT" &
 server=$!
 trap 'kill $server' EXIT
-until curl --silent --fail --output /dev/null "http://127.0.0.1:$port/healthz"; do kill -0 $server && sleep 0.2; done
-"${OPENPI:-python}" "$here/client.py" "$port" demos/touch-the-red-ball "touch the red ball"
-"${OPENPI:-python}" "$here/client.py" "$port" demos/touch-the-blue-ball "touch the blue ball"
+until curl --silent --fail --output /dev/null "http://127.0.0.1:$PORT/healthz"; do kill -0 $server && sleep 0.2; done
+"${OPENPI:-python}" "$here/client.py" "$PORT" demos/touch-the-red-ball "touch the red ball"
+"${OPENPI:-python}" "$here/client.py" "$PORT" demos/touch-the-blue-ball "touch the blue ball"
 
 # LeRobot evaluates what was pulled, in the simulated arm, and films it.
 lerobot-eval --policy.path=pulled --env.type=skilltokens --env.suite=arm:suite --env.task=touch-the-red-ball,touch-the-blue-ball \

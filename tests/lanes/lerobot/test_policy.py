@@ -112,7 +112,7 @@ def test_an_instruction_that_calls_no_skill_is_said(policy: SkilltokensPolicy):
         ({STATE: None}, "'observation.state'"),
         ({STATE: torch.zeros(2, 3)}, r"'observation.state' has shape \(2, 3\)"),
         ({STATE: torch.full((2, 2), torch.nan)}, "'observation.state'"),
-        ({"task": [RED]}, "1, 2"),
+        ({"task": [RED]}, "1 instructions and 2 of 'observation"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(policy: SkilltokensPolicy, change: dict[str, Any], message: str):

@@ -127,6 +127,9 @@ class SkilltokensPolicy(PreTrainedPolicy):
         observation = observation_of(batch, self.library.features)
         self._gather(self._said(batch))
         size, width = len(self._sentences), self.library.features[ACTION].shape[0]
+        others = [f"{len(values)} of {name!r}" for name, values in observation.items() if len(values) != size]
+        if others:
+            raise SettingError(f"the batch has {size} instructions and {others[0]}: give one for each row")
         actions = np.zeros((size, self.config.n_action_steps, width), np.float32)
         for party in self._parties:
             actions[party.rows] = self._chunk(party, observation)[party.rows]
