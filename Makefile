@@ -2,7 +2,7 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system libero demo test check openpi vla-eval soak bench results constraints clean
+.PHONY: help setup system libero demo test check openpi vla-eval lerobot soak bench results constraints lerobot-constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYSTEM := libosmesa6 libegl1 libgl1-mesa-dri libgl1 libglib2.0-0
 
 help:  ## This list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
 demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
 	$(BIN)/skilltokens run demo --methods t2s sequential
@@ -39,6 +39,23 @@ vla-eval: setup .venv-vla-eval/.installed  ## The real vla-eval runs episodes wi
 .venv-openpi/.installed .venv-vla-eval/.installed:
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet $(PACKAGES)
+	@touch $@
+
+# LeRobot wants an older torch, NumPy and huggingface_hub than .venv has, and Python 3.12 or 3.13.
+lerobot: system .venv-lerobot/.installed .venv-openpi/.installed  ## The real LeRobot trains on what is ours, and evaluates it
+	.venv-lerobot/bin/python -m pytest -o filterwarnings=default tests/lanes/lerobot
+
+LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 python \
+	$(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python $(HOME)/.pyenv/versions/3.13.*/bin/python); do \
+	$$p -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+.venv-lerobot/.installed: pyproject.toml constraints-lerobot.txt plugins/lerobot_policy_skilltokens/pyproject.toml
+	@test -n "$(LEROBOT_PYTHON)" \
+		|| { echo "No Python 3.12 or 3.13 was found: say make lerobot LEROBOT_PYTHON=/path/to/python"; exit 1; }
+	test -x $(@D)/bin/python || $(LEROBOT_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-lerobot.txt \
+		--editable ".[metaworld,lerobot,serve,hub]" --editable plugins/lerobot_policy_skilltokens \
+		"lerobot[training,evaluation]" pytest hypothesis
 	@touch $@
 
 soak: setup  ## The long tests: thousands of damaged files for every reader, commands killed at every operation on files
@@ -74,6 +91,11 @@ system:
 	else \
 		echo "Videos and LIBERO need system packages that are missing here: sudo apt-get install$$missing"; \
 	fi
+
+lerobot-constraints: .venv-lerobot/.installed  ## Write constraints-lerobot.txt from .venv-lerobot
+	{ sed -n '/^#/p' constraints-lerobot.txt; .venv-lerobot/bin/pip freeze --exclude-editable \
+		| sed -E 's/^([^#]*==[^+]*)\+.*/\1/' | grep -vE '^(pip|setuptools)\b'; } > constraints-lerobot.txt.tmp
+	mv constraints-lerobot.txt.tmp constraints-lerobot.txt
 
 constraints: setup  ## Write constraints.txt from .venv
 	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable \

@@ -278,6 +278,11 @@ def test_every_command_can_be_parsed(page: Path, tmp_path: Path):
             pytest.fail(f"{page.name}: `{command}`: {problem}")
 
 
+def test_the_story_of_the_lerobot_page_is_the_script_that_its_lane_runs():
+    story = (ROOT / "examples" / "arm" / "story.sh").read_text()
+    assert story in [block.text for block in blocks(ROOT / "docs" / "lerobot.md") if block.language == "bash"]
+
+
 def test_settings_that_are_named_exist():
     kinds = {"": RunSettings(method=T2SSettings()), "adapt.": AdaptSettings(), "ppo.": PpoSettings()}
     known = {name.removeprefix("--") for prefix, kind in kinds.items() for name in known_options(kind, prefix)}

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -87,16 +88,31 @@ def test_versions_agree():
     assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def names_in(declared: Iterable[str]) -> set[str]:
+    """The distributions that requirements name."""
+    return {canonical(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in declared}
+
+
+def pinned(text: str) -> set[str]:
+    """The distributions that a file of constraints pins."""
+    assert "://" not in text
+    return names_in(line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+
+
 def test_constraints_pin_every_declared_dependency_and_nothing_by_address():
     text = (ROOT / "constraints.txt").read_text()
-    pinned = {
-        canonical(line.partition("==")[0]) for line in text.splitlines() if line.strip() and not line.startswith("#")
-    }
     declared = [*PROJECT["dependencies"], *(d for extra in PROJECT["optional-dependencies"].values() for d in extra)]
-    names = {canonical(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in declared}
-    assert names <= pinned
-    assert "://" not in text
+    assert names_in(declared) <= pinned(text)
     assert re.search(r"^torch==[\d.]+$", text, re.MULTILINE), "torch without a version and a build is gigabytes of CUDA"
+
+
+def test_the_lane_of_lerobot_pins_what_it_installs():
+    plugin = tomllib.loads((ROOT / "plugins" / "lerobot_policy_skilltokens" / "pyproject.toml").read_text())["project"]
+    assert plugin["name"].startswith("lerobot_policy_"), "LeRobot would not find it"
+    (extras,) = re.findall(r'--editable "\.\[([a-z,]+)\]" --editable plugins', (ROOT / "Makefile").read_text())
+    declared = [d for extra in extras.split(",") for d in PROJECT["optional-dependencies"][extra]]
+    asked = names_in([*PROJECT["dependencies"], *declared, *plugin["dependencies"], "pytest", "hypothesis"])
+    assert asked - {"skilltokens"} <= pinned((ROOT / "constraints-lerobot.txt").read_text())
 
 
 def test_type_information_and_the_command_are_installed():

@@ -157,6 +157,12 @@ def test_numbers_of_any_dtype_are_the_same_numbers(actor: PolicyActor) -> None:
     np.testing.assert_array_equal(act(actor, {**seen, BRIGHT: seen[BRIGHT].astype(np.float64)}), expected)
 
 
+def test_pictures_in_another_order_of_memory_give_the_same_bits(actor: PolicyActor) -> None:
+    seen = observation()
+    turned = {name: np.asfortranarray(array) for name, array in seen.items()}
+    np.testing.assert_array_equal(actor.act(turned, actor.start(ROWS)), actor.act(seen, actor.start(ROWS)))
+
+
 def test_any_size_of_pictures_is_read_where_none_is_known() -> None:
     actor, seen = PolicyActor(seeing_policy(), WORDS), observation()
     act(actor, {**seen, TOP: np.zeros((ROWS, 64, 33, 3), np.uint8)})

@@ -137,7 +137,8 @@ class Senses:
             raise ObservationError(_misshaped(sense, given, "rows" if rows is None else rows))
         if not _readable(sense.kind, given):
             raise ObservationError(f"{sense.name!r} has dtype {given.dtype} where {_needed(sense.kind, given)}")
-        array = np.array(given, np.uint8 if sense.kind == "image" else np.float32)
+        # In one order of memory, whatever the order given: a convolution's last bits depend on it.
+        array = np.array(given, np.uint8 if sense.kind == "image" else np.float32, order="C")
         kind = sense.kind if self.flags or sense.kind in PICTURES else "vector"
         fault = misread(kind, array)
         if fault is not None:
