@@ -483,7 +483,9 @@ def test_constants_of_a_new_library_may_be_measured_on_further_stores(tmp_path: 
     far = arm_store(tmp_path / "far", "far", 100.0, 170.0)
     news: list[Progress] = []
     small = {"train": TrainSettings(first_iterations=2, iterations=2), "policy": PolicySettings(width=16)}
-    learn_skill(tmp_path / "one", near, **small)
+    learn_skill(tmp_path / "one", near, **small, report=news.append)
+    assert any("in the robot's own units" in line.note for line in news if line.stage == NOTE)
+    news.clear()
     learn_skill(tmp_path / "one", far, **small, method=T2SSettings(share=0.3, mu=0.9), report=news.append)
     notes = [line.note for line in news if line.stage == NOTE]
     assert any("numbers in 'observation.state'" in note and "--constants" in note for note in notes)

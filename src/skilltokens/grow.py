@@ -20,6 +20,7 @@ from skilltokens.demos import (
     DemonstrationStore,
     check_actions,
     check_readings,
+    in_own_units,
     outside,
     still_entries,
     workspace_statistics,
@@ -128,7 +129,8 @@ def learn_skill(
         _check_settings(method, train, policy, seed)
         if library is None:
             check_free(folder)
-            store.verify()
+            for one in (store, *constants):
+                one.verify()
             check_name(name)
             stack.enter_context(_making(folder))
         torch.set_num_threads(train.threads)
@@ -233,7 +235,8 @@ class _Work:
     def _check_constants(self, report: Report) -> None:
         """What the library's constants do not cover, or are measured on too little for, is said before the training."""
         if self.library is None:
-            sentences = still_entries(self.store, _observed([self.store, *self.constants])[1])
+            scales = _observed([self.store, *self.constants])[1]
+            sentences = [*still_entries(self.store, scales), *in_own_units(self.store, scales)]
         else:
             shape = self.library.shape
             own = {} if shape.action is None else {ACTION: shape.action}

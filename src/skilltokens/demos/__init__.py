@@ -1,6 +1,6 @@
 """Demonstrations: the memory-mapped store, training windows, checks and statistics. Other formats: `exchange`."""
 
-from skilltokens.demos.coverage import check_actions, outside, still_entries
+from skilltokens.demos.coverage import check_actions, in_own_units, outside, still_entries
 from skilltokens.demos.kinds import check_readings
 from skilltokens.demos.statistics import info, workspace_statistics
 from skilltokens.demos.store import DemonstrationStore, check, same_features, stores_in, write_store
@@ -13,6 +13,7 @@ __all__ = [
     "check",
     "check_actions",
     "check_readings",
+    "in_own_units",
     "info",
     "outside",
     "same_features",

@@ -60,6 +60,17 @@ def still_entries(store: DemonstrationStore, scales: Mapping[str, Scale]) -> lis
     return sentences
 
 
+def in_own_units(store: DemonstrationStore, scales: Mapping[str, Scale]) -> list[str]:
+    """A sentence where a first store's actions are taken in the robot's own units, since some lie outside [-1, 1]."""
+    if ACTION not in scales:
+        return []
+    least, most = (float(bound(store[ACTION])) for bound in (np.min, np.max))
+    return [
+        f"actions of {store.path} lie between {least:.6g} and {most:.6g}, so the library's actions are in the robot's "
+        "own units; if they are meant to lie in [-1, 1], clip or scale them first"
+    ]
+
+
 def check_actions(store: DemonstrationStore, scales: Mapping[str, Scale], suite: str) -> None:
     """Raises DemonstrationError where actions lie outside [-1, 1] and the suite has no units of its own for them."""
     if ACTION in scales:

@@ -86,10 +86,7 @@ class Repertoire:
         Raises:
             ServeError: the policy gave an action that is not finite.
         """
-        if horizon == 1:
-            actions = actor.act(observation, memory)
-        else:
-            actions = actor.chunk(observation, memory, horizon)[0]
+        actions = actor.act(observation, memory) if horizon == 1 else actor.chunk(observation, memory, horizon)[0]
         if not np.isfinite(actions).all():
             raise ServeError("the policy's action is not finite: nothing was sent to the robot")
         return actions
