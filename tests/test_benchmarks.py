@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 from benchmarks.timing import Effort, row, take_turns
 
+from skilltokens.demos import DemonstrationStore
+from skilltokens.grow import learn_skill
+from skilltokens.model.settings import PolicySettings
+from skilltokens.settings import TrainSettings
+
+ROOT = Path(__file__).parents[1]
+
 
 def ticking(step: float = 1.0):
     """A clock that only moves when told to, and two sides of work that move it."""
@@ -87,6 +94,38 @@ def test_every_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert all(entry["ratio"] > 0 for entry in results["rows"])
     assert not results["failed"]
     assert results["machine"]["processor"] in capsys.readouterr().out
+
+
+def test_the_page_says_what_was_counted_of_acting_ahead(capsys: pytest.CaptureFixture[str]):
+    from benchmarks import chunks
+
+    files = [ROOT / "results" / "chunks" / f"{suite}.json" for suite in ("metaworld", "libero-goal")]
+    assert chunks.main(["--show", *map(str, files)]) == 0
+    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    assert f"<!-- chunks:begin -->\n{capsys.readouterr().out}<!-- chunks:end -->" in page
+
+
+def test_acting_ahead_is_counted_and_goes_on_where_it_was_stopped(
+    toy_stores: list[DemonstrationStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    from benchmarks import chunks
+
+    library = tmp_path / "library"
+    train = TrainSettings(first_iterations=2, batch=2)
+    learn_skill(library, toy_stores[0], train=train, policy=PolicySettings(width=16, layers=1, chunk=3))
+    words = ["--suite", "tests.toy:Toy", "--libraries", str(library), "--episodes", "3", "--quick"]
+    words += ["--out", str(tmp_path / "chunks.json")]
+    assert chunks.main([*words, "--ahead", "1"]) == 0
+    assert chunks.main([*words, "--ahead", "1", "3", "9"]) == 0
+    content = json.loads((tmp_path / "chunks.json").read_text())
+    assert [row["ahead"] for row in content["rows"]] == [1, 3]
+    for measured in content["rows"]:
+        (counts,) = measured["tasks"].values()
+        assert counts["episodes"] == 3
+        assert counts["steps"] > 0
+        assert counts["roughness"] >= 0
+        assert measured["microseconds"] > 0
+    assert "| toy | 3 | 3 | " in capsys.readouterr().out
 
 
 def test_the_table_of_docs_serving_is_that_of_its_figures():

@@ -210,8 +210,8 @@ def test_chunks_where_the_policy_has_none(folder: Path):
 
 @pytest.mark.skipif("chunk" not in PolicySettings.__dataclass_fields__, reason="no policy predicts chunks")
 def test_chunks_are_those_of_a_local_actor(tmp_path: Path, seen: list[dict[str, Array]]):
-    settings = PolicySettings(width=16, layers=1, history=3, chunk=3)
-    library = make_served(tmp_path / "library", settings)
+    ahead: dict[str, Any] = {"width": 16, "layers": 1, "history": 3, "chunk": 3}
+    library = make_served(tmp_path / "library", PolicySettings(**ahead))
     actor: Any = library.actor_of("push")
     dialogue, memory = Dialogue(Repertoire(library, ServeSettings(chunk=3))), actor.start(1)
     for observation in seen[::3]:

@@ -312,7 +312,7 @@ def test_the_limit_is_kept() -> None:
         ("remembers", "is not repeatable"),
         ("fixed", "starts every episode in the same state"),
         ("no flag", "has no success flag"),
-        ("diverges", "a number that is not finite"),
+        ("diverges", "is not finite"),
     ],
 )
 def test_the_check_finds_what_would_spoil_an_experiment(fault: str, message: str) -> None:

@@ -20,6 +20,7 @@ from skilltokens.suites.conformance import check_suite
 from skilltokens.suites.gymnasium import GymnasiumSuite
 from skilltokens.suites.gymnasium_flags import FLAGS, truth
 from skilltokens.suites.gymnasium_ids import parse
+from skilltokens.suites.gymnasium_reading import Reader
 from skilltokens.suites.registry import place_of
 from skilltokens.types import ACTION, STATE, SettingError, SkilltokensError, SuiteError
 
@@ -249,6 +250,24 @@ def test_a_box_of_any_kind_and_place_is_a_range(name: str):
         assert env.unwrapped.given.dtype == space.dtype  # type: ignore[attr-defined]
 
 
+def test_whole_actions_are_rounded_to_the_nearest():
+    env: Any = challenge(f"{HERE}Whole-v0").make()
+    env.reset(seed=0)
+    env.step(np.array([0.3, -0.3], np.float32))  # 0.9 of 3
+    np.testing.assert_array_equal(env.unwrapped.given, [1, -1])
+
+
+def test_a_picture_in_floats_is_refused_since_it_would_be_black():
+    space = gymnasium.spaces.Dict({"top": gymnasium.spaces.Box(0, 255, (32, 32, 3), np.uint8)})
+    reader = Reader(space, {"observation.images.top": "top"}, "the environment x")
+    seen = reader.read({"top": np.full((32, 32, 3), 200, np.int64)})["observation.images.top"]
+    assert (seen.dtype, int(seen.max())) == (np.uint8, 200)
+    with pytest.raises(SuiteError, match=r"observation.images.top is float64 where the suite declares uint8"):
+        reader.read({"top": np.full((32, 32, 3), 0.8)})
+    with pytest.raises(SuiteError, match="left 'top' out of its observation"):
+        reader.read({"side": 1})
+
+
 def test_actions_without_bounds_say_what_to_do():
     with pytest.raises(SuiteError, match='actions="own" and demonstrations'):
         load_suite(f"{HERE}Endless-v0")
@@ -271,7 +290,7 @@ FAULTS = {
     "reset": r"in reset\(seed=\d+\), raised KeyError: 'door' \(strange.py, line \d+\)",
     "old-reset": "gave no pair .* is it written for the old Gym API",
     "step": r"in step 4 after reset\(seed=\d+\), raised ValueError: the gripper is gone \(strange.py, line",
-    "reading": "observes observation.state with a number that is not finite",
+    "reading": "observation.state is not finite",
     "shape": r"observes observation.state as float32 \(3,\) where its observation space says Box",
     "words": "observes observation.state as <U1",
     "ending": "gave terminated = None",

@@ -131,6 +131,7 @@ class PolicyActor:
 
         Raises:
             SettingError: the policy predicts fewer actions (`policy.chunk`), or is steered by a task token.
+            ObservationError: the observation is not what the policy reads. `memory` is as it was then.
         """
         self.check_chunk(n)
         actions = self.predict(observation, memory)[:, :n]
@@ -157,6 +158,9 @@ class PolicyActor:
         """All that the policy predicts (batch, policy.chunk, A): this step's actions and the next ones'.
 
         The memory goes on by this step alone.
+
+        Raises:
+            ObservationError: the observation is not what the policy reads. `memory` is as it was then.
         """
         policy = self.policy
         tensors = self.tensors(observation, len(memory.instruction))

@@ -4,7 +4,9 @@ registry.py      suites and sequences of tasks by name
 metaworld/       Meta-World v3
 libero/          LIBERO and LIBERO-PRO, by poses or by pictures
 bodies/          bodies that learn to move from reward
-gymnasium.py     your own Gymnasium environments as a suite; gymnasium_ids.py makes one of an environment's id
+gymnasium.py     your own Gymnasium environments as a suite; gymnasium_ids.py makes one of an environment's id, and the
+                 other gymnasium_*.py read what an environment gives, and blame it for what it gives amiss
+units.py         tests whether demonstrated actions are in the suite's units; remarks.py says so before anything is done
 context.py       the scene of a task, said in its instruction
 conformance.py   tests whether a suite keeps the protocol (`types.Suite`)
 rendering.py     MuJoCo pictures

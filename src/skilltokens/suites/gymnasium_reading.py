@@ -23,6 +23,7 @@ from gymnasium import Space
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from gymnasium.spaces import Dict as DictSpace
 
+from skilltokens.demos.kinds import wrong_observation
 from skilltokens.types import Array, Feature, SuiteError, nearest
 
 Part = slice | str
@@ -99,10 +100,13 @@ class Reader:
             )
         if reading.part is not None:
             array = array[reading.part]
+        problem = wrong_observation(array.reshape(reading.feature.shape), reading.feature)
+        if problem is not None:
+            raise SuiteError(f"{self.where}: {name} {problem}")
         with np.errstate(over="ignore"):
             cast = np.array(array, reading.feature.dtype).reshape(reading.feature.shape)
-        if cast.dtype.kind == "f" and not np.isfinite(cast).all():
-            raise SuiteError(f"{self.where} observes {name} with a number that is not finite: the simulation diverged")
+        if not np.isfinite(cast).all():
+            raise SuiteError(f"{self.where}: {name} is too large a number for {reading.feature.dtype}")
         return cast
 
 
@@ -201,9 +205,6 @@ def _numbers(space: Space[Any], value: Any) -> Array | None:
         return None
     if isinstance(space, MultiDiscrete):
         return _one_hot(array.reshape(-1), space.nvec.reshape(-1), space.start.reshape(-1))
-    if isinstance(space, Box) and space.dtype == np.uint8 and array.dtype != np.uint8:
-        whole = (array == np.rint(array)).all() and array.min() >= 0 and array.max() <= 255
-        return array if whole and array.dtype.kind in "iu" else None  # floats of 0 to 1 would all become black
     return array
 
 

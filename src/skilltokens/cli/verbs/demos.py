@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from skilltokens.cli.actions import Actions, dispatch
 from skilltokens.cli.exchange import PROG
 from skilltokens.cli.exchange.downloading import DownloadOptions, download
 from skilltokens.cli.exchange.exporting import ExportOptions, export
@@ -18,7 +19,7 @@ from skilltokens.cli.options import parse
 from skilltokens.cli.saying import complain, say
 from skilltokens.configuration import NotNegative, check_setting
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
-from skilltokens.types import DemonstrationError, SettingError, SuiteError, nearest
+from skilltokens.types import DemonstrationError, SuiteError
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
@@ -139,7 +140,7 @@ def _doubt(store: DemonstrationStore, name: str) -> Doubt | None:
         return None  # its simulator is not installed
 
 
-ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {
+ACTIONS: Actions = {
     "make": (make, MakeOptions),
     "info": (info, InfoOptions),
     "check": (check, CheckOptions),
@@ -150,16 +151,7 @@ ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {
 
 
 def main(words: Sequence[str]) -> int:
-    action, *rest = words or ["--help"]
-    if action in ("-h", "--help"):
-        print(f"usage: {PROG} ACTION ...\n\nDemonstrations: one store a task, kept in demos/SUITE/TASK.\n")
-        for name, (_, options) in ACTIONS.items():
-            print(f"  {name:<10}{(options.__doc__ or '').partition(chr(10))[0]}")
-        print(f"\nEach explains itself with examples: {PROG} ACTION --help")
-        return 0
-    if action not in ACTIONS:
-        raise SettingError(f"{PROG} has no action {action!r}: {nearest(action, list(ACTIONS))}")
-    return ACTIONS[action][0](rest)
+    return dispatch(PROG, "Demonstrations: one store a task, kept in demos/SUITE/TASK.", ACTIONS, words)
 
 
 def _some(paths: tuple[Path, ...]) -> tuple[Path, ...]:

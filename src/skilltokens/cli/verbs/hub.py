@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from skilltokens.cli.actions import Actions, dispatch
 from skilltokens.cli.options import parse
-from skilltokens.types import SettingError, nearest
 
 PROG = "skilltokens hub"
 
@@ -128,20 +128,11 @@ def _count(number: int) -> str:
     return f"{number} change{'s' * (number != 1)}"
 
 
-ACTIONS: dict[str, tuple[Callable[[Sequence[str]], int], type]] = {
+ACTIONS: Actions = {
     "push": (push, PushOptions),
     "pull": (pull, PullOptions),
 }
 
 
 def main(words: Sequence[str]) -> int:
-    action, *rest = words or ["--help"]
-    if action in ("-h", "--help"):
-        print(f"usage: {PROG} ACTION ...\n\nSkill libraries at the Hugging Face Hub.\n")
-        for name, (_, options) in ACTIONS.items():
-            print(f"  {name:<10}{(options.__doc__ or '').partition(chr(10))[0]}")
-        print(f"\nEach explains itself with examples: {PROG} ACTION --help")
-        return 0
-    if action not in ACTIONS:
-        raise SettingError(f"{PROG} has no action {action!r}: {nearest(action, list(ACTIONS))}")
-    return ACTIONS[action][0](rest)
+    return dispatch(PROG, "Skill libraries at the Hugging Face Hub.", ACTIONS, words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from skilltokens.cli.actions import HELP, lines
 from skilltokens.cli.skills import PROG, changing, choosing, looking, moving, proving
 from skilltokens.types import SettingError, nearest
 
@@ -32,8 +33,6 @@ ACTIONS: dict[str, tuple[Action, type]] = {
 }
 """Action -> its function, and its options, whose docstring is its help."""
 
-HELP = ("-h", "--help")
-
 
 def main(words: Sequence[str]) -> int:
     place, *rest = words or HELP[1:]
@@ -52,11 +51,10 @@ def main(words: Sequence[str]) -> int:
 
 def help_text() -> str:
     """What `skilltokens skills` prints."""
-    lines = (f"  {name:<10}{(options.__doc__ or '').partition(chr(10))[0]}" for name, (_, options) in ACTIONS.items())
     return (
         f"usage: {PROG} [ACTION ...]\n\n"
         "Looks after the skills of a library, the folder that `skilltokens learn` makes. Alone, lists them.\n"
-        "Every change is made whole or not at all, and is undone by `undo`.\n\n" + "\n".join(lines) + "\n\n"
+        "Every change is made whole or not at all, and is undone by `undo`.\n\n" + "\n".join(lines(ACTIONS)) + "\n\n"
         f"Each explains itself with examples: {PROG} ACTION --help\n"
         "The exit status is 0, 1 where `diff` or `verify` found something, 2 after a mistake.\n"
     )

@@ -12,7 +12,8 @@ import numpy as np
 from skilltokens.exchange.lerobot import statistics
 from skilltokens.exchange.lerobot.features import Source
 from skilltokens.exchange.lerobot.info import Info
-from skilltokens.exchange.lerobot.tables import Table, numbers, sound
+from skilltokens.exchange.lerobot.sound import sound
+from skilltokens.exchange.lerobot.tables import Table, numbers
 from skilltokens.files import shown
 from skilltokens.types import Array, DemonstrationError
 
@@ -69,7 +70,7 @@ def read_tasks(info: Info) -> list[str]:
         name = next((name for name in _SENTENCE if name in table.names), _SENTENCE[0])
         rows = table.take(0, table.rows, ["task_index", name])
         index = numbers(rows.column("task_index"), "int64", (), f"{path}: 'task_index'")
-        with sound(path):
+        with sound(path, "Parquet file"):
             sentences = [str(words) for words in rows.column(name).to_pylist()]
     if len(index) != info.tasks or not np.array_equal(index, np.arange(len(index))):
         raise DemonstrationError(
@@ -136,7 +137,7 @@ def _columns(table: Table, sources: Mapping[str, Source]) -> list[str]:
 
 def _plain(part: Any, path: Path, sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     """Rows as plain values, whose counts are whole numbers that are not negative."""
-    with sound(path):
+    with sound(path, "Parquet file"):
         rows: list[dict[str, Any]] = part.to_pylist()
     whole = [*_COUNTS]
     for source in sources.values():

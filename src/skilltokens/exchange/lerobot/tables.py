@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skilltokens.exchange.lerobot.sound import sound
 from skilltokens.files import reading
-from skilltokens.types import Array, DemonstrationError, SkilltokensError, nearest
+from skilltokens.types import Array, DemonstrationError, nearest
 
 MARK = b"skilltokens"
 """Key in the metadata of the tables that we export, so that it is noticed where meta/skilltokens.json is gone."""
 MARKED = {MARK: b"1"}
-
-
-@contextlib.contextmanager
-def sound(path: Path) -> Iterator[None]:
-    """Turns what pyarrow raises on damaged bytes into one sentence. It can be almost any exception."""
-    try:
-        yield
-    except (SkilltokensError, MemoryError):
-        raise
-    except Exception as problem:
-        reason = str(problem).splitlines()[0][:160] if str(problem) else type(problem).__name__
-        raise DemonstrationError(f"{path} is damaged, or no Parquet file ({reason}): get it again") from problem
 
 
 class Table:
@@ -46,7 +35,7 @@ class Table:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(reading(path, DemonstrationError))
-            with sound(path):
+            with sound(path, "Parquet file"):
                 # One thread: a row group is small, and pictures take most of the time.
                 self._file = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
                 about = self._file.metadata
@@ -78,7 +67,7 @@ class Table:
             start = int(self._starts[group])
             whole = self._read(group, tuple(columns))
             parts.append(whole.slice(max(first - start, 0), min(last - start, len(whole)) - max(first - start, 0)))
-        with sound(self.path):
+        with sound(self.path, "Parquet file"):
             return pa.concat_tables(parts)
 
     def check(self, columns: Sequence[str]) -> None:
@@ -92,7 +81,7 @@ class Table:
     def _read(self, group: int, columns: tuple[str, ...]) -> pa.Table:
         if self._group is None or self._group[:2] != (group, columns):
             self._group = None  # one at a time
-            with sound(self.path):
+            with sound(self.path, "Parquet file"):
                 table = self._file.read_row_group(group, columns=list(columns), use_threads=False).select(columns)
                 if len(table) != self._starts[group + 1] - self._starts[group]:
                     raise ValueError("a row group has another number of rows than the file says")

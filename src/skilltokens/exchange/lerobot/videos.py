@@ -17,8 +17,9 @@ import av.error
 import numpy as np
 from av.video.frame import PictureType
 
+from skilltokens.exchange.lerobot.sound import sound
 from skilltokens.files import reading
-from skilltokens.types import Array, DemonstrationError, SkilltokensError
+from skilltokens.types import Array, DemonstrationError
 
 TOLERANCE = 0.25
 """How far a picture may lie from its step, in steps: never so far that another could be meant."""
@@ -63,7 +64,7 @@ class VideoReader:
         """
         pictures = np.empty(0, np.uint8)
         margin = TOLERANCE / fps
-        with _sound(path):
+        with sound(path, "video"):
             if path != self._path:
                 self._open(path)
             self._go_to(float(times[0]), margin)
@@ -193,17 +194,6 @@ def _codec(height: int, width: int, where: str) -> str:
         if codec in av.codecs_available and (codec != "libsvtav1" or min(height, width) >= SMALLEST_AV1):
             return codec
     raise DemonstrationError(f"PyAV has no encoder here for {where}: export its pictures as PNG (without --videos)")
-
-
-@contextlib.contextmanager
-def _sound(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (SkilltokensError, MemoryError):
-        raise
-    except Exception as problem:
-        reason = str(problem).splitlines()[0][:160] if str(problem) else type(problem).__name__
-        raise DemonstrationError(f"{path} is damaged, or no video ({reason}): get it again") from problem
 
 
 @contextlib.contextmanager
