@@ -203,6 +203,11 @@ def test_every_byte_of_a_picture_comes_back():
     np.testing.assert_array_equal(read(torch.from_numpy(BYTES)), BYTES)
 
 
+def test_a_value_between_two_bytes_becomes_the_nearer_one():
+    between = read(torch.full((1, 3, 32, 40), 254.6 / 255))
+    assert (between == 255).all()
+
+
 def test_a_library_of_pictures_in_floats_gets_floats():
     floats = torch.from_numpy(BYTES / np.float32(255))
     np.testing.assert_array_equal(read(floats.permute(0, 3, 1, 2), "float32"), floats.numpy())
