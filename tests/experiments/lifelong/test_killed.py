@@ -29,5 +29,4 @@ def test_killed_at_any_operation_on_files_it_ends_with_the_same_files(settings: 
         evaluate=dataclasses.replace(settings.evaluate, episodes=1, group=1, points=2, horizon=2),
     )
     deaths = check_kills(functools.partial(_run, tiny), tmp_path, 8)
-    assert len(deaths) >= 8
-    assert any("run.json" in death for death in deaths)
+    assert len(deaths) >= 8  # which of some hundred they are depends on their number; `make soak` tries each
