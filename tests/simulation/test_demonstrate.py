@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_reported(settings, tmp_path: Path) -
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_simulators_error_is_not_taken_for_one_of_the_disk(settings, workers: int) -> None:
-    with pytest.raises(SuiteError, match=r"failed after 1 demonstrations \(FileNotFoundError: mesh.obj\)"):
+    with pytest.raises(SuiteError, match=r"failed after 1 demonstrations \(FileNotFoundError: mesh.obj \("):
         demonstrations(Broken(), TASKS[:2], settings, workers=workers)
     assert leftovers(settings) == []
 
