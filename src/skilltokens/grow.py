@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,21 @@ import torch
 from skilltokens.configuration import Seed, check_number, check_settings, plain
 from skilltokens.demos import (
     DemonstrationStore,
-    check_actions,
     check_readings,
     in_own_units,
     outside,
     still_entries,
-    workspace_statistics,
 )
-from skilltokens.demos.kinds import as_read, difference, kind_of, unseen
+from skilltokens.demos.kinds import as_read, unseen
 from skilltokens.files import seal
+from skilltokens.foundation import first_policy, observed, other_units
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import Lesson, SkillMethod, generator_of
+from skilltokens.methods.base import Lesson, SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.actor import PolicyActor
-from skilltokens.model.policy import Policy, Shape
+from skilltokens.model.policy import Policy
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings, check_training
 from skilltokens.skills.disk import abandon, check_free
@@ -43,20 +42,16 @@ from skilltokens.skills.parcel import keep_apart
 from skilltokens.skills.scene import SceneDensity
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
-from skilltokens.suites import load_suite, sentences_of, suite_names
-from skilltokens.suites.units import doubt_units
+from skilltokens.suites import sentences_of
 from skilltokens.train import fit
 from skilltokens.types import (
     ACTION,
     NOTE,
-    Feature,
     LibraryError,
     Progress,
     Report,
-    Scale,
     SettingError,
     SkilltokensError,
-    SuiteError,
     silent,
 )
 
@@ -199,7 +194,6 @@ class _Work:
         language = load_encoder(self.encoder, report=report) if library is None else library.language(report)
         vectors = language(self.words)
         self._check_words(language, take_over, report)
-        _check_units(store, report)
         kept = _aside(store, aside)
         part = store.part(0, store.episodes - kept)
         self._check_constants(report)
@@ -230,25 +224,26 @@ class _Work:
     def _base(self, store: DemonstrationStore, language: LanguageEncoder) -> Policy:
         if self.library is not None:
             return self.library.base
-        return _first_policy([store, *self.constants], self.policy, language, self.seed)
+        return first_policy([store, *self.constants], self.policy, language.dim, self.seed)
 
     def _check_constants(self, report: Report) -> None:
-        """What the library's constants do not cover, or are measured on too little for, is said before the training."""
+        """What the library's constants do not cover, or are measured on too little for, is said before the training,
+        and where the actions seem to be in other units than those of the store's suite."""
         if self.library is None:
-            scales = _observed([self.store, *self.constants])[1]
+            scales = observed([self.store, *self.constants])[1]
             sentences = [*still_entries(self.store, scales), *in_own_units(self.store, scales)]
         else:
             shape = self.library.shape
             own = {} if shape.action is None else {ACTION: shape.action}
             sentences = outside(self.store, {**shape.scales, **own})
-        for sentence in sentences:
+        for sentence in (*other_units(self.store), *sentences):
             report(Progress(NOTE, 0, 1, sentence))
 
     def _check_features(self, report: Report) -> None:
         """The store can be learned from, and what of it the policy does not look at is said before."""
         store, library = self.store, self.library
         if library is None:
-            looked_at = _observed([store, *self.constants])[0]
+            looked_at = observed([store, *self.constants])[0]
             note = unseen(store.features, looked_at, f"the suite {store.suite!r} does not observe it")
         else:
             looked_at = {name: feature for name, feature in library.features.items() if name != ACTION}
@@ -297,15 +292,6 @@ def _making(folder: Path) -> Iterator[None]:
             raise
 
 
-def _check_units(store: DemonstrationStore, report: Report) -> None:
-    """Says where the actions seem to be in other units than those of the store's suite; nothing is replayed."""
-    if store.suite in suite_names():  # no code of a file's choice
-        with contextlib.suppress(SuiteError):  # its simulator is not installed
-            doubt = doubt_units(load_suite(store.suite), store, replay=False)
-            if doubt is not None:
-                report(Progress(NOTE, 0, 1, doubt.sentence))
-
-
 def _aside(store: DemonstrationStore, aside: int | None) -> int:
     """How many demonstrations are kept aside.
 
@@ -352,31 +338,3 @@ def _learner(base: Policy, library: SkillLibrary | None, method: Any, train: Tra
     if library is not None:
         learner.adopt(library.base, library.skills)
     return learner
-
-
-def _first_policy(
-    stores: Sequence[DemonstrationStore], settings: PolicySettings, language: LanguageEncoder, seed: int
-) -> Policy:
-    """A fresh policy for the first of the stores: it sees what the store's suite observes, or else all that can be
-    read."""
-    store = stores[0]
-    features, scales = _observed(stores)
-    if not scales.keys() - {ACTION}:
-        raise SettingError(f"{store.path} has no observation that is a vector of numbers: a policy needs one")
-    return Policy(
-        Shape.of({**features, ACTION: store.features[ACTION]}, scales, language.dim), settings, generator_of(seed, 0)
-    )
-
-
-def _observed(stores: Sequence[DemonstrationStore]) -> tuple[Mapping[str, Feature], Mapping[str, Scale]]:
-    """Observations to learn from, and constants of them and of actions: those of the first store's suite where it has
-    all of its features and there is no other store, else statistics of all stores."""
-    store = stores[0]
-    if store.suite in suite_names() and len(stores) == 1:
-        suite = load_suite(store.suite)
-        observed = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        if difference(observed, store.features, others=True) is None:
-            check_actions(store, suite.scales, suite.name)
-            return observed, suite.scales
-    measured = workspace_statistics(stores)
-    return {n: f for n, f in store.features.items() if n != ACTION and kind_of(n, f) is not None}, measured
