@@ -193,7 +193,13 @@ def ask(
         LanguageError: the instruction is empty or too long, or the threshold is not in [0, 1].
     """
     text = bare(checked(instruction), index.numbers)
+    _check_threshold(threshold)  # before the encoder is loaded
     return rank(text, encoder([text])[0], index, threshold, weights)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise LanguageError(f"a threshold of {threshold} is no confidence: give a number from 0 to 1")
 
 
 def rank(
@@ -220,8 +226,7 @@ def rank(
     """
     weights = weights or packaged_weights()
     threshold = weights.threshold if threshold is None else threshold
-    if not 0 <= threshold <= 1:
-        raise LanguageError(f"a threshold of {threshold} is no confidence: give a number from 0 to 1")
+    _check_threshold(threshold)
     places, cosines = index.nearest(vector)
     if not len(places):
         return Ranking(instruction, (), 0.0, 0.0, threshold)
