@@ -76,7 +76,8 @@ def _ways(
     vector = embedding(0)
     library = SkillLibrary.create(folder / "library", policy, Skill("push", ("push",), vector), features, "minilm", {})
     eager = PolicyActor(policy, vector[0])
-    traced = TracedActor(policy, vector[0], {name: value[None] for name, value in example.items()})
+    traced = TracedActor(policy, vector[0])
+    traced.act({name: value[None] for name, value in example.items()}, traced.start(1))
     assert traced.exact
 
     def in_torch(actor: PolicyActor) -> Act:

@@ -206,7 +206,7 @@ def test_5_nothing_that_acts_or_chooses_takes_a_task_id():
         Ahead.start: {"batch"},
         Ahead.act: {"observation", "memory"},
         SkillLibrary.select: {"instruction", "threshold", "report"},
-        SkillLibrary.actor: {"instruction", "device", "threshold", "scene"},
+        SkillLibrary.actor: {"instruction", "device", "threshold", "scene", "traced"},
         choose: {"embedding", "skills"},
         **{load_method(name).choose: {"embedding"} for name in method_names()},
     }

@@ -199,7 +199,7 @@ def test_the_code_of_deploying_md_acts_by_both_files(
     (tmp_path / "robot" / "push" / "skill.npz").write_bytes(content)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "runner", runner)
-    monkeypatch.setattr(library, "actor", lambda _: library.actor_of("push"))
+    monkeypatch.setattr(library, "actor", lambda _, traced: library.actor_of("push", traced=traced))
     robot = Robot({n: f for n, f in library.features.items() if n != ACTION})
     observation = {name: value[None] for name, value in robot.observe().items()}
     names = {"robot": robot, "library": library, "observation": observation}

@@ -68,7 +68,7 @@ class Repertoire:
 
     def actor(self, name: str) -> PolicyActor:
         """The actor of a skill; all robots share it, each with its own memory."""
-        return self.library.actor_of(name, self.settings.device)
+        return self.library.actor_of(name, self.settings.device, traced=True)
 
     def _naming(self, name: str) -> Naming:
         """What a skill reads. A task token may read features that are not the library's own."""

@@ -9,6 +9,7 @@ import numpy as np
 from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder, recorded_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
+from skilltokens.model.traced import TracedActor
 from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.disk import Disk
 from skilltokens.skills.ranking import Index, Ranking, ask
@@ -27,7 +28,7 @@ class ActingLibrary(LibraryView):
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk)
         self._policies: dict[str, Policy] = {}
-        self._actors: dict[tuple[str, str], PolicyActor] = {}
+        self._actors: dict[tuple[str, str, bool], PolicyActor] = {}
         self._language: LanguageEncoder | None = None
 
     def _become(self, disk: Disk) -> None:
@@ -105,6 +106,7 @@ class ActingLibrary(LibraryView):
         device: str = "cpu",
         threshold: float | None = None,
         scene: Observation | None = None,
+        traced: bool = False,
     ) -> PolicyActor:
         """An actor for the skill that the instruction means. All wordings of a skill give the same actions.
 
@@ -114,6 +116,7 @@ class ActingLibrary(LibraryView):
             threshold: as for `select`.
             scene: the first observations, each feature (n, *shape) raw; one is enough. The skill must have been taught
                 in such a scene (docs/scenes.md says how sure that is); left out: nothing is asked of the scene.
+            traced: run the step traced, in about half of the time, where its bits are the same (`TracedActor`).
 
         Raises:
             NoSkillError: no skill is sure enough, or the scene is none of the skill's; it names the nearest ones.
@@ -123,7 +126,7 @@ class ActingLibrary(LibraryView):
             ObservationError: the scene is not what the library's policy reads.
         """
         if instruction is None:
-            return self.actor_of(self._seen(scene), device)
+            return self.actor_of(self._seen(scene), device, traced)
         ranking = self.select(instruction, threshold)
         if ranking.chosen is None:
             raise NoSkillError(ranking.sentence())
@@ -135,7 +138,7 @@ class ActingLibrary(LibraryView):
                 raise NoSkillError(
                     f"{instruction[:60]!r} calls {name!r}, which was never taught in a scene like this: it is {best}"
                 )
-        return self.actor_of(name, device)
+        return self.actor_of(name, device, traced)
 
     def _seen(self, scene: Observation | None) -> str:
         """The skill that a scene belongs to."""
@@ -146,7 +149,7 @@ class ActingLibrary(LibraryView):
             raise NoSkillError("no skill was taught in a scene like this one: give an instruction")
         return self.names[best]
 
-    def actor_of(self, name: str, device: str = "cpu") -> PolicyActor:
+    def actor_of(self, name: str, device: str = "cpu", traced: bool = False) -> PolicyActor:
         """The actor of a skill by its name, or of an older version by NAME@VERSION.
 
         The last `ACTORS` are kept, so that switching between them costs nothing.
@@ -155,11 +158,12 @@ class ActingLibrary(LibraryView):
             LibraryError: there is no such skill, or its file is damaged.
         """
         record = self.state.record(name)
-        kept = self._actors.pop((record.file, device), None)
+        kept = self._actors.pop((record.file, device, traced), None)
         if kept is None:
             key = standing(self.find, self.skill_of(record)).key
-            kept = PolicyActor(self.policy_of_record(record), key, device, self.features)
-        self._actors[record.file, device] = kept  # the newest stands last
+            kind = TracedActor if traced else PolicyActor
+            kept = kind(self.policy_of_record(record), key, device, self.features)
+        self._actors[record.file, device, traced] = kept  # the newest stands last
         if len(self._actors) > ACTORS:
             del self._actors[next(iter(self._actors))]
         return kept
