@@ -225,3 +225,13 @@ def test_the_runner_takes_nothing_for_what_it_is_not(shape: tuple[int, ...], val
     assert runner._checked("x", feature, {"x": good}) is not None
     with pytest.raises(ValueError, match=message):
         runner._checked("x", feature, {"x": value})
+
+
+def test_the_figures_of_deploying_md_are_those_that_were_measured() -> None:
+    root = Path(__file__).parents[2]
+    ways = json.loads((root / "results" / "latency" / "latency.json").read_text())["ways"]
+    page = (root / "docs" / "deploying.md").read_text()
+    rows = {"torch": "`library.actor(...)`", "traced": "traced=True", "onnx": "to ONNX", "numpy": "to NumPy"}
+    for way, words in rows.items():
+        (line,) = (line for line in page.splitlines() if line.startswith("|") and words in line)
+        assert f"{ways[way]['p50']:.2f} and {ways[way]['p99.9']:.2f} ms" in line
