@@ -57,6 +57,7 @@ def open_base(settings: RunSettings[Any], suite: Suite) -> SkillLibrary | None:
 
     library = SkillLibrary.open(settings.base, settings.encoder)
     library.check_features(suite.features, f"suite {suite.name!r}")
+    library.check_actions(suite)
     return library
 
 

@@ -48,7 +48,7 @@ def steered_by(settings: RewardSettings, report: Report = silent) -> Steered:
             "World's ten tasks by `skilltokens run metaworld-cw10 --method t2s`"
         )
     library, suite = SkillLibrary.open(settings.library), load_suite(settings.suite)
-    library.check_features({n: f for n, f in suite.features.items() if n in library.features}, settings.suite)
+    library.check_features(suite.features, settings.suite)
     library.check_actions(suite)
     return Steered(library, None)
 

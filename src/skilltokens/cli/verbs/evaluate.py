@@ -131,7 +131,7 @@ def _in_simulators(options: EvaluateOptions, library: SkillLibrary) -> list[_Res
     from skilltokens.suites.remarks import remarks_on
 
     suite = load_suite(options.suite or _suite_of(library))
-    library.check_features({n: f for n, f in suite.features.items() if n in library.features}, f"suite {suite.name!r}")
+    library.check_features(suite.features, f"suite {suite.name!r}")
     library.check_actions(suite)
     check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, library.names)
@@ -157,8 +157,7 @@ def _on_stores(options: EvaluateOptions, library: SkillLibrary) -> list[_Result]
             report(Progress("evaluate", number, len(options.stores), str(path)))
             store = DemonstrationStore.open(path)
             store.verify()
-            known = {name: feature for name, feature in store.features.items() if name in library.features}
-            library.check_features(known, str(path))
+            library.check_features(store.features, str(path))
             instruction = store.task.instruction if options.instruction is None else options.instruction
             ranking = library.select(instruction, options.threshold, report)
             if ranking.chosen is None:
