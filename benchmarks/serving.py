@@ -176,8 +176,8 @@ def load_of(
     median, p99, p999 = (round(float(np.percentile(ms, share)), 3) for share in (50, 99, 99.9))
     rate = round(len(ms) / seconds, 1)
     most = round(float(ms.max()), 3)
-    each = round(1000 * processor / len(ms), 3)
-    return Load(clients, len(ms), round(seconds, 1), rate, median, p99, p999, most, each, before, after)
+    processor_ms = round(1000 * processor / len(ms), 3)
+    return Load(clients, len(ms), round(seconds, 1), rate, median, p99, p999, most, processor_ms, before, after)
 
 
 def table(loads: Sequence[Load]) -> str:

@@ -97,9 +97,9 @@ class Hub:
 
     def make(self, name: str, private: bool = False) -> Stored:
         """A new repository, as the Hub makes one."""
-        made = self.repositories[name] = Stored([], private=private)
-        made.put({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}, "initial commit")
-        return made
+        kept = self.repositories[name] = Stored([], private=private)
+        kept.put({".gitattributes": b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"}, "initial commit")
+        return kept
 
     def sent(self) -> int:
         """Bytes of files that were sent here so far."""
@@ -150,18 +150,18 @@ def at_home(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Hub]:
 
 def yaml_of(card: str) -> dict[str, Any]:
     """The metadata in front of a model card, of the simple form that our cards have."""
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     if not card.startswith("---\n"):
-        return found
+        return metadata
     key = ""
     for line in card.split("---\n")[1].splitlines():
         if line.startswith("- "):
-            found.setdefault(key, []).append(line[2:].strip('"'))
+            metadata.setdefault(key, []).append(line[2:].strip('"'))
         else:
             key, _, value = line.partition(":")
             if value.strip():
-                found[key] = value.strip().strip('"')
-    return found
+                metadata[key] = value.strip().strip('"')
+    return metadata
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -178,9 +178,9 @@ class Answers(BaseHTTPRequestHandler):
         elif described := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path):
             if at := self._at(described[1], described[2] or ""):
                 self._json(self._about(described[1], at))
-        elif wanted := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            if at := self._at(wanted[1], wanted[2]):
-                self._file(at, wanted[3])
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            if at := self._at(match[1], match[2]):
+                self._file(at, match[3])
         elif path.startswith("/store/"):
             self._answer(200, hub.store[path.removeprefix("/store/")])
         else:
@@ -306,9 +306,9 @@ class Answers(BaseHTTPRequestHandler):
 
     def _batch(self, objects: list[dict[str, Any]]) -> None:
         hub, answers = self.server_hub, []
-        for wanted in objects:
-            upload = {"upload": {"href": f"{hub.address}/store/{wanted['oid']}", "header": {}}}
-            answers.append({**wanted, **({} if wanted["oid"] in hub.store else {"actions": upload})})
+        for entry in objects:
+            upload = {"upload": {"href": f"{hub.address}/store/{entry['oid']}", "header": {}}}
+            answers.append({**entry, **({} if entry["oid"] in hub.store else {"actions": upload})})
         self._json({"transfer": "basic", "objects": answers})
 
     def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
@@ -331,12 +331,12 @@ class Answers(BaseHTTPRequestHandler):
                     files[value["path"]] = hub.store[value["oid"]]
                 case "deletedFile":
                     del files[value["path"]]
-        made = stored.put(files, header["summary"])
+        kept = stored.put(files, header["summary"])
         self._json(
             {
                 "success": True,
-                "commitOid": made.name,
-                "commitUrl": f"{hub.address}/{name}/commit/{made.name}",
+                "commitOid": kept.name,
+                "commitUrl": f"{hub.address}/{name}/commit/{kept.name}",
                 "hookOutput": "",
             }
         )

@@ -40,9 +40,9 @@ def learn(
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["sleeps", "holds"])
 def test_an_environment_that_hangs_is_one_sentence_and_its_processes_end(how: str, tmp_path: Path) -> None:
-    with pytest.raises(SuiteError) as told:
+    with pytest.raises(SuiteError) as raised:
         learn(tmp_path / "hangs", how, 2)
-    assert str(told.value) == (
+    assert str(raised.value) == (
         "rail/mark: the process of an environment hung: no answer for 5 s (raise adapt.step_limit if it is only "
         "slow); the same command resumes from what was saved last"
     )

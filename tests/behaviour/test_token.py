@@ -275,10 +275,10 @@ def test_the_flag_that_is_taken_is_said_before_the_training(tmp_path: Path):
     task = Task("reach", "reach the mark")
     store = write_store(tmp_path / "reach", [episode], task=task, features=features, source="human", suite="own")
     learn_skill(tmp_path / "library", store, train=replace(TRAIN, first_iterations=2), policy=POLICY)
-    told: list[Progress] = []
+    lines: list[Progress] = []
     settings = replace(SHORT, steps=128, points=1, episodes=1)
-    learn_token(tmp_path / "library", "tests.strange:Both-v0", settings=settings, ppo=PPO, report=told.append)
-    (said,) = [news.note for news in told if news.stage == NOTE and "success" in news.note]
+    learn_token(tmp_path / "library", "tests.strange:Both-v0", settings=settings, ppo=PPO, report=lines.append)
+    (said,) = [news.note for news in lines if news.stage == NOTE and "success" in news.note]
     assert "info['success'] says whether the task is done" in said
     library, _ = learn_token(tmp_path / "library", "tests.strange:Counted-v0", settings=settings, ppo=PPO)
     token = library.skill("counted-v0").task_token

@@ -206,8 +206,8 @@ def test_lessons_are_made_for_a_policys_chunk(toy_stores: list[DemonstrationStor
     def encoder(texts: Any) -> Array:
         return np.zeros((len(texts), LANGUAGE), np.float32)
 
-    made: list[Lesson] = lessons_of(tasks, toy_stores[:2], encoder, [range(2)], 5)  # pyright: ignore[reportArgumentType]
-    assert [lesson.chunk for lesson in made] == [5]
+    chunked: list[Lesson] = lessons_of(tasks, toy_stores[:2], encoder, [range(2)], 5)  # pyright: ignore[reportArgumentType]
+    assert [lesson.chunk for lesson in chunked] == [5]
 
 
 @pytest.mark.parametrize("settings", [T2SSettings(), LoraSettings()], ids=["t2s", "lora"])

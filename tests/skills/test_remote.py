@@ -496,8 +496,8 @@ def test_papers_are_no_part_of_what_is_sealed_and_are_written_again(
 
 def test_papers_come_from_the_list_alone(folder: Path):
     disk = Disk.open(folder)
-    made = papers(disk.head, disk.state, Facts("library"))
-    assert made == {name: (folder / name).read_bytes() for name in PAPERS}
+    texts = papers(disk.head, disk.state, Facts("library"))
+    assert texts == {name: (folder / name).read_bytes() for name in PAPERS}
 
 
 # ---------------------------------------------------------------- a Hub that refuses

@@ -183,29 +183,29 @@ def test_whoever_evaluates_or_learns_is_told_without_a_simulator(tmp_path: Path,
     assert not remarks_on(suite(tmp_path, actions="own"), [TASK])
     install(tmp_path, "skilltokens.suites", units="tests.suites.test_units:suite")
     monkeypatch.syspath_prepend(str(tmp_path))
-    told: list[Progress] = []
+    lines: list[Progress] = []
     settings = {"train": TrainSettings(first_iterations=1), "policy": PolicySettings(width=32, layers=1)}
-    learn_skill(tmp_path / "library", store, **settings, report=told.append)  # type: ignore[arg-type]
-    assert remark in [news.note for news in told if news.stage == NOTE]
+    learn_skill(tmp_path / "library", store, **settings, report=lines.append)  # type: ignore[arg-type]
+    assert remark in [news.note for news in lines if news.stage == NOTE]
 
 
 # ---------------------------------------------------------------- suites in their own units
 
 
 def test_a_suite_in_its_own_units_learns_and_acts(tmp_path: Path):
-    made = suite(actions="own", expert=in_metres)
-    assert made.scales[ACTION].center == (0.0, 0.0)
-    np.testing.assert_allclose(made.scales[ACTION].unit, (BOUND, BOUND))
-    check_suite(made)
-    (store,) = demonstrations(made, made.tasks, DemonstrationSettings(episodes=12, noise=0.1, folder=str(tmp_path)))
+    metres = suite(actions="own", expert=in_metres)
+    assert metres.scales[ACTION].center == (0.0, 0.0)
+    np.testing.assert_allclose(metres.scales[ACTION].unit, (BOUND, BOUND))
+    check_suite(metres)
+    (store,) = demonstrations(metres, metres.tasks, DemonstrationSettings(episodes=12, noise=0.1, folder=str(tmp_path)))
     assert 0.1 < np.abs(store[ACTION]).max() <= np.float32(BOUND)
     folder = tmp_path / "library"
     library = learn_skill(
         folder, store, train=TrainSettings(first_iterations=150, batch=32), policy=PolicySettings(width=32, layers=2)
     )
     actor = library.actor(TASK.instruction)
-    assert sum(outcome.success for outcome in evaluate(actor, made, TASK, "test", range(4))) >= 3
-    env: Any = of_suite(made, TASK).make()  # and PPO's actions of one unit are the box's bounds
+    assert sum(outcome.success for outcome in evaluate(actor, metres, TASK, "test", range(4))) >= 3
+    env: Any = of_suite(metres, TASK).make()  # and PPO's actions of one unit are the box's bounds
     env.reset(seed=0)
     before = env._environment.raw[:2]
     env.step(np.ones(2, np.float32))
@@ -213,8 +213,8 @@ def test_a_suite_in_its_own_units_learns_and_acts(tmp_path: Path):
 
 
 def test_one_unit_of_what_ppo_gives_is_the_bound_of_the_box():
-    made = GymnasiumSuite("rewarded", make, [TASK], horizon=60, actions="own")
-    env: Any = of_suite(made, TASK).make()
+    metres = GymnasiumSuite("rewarded", make, [TASK], horizon=60, actions="own")
+    env: Any = of_suite(metres, TASK).make()
     env.reset(seed=0)
     before = env.unwrapped.hand
     env.step(np.ones(2, np.float32))
@@ -246,10 +246,10 @@ def test_actions_without_bounds_take_their_constants_from_the_demonstrations(tmp
     episode = Episode({STATE: np.zeros((3, 4)), ACTION: rows})
     features = {STATE: Feature((4,)), ACTION: Feature((2,))}
     write_store(tmp_path / "reach", [episode], task=task, features=features, source="human", suite="degrees")
-    made = degrees(tmp_path)
-    assert made.scales[ACTION].center == pytest.approx((-20.0, 0.0))
-    assert made.scales[ACTION].unit == pytest.approx((np.std([-90, 30, 0]), 1.0))
-    assert sum(outcome.success for outcome in evaluate(Plan(90), made, made.tasks[0], "test", range(3))) == 3
+    metres = degrees(tmp_path)
+    assert metres.scales[ACTION].center == pytest.approx((-20.0, 0.0))
+    assert metres.scales[ACTION].unit == pytest.approx((np.std([-90, 30, 0]), 1.0))
+    assert sum(outcome.success for outcome in evaluate(Plan(90), metres, metres.tasks[0], "test", range(3))) == 3
 
 
 def test_the_command_refuses_unknown_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -92,9 +92,9 @@ class _Processes(SubprocVecEnv):
                 yield
         except (EOFError, OSError) as problem:
             self._kill()
-            told = sorted(Path(self._folder.name).glob("*"))
-            if told and not self._hung:
-                raise SuiteError(told[0].read_text(encoding="utf-8")) from problem
+            sentences = sorted(Path(self._folder.name).glob("*"))
+            if sentences and not self._hung:
+                raise SuiteError(sentences[0].read_text(encoding="utf-8")) from problem
             what = "ended"
             if self._hung:
                 what = f"hung: no answer for {self._limit.seconds:g} s (raise adapt.step_limit if it is only slow)"

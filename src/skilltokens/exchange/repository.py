@@ -195,14 +195,14 @@ class Repository:
                 report(Progress("upload", first, len(additions), group[0].path_in_repo))
                 self._api.preupload_lfs_files(self.name, group)
             report(Progress("upload", len(additions), len(additions), "committing"))
-            made = self._api.create_commit(
+            created = self._api.create_commit(
                 self.name,
                 [*additions, *(CommitOperationDelete(path) for path in removed)],
                 commit_message=message,
                 commit_description=description,
                 parent_commit=self.commit,
             )
-        return made.oid, made.commit_url
+        return created.oid, created.commit_url
 
     @contextlib.contextmanager
     def _speaking(self) -> Iterator[None]:

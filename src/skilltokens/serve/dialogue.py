@@ -72,13 +72,13 @@ def metadata(repertoire: Repertoire) -> bytes:
         "memory_steps": library.policy_settings.layers * (library.policy_settings.history - 1),
     }
     cameras = [name for name, feature in features.items() if len(feature.shape) == 3]
-    wanted = {"send_state": STATE in features, "send_wrist_image": "wrist_image" in names}
+    parameters = {"send_state": STATE in features, "send_wrist_image": "wrist_image" in names}
     hello = {
         "harness_version": f"skilltokens {__version__}",
         "protocol_version": 1,
         "model_server": "skilltokens",
         "capabilities": {},
-        "observation_params": {name: True for name, value in wanted.items() if value and cameras},
+        "observation_params": {name: True for name, value in parameters.items() if value and cameras},
         "skilltokens": {name: content[name] for name in ("version", "library", "identity", "skill_count")},
     }
     return pack({"type": "hello", "payload": hello, "seq": 0, "timestamp": time.time(), **content})

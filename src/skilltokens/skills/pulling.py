@@ -89,15 +89,17 @@ def _go_on(folder: Path, there: Repository, report: Report) -> None:
 
 def _check_earlier(mine: Disk, theirs: Disk, there: Repository) -> None:
     """Raises LibraryError unless a library here is an earlier state of one at the Hub, or the same."""
-    found = relation(mine, theirs)
-    if found is None:
+    related = relation(mine, theirs)
+    if related is None:
         raise LibraryError(f"{mine.folder} is another library than {there.name}: name a new folder")
-    if found.here:
-        own = f"{mine.folder} has {changes(found.here)} that {'is' if found.here == 1 else 'are'} not at {there.name}"
-        if not found.there:
+    if related.here:
+        own = (
+            f"{mine.folder} has {changes(related.here)} that {'is' if related.here == 1 else 'are'} not at {there.name}"
+        )
+        if not related.there:
             raise LibraryError(f"{own}: push them, or name a new folder to have the older state too")
         raise LibraryError(
-            f"{own}, which has {found.there} of its own since change {found.alike}: pull into a new folder, and "
+            f"{own}, which has {related.there} of its own since change {related.alike}: pull into a new folder, and "
             f"`skilltokens skills NEW merge {shell(str(mine.folder))}` adds what is here"
         )
 

@@ -151,21 +151,21 @@ def _known(disk: Disk, there: Repository) -> int:
             )
         return 0
     with tempfile.TemporaryDirectory() as place:
-        found = relation(disk, read_remote(there, Path(place)))
-    if found is None:
+        related = relation(disk, read_remote(there, Path(place)))
+    if related is None:
         raise LibraryError(f"{there.name} holds another library: push to a repository of its own")
-    if found.there == 0:
-        return found.alike
+    if related.there == 0:
+        return related.alike
     pull = shell("skilltokens", "hub", "pull", there.name)
-    if found.here == 0:
+    if related.here == 0:
         raise LibraryError(
-            f"{there.name} is {changes(found.there)} ahead of {disk.folder}: `{pull} {shell(str(disk.folder))}` brings "
-            "them here"
+            f"{there.name} is {changes(related.there)} ahead of {disk.folder}: `{pull} {shell(str(disk.folder))}` "
+            "brings them here"
         )
-    own = f"{changes(found.there)} that {'is' if found.there == 1 else 'are'} not in {disk.folder}"
+    own = f"{changes(related.there)} that {'is' if related.there == 1 else 'are'} not in {disk.folder}"
     merge = f"skilltokens skills OTHER merge {shell(str(disk.folder))}"
     raise LibraryError(
-        f"{there.name} has {own}, which has {found.here} of its own since change {found.alike}: pull it with "
+        f"{there.name} has {own}, which has {related.here} of its own since change {related.alike}: pull it with "
         f"`{pull} OTHER`, add what is here with `{merge}`, and push OTHER"
     )
 

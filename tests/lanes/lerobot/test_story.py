@@ -39,9 +39,9 @@ def test_from_a_lerobot_data_set_to_lerobot_eval(tmp_path: Path, monkeypatch: py
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
 
-    made, pulled = SkillLibrary.open(folder / "library"), SkillLibrary.open(folder / "pulled")
-    assert made.names == ["touch-the-red-ball", "touch-the-blue-ball"]
-    assert pulled.fingerprints() == made.fingerprints()
+    grown, pulled = SkillLibrary.open(folder / "library"), SkillLibrary.open(folder / "pulled")
+    assert grown.names == ["touch-the-red-ball", "touch-the-blue-ball"]
+    assert pulled.fingerprints() == grown.fingerprints()
     assert list(hub.repositories) == ["me/arm"]
 
     errors = [float(error) for error in re.findall(r"answers, ([\d.]+) degrees", done.stdout)]

@@ -97,17 +97,19 @@ class SkilltokensEnvConfig(EnvConfig):
             fps=self.fps,
             rows=n_envs,
         )
-        made: dict[int, Any] = {}
+        environments: dict[int, Any] = {}
         for number, task in enumerate(tasks):
             makers: list[Any] = [functools.partial(make, task.name, row=row) for row in range(n_envs)]
             if use_async_envs and n_envs > 1:
                 first = makers[0]()
-                made[number] = _LazyAsyncVectorEnv(
+                environments[number] = _LazyAsyncVectorEnv(
                     makers, first.observation_space, first.action_space, metadata=first.metadata
                 )
             else:
-                made[number] = gymnasium.vector.SyncVectorEnv([freeze_after_episode_end(maker) for maker in makers])
-        return {suite.name: made}
+                environments[number] = gymnasium.vector.SyncVectorEnv(
+                    [freeze_after_episode_end(maker) for maker in makers]
+                )
+        return {suite.name: environments}
 
 
 class SuiteEnvironment(gymnasium.Env[dict[str, Any], Array]):

@@ -65,12 +65,12 @@ def import_lerobot(
     choice = own.choice if own else choose(info, images)
     sentences = read_tasks(info)
     entries = read_entries(info, choice.sources, sentences)
-    wanted = info.split(subset) if subset is not None else range(info.episodes)
+    taken = info.split(subset) if subset is not None else range(info.episodes)
     chosen: dict[int, list[Entry]] = {}
     first: dict[int, int] = {}
     for entry in entries:
         first.setdefault(entry.task, entry.start)
-        if entry.number in wanted:
+        if entry.number in taken:
             chosen.setdefault(entry.task, []).append(entry)
     if task or instruction or wordings:
         chosen = _only(folder, chosen, sentences, instruction)

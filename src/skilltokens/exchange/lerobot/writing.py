@@ -77,7 +77,7 @@ def _write_episodes(fresh: Path, stores: Sequence[DemonstrationStore], about: Pl
     counts = {name: np.zeros((feature.shape[2], 256), np.int64) for name, feature in _pictures(about).items()}
     with contextlib.ExitStack() as stack:
         data = stack.enter_context(Files(fresh / "data", about.schema(), about.sizes))
-        told = stack.enter_context(EpisodeFiles(fresh / EPISODES, about.sizes))
+        entries = stack.enter_context(EpisodeFiles(fresh / EPISODES, about.sizes))
         films = {
             name: stack.enter_context(Films(fresh, about.columns[name], about.features[name], about.fps, about.sizes))
             for name in about.videos
@@ -102,7 +102,7 @@ def _write_episodes(fresh: Path, stores: Sequence[DemonstrationStore], about: Pl
                 stats = _statistics(arrays, rows, counts)
                 for name, part in stats.items():
                     parts.setdefault(name, []).append(part)
-                told.write(entry, {about.columns.get(name, name): part for name, part in stats.items()})
+                entries.write(entry, {about.columns.get(name, name): part for name, part in stats.items()})
                 first, done = first + steps, done + 1
     whole = whole_stats(stores, parts, counts, about.fps, first)
     whole = {about.columns.get(name, name): part for name, part in whole.items()}
