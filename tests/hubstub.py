@@ -14,6 +14,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -22,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from huggingface_hub import constants
-from tests.loopback import answering
+from tests.loopback import answering_for
 
 TOKEN = "hf_of_me"
 """The token that may do everything; another one may read."""
@@ -114,18 +115,9 @@ class Hub:
         ]
 
 
-@contextlib.contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
+def serving(hub: Hub) -> AbstractContextManager[Hub]:
     """Serves until the end of the block; `hub.address` is then known."""
-
-    class Handler(Answers):
-        server_hub = hub
-
-    with answering(Handler) as hub.address:
-        try:
-            yield hub
-        finally:
-            hub.release.set()
+    return answering_for(hub, Answers)
 
 
 @contextlib.contextmanager

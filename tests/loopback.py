@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol, TypeVar
 
 
 class _Server(ThreadingHTTPServer):
@@ -29,3 +30,25 @@ def answering(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class Stub(Protocol):
+    """What a handler answers for, by its attribute `server_hub`."""
+
+    address: str
+    release: threading.Event
+    """Lets go of the answers that are held back."""
+
+
+S = TypeVar("S", bound=Stub)
+
+
+@contextlib.contextmanager
+def answering_for(hub: S, answers: type[BaseHTTPRequestHandler]) -> Iterator[S]:
+    """Serves a stub of the Hub until the end of the block; `hub.address` is then known."""
+    handler = type("Handler", (answers,), {"server_hub": hub})
+    with answering(handler) as hub.address:
+        try:
+            yield hub
+        finally:
+            hub.release.set()

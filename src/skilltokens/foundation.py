@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 
 from skilltokens.demos import DemonstrationStore, check_actions, workspace_statistics
@@ -11,8 +10,7 @@ from skilltokens.methods.base import generator_of
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.suites import load_suite, suite_names
-from skilltokens.suites.units import doubt_units
-from skilltokens.types import ACTION, Feature, Scale, SettingError, SuiteError
+from skilltokens.types import ACTION, Feature, Scale, SettingError
 
 
 def first_policy(stores: Sequence[DemonstrationStore], settings: PolicySettings, language: int, seed: int) -> Policy:
@@ -40,18 +38,9 @@ def observed(stores: Sequence[DemonstrationStore]) -> tuple[Mapping[str, Feature
     store = stores[0]
     if store.suite in suite_names() and len(stores) == 1:
         suite = load_suite(store.suite)
-        observed = {name: feature for name, feature in suite.features.items() if name != ACTION}
-        if difference(observed, store.features, others=True) is None:
+        seen = {name: feature for name, feature in suite.features.items() if name != ACTION}
+        if difference(seen, store.features, others=True) is None:
             check_actions(store, suite.scales, suite.name)
-            return observed, suite.scales
+            return seen, suite.scales
     measured = workspace_statistics(stores)
     return {n: f for n, f in store.features.items() if n != ACTION and kind_of(n, f) is not None}, measured
-
-
-def other_units(store: DemonstrationStore) -> list[str]:
-    """A sentence where a store's actions seem to be in other units than those of its suite; nothing is replayed."""
-    if store.suite in suite_names():  # no code of a file's choice
-        with contextlib.suppress(SuiteError):  # its simulator is not installed
-            doubt = doubt_units(load_suite(store.suite), store, replay=False)
-            return [] if doubt is None else [doubt.sentence]
-    return []

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from skilltokens.demos import (
 )
 from skilltokens.demos.kinds import as_read, unseen
 from skilltokens.files import seal
-from skilltokens.foundation import first_policy, observed, other_units
+from skilltokens.foundation import first_policy, observed
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
@@ -43,13 +44,16 @@ from skilltokens.skills.scene import SceneDensity
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
 from skilltokens.suites import sentences_of
+from skilltokens.suites.remarks import doubt_of
 from skilltokens.train import fit
 from skilltokens.types import (
     ACTION,
     NOTE,
+    Feature,
     LibraryError,
     Progress,
     Report,
+    Scale,
     SettingError,
     SkilltokensError,
     silent,
@@ -164,6 +168,11 @@ class _Work:
     seed: int
     constants: tuple[DemonstrationStore, ...]
 
+    @functools.cached_property
+    def _observed(self) -> tuple[Mapping[str, Feature], Mapping[str, Scale]]:
+        """What the first policy of these whole stores would observe, and its constants: measuring reads them twice."""
+        return observed([self.store, *self.constants])
+
     def made_with(self) -> str:
         """SHA-256 of all that decides what is learned, but for the library's state."""
         free = ("threads", "log_every")  # they change no number
@@ -230,20 +239,21 @@ class _Work:
         """What the library's constants do not cover, or are measured on too little for, is said before the training,
         and where the actions seem to be in other units than those of the store's suite."""
         if self.library is None:
-            scales = observed([self.store, *self.constants])[1]
+            scales = self._observed[1]
             sentences = [*still_entries(self.store, scales), *in_own_units(self.store, scales)]
         else:
             shape = self.library.shape
             own = {} if shape.action is None else {ACTION: shape.action}
             sentences = outside(self.store, {**shape.scales, **own})
-        for sentence in (*other_units(self.store), *sentences):
+        doubt = doubt_of(self.store, replay=False)
+        for sentence in [*([] if doubt is None else [doubt.sentence]), *sentences]:
             report(Progress(NOTE, 0, 1, sentence))
 
     def _check_features(self, report: Report) -> None:
         """The store can be learned from, and what of it the policy does not look at is said before."""
         store, library = self.store, self.library
         if library is None:
-            looked_at = observed([store, *self.constants])[0]
+            looked_at = self._observed[0]
             note = unseen(store.features, looked_at, f"the suite {store.suite!r} does not observe it")
         else:
             looked_at = {name: feature for name, feature in library.features.items() if name != ACTION}

@@ -11,14 +11,14 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.loopback import answering
+from tests.loopback import answering_for
 
 from skilltokens.exchange.hub import Hub, Remote
 
@@ -86,18 +86,9 @@ class HubServer:
         }
 
 
-@contextlib.contextmanager
-def serving(hub: HubServer) -> Iterator[HubServer]:
+def serving(hub: HubServer) -> AbstractContextManager[HubServer]:
     """Serves until the end of the block; `hub.address` is then known."""
-
-    class Handler(Answers):
-        server_hub = hub
-
-    with answering(Handler) as hub.address:
-        try:
-            yield hub
-        finally:
-            hub.release.set()
+    return answering_for(hub, Answers)
 
 
 class Answers(BaseHTTPRequestHandler):

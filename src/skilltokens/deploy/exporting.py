@@ -44,7 +44,7 @@ def export_skill(library: SkillLibrary, skill: str, folder: str | Path, to: To =
     """
     folder, file = Path(folder), FILES[to]
     record = library.state.record(skill)
-    actor = PolicyActor(library.policy_of_record(record), library.actor_of(skill).embedding.cpu().numpy())
+    actor = library.actor_of(skill)
     _check_folder(folder)
     features = _features(actor, library.features)
     card = Card(

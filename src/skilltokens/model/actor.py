@@ -162,8 +162,11 @@ class PolicyActor:
         Raises:
             ObservationError: the observation is not what the policy reads. `memory` is as it was then.
         """
+        return self._predicted(self.tensors(observation, len(memory.instruction)), memory)
+
+    def _predicted(self, tensors: Mapping[str, Tensor], memory: Memory) -> Array:
+        """The same for what was read of the observation."""
         policy = self.policy
-        tensors = self.tensors(observation, len(memory.instruction))
         x = policy.tokens(tensors, memory.instruction)[:, 0]
         n, weights = x.shape[1], policy.weights(tensors)
         if memory.age == 0:

@@ -51,7 +51,7 @@ class TracedActor(PolicyActor):
             self._traces[form] = self._trace(step, observation, len(memory.instruction))
         traced = self._traces.get(form)
         if step is None or traced is None:
-            return super().predict(observation, memory)
+            return self._predicted(tensors, memory)
         return self._stepped(traced, step, tensors, memory)
 
     def _stepped(self, traced: Traced, step: Step, tensors: Mapping[str, Tensor], memory: Memory) -> Array:
@@ -96,8 +96,8 @@ class TracedActor(PolicyActor):
             seen = {
                 name: _changed(kind, np.asarray(example[name]), generator) for name, kind in self.policy.seen.items()
             }
-            usual = super().predict(seen, one)
-            if usual.tobytes() != self._stepped(traced, step, self.tensors(seen, batch), other).tobytes():
+            tensors = self.tensors(seen, batch)
+            if self._predicted(tensors, one).tobytes() != self._stepped(traced, step, tensors, other).tobytes():
                 return False
         return True
 

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.suites.units import doubt_units
+from skilltokens.suites.registry import load_suite, suite_names
+from skilltokens.suites.units import Doubt, doubt_units
 from skilltokens.types import DemonstrationError, Suite, SuiteError, Task
+
+
+def doubt_of(store: DemonstrationStore, replay: bool | None = None) -> Doubt | None:
+    """What speaks against a store's actions being in the units of the suite that it names; None where that is not
+    installed. `replay` is that of `doubt_units`."""
+    if store.suite not in suite_names():  # no code of a file's choice
+        return None
+    try:
+        return doubt_units(load_suite(store.suite), store, replay=replay)
+    except SuiteError:
+        return None  # its simulator is not installed
 
 
 def remarks_on(suite: Suite, tasks: Sequence[Task] = ()) -> list[str]:

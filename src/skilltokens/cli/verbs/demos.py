@@ -19,7 +19,7 @@ from skilltokens.cli.options import parse
 from skilltokens.cli.saying import complain, say
 from skilltokens.configuration import NotNegative, check_setting
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
-from skilltokens.types import DemonstrationError, SuiteError
+from skilltokens.types import DemonstrationError
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
@@ -127,17 +127,11 @@ def check(words: Sequence[str]) -> int:
 
 def _doubt(store: DemonstrationStore, name: str) -> Doubt | None:
     """What speaks against a store's actions being in its suite's units; None where no suite is named or installed."""
-    from skilltokens.suites import load_suite, suite_names
+    from skilltokens.suites import load_suite
+    from skilltokens.suites.remarks import doubt_of
     from skilltokens.suites.units import doubt_units
 
-    if name:
-        return doubt_units(load_suite(name), store)
-    if store.suite not in suite_names():  # no code of a file's choice
-        return None
-    try:
-        return doubt_units(load_suite(store.suite), store)
-    except SuiteError:
-        return None  # its simulator is not installed
+    return doubt_units(load_suite(name), store) if name else doubt_of(store)
 
 
 ACTIONS: Actions = {
