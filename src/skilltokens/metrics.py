@@ -45,6 +45,9 @@ class Lifelong:
     fwt_of: Rates | None
     nbt_of: Rates | None
     auc_of: Rates | None
+    lost_of: Rates | None = None
+    """(K-1,): c[k, k] less c[K-1, k], what was lost between when a task was learned and the end: less BWT of GEM
+    (arXiv 1706.08840, eq. 3). Unlike NBT it needs no tests in between."""
     forgotten_of: Rates | None = None
     """(K-1,): the part of NBT_k in cells where the task's own skill was called; the rest was miscalled."""
 
@@ -67,6 +70,11 @@ class Lifelong:
     def nbt(self) -> float | None:
         """LIBERO's NBT: how much success was lost afterwards; 0 is no forgetting, below 0 is later improvement."""
         return _mean(self.nbt_of)
+
+    @property
+    def lost(self) -> float | None:
+        """What was lost of the earlier skills by the end: GEM's BWT with its sign turned."""
+        return _mean(self.lost_of)
 
     @property
     def forgotten(self) -> float | None:
@@ -217,27 +225,32 @@ def lifelong(
         miscalled: (K, K), the cells that another task's skill acted in: what is lost there is not forgotten. Left out:
             none.
 
-    NBT is None where nothing was taught after any task.
+    NBT is None where nothing was taught after any task. Where old tasks were not tested after every lesson but were
+    after the last, NBT and AUC are None.
 
     Raises:
-        ValueError: shapes do not fit, a count is impossible, or a cell on or below the diagonal has no episode.
+        ValueError: shapes do not fit, a count is impossible, or a task has no episode when it was taught, or at the end.
     """
     c = _square(rates(successes, episodes))
     tasks = len(c)
     rows = np.maximum(np.arange(tasks), together - 1)
-    if any(np.isnan(c[t, : t + 1]).any() for t in range(together - 1, tasks)):
-        raise ValueError("a task was not evaluated after a lesson that should have seen it")
+    if np.isnan(c[rows, np.arange(tasks)]).any() or np.isnan(c[-1]).any():
+        raise ValueError("a task was not evaluated after the lesson that taught it, or after the last one")
+    whole = not any(np.isnan(c[t, : t + 1]).any() for t in range(together - 1, tasks))
     lines = [rates(good, tried) for good, tried in curves]
     alone = range(together if together > 1 else 0, tasks)
     kept = None if miscalled is None else ~np.asarray(miscalled, dtype=bool)
     measured = len(lines) == len(alone) > 0 and all(line.size > 1 and not np.isnan(line).any() for line in lines)
+    later = tasks > together
+    learned = c[rows, np.arange(tasks)]
     return Lifelong(
         final_of=c[-1].copy(),
-        learned_of=c[rows, np.arange(tasks)],
+        learned_of=learned,
         fwt_of=forward_transfer(lines) if measured else None,
-        nbt_of=negative_backward_transfer(c, together) if tasks > together else None,
-        auc_of=area_under_curve(c, lines, alone.start) if measured else None,
-        forgotten_of=negative_backward_transfer(c, together, kept) if tasks > together else None,
+        nbt_of=negative_backward_transfer(c, together) if later and whole else None,
+        auc_of=area_under_curve(c, lines, alone.start) if measured and whole else None,
+        lost_of=(learned - c[-1])[:-1] if later else None,
+        forgotten_of=negative_backward_transfer(c, together, kept) if later and whole else None,
     )
 
 

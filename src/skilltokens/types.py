@@ -142,10 +142,13 @@ class Counts:
     successes: int
     episodes: int
     steps: int
+    outcomes: str = ""
+    """A letter for each episode, in order: 1 for success, 0 for failure."""
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Counts:
-        return cls(sum(one.success for one in outcomes), len(outcomes), sum(one.steps for one in outcomes))
+        letters = "".join("1" if one.success else "0" for one in outcomes)
+        return cls(letters.count("1"), len(outcomes), sum(one.steps for one in outcomes), letters)
 
 
 class Environment(Protocol):

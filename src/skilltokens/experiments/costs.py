@@ -41,5 +41,7 @@ def costs(settings: RunSettings[Any], groups: list[range], *, joint: bool, keeps
     for index, group in enumerate(groups):
         first = train.first_iterations if index == 0 and not settings.base else train.iterations
         points = 0 if joint or len(group) > 1 else settings.evaluate.points - 1
-        lessons.append(Cost(first + train.iterations * (len(group) - 1), points, len(group) if keeps else group.stop))
+        alone = keeps or (settings.evaluate.old == "end" and index < len(groups) - 1)
+        final = len(group) if alone else group.stop
+        lessons.append(Cost(first + train.iterations * (len(group) - 1), points, final))
     return lessons + ([Cost(0, 0, variants * groups[-1].stop)] if variants else [])

@@ -57,9 +57,21 @@ class Evaluator:
         self.instructions = encoder([task.instruction for task in tasks])
 
     def cell(
-        self, method: Method, task: int, after: int, progress: float, cells: Sequence[Cell], report: Report
-    ) -> Cell:
-        """Evaluates one task by its instruction, or points to the cell in which the same bits already acted."""
+        self,
+        method: Method,
+        task: int,
+        after: int,
+        progress: float,
+        cells: Sequence[Cell],
+        report: Report,
+        *,
+        roll_out: bool = True,
+    ) -> Cell | None:
+        """Evaluates one task by its instruction, or points to the cell in which the same bits already acted.
+
+        Args:
+            roll_out: False: None is returned where no such cell is known.
+        """
         choice = method.choose(self.instructions[task])
         actor = self._actor(choice)
         cell = Cell(
@@ -76,12 +88,15 @@ class Evaluator:
             episodes=0,
         )
         cell.same_as = self._same_bits(cells, cell)
-        if cell.same_as is None:
-            counts = self._count(actor, self.suite, self.simulated[task], self.pool, report)
-            cell.successes, cell.episodes, cell.steps = counts.successes, counts.episodes, counts.steps
-        else:
-            twin = cells[cell.same_as]
-            cell.successes, cell.episodes, cell.steps = twin.successes, twin.episodes, twin.steps
+        if cell.same_as is None and not roll_out:
+            return None
+        counts = (
+            self._count(actor, self.suite, self.simulated[task], self.pool, report)
+            if cell.same_as is None
+            else cells[cell.same_as]
+        )
+        for name in ("successes", "episodes", "steps", "outcomes"):
+            setattr(cell, name, getattr(counts, name))
         return cell
 
     def _same_bits(self, cells: Sequence[Cell], cell: Cell) -> int | None:
@@ -146,6 +161,7 @@ class Evaluator:
             successes=counts.successes,
             episodes=counts.episodes,
             steps=counts.steps,
+            outcomes=counts.outcomes,
         )
 
     def videos(self, method: Method, folder: Path) -> dict[str, str]:

@@ -28,7 +28,7 @@ from skilltokens.experiments.lessons import groups_of, lessons_of, suites_own, t
 from skilltokens.experiments.namesakes import tell_namesakes
 from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
 from skilltokens.experiments.reading import write_record
-from skilltokens.experiments.records import LifelongRecord
+from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.experiments.working import working
 from skilltokens.files import sweep
@@ -246,10 +246,10 @@ class _Run:
                 "lesson starts again"
             )
         self.method.finish(lesson)
-        for task in range(sum(cell.progress == 1.0 for cell in work.cells), taught):
-            self._evaluate(task, taught - 1, 1.0, report)
+        for task in range(max((cell.task + 1 for cell in work.cells if cell.progress == 1.0), default=0), taught):
+            cell = self._evaluate(task, taught - 1, 1.0, report, self._tested(task, lesson))
             work.spent("evaluate")
-            if record.cells[-1].same_as is None:  # the others cost nothing
+            if cell is not None and cell.same_as is None:  # the others cost nothing
                 work.keep()
         note_lesson(record, self.method, training, point.record, work.seconds)
         done = lesson.index + 1
@@ -257,9 +257,17 @@ class _Run:
         write_record(self.folder, record)
         checkpoint.forget(self.folder, done)
 
-    def _evaluate(self, task: int, after: int, progress: float, report: Report) -> None:
+    def _evaluate(self, task: int, after: int, progress: float, report: Report, roll_out: bool = True) -> Cell | None:
         cells = self.record.cells
-        cells.append(self.evaluator.cell(self.method, task, after, progress, cells, report))
+        cell = self.evaluator.cell(self.method, task, after, progress, cells, report, roll_out=roll_out)
+        if cell is not None:
+            cells.append(cell)
+        return cell
+
+    def _tested(self, task: int, lesson: Lesson) -> bool:
+        """Whether a task is rolled out after a lesson, if its bits are not known."""
+        last = lesson.index == len(self.lessons) - 1
+        return last or task >= lesson.first or self.settings.evaluate.old == "each"
 
     def _label(self, lesson: Lesson) -> str:
         count = len(lesson.names)

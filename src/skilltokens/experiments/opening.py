@@ -144,5 +144,8 @@ def note_lesson(
     if method.remembered() or record.remembered:
         record.remembered += [0] * (len(parameters.trained) - 1 - len(record.remembered))
         record.remembered.append(method.remembered())
+    if training.rule.passes != 1 or record.passes:
+        record.passes += [1.0] * (len(parameters.trained) - 1 - len(record.passes))
+        record.passes.append(training.rule.passes)
     record.timing.train_s.append(round(seconds["train"], 1))
     record.timing.evaluate_s.append(round(seconds["evaluate"], 1))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from skilltokens.experiments.records import Cell, LifelongRecord, RewardRecord, Wording
+from skilltokens.experiments.records import Cell, LifelongRecord, RewardRecord, Variant, Wording
 from skilltokens.files import (
     REWARD_SCHEMA,
     RUN_SCHEMA,
@@ -155,6 +155,7 @@ def _problems(record: LifelongRecord) -> Iterator[str]:
     for i, variant in enumerate(record.variants):
         if not 0 <= variant.successes <= variant.episodes or variant.episodes == 0:
             yield f"variants[{i}] counts {variant.successes} successes of {variant.episodes} episodes"
+        yield from _other_outcomes(f"variants[{i}]", variant)
 
 
 def cell_problems(cells: list[Cell], tasks: list[str]) -> Iterator[str]:
@@ -170,6 +171,7 @@ def cell_problems(cells: list[Cell], tasks: list[str]) -> Iterator[str]:
             yield f"{place} has split {cell.split!r} and selected_by {cell.selected_by!r}"
         if not 0 <= cell.successes <= cell.episodes or cell.episodes == 0:
             yield f"{place} counts {cell.successes} successes of {cell.episodes} episodes"
+        yield from _other_outcomes(place, cell)
         key = (cell.after, cell.progress, cell.task, cell.split, cell.selected_by)
         if key in known:
             yield f"{place} repeats a cell"
@@ -178,8 +180,17 @@ def cell_problems(cells: list[Cell], tasks: list[str]) -> Iterator[str]:
             yield f"{place} claims the same bits as entry {cell.same_as}, which differs"
 
 
+def _other_outcomes(place: str, counted: Cell | Variant) -> Iterator[str]:
+    """Where outcomes are noted episode by episode, they must be those that are counted."""
+    letters = counted.outcomes
+    if letters and (letters.count("1"), letters.count("1") + letters.count("0"), len(letters)) != (
+        *(counted.successes, counted.episodes, counted.episodes),
+    ):
+        yield f"{place} has outcomes that are not those it counts"
+
+
 def _alike(one: Cell, other: Cell, tasks: list[str]) -> bool:
     """Whether two cells may be of the same bits: the same task and states, and the same counts."""
     return tasks[one.task] == tasks[other.task] and all(
-        getattr(one, name) == getattr(other, name) for name in ("split", "successes", "episodes")
+        getattr(one, name) == getattr(other, name) for name in ("split", "successes", "episodes", "outcomes")
     )

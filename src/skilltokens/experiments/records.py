@@ -57,6 +57,7 @@ class Cell(_Record, kw_only=True):
 
     `after` is the place of the last task taught before, `progress` the share of that lesson's training that was done.
     `policy` and `actions` are SHA-256 of the policy with its instruction, and of its actions on known observations.
+    `outcomes` has a letter for each initial state, in order: 1 for success, 0 for failure; empty in older files.
     """
 
     after: int
@@ -73,6 +74,7 @@ class Cell(_Record, kw_only=True):
     successes: int
     episodes: int
     steps: int = 0
+    outcomes: str = ""
     same_as: int | None = None
     """The earlier cell in which the same bits acted: this one was not rolled out again."""
 
@@ -90,6 +92,8 @@ class Variant(_Record, kw_only=True):
     successes: int
     episodes: int
     steps: int = 0
+    outcomes: str = ""
+    """As in `Cell`."""
 
 
 class Wording(_Record, kw_only=True):
@@ -172,6 +176,9 @@ class LifelongRecord(_Record, kw_only=True):
     parameters: Parameters
     remembered: list[int] = []
     """Bytes of demonstrations kept to learn on after each lesson; empty where none ever are."""
+    passes: list[float] = []
+    """Passes of a batch through the policy that a training step of each lesson costs (`Rule.passes`); empty where each
+    costs one."""
     timing: Timing
     learning: list[Loss] = []
     gradients: list[Flow] = []

@@ -41,6 +41,10 @@ class Rule:
     evaluated and kept.
     """
 
+    passes: float = 1.0
+    """What a step costs: how many times a batch goes through the policy, forward and backward; a pass without gradients
+    counts as a third. Replay of as many old windows as new ones is 2."""
+
     @cached_property
     def kept(self) -> dict[str, Tensor]:
         """What the rule changes on its way and needs after an interruption; empty until a subclass fills or sets it."""

@@ -226,7 +226,12 @@ def _curve(cells: Mapping[tuple[int, int, float], Cell], after: int, task: int) 
 
 
 def _learned(episodes: Counts, together: int) -> int:
-    """How many tasks are taught: those whose whole row of tasks taught so far is evaluated, one after another."""
+    """How many tasks are taught: those whose whole row of tasks taught so far is evaluated, one after another.
+
+    Where old tasks were tested at the end alone, no row but the last is whole: it counts for all.
+    """
+    if (episodes[-1] > 0).all():
+        return len(episodes)
     learned = 0
     for row in range(together - 1, len(episodes)):
         if not (episodes[row, : row + 1] > 0).all():
