@@ -229,7 +229,7 @@ def lifelong(
     after the last, NBT and AUC are None.
 
     Raises:
-        ValueError: shapes do not fit, a count is impossible, or a task has no episode when it was taught, or at the end.
+        ValueError: shapes do not fit, a count is impossible, or a task has no episode when it was taught or at the end.
     """
     c = _square(rates(successes, episodes))
     tasks = len(c)
