@@ -13,7 +13,17 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from skilltokens.methods import lora, multitask, sequential, single_task, t2s
+from skilltokens.methods import (
+    lora,
+    lwf,
+    merge,
+    multitask,
+    packnet,
+    sequential,
+    single_task,
+    slow_learner,
+    t2s,
+)  # fmt: skip
 from skilltokens.methods.registration import Registration
 from skilltokens.types import SettingError, nearest
 
@@ -27,6 +37,10 @@ METHODS = {
     "lora": lora.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
+    "packnet": packnet.REGISTRATION,
+    "lwf": lwf.REGISTRATION,
+    "slow_learner": slow_learner.REGISTRATION,
+    "merge": merge.REGISTRATION,
 }
 """The methods of this package, in the order that tables and legends show them."""
 
