@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from skilltokens.methods import lora, multitask, sequential, single_task, t2s
+from skilltokens.methods import full_copy, head_only, lora, multitask, psec, sequential, single_task, t2s
 from skilltokens.methods.registration import Registration
 from skilltokens.types import SettingError, nearest
 
@@ -27,6 +27,9 @@ METHODS = {
     "lora": lora.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
+    "psec": psec.REGISTRATION,
+    "full_copy": full_copy.REGISTRATION,
+    "head_only": head_only.REGISTRATION,
 }
 """The methods of this package, in the order that tables and legends show them."""
 

@@ -26,8 +26,11 @@ from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.files import sealed
 from skilltokens.methods import METHODS
 from skilltokens.methods.base import Choice
+from skilltokens.methods.full_copy import FullCopySettings
+from skilltokens.methods.head_only import HeadOnlySettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.multitask import MultitaskSettings
+from skilltokens.methods.psec import PsecSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.single_task import SingleTaskSettings
 from skilltokens.methods.t2s import T2SSettings
@@ -45,9 +48,14 @@ CHOICES: dict[str, Any] = {
     "sequential": SequentialSettings(),
     "single_task": SingleTaskSettings(),
     "multitask": MultitaskSettings(),
+    "psec": PsecSettings(share=0.5),
+    "full_copy": FullCopySettings(),
+    "head_only": HeadOnlySettings(),
 }
 """Every method of the package, with room for its skills in so small a policy."""
 JOINT = ("multitask",)
+KEEPING = ("t2s", "lora", "single_task", "psec", "full_copy", "head_only")
+"""The methods that keep what an earlier skill does; the others change the base it stands on."""
 PROTOCOLS = ("A", "B", "A+")
 CASES = [(method, protocol) for method in CHOICES for protocol in PROTOCOLS]
 NEW = ("between", "avoid-red")
@@ -144,7 +152,7 @@ def test_the_library_that_a_run_leaves_acts_as_the_run_did(
     library = SkillLibrary.open(folder / "library")
     names = [skill.name for skill in library.skills]
     own = [task.name for task in record.tasks]
-    keeps = protocol == "A+" and method in ("t2s", "lora", "single_task")  # the others change the base they stand on
+    keeps = protocol == "A+" and method in KEEPING
     assert names == [*(TASKS[:2] if keeps else ()), *own]
     acts_as(library, range(len(names) - len(own), len(names)), record)
     if keeps:
@@ -212,7 +220,7 @@ def test_methods_of_protocol_b_stand_in_one_report(settings: Settings, known: Pa
     assert page.count("Method beside method") == 1
 
 
-@pytest.mark.parametrize("method", ["t2s", "lora", "single_task"])
+@pytest.mark.parametrize("method", KEEPING)
 def test_skills_of_the_base_library_keep_their_place_and_their_bits(
     method: str, settings: Settings, known: Path, place: Path
 ):
