@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -86,7 +87,7 @@ def _unpaired(mine: tuple[int, int], other: tuple[int, int]) -> float:
 
     table = [[mine[0], other[0]], [mine[1] - mine[0], other[1] - other[0]]]
     if max(mine[1], other[1]) > LARGE:
-        return float(fisher_exact(table).pvalue)
+        return cast(float, fisher_exact(table)[1])
     return min(1.0, float(barnard_exact(table).pvalue))
 
 
