@@ -89,8 +89,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Every lesson is learned and evaluated, and the run said that it was done."""
-        return bool(self.record.finished) and self.learned == len(self.tasks)
+        """Every lesson is learned and evaluated, and the run said that it was done; others' results say no such thing."""
+        return (self.foreign or bool(self.record.finished)) and self.learned == len(self.tasks)
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -33,12 +33,14 @@ def costs_of(group: Group) -> Costs:
 def steps_of(run: Run) -> list[int] | None:
     """Training steps of each lesson done, as the settings say, 0 where nothing was trained; None where not said."""
     iterations, first = (run.config.get(name) for name in ("train.iterations", "train.first_iterations"))
-    lessons = run.record.lessons
+    lessons = run.learned - run.together + 1 if run.foreign else run.record.lessons
     if iterations is None or first is None or not lessons:
         return None
     opening = iterations if run.record.base is not None else first
     steps = [opening + iterations * (run.together - 1), *[iterations] * (lessons - 1)]
-    return [count if trained else 0 for count, trained in zip(steps, run.trained, strict=True)]
+    return (
+        steps if run.foreign else [count if trained else 0 for count, trained in zip(steps, run.trained, strict=True)]
+    )
 
 
 def _mean(runs: Sequence[Run], of: Callable[[Run], float | None]) -> float | None:
