@@ -89,7 +89,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Every lesson is learned and evaluated, and the run said that it was done; others' results say no such thing."""
+        """Every lesson is learned and evaluated, and the run said that it was done, which others' never say."""
         return (self.foreign or bool(self.record.finished)) and self.learned == len(self.tasks)
 
     @cached_property

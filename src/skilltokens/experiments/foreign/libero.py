@@ -41,10 +41,10 @@ def read(path: Path, said: Mapping[str, str]) -> list[LifelongRecord]:
         raise without_counts(path)
     names = tasks_said(facts)
     if names is None or len(names) != len(matrix):
-        known = "" if names is None else f" and {len(names)} are said"
+        known = "" if names is None else f", and {len(names)} are said"
         raise RunError(
-            f"{path} has {len(matrix)} tasks without names{known}: say them, as {path}:suite=libero-goal for a suite in "
-            "its own order, or tasks=NAME+NAME+..."
+            f"{path} has {len(matrix)} tasks without names{known}: say them, as {path}:suite=libero-goal for a "
+            "suite in its own order, or tasks=NAME+NAME+..."
         )
     rows = _tested(matrix, path)
     joint = rows == {len(matrix) - 1} and len(matrix) > 1

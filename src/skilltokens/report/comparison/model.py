@@ -129,7 +129,7 @@ class Table:
     pairs: tuple[Pair, ...]
     """Every pair of contenders that has a common seed, A before B in the order of `contenders`."""
     assumed: tuple[str, ...]
-    """One sentence for each file that does not say all conditions: which of them were taken to be equal."""
+    """One sentence for each contender whose files do not say all conditions: which were taken to be equal."""
     remarks: tuple[str, ...]
     """Sentences about what a reader must know: unfinished runs, pairs that could not be formed."""
 

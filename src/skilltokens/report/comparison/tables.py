@@ -67,7 +67,9 @@ def _table(runs: Sequence[Run]) -> Table:
         contenders=contenders,
         pairs=tuple(pairs),
         assumed=tuple(
-            f"{path} does not say its {listed(list(names))}: taken to be equal" for path, names in assumed.items()
+            f"{contender.label} does not say {listed(list(contender.assumed))}: taken to be equal"
+            for contender in contenders
+            if contender.assumed
         ),
         remarks=(*_unfinished(contenders), *missing),
     )
