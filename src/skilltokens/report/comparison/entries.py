@@ -56,8 +56,13 @@ def _named(word: str) -> tuple[Path, dict[str, str]]:
     return path, said
 
 
+def published_names() -> list[str]:
+    """The published experiments below the working directory."""
+    return sorted({file.parent.parent.name for file in PUBLISHED.glob("*/*/run.json")})
+
+
 def _hint(path: Path) -> str:
-    names = sorted(folder.name for folder in PUBLISHED.iterdir() if folder.is_dir()) if PUBLISHED.is_dir() else []
+    names = published_names()
     if path.name != str(path) or not names:
         return ": check the path"
     return f", neither here nor as a published experiment below {PUBLISHED}: {nearest(str(path), names)}"

@@ -97,8 +97,8 @@ class Pair:
     successes: tuple[int, int]
     episodes: tuple[int, int]
     paired: bool
-    """Whether the test pairs the episodes by their initial states (McNemar's), or compares counts (Barnard's,
-    Fisher's)."""
+    """Whether the test pairs the episodes by their initial states (McNemar's), or compares counts
+    (Fisher's)."""
     discordant: tuple[int, int] | None
     """Episodes that A alone and that B alone solved, where they pair."""
     p: float

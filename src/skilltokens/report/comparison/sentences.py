@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skilltokens.report import text
 from skilltokens.report.comparison.model import Pair
-from skilltokens.significance import ALPHA, LARGE
+from skilltokens.significance import ALPHA
 
 LEAST = 0.001
 """p-values below this are written as such."""
@@ -60,7 +60,7 @@ def chance_in(p: float) -> str:
 
 def test_in(pair: Pair) -> str:
     """The exact test of a pair by its name."""
-    return "McNemar" if pair.paired else "Fisher" if max(pair.episodes) > LARGE else "Barnard"
+    return "McNemar" if pair.paired else "Fisher"
 
 
 def _interval(pair: Pair) -> str:

@@ -72,16 +72,20 @@ def check_tournament(path: Path) -> list[str]:
     faults = [] if content.get(SEAL) == seal(content) else ["the digest of the file is not that of its content"]
     entries = content.get("runs")
     runs: list[Run] = []
+    unread = False
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
         try:
             run = _run(entry, number, path)
         except RunError as problem:
+            unread = True
             faults.append(str(problem))
             continue
         if entry.get(SEAL) != seal(entry):
             faults.append(f"{run.path}: its digest is not that of its content")
         faults += [f"{run.path}: {sentence}" for sentence in (*missing_cells(run), *_other_bits(run))]
         runs.append(run)
+    if unread:
+        return [*faults, "the figures can't be computed again before every run can be read"]
     return faults + list(_figure_faults(runs, content))
 
 
