@@ -35,6 +35,11 @@ class Condition:
         return UNSAID if value is None else self.words(value)
 
 
+def _setting(run: Run, name: str) -> Any:
+    """A setting; None where the file says none of its section, so that a default here would be a guess."""
+    return run.config.get(name) if name.partition(".")[0] in run.record.config else None
+
+
 def _source(run: Run) -> Hashable | None:
     told = run.record.demonstrations
     return (told.source, tuple(told.episodes)) if told.source and told.episodes else None
@@ -71,7 +76,7 @@ def _base(run: Run) -> Hashable | None:
 
 
 def _budget(run: Run) -> Hashable | None:
-    values = tuple(run.config.get(name) for name in BUDGET)
+    values = tuple(_setting(run, name) for name in BUDGET)
     return None if None in values else values
 
 
@@ -94,7 +99,7 @@ def _episodes(run: Run) -> Hashable | None:
 
 def _horizon(run: Run) -> Hashable | None:
     """Steps, or the suite by name where its own limit is not known here."""
-    said = run.config.get("evaluate.horizon")
+    said = _setting(run, "evaluate.horizon")
     if said == 0:
         return _limit(run.suite) or f"that of {run.suite}"
     return said
@@ -138,7 +143,7 @@ CONDITIONS = (
     ),
     Condition("what chooses the skill", _chooser, lambda value: value.replace("_", " "), labelled=True),
     Condition("horizon", _horizon, lambda value: f"{value} steps" if isinstance(value, int) else value, labelled=True),
-    Condition("actions taken for each look", lambda run: run.config.get("evaluate.ahead"), labelled=True),
+    Condition("actions taken for each look", lambda run: _setting(run, "evaluate.ahead"), labelled=True),
 )
 """In the order in which they are shown."""
 ECHOES = {

@@ -80,7 +80,7 @@ def _lines(path: Path) -> tuple[dict[str, str], list[Line]]:
 
 
 def _record(path: Path, own: Mapping[str, str], said: Mapping[str, str], lines: Sequence[Line]) -> LifelongRecord:
-    facts = facts_of(merged(said, {**own, **_columns(path, lines)}), path)
+    facts = facts_of(merged(said, {**own, **_columns(path, lines, said)}), path)
     tests = [(line, _after(line, path)) for line in lines]
     last = max((after for _, after in tests if after is not None), default=None)
     names = facts.tasks.split("+") if facts.tasks else _order(tests)
@@ -94,10 +94,10 @@ def _record(path: Path, own: Mapping[str, str], said: Mapping[str, str], lines: 
     return record_of(facts, SCHEMA, names, cells, path, ordered=ordered, first=first)
 
 
-def _columns(path: Path, lines: Sequence[Line]) -> dict[str, str]:
-    """What the columns of all lines of a run say, besides their tests."""
+def _columns(path: Path, lines: Sequence[Line], said: Mapping[str, str]) -> dict[str, str]:
+    """What the columns of all lines of a run say, besides their tests and what is said beside the file."""
     words: dict[str, str] = {}
-    for key in (key for key in KEYS if key not in TESTS):
+    for key in (key for key in KEYS if key not in TESTS and key not in said):
         values = {line.cells.get(key, "") for line in lines}
         if len(values) > 1:
             raise RunError(f"{path} says several values of {key} for one run ({', '.join(sorted(values))}): correct it")

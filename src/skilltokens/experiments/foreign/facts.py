@@ -160,7 +160,7 @@ def record_of(
             episodes=[] if facts.demonstrations is None else [facts.demonstrations] * count,
         ),
         cells=list(cells),
-        parameters=_parameters(facts),
+        parameters=_parameters(facts, alone=count > (facts.first or first or 1)),
         remembered=[] if facts.remembered_bytes is None else [facts.remembered_bytes],
         passes=[] if facts.passes is None else [facts.passes] * count,
         timing=Timing(train_s=[] if facts.seconds is None else [facts.seconds]),
@@ -174,13 +174,12 @@ def record_of(
     return record
 
 
-def _parameters(facts: Facts) -> Parameters:
-    """As lists over lessons: the first trains the base, all others a skill; what is stored is known of the end."""
-    first, new = facts.base_parameters, facts.trained_parameters
-    trained = [] if new is None else [first or new, new]
-    return Parameters(
-        base=first, trained=trained, total=[] if facts.stored_parameters is None else [facts.stored_parameters]
-    )
+def _parameters(facts: Facts, alone: bool) -> Parameters:
+    """As lists over lessons: the first trains the base, others (if any task has one `alone`) a skill; what is stored is
+    known of the end."""
+    first, new, stored = facts.base_parameters, facts.trained_parameters, facts.stored_parameters
+    trained = [] if new is None else [first or new, new] if alone else [first or new]
+    return Parameters(base=first, trained=trained, total=[] if stored is None else [stored])
 
 
 def _config(facts: Facts, ordered: bool) -> dict[str, Any]:
