@@ -55,13 +55,14 @@ def test_a_grid_without_methods_and_seeds_is_the_recipe():
     ],
 )
 def test_a_cell_is_the_run_whose_command_it_keeps(settings: dict[str, Any]):
-    for run in planned({**NAMES, "settings": settings}).runs:
+    runs = planned({**NAMES, "settings": settings}).runs
+    assert all(run.settings != recipe("demo", run.learner) for run in runs)
+    for run in runs:
         words = shlex.split(run.command)
         assert words[:3] == ["skilltokens", "run", "demo"]
         (same,) = make_plan(words[2:]).runs
         assert same.settings == run.settings
         assert (same.learner, same.seed) == (run.learner, run.seed)
-    assert run.settings != recipe("demo", run.learner)
 
 
 def test_values_vary_for_the_methods_that_have_the_setting():

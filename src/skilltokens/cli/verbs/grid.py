@@ -16,7 +16,7 @@ from skilltokens.cli.plan import Plan, PlannedRun
 from skilltokens.escaping import shell
 from skilltokens.experiments.grid import KEPT, Grid, keep, read_grid, read_kept
 from skilltokens.experiments.repeating import to_be_typed
-from skilltokens.types import Progress, RunError, SettingError
+from skilltokens.types import Progress, RunError, SettingError, SkilltokensError
 
 PROG = "skilltokens grid"
 
@@ -34,13 +34,10 @@ class GridOptions:
       recipe = "metaworld-cw10"            # or several: ["libero-goal", "libero-object"]
       methods = ["t2s", "lora", "sequential"]
       seeds = "0-2"                        # or [0, 1, 2]
-
       [settings]                           # what is not the recipe's, by the names of the options of run
       evaluate.points = 3
-
       [vary]                               # each value makes more cells
       "demonstrations.episodes" = [5, 50]
-
       [[exclude]]                          # combinations to leave out
       method = "sequential"
       "demonstrations.episodes" = 5
@@ -114,8 +111,9 @@ def unfinished(plan: Plan) -> list[PlannedRun]:
         try:
             if not run.recipe.experiment.finished(run.folder, run.settings, run.recipe.name):
                 left.append(run)
-        except (SettingError, RunError) as problem:
-            raise type(problem)(f"cell {run.name}: {problem}") from problem
+        except SkilltokensError as problem:
+            kind = SettingError if isinstance(problem, SettingError) else RunError
+            raise kind(f"cell {run.name}: {problem}") from problem
     return left
 
 
