@@ -17,6 +17,7 @@ Verb = Callable[[Sequence[str]], int]
 
 VERBS = {
     "run": "Learn tasks one after another by several methods; compare, report",
+    "tune": "Try as many settings of each method on validation states, and choose",
     "demos": "Make, show, check, import, export and download demonstrations",
     "report": "Write one HTML page from run folders",
     "list": "Show the recipes, methods, suites and tasks there are",

@@ -18,15 +18,15 @@ from skilltokens.cli.progress import watching
 from skilltokens.types import RunError
 
 
-def carry_out(plan: Plan, left: Sequence[PlannedRun], words: Sequence[str]) -> list[str]:
+def carry_out(plan: Plan, left: Sequence[PlannedRun], words: Sequence[str], verb: str = "run") -> list[str]:
     """Does the runs that are left, each in a child; returns the sentences of those that failed.
 
     Args:
-        words: after `skilltokens run`, to be written into each run.json.
+        words: after `skilltokens VERB`, to be written into each run.json.
     """
     if not left:
         return []
-    experiment, command = plan.experiment, shlex.join(["skilltokens", "run", *words])
+    experiment, command = plan.experiment, shlex.join(["skilltokens", verb, *words])
     folder = Path(tempfile.mkdtemp(prefix="skilltokens-jobs-"))
     try:
         jobs = []

@@ -47,7 +47,7 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
     runs = [read_reward_run(path) for path in paths]
     check_alike(runs)
     for task in tasks_in(runs):
-        table = _empty(f"{runs[0].record.suite}: {task}")
+        table = empty(f"{runs[0].record.suite}: {task}")
         for head in reward.SHORT_HEADS:
             table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
         for row in rows_of(runs, task):
@@ -60,7 +60,7 @@ def _table(comparison: Comparison) -> Table:
     seeds = {len(group.runs) for group in comparison.groups}
     count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
     title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"
-    table = _empty(title)
+    table = empty(title)
     table.add_column("method", no_wrap=True)
     for definition in definitions:
         arrow = "↑" if definition.better == "higher" else "↓"
@@ -72,7 +72,8 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _empty(title: str) -> Table:
+def empty(title: str) -> Table:
+    """A table with a title and no columns yet."""
     return Table(title=Text(terminal(title), style="table.title"), title_justify="left", box=SIMPLE, pad_edge=False)
 
 
