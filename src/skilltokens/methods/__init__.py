@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from skilltokens.methods import lora, multitask, sequential, single_task, t2s
+from skilltokens.methods import agem, er, ewc, l2, lora, multitask, sequential, single_task, t2s
 from skilltokens.methods.registration import Registration
 from skilltokens.types import SettingError, nearest
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 METHODS = {
     "t2s": t2s.REGISTRATION,
     "sequential": sequential.REGISTRATION,
+    "er": er.REGISTRATION,
+    "agem": agem.REGISTRATION,
+    "l2": l2.REGISTRATION,
+    "ewc": ewc.REGISTRATION,
     "lora": lora.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
