@@ -170,17 +170,22 @@ SETTINGS = {
 
 @pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter:UserWarning")  # numbers have no room there
 @pytest.mark.parametrize("name", SETTINGS)
-def test_all_that_is_trained_and_acts_is_where_the_base_is(name: str, toy_stores: list[DemonstrationStore]):
+def test_all_that_is_trained_and_acts_is_where_the_base_is(
+    name: str, toy_stores: list[DemonstrationStore], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)  # it does not know the device "meta"
     kind, chosen = methods.load_method(methods.method_of(SETTINGS[name])), SETTINGS[name]
     plan = lessons(toy_stores[:3], joint=kind.joint)
     here, there = kind(make_policy(), chosen, TRAIN, 0), kind(make_policy().to("meta"), chosen, TRAIN, 0)
+    again = kind(make_policy().to("meta"), chosen, TRAIN, 0)
+    for method in (here, there, again):
+        method.check(len(plan))
     for lesson in plan:
         teach(here, lesson)
         training = there.begin(lesson)
         assert not elsewhere(training.policy, *training.parameters())
         there.finish(lesson)
         assert not elsewhere(there.choose(lesson.embeddings[0][0]).policy)
-    again = kind(make_policy().to("meta"), chosen, TRAIN, 0)
     again.restore(here.state(), plan[:-1] if len(plan) > 1 else plan)
     for lesson in plan:
         assert not elsewhere(again.choose(lesson.embeddings[0][0]).policy)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from skilltokens.behaviour.environments import STEPS
 from skilltokens.behaviour.settings import PpoSettings
-from skilltokens.model.actor import PolicyActor
 from skilltokens.model.observing import Sense, Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.scaled import ActionUnits
 from skilltokens.model.task_token import RunningNorm, joined, mlp
+from skilltokens.model.traced import WORTH, TracedActor
 from skilltokens.types import Actor, Array, Observation, Scale
 
 
@@ -166,7 +166,7 @@ class PolicyAgent(Agent):
             self.policy.task_token.norm.update(self.policy.task_token.inputs(latest(observation)))
 
     def actor(self) -> Actor:
-        return PolicyActor(self.policy, self.embedding.cpu().numpy())
+        return TracedActor(self.policy, self.embedding.cpu().numpy(), after=WORTH)
 
 
 class MlpActor:

@@ -125,6 +125,18 @@ class DemonstrationStore:
         part._arrays = {name: array[start:stop] for name, array in self._arrays.items()}
         return part
 
+    def holding(self, arrays: Mapping[str, Array], offsets: Array) -> DemonstrationStore:
+        """Other episodes in memory, as a store of this one's task and features; its digest is still this one's.
+
+        Args:
+            arrays: every feature but the private ones, (steps, *shape).
+            offsets: (episodes + 1,), from 0 to steps.
+        """
+        held = copy.copy(self)
+        held.offsets, held._arrays, held.private = offsets, dict(arrays), {}
+        held.episodes, held.steps = len(offsets) - 1, int(offsets[-1])
+        return held
+
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(self.episodes))
 

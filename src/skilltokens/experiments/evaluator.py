@@ -17,6 +17,7 @@ from skilltokens.language import LanguageEncoder
 from skilltokens.methods.base import Choice, Method
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.ahead import Ahead
+from skilltokens.model.traced import WORTH, TracedActor
 from skilltokens.settings import EvaluateSettings
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate, record_video
@@ -192,7 +193,8 @@ class Evaluator:
         return videos
 
     def _actor(self, choice: Choice) -> Ahead:
-        return Ahead(PolicyActor(choice.policy, choice.embedding, self.device), self.settings.ahead)
+        actor = TracedActor(choice.policy, choice.embedding, self.device, after=WORTH)
+        return Ahead(actor, self.settings.ahead)
 
     def _count(self, actor: Ahead, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
         outcomes = evaluate(

@@ -103,6 +103,7 @@ def _learn(
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
+    method.check_memory(lessons)
     record.first = len(groups[0])
     _note_base(record, library, settings.base)
     with Pool(suite, settings.evaluate.workers, report, settings.evaluate.step_limit) as pool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,6 +41,14 @@ class Lesson:
     """How many tasks the run taught before: the place of this lesson's first task in the order."""
     chunk: int = 1
     """Actions that each step is to predict: the policy's `chunk`."""
+
+    def apart(self) -> list[Lesson]:
+        """Its tasks, each as a lesson of its own."""
+        parts = zip(self.names, self.stores, self.wordings, self.embeddings, strict=True)
+        return [
+            replace(self, names=(name,), stores=(store,), wordings=(texts,), embeddings=(vectors,))
+            for name, store, texts, vectors in parts
+        ]
 
 
 @dataclass
@@ -111,7 +119,13 @@ class Method(ABC):
         return lesson.first == 0 and not self.adopted
 
     def check(self, lessons: int) -> None:
-        """Raises SettingError where one of so many lessons could not begin, as far as the fresh base can tell."""
+        """Raises SettingError where one of so many lessons could not begin, as far as the fresh base can tell.
+
+        Called once, before the first lesson or `restore`; what depends on the number of lessons is fixed here.
+        """
+
+    def check_memory(self, lessons: Sequence[Lesson]) -> None:
+        """Raises SettingError where what it would keep of these lessons' demonstrations does not fit into memory."""
 
     @abstractmethod
     def begin(self, lesson: Lesson) -> Training:

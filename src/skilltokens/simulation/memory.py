@@ -29,8 +29,8 @@ def fitting(workers: int, suite: Suite, report: Report = silent) -> int:
                 STAGE,
                 0,
                 1,
-                f"{workers} processes of {suite.name} would take {_gibibytes(workers * size)} of memory where "
-                f"{_gibibytes(free)} are free: {fit} {'is' if fit == 1 else 'are'} used",
+                f"{workers} processes of {suite.name} would take {gibibytes(workers * size)} of memory where "
+                f"{gibibytes(free)} are free: {fit} {'is' if fit == 1 else 'are'} used",
             )
         )
     return fit
@@ -89,5 +89,6 @@ def _lines(file: Path) -> list[str]:
         return []
 
 
-def _gibibytes(size: int) -> str:
+def gibibytes(size: int) -> str:
+    """A number of bytes for a sentence."""
     return f"{size / 2**30:.1f} GiB"

@@ -25,7 +25,11 @@ from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.files import sealed
 from skilltokens.methods import METHODS
+from skilltokens.methods.agem import AGEMSettings
 from skilltokens.methods.base import Choice
+from skilltokens.methods.er import ERSettings
+from skilltokens.methods.ewc import EWCSettings
+from skilltokens.methods.l2 import L2Settings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.sequential import SequentialSettings
@@ -43,6 +47,10 @@ CHOICES: dict[str, Any] = {
     "t2s": T2SSettings(reuse=1.0, rows_in="all"),
     "lora": LoraSettings(share=0.5),
     "sequential": SequentialSettings(),
+    "er": ERSettings(windows=30),
+    "agem": AGEMSettings(windows=30, keep="phases"),
+    "l2": L2Settings(),
+    "ewc": EWCSettings(windows=5, form="per-task"),
     "single_task": SingleTaskSettings(),
     "multitask": MultitaskSettings(),
 }

@@ -13,6 +13,7 @@ import pytest
 from tests.experiments.lifelong.runs import TASKS, Settings, figures, rewrite
 
 from skilltokens.configuration import plain
+from skilltokens.experiments import evaluator
 from skilltokens.experiments.evaluator import Evaluator, fingerprint
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.reading import read_lifelong
@@ -21,6 +22,7 @@ from skilltokens.locking import LOCKS
 from skilltokens.methods.base import Choice
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.sequential import SequentialSettings
+from skilltokens.model import traced
 from skilltokens.report.runs import read_run
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import Progress
@@ -126,6 +128,17 @@ def test_rolling_out_what_was_skipped_changes_no_number(
     again = learn(settings, place / "twice")
     assert not any(cell.same_as is not None for cell in again.cells)
     assert again.cells == [msgspec.structs.replace(cell, same_as=None) for cell in whole.cells]
+
+
+def test_traced_or_not_a_run_has_the_same_numbers(
+    place: Path, settings: Settings, whole: LifelongRecord, monkeypatch: pytest.MonkeyPatch
+):
+    assert whole.finished
+    monkeypatch.setattr(traced, "_graphs", {})
+    monkeypatch.setattr(evaluator, "WORTH", 0)  # its cells are so short that none is traced otherwise
+    learn(settings, place / "traced", recipe="small")
+    assert traced._graphs
+    assert figures(place / "traced") == figures(place / "whole")
 
 
 def test_worker_processes_change_no_number(place: Path, settings: Settings, whole: LifelongRecord):

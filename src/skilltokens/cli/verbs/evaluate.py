@@ -213,7 +213,7 @@ def _evaluated(
         return _Result((task.name, instruction, "none", confidence, "", ""), sentences=(ranking.sentence(),))
     name = library.names[ranking.chosen]
     outcomes = evaluate(
-        Ahead(library.actor_of(name, options.device), options.ahead),
+        Ahead(library.actor_of(name, options.device, traced=True), options.ahead),
         suite,
         task,
         options.split,
