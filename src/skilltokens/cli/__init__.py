@@ -19,6 +19,7 @@ VERBS = {
     "run": "Learn tasks one after another by several methods; compare, report",
     "demos": "Make, show, check, import, export and download demonstrations",
     "report": "Write one HTML page from run folders",
+    "compare": "Say which method is better, by how much, and whether it is more than chance",
     "list": "Show the recipes, methods, suites and tasks there are",
     "adapt": "Add a skill to a skill library from reward, by a task token",
     "learn": "Add a skill to a skill library from demonstrations",

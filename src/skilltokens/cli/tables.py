@@ -41,7 +41,7 @@ def print_table(runs: Sequence[Path]) -> None:
 
 def _lifelong_tables(runs: Sequence[Path]) -> Iterator[Table]:
     for comparison in compare([read_run(run) for run in runs]):
-        yield _table(comparison)
+        yield methods_table(comparison)
 
 
 def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
@@ -49,7 +49,7 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
     runs = [read_reward_run(path) for path in paths]
     check_alike(runs)
     for task in tasks_in(runs):
-        table = _empty(f"{runs[0].record.suite}: {task}")
+        table = empty_table(f"{runs[0].record.suite}: {task}")
         for head in reward.SHORT_HEADS:
             table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
         for row in rows_of(runs, task):
@@ -57,12 +57,13 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
         yield table
 
 
-def _table(comparison: Comparison) -> Table:
+def methods_table(comparison: Comparison) -> Table:
+    """A row a method, with its figures."""
     definitions = [d for d in defined(comparison.groups) if d.key not in HIDDEN]
     seeds = {len(group.runs) for group in comparison.groups}
     count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
     title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"
-    table = _empty(title)
+    table = empty_table(title)
     table.add_column("method", no_wrap=True)
     for definition in definitions:
         arrow = "↑" if definition.better == "higher" else "↓"
@@ -74,7 +75,8 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _empty(title: str) -> Table:
+def empty_table(title: str) -> Table:
+    """A table with its title and no column yet."""
     return Table(title=Text(terminal(title), style="table.title"), title_justify="left", box=SIMPLE, pad_edge=False)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from skilltokens import metrics
 from skilltokens.experiments.records import Variant
 from skilltokens.methods import method_names
+from skilltokens.report.conditions import bench
 from skilltokens.report.configs import differences, measured, shown
 from skilltokens.report.definitions import BETWEEN, DEFINITIONS, MISCALLED, REPLAY, Definition
 from skilltokens.report.runs import Counts, Curve, Run, is_miscalled
@@ -29,6 +30,7 @@ __all__ = [
     "chosen",
     "compare",
     "defined",
+    "groups_of",
     "named",
     "pairs",
     "strangers",
@@ -186,45 +188,36 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
     """
     benches: dict[Any, list[Run]] = {}
     for run in runs:
-        benches.setdefault(_bench(run), []).append(run)
+        benches.setdefault(bench(run), []).append(run)
     comparisons = []
-    for bench in benches.values():
-        grouped: dict[Any, list[Run]] = {}
-        for run in bench:
-            grouped.setdefault(_make(run), []).append(run)
-        members = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
-        for group in members:
-            for one, other in itertools.pairwise(group):
-                if one.seed == other.seed:
-                    raise RunError(
-                        f"{one.path} and {other.path} are the same method, configuration and seed: leave one out"
-                    )
-        groups = _labelled(sorted(members, key=_place))
-        first = bench[0]
-        comparisons.append(Comparison(first.suite, first.tasks, first.instructions, tuple(groups)))
+    for members in benches.values():
+        first = members[0]
+        comparisons.append(Comparison(first.suite, first.tasks, first.instructions, tuple(groups_of(members))))
     return comparisons
+
+
+def groups_of(runs: Sequence[Run]) -> list[Group]:
+    """Runs that can be compared, sorted into groups by method and configuration; each group by seed.
+
+    Raises:
+        RunError: one seed of one configuration comes twice, which would count it as two seeds.
+    """
+    grouped: dict[Any, list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(_make(run), []).append(run)
+    members = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
+    for group in members:
+        for one, other in itertools.pairwise(group):
+            if one.seed == other.seed:
+                raise RunError(
+                    f"{one.path} and {other.path} are the same method, configuration and seed: leave one out"
+                )
+    return _labelled(sorted(members, key=_place))
 
 
 def _place(group: list[Run]) -> int:
     names, method = method_names(), group[0].method
     return names.index(method) if method in names else len(names)
-
-
-def _bench(run: Run) -> Any:
-    """What two runs must share for their figures to stand in one table."""
-    demonstrations = run.record.demonstrations
-    return (
-        run.suite,
-        run.record.protocol,
-        run.record.observations,
-        run.tasks,
-        run.config.get("first", 1),
-        None if run.record.base is None else tuple(run.record.base.fingerprints),
-        demonstrations.source,
-        tuple(demonstrations.episodes),
-        str(demonstrations.digest),
-        run.split,
-    )
 
 
 def _make(run: Run) -> Any:
