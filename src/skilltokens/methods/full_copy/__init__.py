@@ -29,4 +29,5 @@ REGISTRATION = Registration(
     "a full copy of the base for each skill, fine-tuned",
     "skilltokens.methods.full_copy.method:FullCopy",
     FullCopySettings,
+    trials=({"rate": 1e-3}, {"rate": 4e-3}, {"start": "nearest"}),
 )

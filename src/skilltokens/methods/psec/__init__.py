@@ -38,4 +38,5 @@ REGISTRATION = Registration(
     "earlier low-rank adapters weighted by the state",
     "skilltokens.methods.psec.method:Psec",
     PsecSettings,
+    trials=({"rate": 5e-3}, {"rate": 2e-2}, {"hold": 0.0}),
 )
