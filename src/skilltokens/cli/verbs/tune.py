@@ -66,7 +66,7 @@ def _tune(words: Sequence[str]) -> int:
     options, plan, trials = plan_of(words)
     experiment = plan.experiment
     # Whatever can be known to fail is found here, before anything is made.
-    left = [run for run in plan.runs if not experiment.finished(run.folder, run.settings, plan.recipe.name)]
+    left = [run for run in plan.runs if not experiment.finished(run.folder, run.settings, run.recipe.name)]
     from skilltokens.cli.execute import carry_out, prepare
 
     prepare(left)
@@ -135,7 +135,7 @@ def _conclude(options: TuneOptions, plan: Plan, done: Sequence[Trial], words: Se
     from skilltokens.report.tuning import HEAD, best_of, by_method, fragment, rows_of, words_of, write_tuning
 
     command = shlex.join(["skilltokens", "tune", *words])
-    files = write_tuning(plan.out, plan.recipe.name, command, done, options.docs)
+    files = write_tuning(plan.out, plan.runs[0].recipe.name, command, done, options.docs)
     table = empty_table(f"{options.trials} trials of each method on validation states")
     for head in HEAD:
         table.add_column(head, justify="right" if head in ("final", "learned", "lost") else "left")
