@@ -17,6 +17,10 @@ NAMES = {
     "t2s": "T2S",
     "lora": "LoRA",
     "sequential": "fine-tuning",
+    "er": "replay (ER)",
+    "agem": "A-GEM",
+    "l2": "L2",
+    "ewc": "EWC",
     "single_task": "one policy a task",
     "multitask": "all tasks at once",
 }
