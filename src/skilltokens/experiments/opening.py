@@ -131,8 +131,8 @@ def note_lesson(
     parameters = record.parameters
     if not parameters.trained:
         parameters.base = count(method.base)
-    held = training.rule.held()
-    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - held)
+    untrained = training.rule.untrained()
+    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - untrained)
     parameters.total.append(method.stored())
     losses = [round(loss, 6) for loss in training_record.loss]
     record.learning.append(Loss(iterations=list(training_record.iterations), loss=losses))
