@@ -42,8 +42,7 @@ class Record:
         Raises:
             SkilltokensError: the loss is not finite, or the figures have other names than before.
         """
-        if not math.isfinite(loss):
-            raise SkilltokensError(f"the loss became {loss} at step {step}: lower the learning rate (--method.rate)")
+        check_finite(loss, step)
         if self.iterations and _names(figures) != _names(self.gradients):
             raise SkilltokensError(f"a rule's figures have other names at step {step} than before: give the same ones")
         self.iterations.append(step)
@@ -111,7 +110,7 @@ def fit(
         with work.average.shown():
             yield point()
     while work.step < iterations:
-        now = Now(work.step, iterations, work.generator, work.batches)
+        now = Now(work.step, iterations, work.generator, work.batches, work.restart)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
         loss = _loss(training, sources, settings, now)
@@ -128,10 +127,17 @@ def fit(
         work.average.update()
         work.step += 1
         if work.step in stops:
+            check_finite(float(loss.detach()), now.step)  # else what nobody can go on from would be kept
             report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
             with work.average.shown():
                 yield point()
     work.average.keep()
+
+
+def check_finite(loss: float, step: int) -> None:
+    """Raises SkilltokensError where a loss is not finite."""
+    if not math.isfinite(loss):
+        raise SkilltokensError(f"the loss became {loss} at step {step}: lower the learning rate (--method.rate)")
 
 
 def rate_factor(step: int, total: int, warmup: int) -> float:
@@ -164,6 +170,12 @@ class Average:
             held = parameter.detach().clone()
             parameter.copy_(value)
             value.copy_(held)
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begins anew from the parameters as they are; its memory keeps its length."""
+        for value, parameter in zip(self.values, self.parameters, strict=bool(self.decay)):
+            value.copy_(parameter)
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -214,6 +226,11 @@ class _Work:
         self.optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
         self.average = Average(training.parameters(), settings.average)
         self.batches, self.generator = np.random.default_rng([seed, 7]), np.random.default_rng([seed, 13])
+
+    def restart(self) -> None:
+        """The optimizer is as at its first step, and the average is the parameters as they are."""
+        self.optimizer.state.clear()
+        self.average.restart()
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # taken at a point, where the policy shows the averages and `values` holds the parameters (but at step 0)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from skilltokens.experiments.published import published_names
+from skilltokens.methods import method_names
 from skilltokens.skills.outline import Outline, outline
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.registry import BODIES, GYM
@@ -82,6 +83,10 @@ def _published(typed: Values, word: str) -> Sequence[str]:
     return SUITES
 
 
+def _methods(typed: Values, word: str) -> Sequence[str]:
+    return method_names()
+
+
 def _listed(typed: Values, word: str) -> Sequence[str]:
     """`list tasks` alone takes a suite."""
     return _suites(typed, word) if _only(typed, "what") == "tasks" else ()
@@ -94,6 +99,7 @@ def names_for(verb: str, argument: str, typed: Values, word: str) -> Sequence[st
 
 
 _NAMES: dict[str, Callable[[Values, str], Sequence[str]]] = {
+    "against": _methods,
     "suite": _suites,
     "compare results": lambda typed, word: published_names(),
     "demos download suite": _published,

@@ -16,8 +16,10 @@ from skilltokens.report import kind_of, reward
 from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of, tasks_in
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, Definition, Figure, Group, compare, defined
+from skilltokens.report.text import number
 
-SHOWN = ("final", "fwt", "nbt", "forgotten", "miscalled", "auc", "trained", "stored", "minutes")
+HIDDEN = ("learned", "held")
+"""Figures that the terminal has no room for."""
 
 
 def output() -> Console:
@@ -57,7 +59,7 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
 
 def methods_table(comparison: Comparison) -> Table:
     """A row a method, with its figures."""
-    definitions = [d for d in defined(comparison.groups) if d.key in SHOWN]
+    definitions = [d for d in defined(comparison.groups) if d.key not in HIDDEN]
     seeds = {len(group.runs) for group in comparison.groups}
     count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
     title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"
@@ -102,5 +104,7 @@ def _written(definition: Definition, value: float) -> str:
             return f"{value:.1%}"
         case "count":
             return f"{value:,.0f}"
-        case _:
+        case "minutes":
             return f"{value:.1f} min"
+        case _:
+            return number(value, definition.kind)
