@@ -1,4 +1,4 @@
-"""Text from a file or a user, put into another language: Markdown, a terminal, Python, a shell, a file's name.
+"""Text from a file or a user, put into another language: Markdown, LaTeX, a terminal, Python, a shell, a file's name.
 
 A task's name, an instruction or a suite's name may come from a stranger's file. Whatever it holds, it is shown as text:
 it makes no table cell, no heading, no markup and no code. HTML is not here: the templates of `report` escape by
@@ -20,6 +20,26 @@ _MARKS = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_+|_+(?![^\W_])")
 """What begins or ends something anywhere in a line. CommonMark leaves `_` between two letters or digits alone."""
 _OPENING = re.compile(r"(?:[-+](?![0-9A-Za-z])|[=>#:]|\d+(?=[.)]))")
 """What makes a list, a heading, a quotation or a rule at the start of a line."""
+_LATEX = {
+    **{letter: "\\" + letter for letter in "{}$&#_%"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "[": "{[}",
+    "]": "{]}",
+    "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{NO-BREAK SPACE}": "~",
+}
+"""Letters that LaTeX takes for something else: commands, and an option's bracket after the end of a row."""
+_LIGATURE = re.compile("(?<=[-'`,?!])(?=[-'`,])")
+"""Between letters that LaTeX draws as one, such as -- and ?`."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _LONGEST_NAME = 200
 """Bytes: a file system takes 255, of which an ending and the name of a temporary file want some."""
@@ -51,6 +71,12 @@ def markdown(text: str) -> str:
         end = opening.end() if opening[0][0].isdigit() else 0
         line = f"{line[:end]}\\{line[end:]}"
     return re.sub(r"(?<!\\)#(?=#*$)", r"\\#", line)  # a heading's closing marks
+
+
+def latex(text: str) -> str:
+    """The text for a line of LaTeX: a reader sees exactly the text, and nothing in it is a command."""
+    line = terminal(_GAP.sub(" ", text).strip())
+    return "{}".join("".join(_LATEX.get(letter, letter) for letter in part) for part in _LIGATURE.split(line))
 
 
 def python(text: str) -> str:

@@ -110,7 +110,7 @@ def fit(
         with work.average.shown():
             yield point()
     while work.step < iterations:
-        now = Now(work.step, iterations, work.generator, work.batches)
+        now = Now(work.step, iterations, work.generator, work.batches, work.restart)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
         loss = _loss(training, sources, settings, now)
@@ -171,6 +171,12 @@ class Average:
             parameter.copy_(value)
             value.copy_(held)
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Begins anew from the parameters as they are; its memory keeps its length."""
+        for value, parameter in zip(self.values, self.parameters, strict=bool(self.decay)):
+            value.copy_(parameter)
+
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
         """Within it the policy has the averaged parameters."""
@@ -220,6 +226,11 @@ class _Work:
         self.optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
         self.average = Average(training.parameters(), settings.average)
         self.batches, self.generator = np.random.default_rng([seed, 7]), np.random.default_rng([seed, 13])
+
+    def restart(self) -> None:
+        """The optimizer is as at its first step, and the average is the parameters as they are."""
+        self.optimizer.state.clear()
+        self.average.restart()
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # taken at a point, where the policy shows the averages and `values` holds the parameters (but at step 0)

@@ -177,13 +177,15 @@ def test_all_that_is_trained_and_acts_is_where_the_base_is(
     kind, chosen = methods.load_method(methods.method_of(SETTINGS[name])), SETTINGS[name]
     plan = lessons(toy_stores[:3], joint=kind.joint)
     here, there = kind(make_policy(), chosen, TRAIN, 0), kind(make_policy().to("meta"), chosen, TRAIN, 0)
+    again = kind(make_policy().to("meta"), chosen, TRAIN, 0)
+    for method in (here, there, again):
+        method.check(len(plan))
     for lesson in plan:
         teach(here, lesson)
         training = there.begin(lesson)
         assert not elsewhere(training.policy, *training.parameters())
         there.finish(lesson)
         assert not elsewhere(there.choose(lesson.embeddings[0][0]).policy)
-    again = kind(make_policy().to("meta"), chosen, TRAIN, 0)
     again.restore(here.state(), plan[:-1] if len(plan) > 1 else plan)
     for lesson in plan:
         assert not elsewhere(again.choose(lesson.embeddings[0][0]).policy)

@@ -102,7 +102,7 @@ def test_several_seeds_get_a_t_interval_and_one_seed_only_wilson_on_final_succes
 def test_multitask_has_dashes_where_nothing_is_defined(build: Build, tmp_path: Path):
     group = compare(_runs(build, tmp_path, ("multitask", 0), ("multitask", 1)))[0].groups[0]
     undefined = {key for key, definition in BY_KEY.items() if group.figure(definition).value is None}
-    assert undefined == {"fwt", "learned", "nbt", "forgotten", "auc", "held", "trained"}
+    assert undefined == {"fwt", "learned", "nbt", "lost", "forgotten", "auc", "held", "trained"}
 
 
 def test_cells_pool_seeds_and_are_same_bits_only_where_all_seeds_are(build: Build, tmp_path: Path):

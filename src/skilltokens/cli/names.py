@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from skilltokens.methods import method_names
 from skilltokens.skills.outline import Outline, outline
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.registry import BODIES, GYM
@@ -81,6 +82,10 @@ def _published(typed: Values, word: str) -> Sequence[str]:
     return SUITES
 
 
+def _methods(typed: Values, word: str) -> Sequence[str]:
+    return method_names()
+
+
 def _listed(typed: Values, word: str) -> Sequence[str]:
     """`list tasks` alone takes a suite."""
     return _suites(typed, word) if _only(typed, "what") == "tasks" else ()
@@ -93,6 +98,7 @@ def names_for(verb: str, argument: str, typed: Values, word: str) -> Sequence[st
 
 
 _NAMES: dict[str, Callable[[Values, str], Sequence[str]]] = {
+    "against": _methods,
     "suite": _suites,
     "demos download suite": _published,
     "list suite": _listed,

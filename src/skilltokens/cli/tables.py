@@ -16,8 +16,10 @@ from skilltokens.report import kind_of, reward
 from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of, tasks_in
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import Comparison, Definition, Figure, Group, compare, defined
+from skilltokens.report.text import number
 
-SHOWN = ("final", "fwt", "nbt", "forgotten", "miscalled", "auc", "trained", "stored", "minutes")
+HIDDEN = ("learned", "held")
+"""Figures that the terminal has no room for."""
 
 
 def output() -> Console:
@@ -39,7 +41,7 @@ def print_table(runs: Sequence[Path]) -> None:
 
 def _lifelong_tables(runs: Sequence[Path]) -> Iterator[Table]:
     for comparison in compare([read_run(run) for run in runs]):
-        yield _table(comparison)
+        yield methods_table(comparison)
 
 
 def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
@@ -47,7 +49,7 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
     runs = [read_reward_run(path) for path in paths]
     check_alike(runs)
     for task in tasks_in(runs):
-        table = empty(f"{runs[0].record.suite}: {task}")
+        table = empty_table(f"{runs[0].record.suite}: {task}")
         for head in reward.SHORT_HEADS:
             table.add_column(head, justify="left" if head == "learner" else "right", no_wrap=True)
         for row in rows_of(runs, task):
@@ -55,12 +57,13 @@ def _reward_tables(paths: Sequence[Path]) -> Iterator[Table]:
         yield table
 
 
-def _table(comparison: Comparison) -> Table:
-    definitions = [d for d in defined(comparison.groups) if d.key in SHOWN]
+def methods_table(comparison: Comparison) -> Table:
+    """A row a method, with its figures."""
+    definitions = [d for d in defined(comparison.groups) if d.key not in HIDDEN]
     seeds = {len(group.runs) for group in comparison.groups}
     count = f"{min(seeds)} seed{'s' if seeds != {1} else ''}" if len(seeds) == 1 else "different numbers of seeds"
     title = f"{len(comparison.tasks)} tasks of {comparison.suite}, {count}"
-    table = empty(title)
+    table = empty_table(title)
     table.add_column("method", no_wrap=True)
     for definition in definitions:
         arrow = "↑" if definition.better == "higher" else "↓"
@@ -72,8 +75,8 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def empty(title: str) -> Table:
-    """A table with a title and no columns yet."""
+def empty_table(title: str) -> Table:
+    """A table with its title and no column yet."""
     return Table(title=Text(terminal(title), style="table.title"), title_justify="left", box=SIMPLE, pad_edge=False)
 
 
@@ -101,5 +104,7 @@ def _written(definition: Definition, value: float) -> str:
             return f"{value:.1%}"
         case "count":
             return f"{value:,.0f}"
-        case _:
+        case "minutes":
             return f"{value:.1f} min"
+        case _:
+            return number(value, definition.kind)

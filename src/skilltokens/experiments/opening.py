@@ -131,7 +131,8 @@ def note_lesson(
     parameters = record.parameters
     if not parameters.trained:
         parameters.base = count(method.base)
-    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()))
+    held = training.rule.held()
+    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - held)
     parameters.total.append(method.stored())
     losses = [round(loss, 6) for loss in training_record.loss]
     record.learning.append(Loss(iterations=list(training_record.iterations), loss=losses))

@@ -110,9 +110,20 @@ def _converted(path: Path, content: dict[str, Any], kind: type[Record]) -> Recor
         raise altered(path, str(problem).replace("`", "").replace("$.", "")) from problem
 
 
+def lifelong_in(content: dict[str, Any], path: Path) -> LifelongRecord:
+    """The record of a lifelong run that another file holds; `path` is for messages.
+
+    Raises:
+        RunError: it is altered, as in `read_lifelong`.
+    """
+    if depth(content) > DEEPEST:
+        raise altered(path, "nested too deep")
+    return _checked_lifelong(path, content)
+
+
 def _checked_lifelong(path: Path, content: dict[str, Any]) -> LifelongRecord:
     record = _converted(path, content, LifelongRecord)
-    for problem in _problems(record):
+    for problem in problems_in(record):
         raise altered(path, problem)
     return record
 
@@ -127,7 +138,7 @@ def _checked_reward(path: Path, content: dict[str, Any]) -> RewardRecord:
     return record
 
 
-def _problems(record: LifelongRecord) -> Iterator[str]:
+def problems_in(record: LifelongRecord) -> Iterator[str]:
     """What in a run.json cannot be right, though every value is of its kind."""
     tasks = len(record.tasks)
     if not tasks:

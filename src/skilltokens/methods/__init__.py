@@ -13,7 +13,24 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from skilltokens.methods import agem, er, ewc, l2, lora, multitask, sequential, single_task, t2s
+from skilltokens.methods import (
+    agem,
+    er,
+    ewc,
+    full_copy,
+    head_only,
+    l2,
+    lora,
+    lwf,
+    merge,
+    multitask,
+    packnet,
+    psec,
+    sequential,
+    single_task,
+    slow_learner,
+    t2s,
+)
 from skilltokens.methods.registration import Registration
 from skilltokens.types import SettingError, nearest
 
@@ -24,11 +41,18 @@ if TYPE_CHECKING:
 METHODS = {
     "t2s": t2s.REGISTRATION,
     "sequential": sequential.REGISTRATION,
+    "lora": lora.REGISTRATION,
     "er": er.REGISTRATION,
     "agem": agem.REGISTRATION,
     "l2": l2.REGISTRATION,
     "ewc": ewc.REGISTRATION,
-    "lora": lora.REGISTRATION,
+    "lwf": lwf.REGISTRATION,
+    "slow_learner": slow_learner.REGISTRATION,
+    "merge": merge.REGISTRATION,
+    "packnet": packnet.REGISTRATION,
+    "psec": psec.REGISTRATION,
+    "full_copy": full_copy.REGISTRATION,
+    "head_only": head_only.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
 }

@@ -119,7 +119,10 @@ class Method(ABC):
         return lesson.first == 0 and not self.adopted
 
     def check(self, lessons: int) -> None:
-        """Raises SettingError where one of so many lessons could not begin, as far as the fresh base can tell."""
+        """Raises SettingError where one of so many lessons could not begin, as far as the fresh base can tell.
+
+        Called once, before the first lesson or `restore`; what depends on the number of lessons is fixed here.
+        """
 
     def check_memory(self, lessons: Sequence[Lesson]) -> None:
         """Raises SettingError where what it would keep of these lessons' demonstrations does not fit into memory."""
@@ -136,7 +139,8 @@ class Method(ABC):
         return Choice(self.base, embedding)
 
     def stored(self) -> int:
-        """Parameters that must be kept to act in every skill learned so far."""
+        """Numbers that must be kept: parameters to act in every skill learned so far, and what a regulariser holds them
+        by when the next is learned."""
         return count(self.base)
 
     def remembered(self) -> int:

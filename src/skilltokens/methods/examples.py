@@ -183,7 +183,7 @@ def imitation(policy: Policy, examples: Examples, settings: TrainSettings, gener
         examples = replace(examples, noise=observation_noise(policy, examples, settings, generator))
     total = torch.zeros((), device=examples.words.device)
     for part in examples.split():
-        with _precision(settings):
+        with precision(settings):
             total = total + policy.loss(part.observation, part.words, part.action, part.mask, part.noise, part.stride)
     return total / len(examples.parts)
 
@@ -212,7 +212,8 @@ def observation_noise(
     return noise
 
 
-def _precision(settings: TrainSettings) -> contextlib.AbstractContextManager[Any]:
+def precision(settings: TrainSettings) -> contextlib.AbstractContextManager[Any]:
+    """Within it a policy computes in the precision of `settings`."""
     if settings.precision == "bfloat16":
         return torch.autocast(torch.device(settings.device).type, dtype=torch.bfloat16)
     return contextlib.nullcontext()

@@ -5,7 +5,7 @@ Replay, regularisers, projected gradients, pruning and masks are rules; `fit` st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +31,9 @@ class Now:
     batches: np.random.Generator
     """What the batches are drawn from, and then the noise on what is seen. Whoever draws from it changes every batch
     that follows, so that two methods no longer see the same ones; made for rules that have always done so."""
+    restart: Callable[[], None] = lambda: None
+    """For `stepped`, where a rule has just changed the parameters at one blow (pruning): the optimizer forgets its
+    moments, and the running average begins anew from the parameters as they are then."""
 
 
 class Rule:
@@ -76,8 +79,14 @@ class Rule:
         """Changes the parameters in place after the optimizer (pruning, entries that must stay as they were).
 
         Called where torch records no gradients. What is evaluated and kept is the parameters' running average: an entry
-        that is put back after every step keeps each bit there too, one that is set to something new arrives slowly.
+        that is put back after every step keeps each bit there too, one that is set to something new arrives slowly, or
+        with `now.restart` at once.
         """
+
+    def held(self) -> int:
+        """How many entries of the trained parameters it holds still all the time (masks): these do not count as
+        trained."""
+        return 0
 
     def state(self) -> dict[str, Tensor]:
         """What is saved with the training: `kept`. What `begin` makes anew stays out.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -10,7 +11,7 @@ from markupsafe import Markup
 from skilltokens import metrics
 from skilltokens.report.summary import Group
 from skilltokens.report.svg import Plot, element, marker, picture, tone
-from skilltokens.report.text import MINUS, rate
+from skilltokens.report.text import MINUS, rate, shortened
 
 RATE_TICKS = ((0.0, "0"), (0.5, ".5"), (1.0, "1"))
 
@@ -35,38 +36,49 @@ def whisker(value: float, interval: metrics.Interval | None, index: int) -> Mark
     )
 
 
-def seen(group: Group) -> list[np.ndarray]:
-    """Per lesson, the mean success over the skills seen so far in each seed: (seeds,) arrays."""
+def seen(group: Group) -> dict[int, np.ndarray]:
+    """By the number of tasks learned so far, the mean success over them in each seed: (seeds,) arrays.
+
+    Without those after which not all of them were tested.
+    """
     if group.joint:
-        return []
-    lessons = []
+        return {}
+    lessons = {}
     for t in range(group.first.together - 1, max(run.learned for run in group.runs)):
-        runs = [run for run in group.runs if run.learned > t]
-        lessons.append(np.array([metrics.rates(r.successes[t, : t + 1], r.episodes[t, : t + 1]).mean() for r in runs]))
+        whole = [run for run in group.runs if run.learned > t and (run.episodes[t, : t + 1] > 0).all()]
+        if whole:
+            means = [metrics.rates(r.successes[t, : t + 1], r.episodes[t, : t + 1]).mean() for r in whole]
+            lessons[t + 1] = np.array(means)
     return lessons
 
 
-def retention(groups: Sequence[Group], tasks: int) -> Markup:
-    """Mean success over all skills seen so far, after each lesson: one line a method, its seeds' range as a band."""
+def retention(groups: Sequence[Group], tasks: int, places: Mapping[str, int] | None = None) -> Markup:
+    """Mean success over all skills seen so far, after each lesson: one line a method, its seeds' range as a band.
+
+    Args:
+        places: of each group's label, which says its colour; None: as the groups come.
+    """
+    places = places or {group.label: index for index, group in enumerate(groups)}
     plot = Plot(30, 10, 352, 186, low=(0.7, 0), high=(max(tasks, 2) + 0.3, 1))
     parts = [plot.rules(((0.0, "0"), (0.25, ""), (0.5, ".5"), (0.75, ""), (1.0, "1")))]
-    step = 1 if tasks <= 12 else 2
+    step = 1 if tasks <= 12 else math.ceil(tasks / 10)
     parts.append(plot.feet([(t, str(t)) for t in range(1, tasks + 1, step)], "skills learned so far"))
     phrases = []
-    for index, group in enumerate(groups):
-        lessons = seen(group)
+    for group in groups:
+        index, lessons = places[group.label], seen(group)
         if not lessons:
             parts.append(_reference(plot, group, index))
             continue
-        xs = list(range(group.first.together, group.first.together + len(lessons)))
-        means = [float(values.mean()) for values in lessons]
-        if len(group.runs) > 1:
-            low, high = [float(v.min()) for v in lessons], [float(v.max()) for v in lessons]
+        xs = list(lessons)
+        means = [float(values.mean()) for values in lessons.values()]
+        gaps = xs[-1] - xs[0] >= len(xs)
+        if len(group.runs) > 1 and not gaps:
+            low, high = ([float(pick(v)) for v in lessons.values()] for pick in (np.min, np.max))
             parts.append(element("g", plot.band(xs, low, high), class_=tone(index)))
         titles = [
             f"{group.label}, after skill {x}: {rate(mean)} over those seen" for x, mean in zip(xs, means, strict=True)
         ]
-        parts.append(plot.series(index, xs, means, titles))
+        parts.append(plot.series(index, xs, means, titles, line="gap" if gaps else "line"))
         phrases.append(f"{group.label} from {rate(means[0])} to {rate(means[-1])}")
     label = f"Mean success over all skills seen so far after each lesson: {'; '.join(phrases)}."
     return picture(360, 220, label, *parts)
@@ -89,19 +101,20 @@ def dumbbells(group: Group, index: int, tasks: Sequence[str]) -> Markup:
     good, tried, _ = group.cells
     c = metrics.rates(good, tried)
     row = 20
-    plot = Plot(128, 8, 310, 8 + row * n)
+    plot = Plot(146, 8, 304, 8 + row * n)
+    names = shortened(tasks, 18)
     parts = [
         element("line", class_="grid", x1=plot.x(v), x2=plot.x(v), y1=plot.top, y2=plot.bottom) for v in (0, 0.5, 1)
     ]
     for k in range(n):
         y, start, end = plot.top + row * (k + 0.5), float(c[group.first.row(k), k]), float(c[n - 1, k])
         lost = start - end
-        name = element("text", f"{k + 1} {shorten(tasks[k], 18)}", class_="name", x=0, y=y + 3.8)
+        name = element("text", f"{k + 1} {names[k]}", class_="name", x=0, y=y + 3.8)
         ring = element("circle", class_="ring", cx=plot.x(start), cy=y, r=5.4)
         mark = marker(index, plot.x(end), y, 3.4)
         title = element("title", f"{tasks[k]}: {rate(start)} when learned, {rate(end)} after the last lesson")
         bar = element("line", class_="loss" if lost > 0 else "gain", x1=plot.x(start), x2=plot.x(end), y1=y, y2=y)
-        figure = element("text", _change(lost), class_="delta end lost" if lost > 0 else "delta end", x=348, y=y + 3.8)
+        figure = element("text", _change(lost), class_="delta end lost" if lost > 0 else "delta end", x=352, y=y + 3.8)
         parts.append(element("g", title, name, bar, ring, mark, figure))
     parts.append(plot.feet(RATE_TICKS))
     lost = float(np.mean([c[group.first.row(k), k] - c[n - 1, k] for k in range(n)])) if n else 0.0
@@ -161,8 +174,3 @@ def losses(group: Group, index: int) -> Markup | None:
 
 def _change(lost: float) -> str:
     return "kept" if lost == 0 else f"{MINUS if lost > 0 else '+'}{abs(lost):.2f}"
-
-
-def shorten(name: str, width: int) -> str:
-    """A name that fits, cut with an ellipsis."""
-    return name if len(name) <= width else name[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"

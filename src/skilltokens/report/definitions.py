@@ -10,7 +10,7 @@ from typing import Literal
 from skilltokens import metrics
 from skilltokens.report.runs import Run
 
-Kind = Literal["rate", "share", "count", "minutes"]
+Kind = Literal["rate", "share", "count", "minutes", "megabytes", "times"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Definition:
         """Where its values can lie."""
         if self.kind != "rate":
             return 0.0, math.inf
-        return (-1.0, 1.0) if self.key in ("nbt", "forgotten") else metrics.RATES
+        return (-1.0, 1.0) if self.key in ("nbt", "forgotten", "lost") else metrics.RATES
 
 
 def _figure(name: str) -> Callable[[Run], float | None]:
@@ -43,6 +43,18 @@ def _held_fwt(run: Run) -> float | None:
         return None
     lines = [metrics.rates(c.successes, c.episodes) for k in range(run.learned) if (c := run.curves.get(k)) is not None]
     return float(metrics.forward_transfer([metrics.held(line) for line in lines]).mean())
+
+
+def _data(run: Run) -> float | None:
+    if not run.trained:
+        return None
+    return run.record.remembered[-1] / 1e6 if run.record.remembered else 0.0
+
+
+def _passes(run: Run) -> float | None:
+    if not run.trained:
+        return None
+    return sum(run.record.passes) / len(run.record.passes) if run.record.passes else 1.0
 
 
 def _minutes(run: Run) -> float | None:
@@ -92,6 +104,17 @@ DEFINITIONS = (
         "mean over k < K of NBT_k, NBT_k = mean over t > k of (c[k, k] - c[t, k])",
         "Negative backward transfer: how much success each task loses while later ones are learned. 0 is no "
         "forgetting; below 0, later lessons helped. LIBERO's own code divides by K, which makes (K - 1) / K of it.",
+    ),
+    Definition(
+        "lost",
+        "Lost by the end",
+        "lost",
+        "lower",
+        "rate",
+        _figure("lost"),
+        "mean over k < K of c[k, k] - c[K, k]",
+        "How much success each earlier task has lost when all are learned: backward transfer (arXiv 1706.08840) with "
+        "its sign turned. It stands beside NBT, which needs every old task tested after every lesson.",
     ),
     Definition(
         "forgotten",
@@ -156,6 +179,26 @@ DEFINITIONS = (
         "Everything that must be kept to act on every skill learned so far.",
     ),
     Definition(
+        "data",
+        "Data kept",
+        "data",
+        "lower",
+        "megabytes",
+        _data,
+        "megabytes after the last lesson",
+        "Demonstrations that the method keeps to learn on with later ones (replay), in megabytes (1,000,000 bytes).",
+    ),
+    Definition(
+        "passes",
+        "Compute of a step",
+        "compute",
+        "lower",
+        "times",
+        _passes,
+        "mean over lessons of passes_k",
+        "What a training step costs, in passes of one batch through the policy, forward and back: 1 is fine-tuning's.",
+    ),
+    Definition(
         "minutes",
         "Training time",
         "minutes",
@@ -168,5 +211,9 @@ DEFINITIONS = (
 )
 MISCALLED = frozenset({"forgotten", "miscalled"})
 """Figures that are shown where some cell was miscalled: elsewhere the first is NBT, and the second 0."""
-LIFELONG = frozenset({"fwt", "learned", "nbt", "forgotten", "auc", "held"})
+REPLAY = {"data": "remembered", "passes": "passes"}
+"""Figures that are shown where a run has one: the key of run.json behind each."""
+BETWEEN = frozenset({"nbt", "forgotten", "auc"})
+"""Figures that need every old task tested after every lesson."""
+LIFELONG = frozenset({"fwt", "learned", "nbt", "lost", "forgotten", "auc", "held"})
 """Figures that a method without lessons does not have."""

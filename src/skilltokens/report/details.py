@@ -13,7 +13,7 @@ from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.finding import proved
 from skilltokens.report.published import Published
-from skilltokens.report.summary import Comparison, Group, chosen, defined, variants, versus
+from skilltokens.report.summary import Comparison, Group, chosen, defined, pairs, variants
 
 HELD = next(definition for definition in DEFINITIONS if definition.key == "held")
 FIGURES = tuple(definition.key for definition in DEFINITIONS if definition is not HELD)
@@ -94,26 +94,23 @@ def _cell(definition: Definition, group: Group) -> str:
     if figure.value is None and definition.key in LIFELONG and group.joint:
         return text.DASH
     interval = f" [{text.span(figure.interval, definition.kind)}]" if figure.interval is not None else ""
-    if figure.interval is not None and figure.interval.low == figure.interval.high:
-        interval = ""
     return text.number(figure.value, definition.kind) + interval
 
 
 def _pairs(comparison: Comparison) -> list[str]:
     groups = comparison.groups
-    pairs = [pair for other in groups[1:] if (pair := versus(groups[0], other)) is not None]
-    if not pairs:
-        return []
     rows = [
         [
             pair.b.label,
-            f"{text.signed(pair.final.difference)} [{text.span(pair.final.interval)}]",
+            text.apart(pair.final),
             f"{pair.final.wins} / {pair.final.ties} / {pair.final.losses}",
-            f"{text.signed(pair.fwt.difference)} [{text.span(pair.fwt.interval)}]" if pair.fwt else text.DASH,
+            text.apart(pair.fwt) if pair.fwt else text.DASH,
             text.plural(len(pair.seeds), "seed") if pair.final.over == "seeds" else "tasks (one seed)",
         ]
-        for pair in pairs
+        for pair in pairs(groups)
     ]
+    if not rows:
+        return []
     head = ["against", "final success", "better / same / worse", "FWT", "interval over"]
     title = f"{markdown(groups[0].label)} less each other method, paired by seed and task:"
     return ["## In pairs", title, text.table(*text.named(head, rows))]

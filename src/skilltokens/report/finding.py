@@ -12,12 +12,15 @@ from skilltokens.report import text
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.published import SUITES, Published
 from skilltokens.report.summary import Comparison, Group, Versus, versus
-from skilltokens.types import natural
 
 NAMES = {
     "t2s": "T2S",
     "lora": "LoRA",
     "sequential": "fine-tuning",
+    "er": "replay (ER)",
+    "agem": "A-GEM",
+    "l2": "L2",
+    "ewc": "EWC",
     "single_task": "one policy a task",
     "multitask": "all tasks at once",
 }
@@ -84,8 +87,8 @@ def basis(main: MAIN) -> str:
         f"Success over all {tasks} tasks after the last lesson, in %, with its 95 % interval: {episodes} episodes a "
         f"task on {splits} states, {taught} {sources} demonstrations a task, {observations} observations, the skill "
         f"chosen by {choosers}. {_seeds(main)} *Forgotten* is NBT, the success lost on average while later skills are "
-        f"learned{_but_miscalled(main)}; *trained* is what is trained for a new skill, of the size of one policy; "
-        "*stored* is in sizes of one policy."
+        f"learned{_but_miscalled(main)}{_by_the_end(main)}; *trained* is what is trained for a new skill, of the size "
+        "of one policy; *stored* is in sizes of one policy."
     )
     if later:
         words += f" Of T2S and LoRA, {same:,} of {later:,} later tests of an old skill were proved the same bits."
@@ -99,6 +102,13 @@ def _but_miscalled(main: MAIN) -> str:
     return ", less what was lost where the words called another task's skill"
 
 
+def _by_the_end(main: MAIN) -> str:
+    """What stands for it where old tasks were not tested in between."""
+    if not any(group.untested for _, comparison in main for group in comparison.groups):
+        return ""
+    return ", or what is lost by the end where old tasks were tested then alone"
+
+
 def proved(group: Group) -> tuple[int, int]:
     """How many tests of a skill after later lessons were of the same bits as an earlier one, of how many."""
     lower = [(np.tril(run.same, -1), np.tril(run.episodes > 0, -1)) for run in group.runs if not run.joint]
@@ -107,7 +117,7 @@ def proved(group: Group) -> tuple[int, int]:
 
 def _either(values: Iterable[int] | Iterable[str]) -> str:
     """The values that there are, `4 or 10`."""
-    return markdown(" or ".join(sorted({str(value) for value in values}, key=natural)))
+    return markdown(text.either(values))
 
 
 def _seeds(main: MAIN) -> str:
@@ -163,7 +173,7 @@ def _value(group: Group, key: str) -> float | None:
 def _kept(main: MAIN, method: str) -> bool:
     """Whether nothing is lost in any seed, and every later test was of the same bits."""
     groups = _groups(main, method)
-    lossless = all(not any(group.figure(_BY_KEY["nbt"]).seeds) for group in groups)
+    lossless = not any(any(group.figure(_BY_KEY[key]).seeds) for group in groups for key in ("nbt", "lost"))
     return bool(groups) and lossless and all(same == later > 0 for same, later in map(proved, groups))
 
 
@@ -205,10 +215,15 @@ def _below(interval: Interval | None) -> str:
 
 
 def _forgotten(groups: Sequence[Group]) -> str:
-    values = [value for group in groups if (value := _value(group, "forgotten")) is not None]
+    values = [value for group in groups if (value := lost(group)) is not None]
     if not values:
         return text.DASH
     return "0" if not any(values) else _span(values)
+
+
+def lost(group: Group) -> float | None:
+    """What is forgotten; where old tasks were tested at the end alone, what was lost by then."""
+    return _value(group, "lost" if group.untested else "forgotten")
 
 
 def _share(groups: Sequence[Group]) -> str:

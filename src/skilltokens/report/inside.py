@@ -25,6 +25,8 @@ class Stack:
     segments: tuple[tuple[float, str, str, str], ...]
     total: str
     description: str
+    number: int | None = None
+    """Of the skill, where the name is a task's."""
 
 
 def parameters(comparison: Comparison) -> list[Stack]:
@@ -74,11 +76,8 @@ def reuse(run: Run, index: int) -> list[Stack]:
         total = sum(rows for _, _, rows, _ in parts)
         mark = f" ← {number[start]}" if start in number else ""
         description = ", ".join(f"{rows:,} from {name}" for _, _, rows, name in parts if rows)
-        stacks.append(
-            Stack(
-                f"{k + 1} {run.tasks[k]}", tone(index), segments, f"{total:,}{mark}", f"{run.tasks[k]}: {description}."
-            )
-        )
+        task = run.tasks[k]
+        stacks.append(Stack(task, tone(index), segments, f"{total:,}{mark}", f"{task}: {description}.", k + 1))
     return stacks
 
 

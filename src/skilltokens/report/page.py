@@ -4,55 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from markupsafe import Markup
 
 from skilltokens import metrics
-from skilltokens.files import write_bytes
 from skilltokens.report import charts, inside, story, text
 from skilltokens.report.configs import differences, digests, machine, shown
-from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
-from skilltokens.report.runs import Run, read_run
+from skilltokens.report.definitions import BETWEEN, DEFINITIONS, LIFELONG, Definition
+from skilltokens.report.runs import Run
 from skilltokens.report.summary import (
     Comparison,
     Group,
-    Versus,
     chosen,
     compare,
     defined,
+    named,
+    pairs,
     right_skill,
     strangers,
     variants,
-    versus,
 )
 from skilltokens.report.svg import sample, tone
 from skilltokens.report.template import embedded, fill
-from skilltokens.types import RunError
 
 
-def write_page(runs: Sequence[Path], out: Path) -> Path:
-    """Writes one self-contained HTML page about `runs` (run.json files or their folders) to `out`, and returns it.
+def render(runs: Sequence[Run], against: str = "") -> str:
+    """The page of runs as text.
 
     Seeds are grouped by method and configuration; runs on other tasks, demonstrations or states get a section of
     their own, never a row in the same table. Unfinished runs are shown as far as they are.
 
+    Args:
+        against: the method that each other one is compared with in pairs; empty: the first.
+
     Raises:
-        RunError: a run cannot be read, one is given twice, none is given, or `out` cannot be written.
+        RunError: a run is given twice, or there is none of `against`.
     """
-    page = render([read_run(Path(run)) for run in runs])
-    write_bytes(Path(out), page.encode(), RunError)
-    return Path(out)
-
-
-def render(runs: Sequence[Run]) -> str:
-    """The page as text."""
     comparisons = compare(runs)
+    bases = named(comparisons, against) if against else {}
     shown_figures = defined([group for comparison in comparisons for group in comparison.groups])
     return fill(
         "page.html.j2",
-        sections=[section(comparison, f"c{i}-" if i else "") for i, comparison in enumerate(comparisons)],
+        sections=[section(comparison, f"c{i}-" if i else "", bases.get(i)) for i, comparison in enumerate(comparisons)],
         definitions=shown_figures,
         runs=runs,
         title=story.title(comparisons),
@@ -66,8 +60,8 @@ def render(runs: Sequence[Run]) -> str:
     )
 
 
-def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
-    """All that the template shows of one comparison; ids begin with `prefix`."""
+def section(comparison: Comparison, prefix: str, base: Group | None = None) -> dict[str, Any]:
+    """All that the template shows of one comparison; ids begin with `prefix`. Pairs are against `base`, if given."""
     groups, tasks = comparison.groups, comparison.tasks
     ordered = list(enumerate(groups))
     serial = [(i, g) for i, g in ordered if not g.joint and g.learned > 1]
@@ -82,7 +76,10 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "legend": [(tone(i), g.label, sample(i)) for i, g in ordered],
         "headline": [headline(group, i, groups) for i, group in ordered],
         "columns": columns_of(groups),
-        "versus": versuses(groups),
+        "versus": [(pair.b.label if base is None else pair.a.label, pair) for pair in pairs(groups, base)],
+        "base": base,
+        "short": text.abbreviations(tasks),
+        "untested": any(group.untested for group in groups),
         "retention": charts.retention(groups, len(tasks)) if serial else None,
         "dumbbells": [(g, tone(i), charts.dumbbells(g, i, tasks)) for i, g in serial],
         "miscalled": any(group.miscalled.any() for group in groups),
@@ -106,6 +103,7 @@ def section(comparison: Comparison, prefix: str) -> dict[str, Any]:
         "points": sorted({n for g in groups for r in g.runs for c in r.curves.values() if (n := len(c.progress)) > 1}),
         "number": text.number,
         "span": text.span,
+        "spread": text.spread,
         "signed": text.signed,
     }
 
@@ -143,22 +141,24 @@ def _cell(definition: Definition, group: Group, index: int, groups: Sequence[Gro
     if figure.value is None:
         if definition.key in LIFELONG and group.joint:
             note = "one lesson"
+        elif definition.key in BETWEEN and group.untested:
+            note = "not tested in between"
         elif definition.key in ("fwt", "auc"):
             note = "no curve"
-    elif definition.key == "nbt" and all(value == 0 for value in figure.seeds):
+    elif definition.key in ("nbt", "lost") and all(value == 0 for value in figure.seeds):
         note = "exactly"
+    elif figure.basis == "same":
+        note = "the same in every seed"
     elif definition.key == "stored" and group.first.stored:
         note = f"{figure.value / group.first.stored[0]:.2f} \N{MULTIPLICATION SIGN} base"
     elif figure.basis == "episodes":
         note = "one seed"
     bar = charts.whisker(figure.value, figure.interval, index) if definition.key == "final" and figure.value else None
     value, span = text.number(figure.value, definition.kind), text.span(figure.interval, definition.kind)
-    if figure.interval is not None and figure.interval.low == figure.interval.high == figure.value:
-        span = ""
-    return Cell(definition, value, span, note, _best(definition, group, groups), bar)
+    return Cell(definition, value, span, note, best(definition, group, groups), bar)
 
 
-def _best(definition: Definition, group: Group, groups: Sequence[Group]) -> bool:
+def best(definition: Definition, group: Group, groups: Sequence[Group]) -> bool:
     """Whether the group's figure is the best, to the digits shown, of the lifelong methods that are equally far.
 
     A method that gets all tasks at once is no rival but a mark to measure by. Where all tie, none is best.
@@ -172,13 +172,11 @@ def _best(definition: Definition, group: Group, groups: Sequence[Group]) -> bool
     return text.number(mine, definition.kind) == text.number(top, definition.kind)
 
 
-def versuses(groups: Sequence[Group]) -> list[Versus]:
-    """The first method against each other one."""
-    return [pair for other in groups[1:] if (pair := versus(groups[0], other)) is not None]
-
-
 def matrix(group: Group) -> list[dict[str, Any]]:
-    """Rows of the success matrix: lesson t, and a cell for each task or None where it had not been seen."""
+    """Rows of the success matrix: lesson t, and a cell for each task.
+
+    None stands where the task had not been seen; a cell of value None was not tested.
+    """
     good, tried, same = group.cells
     low, high = metrics.wilson(good, tried)
     tasks = group.first.tasks
@@ -188,7 +186,7 @@ def matrix(group: Group) -> list[dict[str, Any]]:
         for k in range(len(tasks)):
             n = int(tried[t, k])
             if n == 0 or (k > t and not group.joint):
-                cells.append(None)
+                cells.append(None if k > t else {"value": None})
                 continue
             p = float(good[t, k]) / n
             when = "after all tasks, learned together" if group.joint else f"after lesson {t + 1}, {tasks[t]}"
@@ -206,7 +204,7 @@ def matrix(group: Group) -> list[dict[str, Any]]:
                 }
             )
         rows.append({"number": t + 1, "name": "all together" if group.joint else tasks[t], "cells": cells})
-    return [row for row in rows if any(row["cells"])]
+    return [row for row in rows if any(cell and cell["value"] is not None for cell in row["cells"])]
 
 
 def with_key(group: Group, key: Literal["reuse", "videos"]) -> Run | None:

@@ -171,7 +171,7 @@ def _against_lora(comparison: Comparison) -> list[str]:
     if pair is None:
         return []
     figures = [("final success", pair.final), *([("FWT", pair.fwt)] if pair.fwt else [])]
-    words = [f"{name} {text.signed(figure.difference)} [{text.span(figure.interval)}]" for name, figure in figures]
+    words = [f"{name} {text.apart(figure)}" for name, figure in figures]
     over = text.plural(len(pair.seeds), "seed") if pair.final.over == "seeds" else "tasks (one seed)"
     return [f"T2S less LoRA, in pairs: {', '.join(words)}; intervals over {over}."]
 

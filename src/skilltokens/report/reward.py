@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from skilltokens import metrics
@@ -48,11 +47,9 @@ SHORT_HEADS = ["learner", "seeds", "success", f"to {GOOD:.0%}", "steps", "traine
 
 def needed(row: Row) -> str:
     """Steps to GOOD: the median over seeds, a seed that never gets there being the worst."""
-    steps = [n if n is not None else float("inf") for n in row.needed]
-    middle = statistics.median(steps)
-    never = sum(n is None for n in row.needed)
-    shown = f"{middle:,.0f}" if middle != float("inf") else "never"
-    return shown if never in (0, len(steps)) else f"{shown} ({never} of {len(steps)} never)"
+    never, seeds = sum(steps is None for steps in row.needed), len(row.needed)
+    shown = "never" if row.middle is None else f"{row.middle:,.0f}"
+    return shown if never in (0, seeds) else f"{shown} ({never} of {seeds} never)"
 
 
 HEADLINE = "steps to"

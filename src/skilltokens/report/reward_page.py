@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
 from skilltokens.behaviour.learners import LEARNERS
-from skilltokens.files import write_bytes
-from skilltokens.report import reward, text
+from skilltokens.report import reward, reward_pairs, reward_story, text
 from skilltokens.report.reward import HEADS, beside, cells, headline, tracking, unchanged
-from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, read_reward_run, rows_of, tasks_in
+from skilltokens.report.reward_runs import GOOD, RewardRun, Row, check_alike, rows_of, tasks_in
 from skilltokens.report.svg import Plot, dash, element, path, picture, sample, tone
 from skilltokens.report.template import embedded, fill
-from skilltokens.types import RunError
 
 
-def write_page(paths: Sequence[Path], out: Path) -> Path:
-    """Writes one self-contained HTML page about runs of learning from reward, and returns its path.
+def render(runs: Sequence[RewardRun], against: str = "") -> str:
+    """The page of runs of learning from reward as text.
+
+    Args:
+        against: the learner that each other one is compared with in pairs; empty: none.
 
     Raises:
-        RunError: a run cannot be read, none is given, or `out` cannot be written.
+        RunError: the runs are of different experiments, or there is none of `against`.
     """
-    write_bytes(Path(out), render([read_reward_run(path) for path in paths]).encode(), RunError)
-    return Path(out)
-
-
-def render(runs: Sequence[RewardRun]) -> str:
-    """The page as text."""
     check_alike(runs)
+    learners = reward_story.held(runs)
     sections = [(task, rows) for task in tasks_in(runs) if (rows := rows_of(runs, task))]
     labels = dict.fromkeys(row.label for _, rows in sections for row in rows)
     places = {label: index for index, label in enumerate(labels)}  # one colour in all tasks
@@ -56,6 +51,10 @@ def render(runs: Sequence[RewardRun]) -> str:
         headline=headline(runs) if len(sections) > 1 else ([], []),
         good=f"{GOOD:.0%}",
         tracking=tracking(runs[0].record.model.tracking),
+        learners=[(tone(places[one.label]), one) for one in learners],
+        sentences=reward_story.sentences(learners),
+        pairs=reward_pairs.table(runs, against) if against else ([], []),
+        against=against,
         about={name: learner.summary for name, learner in LEARNERS.items()},
         unchanged=unchanged(runs),
         summary=reward.about(runs),

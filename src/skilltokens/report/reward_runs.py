@@ -79,6 +79,12 @@ class Row:
         return [reached(result) for result in self.results]
 
     @property
+    def middle(self) -> float | None:
+        """The median of `needed`, a seed that never gets there being the worst; None where that is the middle one."""
+        middle = statistics.median(float("inf") if steps is None else steps for steps in self.needed)
+        return None if middle == float("inf") else middle
+
+    @property
     def trained(self) -> int:
         return self.results[0].trained
 

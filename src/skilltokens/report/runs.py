@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens import metrics
+from skilltokens.configuration import flat
 from skilltokens.escaping import shell
-from skilltokens.experiments.reading import CHOOSERS, SPLITS, read_lifelong, run_file
+from skilltokens.experiments.reading import CHOOSERS, LIFELONG, SPLITS, read_lifelong, run_file
 from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.experiments.rereading import config_of
 
@@ -76,19 +78,24 @@ class Run:
         return tuple(task.instruction for task in self.record.tasks)
 
     @property
+    def foreign(self) -> bool:
+        """It was made by another program, and holds what that wrote down."""
+        return self.record.schema not in LIFELONG
+
+    @property
     def joint(self) -> bool:
         """All tasks were taught in one lesson, so that there is nothing lifelong to measure."""
         return self.together == len(self.tasks) > 1
 
     @property
     def finished(self) -> bool:
-        """Every lesson is learned and evaluated, and the run said that it was done."""
-        return bool(self.record.finished) and self.learned == len(self.tasks)
+        """Every lesson is learned and evaluated, and the run said that it was done, which others' never say."""
+        return (self.foreign or bool(self.record.finished)) and self.learned == len(self.tasks)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The settings on one level, with what an older file lacks at its default."""
-        return config_of(self.record)
+        """The settings on one level, with what an older file lacks at its default; of others' what they say."""
+        return flat(self.record.config) if self.foreign else config_of(self.record)
 
     @cached_property
     def figures(self) -> metrics.Lifelong | None:
@@ -168,7 +175,11 @@ def read_run(path: Path) -> Run:
             contradict each other) or of another schema.
     """
     path = run_file(path)
-    record = read_lifelong(path)
+    return run_of(read_lifelong(path), path)
+
+
+def run_of(record: LifelongRecord, path: Path) -> Run:
+    """A record as the report reads it; `path` is where it stands."""
     tasks = len(record.tasks)
     split, selected_by = _primary(record.cells)
     cells = {
@@ -188,6 +199,23 @@ def read_run(path: Path) -> Run:
     curves = {k: curve for k in alone if (curve := _curve(cells, max(k, together - 1), k)) is not None}
     learned = _learned(episodes, together)
     return Run(path, record, split, selected_by, together, learned, successes, episodes, same, miscalled, curves)
+
+
+def ordered_as(run: Run, tasks: Sequence[str]) -> Run:
+    """A run of an evaluation after all lessons, with its tasks in another order.
+
+    Raises:
+        ValueError: the tasks are others, or one stands twice.
+    """
+    if sorted(run.tasks) != sorted(tasks) or len(set(tasks)) < len(tasks):
+        raise ValueError("tasks can only be put into another order where they are the same, each once")
+    places = [list(tasks).index(name) for name in run.tasks]
+    record = msgspec.structs.replace(
+        run.record,
+        tasks=sorted(run.record.tasks, key=lambda task: list(tasks).index(task.name)),
+        cells=[msgspec.structs.replace(cell, task=places[cell.task]) for cell in run.record.cells],
+    )
+    return run_of(record, run.path)
 
 
 def is_miscalled(record: LifelongRecord, cell: Cell) -> bool:

@@ -24,7 +24,7 @@ def title(comparisons: Sequence[Comparison]) -> str:
 def heading(comparison: Comparison) -> str:
     """What was done, as a heading."""
     count = len(comparison.tasks)
-    skills = f"{_word(count).capitalize()} skill{'' if count == 1 else 's'}"
+    skills = f"{word(count).capitalize()} skill{'' if count == 1 else 's'}"
     if count == 1:
         return skills
     return f"{skills}, {'all at once' if all(group.joint for group in comparison.groups) else 'one after another'}"
@@ -40,7 +40,7 @@ def lede(comparison: Comparison) -> list[Markup]:
     together = [group for group in comparison.groups if group.joint and group.learned]
     if together:
         values = [Markup("{} reaches {}").format(_name(g), _percent(_value(g, "final"))) for g in together]
-        sentences.append(Markup("Shown all tasks at once, {}.").format(_listed(values)))
+        sentences.append(Markup("Shown all tasks at once, {}.").format(listed_markup(values)))
     return sentences
 
 
@@ -51,34 +51,41 @@ def _ending(groups: list[Group], learned: int, tasks: int) -> Markup:
         for i, group in enumerate(order)
     ]
     unit = "task" if groups[0].first.together > 1 else "lesson"  # a lesson may teach several tasks
-    when = f"After {_word(learned)} {unit}{'' if learned == 1 else 's'}"
-    when += f" of {_word(tasks)}" if learned < tasks else ""
-    over = "it" if learned == 1 else f"all {_word(learned)}"
-    return Markup("{}, {} of the test episodes over {}.").format(when, _listed(figures), over)
+    when = f"After {word(learned)} {unit}{'' if learned == 1 else 's'}"
+    when += f" of {word(tasks)}" if learned < tasks else ""
+    over = "it" if learned == 1 else f"all {word(learned)}"
+    return Markup("{}, {} of the test episodes over {}.").format(when, listed_markup(figures), over)
 
 
 def _keeping(groups: list[Group]) -> list[Markup]:
-    """Who lost nothing, and who lost how much."""
-    values = [(group, nbt) for group in groups if (nbt := _value(group, "nbt")) is not None]
-    kept = [group for group, _ in values if not any(group.figure(_BY_KEY["nbt"]).seeds)]
+    """Who lost nothing, and who lost how much: by NBT, or by the end alone where old tasks were tested then only."""
     sentences = []
-    if kept:
-        share = _value(kept[0], "trained")
-        cost = f", and trains {_percent(share)} of the base a new skill" if len(kept) == 1 and share is not None else ""
-        verb = "forgets" if len(kept) == 1 else "forget"
-        sentences.append(
-            Markup("{} {} nothing: NBT is exactly 0{}.").format(_listed([_name(g) for g in kept]), verb, cost)
-        )
-    changed = [(group, nbt) for group, nbt in values if group not in kept]
-    if changed:
-        words = [
-            Markup("{} {} {} points{}").format(
-                _name(g), "loses" if nbt >= 0 else "gains", f"{100 * abs(nbt):.0f}", _miscalled(g)
-            )
-            for g, nbt in changed
-        ]
-        sentences.append(Markup("On each task, {} on average while later ones are learned.").format(_listed(words)))
+    for key, name, when in (
+        ("nbt", "NBT is exactly 0", "while later ones are learned"),
+        ("lost", "nothing is lost by the end", "by the end"),
+    ):
+        level = [group for group in groups if group.untested is (key == "lost")]
+        values = [(group, value) for group in level if (value := _value(group, key)) is not None]
+        kept = [group for group, _ in values if not any(group.figure(_BY_KEY[key]).seeds)]
+        if kept:
+            sentences.append(_forgetting_nothing(kept, name))
+        changed = [(group, value) for group, value in values if group not in kept]
+        if changed:
+            words = [
+                Markup("{} {} {} points{}").format(
+                    _name(g), "loses" if value >= 0 else "gains", f"{100 * abs(value):.0f}", _miscalled(g)
+                )
+                for g, value in changed
+            ]
+            sentences.append(Markup("On each task, {} on average {}.").format(listed_markup(words), when))
     return sentences
+
+
+def _forgetting_nothing(groups: list[Group], name: str) -> Markup:
+    share = _value(groups[0], "trained")
+    cost = f", and trains {_percent(share)} of the base a new skill" if len(groups) == 1 and share is not None else ""
+    verb = "forgets" if len(groups) == 1 else "forget"
+    return Markup("{} {} nothing: {}{}.").format(listed_markup([_name(g) for g in groups]), verb, name, cost)
 
 
 def _miscalled(group: Group) -> str:
@@ -97,13 +104,13 @@ def together(comparison: Comparison) -> str:
     sentences = []
     if first.together > 1:
         sentences.append(
-            f"The first lesson taught {_word(first.together)} tasks together: they have no learning curve of their "
+            f"The first lesson taught {word(first.together)} tasks together: they have no learning curve of their "
             "own, so FWT and AUC are over the other tasks."
         )
     if first.record.base is not None:
         skills = first.record.base.skills
         sentences.append(
-            f"The runs began from a library of {_word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base "
+            f"The runs began from a library of {word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base "
             f"of {first.record.base.parameters:,} parameters."
         )
     if len(set(comparison.tasks)) < len(comparison.tasks):
@@ -117,9 +124,10 @@ def running(comparison: Comparison) -> list[str]:
     for group in comparison.groups:
         for run in group.runs:
             if not run.finished:
-                how_far = f"{run.learned} of {len(run.tasks)} tasks learned"
-                line = f"{group.label}, seed {run.seed}, is not finished: {how_far}"
-                lines.append(f"{line}; its figures are over those." if run.learned else f"{line}.")
+                taught = run.learned if run.joint else max(run.learned, run.record.lessons)
+                line = f"{group.label}, seed {run.seed}, is not finished: {taught} of {len(run.tasks)} tasks learned"
+                over = "those" if taught == run.learned else "the first: old tasks are tested at the end alone"
+                lines.append(f"{line}; its figures are over {over}." if run.learned else f"{line}.")
     return lines
 
 
@@ -140,11 +148,13 @@ def _name(group: Group) -> Markup:
     return Markup("<b>{}</b>").format(terminal(group.label))
 
 
-def _listed(words: Sequence[Markup]) -> Markup:
+def listed_markup(words: Sequence[Markup]) -> Markup:
+    """`a, b and c`."""
     if len(words) == 1:
         return words[0]
     return Markup("{} and {}").format(Markup(", ").join(words[:-1]), words[-1])
 
 
-def _word(count: int) -> str:
+def word(count: int) -> str:
+    """A small number as a word."""
     return _WORDS[count] if count < len(_WORDS) else str(count)

@@ -13,10 +13,11 @@ import numpy as np
 from skilltokens import metrics
 from skilltokens.experiments.records import Variant
 from skilltokens.methods import method_names
+from skilltokens.report.conditions import bench
 from skilltokens.report.configs import differences, measured, shown
-from skilltokens.report.definitions import DEFINITIONS, MISCALLED, Definition
+from skilltokens.report.definitions import BETWEEN, DEFINITIONS, MISCALLED, REPLAY, Definition
 from skilltokens.report.runs import Counts, Curve, Run, is_miscalled
-from skilltokens.types import RunError
+from skilltokens.types import RunError, nearest
 
 __all__ = [
     "DEFINITIONS",
@@ -29,6 +30,9 @@ __all__ = [
     "chosen",
     "compare",
     "defined",
+    "groups_of",
+    "named",
+    "pairs",
     "strangers",
     "variants",
     "versus",
@@ -40,13 +44,29 @@ class Figure:
     """A headline figure of a group: the mean over seeds, each seed's value, and an interval.
 
     `basis` says what the interval is over: seeds (Student's t), episodes (Wilson, one seed: other seeds may lie
-    outside), or nothing.
+    outside), or nothing. Where several seeds agree in every digit, which says little of the next one, there is no
+    interval either, and `basis` is "same".
     """
 
     value: float | None
     seeds: tuple[float, ...] = ()
     interval: metrics.Interval | None = None
-    basis: Literal["seeds", "episodes", "none"] = "none"
+    basis: Literal["seeds", "episodes", "same", "none"] = "none"
+
+
+def _ending(run: Run) -> tuple[int, int]:
+    """Successes and episodes over all tasks after the last lesson."""
+    return int(run.successes[run.learned - 1].sum()), int(run.episodes[run.learned - 1].sum())
+
+
+def _learning(run: Run) -> tuple[int, int]:
+    """Successes and episodes of each task when it was learned."""
+    rows, tasks = [run.row(k) for k in range(run.learned)], range(run.learned)
+    return int(run.successes[rows, tasks].sum()), int(run.episodes[rows, tasks].sum())
+
+
+_COUNTS = {"final": _ending, "learned": _learning}
+"""The counts behind the figures that are one rate of all their episodes: their intervals are never too narrow."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +104,22 @@ class Group:
             return Figure(None)
         values = [value for _, value in known]
         interval, basis = None, "seeds"
-        if definition.key == "final":
-            last = [(run.successes[run.learned - 1], run.episodes[run.learned - 1]) for run, _ in known]
-            interval = metrics.rate_interval([good.sum() for good, _ in last], [tried.sum() for _, tried in last])
-            basis = "seeds" if len(known) > 1 else "episodes"
+        counts = _COUNTS.get(definition.key)
+        if counts is not None and (len(known) > 1 or definition.key == "final"):
+            good, tried = zip(*(counts(run) for run, _ in known), strict=True)
+            interval, basis = metrics.rate_interval(good, tried), "seeds" if len(known) > 1 else "episodes"
         elif definition.kind == "rate" or (definition.kind in ("share", "count") and len(set(values)) > 1):
             # None of minutes: how busy a machine was is no chance that a run repeats.
             interval = metrics.mean_interval(values, bounds=definition.bounds)
-        return Figure(float(np.mean(values)), tuple(values), interval, basis if interval else "none")
+            if interval is not None and interval.low == interval.high:
+                interval, basis = None, "same"
+        return Figure(float(np.mean(values)), tuple(values), interval, basis if interval or basis == "same" else "none")
+
+    @cached_property
+    def untested(self) -> bool:
+        """Whether a seed tested old tasks at the end alone, so that NBT and AUC are not known of it."""
+        known = [run.figures for run in self.runs if run.figures is not None]
+        return any(figures.nbt is None and figures.lost is not None for figures in known)
 
     @cached_property
     def miscalled(self) -> Counts:
@@ -121,10 +149,19 @@ class Group:
 
 
 def defined(groups: Sequence[Group]) -> tuple[Definition, ...]:
-    """The figures that say something of these groups: what was miscalled is told from forgotten where any was."""
-    if any(group.miscalled.any() for group in groups):
-        return DEFINITIONS
-    return tuple(definition for definition in DEFINITIONS if definition.key not in MISCALLED)
+    """The figures that say something of these groups.
+
+    What was miscalled is told from forgotten where any was, data and compute are shown where a method takes more than
+    fine-tuning does, and what was lost by the end where old tasks were not tested in between.
+    """
+    hidden = {key for key, name in REPLAY.items() if not any(getattr(r.record, name) for g in groups for r in g.runs)}
+    if not any(group.miscalled.any() for group in groups):
+        hidden |= MISCALLED
+    if not any(group.untested for group in groups):
+        hidden.add("lost")
+    elif all(group.untested or group.joint or group.learned < 2 for group in groups):
+        hidden |= BETWEEN
+    return tuple(definition for definition in DEFINITIONS if definition.key not in hidden)
 
 
 @dataclass(frozen=True)
@@ -151,45 +188,36 @@ def compare(runs: Sequence[Run]) -> list[Comparison]:
     """
     benches: dict[Any, list[Run]] = {}
     for run in runs:
-        benches.setdefault(_bench(run), []).append(run)
+        benches.setdefault(bench(run), []).append(run)
     comparisons = []
-    for bench in benches.values():
-        grouped: dict[Any, list[Run]] = {}
-        for run in bench:
-            grouped.setdefault(_make(run), []).append(run)
-        members = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
-        for group in members:
-            for one, other in itertools.pairwise(group):
-                if one.seed == other.seed:
-                    raise RunError(
-                        f"{one.path} and {other.path} are the same method, configuration and seed: leave one out"
-                    )
-        groups = _labelled(sorted(members, key=_place))
-        first = bench[0]
-        comparisons.append(Comparison(first.suite, first.tasks, first.instructions, tuple(groups)))
+    for members in benches.values():
+        first = members[0]
+        comparisons.append(Comparison(first.suite, first.tasks, first.instructions, tuple(groups_of(members))))
     return comparisons
+
+
+def groups_of(runs: Sequence[Run]) -> list[Group]:
+    """Runs that can be compared, sorted into groups by method and configuration; each group by seed.
+
+    Raises:
+        RunError: one seed of one configuration comes twice, which would count it as two seeds.
+    """
+    grouped: dict[Any, list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(_make(run), []).append(run)
+    members = [sorted(group, key=lambda run: run.seed) for group in grouped.values()]
+    for group in members:
+        for one, other in itertools.pairwise(group):
+            if one.seed == other.seed:
+                raise RunError(
+                    f"{one.path} and {other.path} are the same method, configuration and seed: leave one out"
+                )
+    return _labelled(sorted(members, key=_place))
 
 
 def _place(group: list[Run]) -> int:
     names, method = method_names(), group[0].method
     return names.index(method) if method in names else len(names)
-
-
-def _bench(run: Run) -> Any:
-    """What two runs must share for their figures to stand in one table."""
-    demonstrations = run.record.demonstrations
-    return (
-        run.suite,
-        run.record.protocol,
-        run.record.observations,
-        run.tasks,
-        run.config.get("first", 1),
-        None if run.record.base is None else tuple(run.record.base.fingerprints),
-        demonstrations.source,
-        tuple(demonstrations.episodes),
-        str(demonstrations.digest),
-        run.split,
-    )
 
 
 def _make(run: Run) -> Any:
@@ -234,6 +262,34 @@ def versus(a: Group, b: Group) -> Versus | None:
     areas = [(m.fwt_of, o.fwt_of) for m, o in pairs if m.fwt_of is not None and o.fwt_of is not None]
     fwt = metrics.paired([m for m, _ in areas], [o for _, o in areas]) if len(areas) == len(pairs) else None
     return Versus(a, b, tuple(seeds), final, fwt)
+
+
+def named(comparisons: Sequence[Comparison], method: str) -> dict[int, Group]:
+    """The group that `method` names, by its label or its method, in each comparison that has it, by its place.
+
+    Raises:
+        RunError: no comparison has it, or it names several groups of one.
+    """
+    labels = dict.fromkeys(group.label for comparison in comparisons for group in comparison.groups)
+    places = {}
+    for place, comparison in enumerate(comparisons):
+        exact = [group for group in comparison.groups if group.label == method]
+        groups = exact or [group for group in comparison.groups if group.method == method]
+        if len(groups) > 1:
+            known = " or ".join(repr(group.label) for group in groups)
+            raise RunError(f"there are several runs of {method} in one table: name one of them, {known}")
+        if groups:
+            places[place] = groups[0]
+    if not places:
+        raise RunError(f"there is no run of {method!r} to compare with: {nearest(method, list(labels))}")
+    return places
+
+
+def pairs(groups: Sequence[Group], base: Group | None = None) -> list[Versus]:
+    """Each other group against `base`; without one, the first group against each other one."""
+    rivals = [group for group in groups if group is not (base or groups[0])]
+    both = [versus(rival, base) if base is not None else versus(groups[0], rival) for rival in rivals]
+    return [pair for pair in both if pair is not None]
 
 
 def chosen(group: Group, held_out: bool) -> tuple[int, int]:

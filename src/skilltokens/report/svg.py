@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup, escape
 
@@ -58,7 +59,7 @@ def marker(index: int, x: float, y: float, size: float = 3.6) -> Markup:
         lambda: element("path", class_="line", d=f"M{x - s:.1f} {y:.1f}h{2 * s:.1f}m{-s:.1f} {-s:.1f}v{2 * s:.1f}"),
         lambda: element("circle", class_="hollow", cx=x, cy=y, r=s),
     )  # fmt: skip
-    return shapes[index % len(shapes)]()
+    return shapes[(index + index // COLOURS) % len(shapes)]()  # a colour that comes again has another shape
 
 
 def sample(index: int) -> Markup:
@@ -137,15 +138,26 @@ class Plot:
         return element("path", class_="band", d=path(around) + "Z")
 
     def series(
-        self, index: int, xs: Sequence[float], ys: Sequence[float], titles: Sequence[str], size: float = 3.6
+        self,
+        index: int,
+        xs: Sequence[float],
+        ys: Sequence[float],
+        titles: Sequence[str],
+        size: float = 3.6,
+        line: Literal["line", "gap"] = "line",
     ) -> Markup:
-        """A line with a marker at each point; each marker says its title when pointed at."""
+        """A line with a marker at each point; each marker says its title when pointed at.
+
+        Args:
+            line: "gap" draws it thin and dotted: nothing was measured between its points.
+        """
         points = self.points(xs, ys)
-        line = element("path", class_="line", d=path(points), stroke_dasharray=dash(index))
+        dashes = "1 4" if line == "gap" else dash(index)
+        drawn = element("path", class_=line, d=path(points), stroke_dasharray=dashes)
         # Later methods are drawn over earlier ones: with smaller marks, and dashes, equal curves all stay visible.
         size *= max(1.25 - 0.13 * index, 0.8)
         dots = [
             element("g", element("title", title), marker(index, x, y, size))
             for (x, y), title in zip(points, titles, strict=True)
         ]
-        return element("g", line, *dots, class_=tone(index))
+        return element("g", drawn, *dots, class_=tone(index))

@@ -18,31 +18,41 @@ from skilltokens.types import RunError, natural
 class ReportOptions:
     """Writes one self-contained HTML page about runs, from their run.json files alone, and prints their figures.
 
-    Runs share a table where they can be compared: the same tasks, order, demonstrations and initial states.
+    The suffix of a file of --out says what it holds: .html a page; .csv, .md, .tex and .json tables of the figures;
+    .svg and .pdf drawings. Runs share a table where they can be compared: the same tasks, order, demonstrations and
+    initial states.
 
     examples:
       skilltokens report runs/demo
       skilltokens report runs/demo/t2s-seed0 results/cw10/*/run.json --out cw10.html
+      skilltokens report runs/demo --against sequential --out page.html table.tex curves.pdf
     """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """run.json files, run folders, or folders of run folders."""
-    out: Path | None = None
-    """The page to write; left out: report.html in the first folder named."""
+    out: tuple[Path, ...] = ()
+    """The files to write, any of .html, .csv, .md, .tex, .json, .svg and .pdf; left out: report.html in the first
+    folder named."""
+    against: str = ""
+    """The method, or the learner, that each other one is compared with in pairs; left out: the first method against
+    each other one, on the page alone."""
 
 
 def main(words: Sequence[str]) -> int:
     options = parse(ReportOptions, words, "skilltokens report")
     from skilltokens.cli.saying import say
     from skilltokens.cli.tables import print_table
-    from skilltokens.report import write_report
+    from skilltokens.report import SUFFIXES, check_suffix, write_reports
 
+    for out in options.out:
+        check_suffix(out, SUFFIXES)
     runs = find_runs(options.runs)
     first = options.runs[0]
-    out = options.out or (first if os.path.isdir(first) else first.parent) / "report.html"
+    outs = options.out or ((first if os.path.isdir(first) else first.parent) / "report.html",)
+    written = write_reports(runs, outs, options.against)
     print_table(runs)
-    page = write_report(runs, out)
-    say(f"report: {page.resolve()}")
+    for file in written:
+        say(f"report: {file.resolve()}")
     return 0
 
 

@@ -66,15 +66,11 @@ def _tune(words: Sequence[str]) -> int:
     options, plan, trials = plan_of(words)
     experiment = plan.experiment
     # Whatever can be known to fail is found here, before anything is made.
-    left = [run for run in plan.runs if not experiment.finished(run.folder, run.settings, plan.recipe.name)]
-    if left:
-        from skilltokens.cli.progress import Single
+    left = [run for run in plan.runs if not experiment.finished(run.folder, run.settings, run.recipe.name)]
+    from skilltokens.cli.execute import carry_out, prepare
 
-        with Single("preparing") as report:
-            experiment.prepare(left[0].settings, report)  # a trial changes nothing that this depends on
-    from skilltokens.cli.execute import carry_out
-
-    failures = carry_out(plan, left, words, "tune")
+    prepare(left)
+    failures = [failure for failure in carry_out(plan, left).values() if failure is not None]
     done = [_read(trial) for trial in trials]
     if any(trial.run for trial in done):
         _conclude(options, plan, done, words)
@@ -104,16 +100,18 @@ def plan_of(words: Sequence[str]) -> tuple[TuneOptions, Plan, list[PlannedTrial]
         _check_evaluation(run.settings, names)
     if len({run.seed for run in plan.runs}) > 1:
         raise SettingError("every trial has the same one seed: give --seed, or --seeds with one number")
-    trials = [trial for run in plan.runs for trial in _trials_of(run, plan.out, options.trials)]
+    command = shlex.join(["skilltokens", "tune", *words])
+    trials = [trial for run in plan.runs for trial in _trials_of(run, plan.out, options.trials, command)]
     return options, dataclasses.replace(plan, runs=tuple(trial.run for trial in trials)), trials
 
 
-def _trials_of(run: PlannedRun, out: Path, count: int) -> list[PlannedTrial]:
+def _trials_of(run: PlannedRun, out: Path, count: int, command: str) -> list[PlannedTrial]:
     settings, trials = as_trial(run.settings), []
     for number, changes in enumerate(changes_of(settings.method, count)):
         method = changed(run.learner, settings.method, changes)
         folder = out / f"{run.learner}-trial{number}"
-        planned = PlannedRun(run.learner, run.seed, dataclasses.replace(settings, method=method), folder)
+        of_trial = dataclasses.replace(settings, method=method)
+        planned = dataclasses.replace(run, settings=of_trial, folder=folder, command=command)
         trials.append(PlannedTrial(planned, changes, number))
     return trials
 
@@ -133,12 +131,12 @@ def _check_evaluation(settings: Any, typed: set[str]) -> None:
 def _conclude(options: TuneOptions, plan: Plan, done: Sequence[Trial], words: Sequence[str]) -> None:
     """Prints all trials and what was chosen, and writes both down."""
     from skilltokens.cli.saying import cells, say
-    from skilltokens.cli.tables import empty, output
+    from skilltokens.cli.tables import empty_table, output
     from skilltokens.report.tuning import HEAD, best_of, by_method, fragment, rows_of, words_of, write_tuning
 
     command = shlex.join(["skilltokens", "tune", *words])
-    files = write_tuning(plan.out, plan.recipe.name, command, done, options.docs)
-    table = empty(f"{options.trials} trials of each method on validation states")
+    files = write_tuning(plan.out, plan.runs[0].recipe.name, command, done, options.docs)
+    table = empty_table(f"{options.trials} trials of each method on validation states")
     for head in HEAD:
         table.add_column(head, justify="right" if head in ("final", "learned", "lost") else "left")
     for row in rows_of(done):

@@ -12,6 +12,13 @@
     try { localStorage.setItem(key, root.dataset.theme); } catch { /* as above */ }
   });
 
+  // A table that goes on beyond the right edge fades out there.
+  for (const part of document.querySelectorAll(".scroll")) {
+    const mark = () => part.classList.toggle("more", part.scrollLeft + part.clientWidth < part.scrollWidth - 2);
+    part.addEventListener("scroll", mark, { passive: true });
+    new ResizeObserver(mark).observe(part);
+  }
+
   for (const table of document.querySelectorAll("figure .matrix")) {
     const line = table.closest("figure").querySelector(".counts");
     const point = (event) => {
