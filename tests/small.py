@@ -16,11 +16,11 @@ from tests.toy import TASKS, Toy
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.language import load_encoder
+from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator_of
 from skilltokens.methods.lora import LoraSettings
-from skilltokens.methods.lora.method import Lora
+from skilltokens.methods.psec import PsecSettings
 from skilltokens.methods.t2s import T2SSettings
-from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
@@ -34,7 +34,9 @@ TRAIN = TrainSettings(iterations=4, first_iterations=4, batch=8, window=12, warm
 
 EVERYWHERE = T2SSettings(rows_in="all", start="base")
 """T2S in its plain form: new rows in every map, nothing copied."""
-SKILL_METHODS = {
+SkillSettings = T2SSettings | LoraSettings | PsecSettings
+"""Settings of the methods with a budget for each skill."""
+SKILL_METHODS: dict[str, SkillSettings] = {
     "t2s": T2SSettings(),
     "t2s plain": EVERYWHERE,
     "t2s reuse": replace(EVERYWHERE, reuse=1.0),
@@ -43,6 +45,7 @@ SKILL_METHODS = {
     "t2s copy": replace(EVERYWHERE, start="copy", near=-1.0, reuse=1.0, gates=True),
     "t2s rows alone": replace(EVERYWHERE, own_head=False, own_encoders=False),
     "lora": LoraSettings(),
+    "psec": PsecSettings(),
 }
 """Every way to learn a skill beside frozen ones, in the default budget."""
 
@@ -102,13 +105,10 @@ def wide_policy() -> Policy:
     return Policy(Shape.of(suite.features, scales, 384), PolicySettings(), generator_of(0, 0))
 
 
-def make_method(
-    settings: T2SSettings | LoraSettings, policy: Policy | None = None, train: TrainSettings = TRAIN
-) -> SkillMethod:
-    base = policy or make_policy()
-    if isinstance(settings, T2SSettings):
-        return T2S(base, settings, train, seed=0)
-    return Lora(base, settings, train, seed=0)
+def make_method(settings: SkillSettings, policy: Policy | None = None, train: TrainSettings = TRAIN) -> SkillMethod:
+    method = load_method(method_of(settings))(policy or make_policy(), settings, train, seed=0)
+    assert isinstance(method, SkillMethod)
+    return method
 
 
 def train(training: Training, settings: TrainSettings = TRAIN, seed: int = 0) -> Record:

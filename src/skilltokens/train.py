@@ -42,8 +42,7 @@ class Record:
         Raises:
             SkilltokensError: the loss is not finite, or the figures have other names than before.
         """
-        if not math.isfinite(loss):
-            raise SkilltokensError(f"the loss became {loss} at step {step}: lower the learning rate (--method.rate)")
+        check_finite(loss, step)
         if self.iterations and _names(figures) != _names(self.gradients):
             raise SkilltokensError(f"a rule's figures have other names at step {step} than before: give the same ones")
         self.iterations.append(step)
@@ -128,10 +127,17 @@ def fit(
         work.average.update()
         work.step += 1
         if work.step in stops:
+            check_finite(float(loss.detach()), now.step)  # else what nobody can go on from would be kept
             report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
             with work.average.shown():
                 yield point()
     work.average.keep()
+
+
+def check_finite(loss: float, step: int) -> None:
+    """Raises SkilltokensError where a loss is not finite."""
+    if not math.isfinite(loss):
+        raise SkilltokensError(f"the loss became {loss} at step {step}: lower the learning rate (--method.rate)")
 
 
 def rate_factor(step: int, total: int, warmup: int) -> float:

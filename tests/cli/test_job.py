@@ -26,7 +26,7 @@ CHANGED = {
 
 def jobs(name: str) -> list[RunJob]:
     plan = make_plan([name, *CHANGED[name].split()])
-    return [RunJob(plan.experiment, run.settings, run.folder, plan.recipe.name, "a 'command'") for run in plan.runs]
+    return [RunJob(plan.experiment, run.settings, run.folder, run.recipe.name, "a 'command'") for run in plan.runs]
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -141,7 +141,8 @@ def test_another_package_adds_a_recipe_by_an_entry_point(
     monkeypatch.syspath_prepend(folder)
     install(folder, GROUP, table="own_recipes:toy", broken="own_recipes:raising", lost="nowhere:toy")
     plan = make_plan(["table", "--method", "lora"])
-    assert (plan.recipe.name, plan.recipe.summary, plan.out) == ("table", "Two tasks on a table.", Path("runs/table"))
+    recipe = plan.runs[0].recipe
+    assert (recipe.name, recipe.summary, plan.out) == ("table", "Two tasks on a table.", Path("runs/table"))
     assert plan.runs[0].settings.tasks == ("reach-red",)
     assert main(["list", "recipes"]) == 0
     assert "  table " in capsys.readouterr().out

@@ -26,7 +26,7 @@ def checked_plan(words: list[str]) -> None:
     """What `skilltokens run` does before it makes anything."""
     plan = make_plan(words)
     for run in plan.runs:
-        plan.experiment.finished(run.folder, run.settings, plan.recipe.name)
+        plan.experiment.finished(run.folder, run.settings, run.recipe.name)
 
 
 @pytest.mark.parametrize(

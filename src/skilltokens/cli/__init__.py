@@ -17,6 +17,8 @@ Verb = Callable[[Sequence[str]], int]
 
 VERBS = {
     "run": "Learn tasks one after another by several methods; compare, report",
+    "grid": "Run a grid of methods, recipes, seeds and settings from one file",
+    "tune": "Try as many settings of each method on validation states, and choose",
     "demos": "Make, show, check, import, export and download demonstrations",
     "report": "Write one HTML page from run folders",
     "compare": "Say which method is better, by how much, and whether it is more than chance",

@@ -112,8 +112,8 @@ def candidates(words: Sequence[str]) -> Candidates:
         return _of_verb(f"{verb} {action}", [actions[action][1]], before, word) if action in actions else Candidates()
     if verb == "skills":
         return _of_skills(before, word)
-    if verb == "run":
-        return _of_run(before, word)
+    if verb in ("run", "tune"):
+        return _of_run(verb, before, word)
     if verb not in VERBS:
         return Candidates()
     module = import_module(f"skilltokens.cli.verbs.{verb}")
@@ -142,12 +142,21 @@ def _of_skills(before: Sequence[str], word: str) -> Candidates:
     return _of_verb(f"skills {action}", [ACTIONS[action][1]], before, word, {"library": [library]})
 
 
-def _of_run(before: Sequence[str], word: str) -> Candidates:
-    """After `skilltokens run`: a recipe or a run.json, then the options of that recipe and the methods named."""
+def _of_run(verb: str, before: Sequence[str], word: str) -> Candidates:
+    """After `skilltokens run` or `tune`: a recipe or a run.json, then the options of that recipe and the methods named.
+
+    `tune` has options of its own besides.
+    """
     from skilltokens.experiments.recipes import RECIPES, settings_from
 
+    own: list[Any] = []
+    if verb == "tune":
+        from skilltokens.cli.verbs.tune import TuneOptions
+
+        own = [TuneOptions()]
     if not before:
-        return _beginning((*RECIPES, *HELP), word, files=not word.startswith("-"))
+        options = [option for kind in own for argument in arguments_of(kind) for option in argument.options]
+        return _beginning((*RECIPES, *options, *HELP), word, files=not word.startswith("-"))
     name, *before = before
     if name not in RECIPES:
         return Candidates()
@@ -161,7 +170,7 @@ def _of_run(before: Sequence[str], word: str) -> Candidates:
     kinds = [
         kind(methods=(), settings=settings_from(recipe, learner)) for learner in named or recipe.experiment.usual[:1]
     ]
-    return _of_verb("run", kinds, before, word)
+    return _of_verb("run", [*kinds, *own], before, word)
 
 
 def _of_verb(

@@ -14,6 +14,11 @@ from skilltokens.types import Progress, Report
 _STEP, _CELL, _VIDEO = 0.04, 6.0, 3.0
 
 
+def guess(plan: Sequence[Cost]) -> float | None:
+    """Seconds that a run takes, before anything is known of its pace; None for one whose costs are not known."""
+    return sum(_STEP * lesson.steps + _CELL * (lesson.points + lesson.final) for lesson in plan) or None
+
+
 @dataclass
 class Pace:
     """Seconds for one unit of work, from what was seen; the guess counts like a tenth of one measured second."""

@@ -1,52 +1,126 @@
-"""A plan carried out: a child process for each run that is left, then the table and the report of all of them."""
+"""A plan carried out: what its runs share, a child process for each run that is left, then the table and the report."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from skilltokens.cli.batch import Job, run_jobs
+from skilltokens.cli.batch import Job, View, run_jobs
+from skilltokens.cli.estimate import guess
 from skilltokens.cli.job import RunJob
 from skilltokens.cli.plan import Plan, PlannedRun
-from skilltokens.cli.progress import watching
-from skilltokens.types import RunError
+from skilltokens.cli.progress import Single, watching
+from skilltokens.cli.remaining import Expected, Remaining, in_words
+from skilltokens.experiments.states import state_of
+from skilltokens.types import RunError, SkilltokensError
 
 
-def carry_out(plan: Plan, left: Sequence[PlannedRun], words: Sequence[str]) -> list[str]:
-    """Does the runs that are left, each in a child; returns the sentences of those that failed.
+def prepare(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """Makes what runs share, once for all that share it; run's name -> why that of one could not be made.
+
+    Raises:
+        SkilltokensError: what all of them share could not be made.
+    """
+    groups: dict[Any, list[PlannedRun]] = {}
+    for run in runs:
+        groups.setdefault(repr(run.recipe.experiment.shared(run.settings)), []).append(run)
+    failures: dict[str, str] = {}
+    for group in groups.values():
+        try:
+            with Single("preparing") as report:
+                group[0].recipe.experiment.prepare(group[0].settings, report)
+        except SkilltokensError as problem:
+            if len(groups) == 1:
+                raise
+            failures |= {run.name: str(problem) for run in group}
+    return failures
+
+
+def remaining(plan: Plan, left: Sequence[PlannedRun]) -> Remaining:
+    """What the runs that are left are expected to take, by what is known of them and of those that are done."""
+    waiting = [_expected(run, state_of(run.folder).share) for run in left]
+    estimate = Remaining(waiting, min(plan.jobs or cores(), max(len(left), 1)), len(plan.runs) - len(left))
+    names = {run.name for run in left}
+    for run in plan.runs:
+        if run.name not in names:
+            estimate.took(_expected(run, 1.0), state_of(run.folder).seconds)
+    return estimate
+
+
+def _expected(run: PlannedRun, share: float) -> Expected:
+    experiment = run.recipe.experiment
+    return Expected(run.name, f"{run.recipe.name} {run.learner}", guess(experiment.costs(run.settings)), share)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def carry_out(plan: Plan, left: Sequence[PlannedRun], also: View | None = None) -> dict[str, str | None]:
+    """Does the runs that are left, each in a child.
 
     Args:
-        words: after `skilltokens run`, to be written into each run.json.
+        also: is told what the view is told.
+
+    Returns:
+        for each run's name how it failed, in a sentence, or None.
     """
     if not left:
-        return []
-    experiment, command = plan.experiment, shlex.join(["skilltokens", "run", *words])
+        return {}
+    estimate = remaining(plan, left) if len(plan.runs) > 1 else None
+    with _jobs(plan, left) as jobs, watching([job.name for job in jobs], estimate) as view:
+        at_once = min(plan.jobs or cores(), len(jobs))
+        for settings in {run.settings.suite: run.settings for run in left}.values():
+            at_once = plan.experiment.fitting(settings, at_once, lambda news: view.update("runs", news))
+        if estimate is not None:
+            estimate.at_once = at_once
+            done = len(plan.runs) - len(left)
+            what = f"{len(left)} runs, {at_once} at once" + (f"; {done} are done" if done else "")
+            first = ", by a first guess" if estimate.guessed else ""
+            view.announce(f"{what}: {in_words(estimate.left())}{first}")
+        return run_jobs(jobs, at_once, view if also is None else _Both(view, also))
+
+
+@contextmanager
+def _jobs(plan: Plan, runs: Sequence[PlannedRun]) -> Iterator[list[Job]]:
+    """A job for each run, with a file that says what its child is to do."""
     folder = Path(tempfile.mkdtemp(prefix="skilltokens-jobs-"))
     try:
         jobs = []
-        for run in left:
-            file = folder / f"{run.name}.json"
-            RunJob(experiment, run.settings, run.folder.absolute(), plan.recipe.name, command).write(file)
-            words_of_child = (sys.executable, "-m", "skilltokens.cli.worker", str(file))
-            threads = experiment.threads(run.settings)
-            jobs.append(Job(run.name, words_of_child, plan.out / f"{run.name}.log", threads))
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with watching([job.name for job in jobs]) as view:
-            at_once = experiment.fitting(
-                left[0].settings, min(plan.jobs or cores, len(jobs)), lambda news: view.update("runs", news)
-            )
-            endings = run_jobs(jobs, at_once, view)
+        for number, run in enumerate(runs):
+            file = folder / f"{number}.json"
+            experiment = run.recipe.experiment
+            RunJob(experiment, run.settings, run.folder.absolute(), run.recipe.name, run.command).write(file)
+            words = (sys.executable, "-m", "skilltokens.cli.worker", str(file))
+            log = run.folder.parent / f"{run.name}.log"
+            jobs.append(Job(run.name, words, log, experiment.threads(run.settings)))
+        yield jobs
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # whatever the runs left in it stays
             plan.out.rmdir()
-    return [failure for failure in endings.values() if failure is not None]
+
+
+class _Both:
+    """Two views that are told the same."""
+
+    def __init__(self, *views: View) -> None:
+        self._views = views
+
+    def update(self, name: str, progress: Any) -> None:
+        for view in self._views:
+            view.update(name, progress)
+
+    def finish(self, name: str, failure: str | None) -> None:
+        for view in self._views:
+            view.finish(name, failure)
 
 
 def conclude(plan: Plan, failures: Sequence[str]) -> int:
@@ -64,7 +138,7 @@ def conclude(plan: Plan, failures: Sequence[str]) -> int:
         print_table(done)
         say(f"report: {write_report(done, plan.out / 'report.html').resolve()}")
     if failures:
-        raise RunError("; ".join(failures))
+        raise RunError("; ".join(dict.fromkeys(failures)))
     return 0
 
 

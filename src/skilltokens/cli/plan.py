@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from skilltokens.cli.options import known_options, parse_known, unknown_option, 
 from skilltokens.cli.run_options import options_type
 from skilltokens.escaping import shell
 from skilltokens.experiments.experiment import Experiment, home_of
+from skilltokens.experiments.grid import Values
 from skilltokens.experiments.recipes import RECIPES, Recipe, recipe_of, settings_from
 from skilltokens.experiments.repeating import names_a_run, recipe_in, to_be_typed
 from skilltokens.types import SettingError, nearest
@@ -29,6 +31,11 @@ class PlannedRun:
     seed: int
     settings: Any
     folder: Path
+    recipe: Recipe
+    command: str
+    """What to type for this run alone, or for all runs of the plan, as its run.json keeps it."""
+    varied: Mapping[str, Values] = field(default_factory=dict)
+    """The values that this run has of settings that vary in the plan."""
 
     @property
     def name(self) -> str:
@@ -38,9 +45,8 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """The runs of one command line."""
+    """The runs of one command line, or of one grid; all are of one kind of experiment."""
 
-    recipe: Recipe
     out: Path
     jobs: int
     runs: tuple[PlannedRun, ...]
@@ -57,7 +63,7 @@ class Plan:
 
     @property
     def experiment(self) -> Experiment[Any]:
-        return self.recipe.experiment
+        return self.runs[0].recipe.experiment
 
 
 def make_plan(words: Sequence[str]) -> Plan:
@@ -75,19 +81,37 @@ def make_plan(words: Sequence[str]) -> Plan:
     defaults = {learner: kind(methods=learners, settings=settings_from(recipe, learner)) for learner in learners}
     known = {option for default in defaults.values() for option in known_options(default)}
     rest = with_new_options(rest, known)  # once, not again for each learner
-    parsed = [(learner, *_parse(recipe, learner, defaults[learner], rest, prog)) for learner in learners]
+    parsed = [(learner, *_parsed(recipe, learner, defaults[learner], rest, prog)) for learner in learners]
     _refuse_strangers(parsed, prog)
     first = parsed[0][1]
     if names_a_run(name):
         _check_typed(name, settings_from(recipe, learners[0]), rest)
-    out = first.out or Path("runs") / recipe.name.replace(":", "-")
+    out, command = first.out or Path("runs") / recipe.name.replace(":", "-"), shlex.join(["skilltokens", "run", *words])
     runs = []
     for learner, options, _ in parsed:
         seeds = options.seeds or (options.settings.seed,)
         for seed in recipe.experiment.seeds(learner, seeds):
             settings = recipe.experiment.with_learner(options.settings, learner, seed)
-            runs.append(PlannedRun(learner, seed, settings, out / f"{learner}-seed{seed}"))
-    return Plan(recipe, out, first.jobs, tuple(runs), Path(name) if names_a_run(name) else None)
+            runs.append(PlannedRun(learner, seed, settings, out / f"{learner}-seed{seed}", recipe, command))
+    return Plan(out, first.jobs, tuple(runs), Path(name) if names_a_run(name) else None)
+
+
+def options_of(recipe: Recipe, learner: str, words: Sequence[str], prog: str) -> Any:
+    """A recipe's options for one learner, with what the words say otherwise.
+
+    Raises:
+        SettingError: an impossible value.
+    """
+    default = options_type(recipe.experiment)(methods=(learner,), settings=settings_from(recipe, learner))
+    options, _ = _parsed(recipe, learner, default, words, prog)
+    return options
+
+
+def check_learners(names: Sequence[str], experiment: Experiment[Any]) -> None:
+    """Raises SettingError for a name that is none of an experiment's learners."""
+    for name in names:
+        if name not in experiment.learners():
+            raise _unknown_learner(name, experiment)
 
 
 def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -114,7 +138,7 @@ def _check_typed(name: str, settings: Any, words: Sequence[str]) -> None:
         )
 
 
-def _parse(recipe: Recipe, learner: str, default: Any, words: Sequence[str], prog: str) -> tuple[Any, list[list[str]]]:
+def _parsed(recipe: Recipe, learner: str, default: Any, words: Sequence[str], prog: str) -> tuple[Any, list[list[str]]]:
     kind = options_type(recipe.experiment)
     # tyro reads the type argument at run time: it decides which --method.* options there are.
     return parse_known(kind[recipe.experiment.settings_type(learner)], words, prog, default)
@@ -131,9 +155,7 @@ def _learners_of(words: Sequence[str], experiment: Experiment[Any]) -> tuple[str
             names += [value] if taking and equals else []
         elif taking:
             names.append(word)
-    for name in names:
-        if name not in experiment.learners():
-            raise _unknown_learner(name, experiment)
+    check_learners(names, experiment)
     return tuple(names)
 
 

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from skilltokens.cli.remaining import Remaining, in_words
 from skilltokens.escaping import terminal
 from skilltokens.experiments.namesakes import STAGE as NAMESAKES
 from skilltokens.language import LOADING
@@ -30,6 +31,9 @@ NOTES = (MEMORY, NAMESAKES, NOTE)
 
 BAR, LEFT = 90, 60
 """Columns that a terminal must have for a row to hold a bar, and the time left."""
+
+ALL = "in all"
+"""The name of the row about all runs together."""
 
 
 @dataclass
@@ -104,11 +108,12 @@ def minutes(seconds: float | None) -> str:
 class Plain:
     """Lines on standard error, for logs and pipes: at every new stage, and every QUIET seconds in a long one."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], remaining: Remaining | None = None) -> None:
         self._clocks: dict[str, Clock] = {}
         self._last: dict[str, tuple[tuple[str, str], float]] = {}
         self._width = max((len(name) for name in names), default=0)
         self._notes = Notes()
+        self._remaining = remaining
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +131,8 @@ class Plain:
             return
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
+        if self._remaining is not None:
+            self._remaining.update(name, progress)
         stage, now = (progress.stage, progress.note), time.monotonic()
         before = self._last.get(name)
         if before is not None and now - before[1] < (QUIET if before[0] == stage else BRIEF):
@@ -137,21 +144,38 @@ class Plain:
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
         self._say(name, f"failed: {terminal(failure)}" if failure else f"done in {minutes(clock.gone)}")
+        if self._remaining is not None:
+            self._remaining.finish(name, failure is not None)
+            left = f"; {in_words(self._remaining.left())} left" if self._remaining.runs_on else ""
+            self._say(ALL, f"{self._remaining.counts}{left}")
+
+    def announce(self, text: str) -> None:
+        """A line about all runs."""
+        print(terminal(text), file=sys.stderr, flush=True)
 
     def _say(self, name: str, text: str) -> None:
         print(f"{name:<{self._width}}  {text}", file=sys.stderr, flush=True)
 
 
 class Rows:
-    """One live row for each run: a bar, the share done, the time left, and what it is doing."""
+    """One live row for each run: a bar, the share done, the time left, and what it is doing.
 
-    def __init__(self, names: Sequence[str], console: Console) -> None:
+    With `remaining` there is a row about all of them. Where they are more than the terminal has lines, those that run
+    are shown, and of the others those that failed; the row about all counts the rest.
+    """
+
+    def __init__(self, names: Sequence[str], console: Console, remaining: Remaining | None = None) -> None:
         self._bars = Bars(*_columns(console.width), console=console, refresh_per_second=4)
         self._clocks: dict[str, Clock] = {}
         self._notes = Notes()
+        self._remaining = remaining
+        self._ended: dict[str, bool] = {}
+        """Run -> whether it failed."""
         self._rows: dict[str, TaskID] = {
             name: self._bars.add_task(name, total=1.0, left="", now="waiting", start=False) for name in names
         }
+        self._all = self._bars.add_task(ALL, total=1.0, left="", now="", visible=remaining is not None)
+        self._fold()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -173,10 +197,16 @@ class Rows:
         if progress.stage == LOADING:  # within any other stage, whose share stays
             self._bars.update(row, now=words(progress))
             return
+        new = name not in self._clocks
         clock = self._clocks.setdefault(name, Clock())
         clock.note(progress)
         left = minutes(clock.left) + " left" if clock.left is not None else ""
         self._bars.update(row, completed=clock.done, left=left, now=words(progress))
+        if self._remaining is not None:
+            self._remaining.update(name, progress)
+            self._show_all()
+        if new:
+            self._fold()
 
     def finish(self, name: str, failure: str | None) -> None:
         clock = self._clocks.get(name) or Clock()
@@ -185,6 +215,31 @@ class Rows:
         now, done = ("failed", clock.done) if failure else (f"done in {minutes(clock.gone)}", 1.0)
         self._bars.start_task(self._rows[name])
         self._bars.update(self._rows[name], completed=done, left="", now=now)
+        self._ended[name] = failure is not None
+        if self._remaining is not None:
+            self._remaining.finish(name, failure is not None)
+            self._show_all()
+        self._fold()
+
+    def announce(self, text: str) -> None:
+        """A line about all runs, above the rows."""
+        self._bars.console.print(Text(terminal(text)))
+
+    def _show_all(self) -> None:
+        assert self._remaining is not None
+        left = minutes(self._remaining.left()) + " left"
+        self._bars.update(self._all, completed=self._remaining.share, left=left, now=self._remaining.counts)
+
+    def _fold(self) -> None:
+        """Hides rows where there are more than lines: first those that are done or wait, then failed ones."""
+        lines = max(1, self._bars.console.height - 2)
+        if len(self._rows) <= lines:
+            return
+        running = [name for name in self._clocks if name not in self._ended]
+        failed = [name for name, has_failed in self._ended.items() if has_failed]
+        shown = set([*running, *reversed(failed)][:lines])
+        for name, row in self._rows.items():
+            self._bars.update(row, visible=name in shown)
 
 
 class _Now(TextColumn):
@@ -210,10 +265,15 @@ def _columns(width: int) -> list[ProgressColumn]:
     return [*columns, _Now()]
 
 
-def watching(names: Sequence[str]) -> Rows | Plain:
-    """Rows where standard error is a terminal that can move its cursor, else plain lines. A context manager."""
+def watching(names: Sequence[str], remaining: Remaining | None = None) -> Rows | Plain:
+    """Rows where standard error is a terminal that can move its cursor, else plain lines. A context manager.
+
+    Args:
+        remaining: estimates how long all of them take, where there are several.
+    """
     console = Console(stderr=True)
-    return Rows(names, console) if console.is_terminal and not console.is_dumb_terminal else Plain(names)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return Rows(names, console, remaining) if live else Plain(names, remaining)
 
 
 class Single(AbstractContextManager["Single"]):

@@ -29,6 +29,7 @@ from skilltokens.experiments.rereading import lifelong_settings_in, reward_setti
 from skilltokens.experiments.settings import RewardSettings, RunSettings
 from skilltokens.experiments.working import check_alone
 from skilltokens.methods import method_of, method_settings, methods
+from skilltokens.settings import EvaluateSettings
 from skilltokens.types import Report, SettingError
 
 Settings = TypeVar("Settings", RunSettings[Any], RewardSettings)
@@ -94,8 +95,12 @@ class Experiment(Protocol[Settings]):
         """
         ...
 
+    def shared(self, settings: Settings) -> Settings:
+        """The same settings without what `prepare` does not look at: equal for runs that share what it makes."""
+        ...
+
     def prepare(self, settings: Settings, report: Report) -> None:
-        """Makes what all runs share: demonstrations, or the policy to be steered."""
+        """Makes what runs share: demonstrations, or the policy to be steered."""
         ...
 
     def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str) -> object:
@@ -160,6 +165,11 @@ class Lifelong:
         check_run(settings, suite)
         open_base(settings, suite)
         return False
+
+    def shared(self, settings: RunSettings[Any]) -> RunSettings[Any]:
+        kept = ("suite", "tasks", "first", "order", "order_seed", "lessons", "exponent", "demonstrations")
+        limit = EvaluateSettings(step_limit=settings.evaluate.step_limit)
+        return RunSettings(method=None, evaluate=limit, **{name: getattr(settings, name) for name in kept})
 
     def prepare(self, settings: RunSettings[Any], report: Report) -> None:
         from skilltokens.simulation.demonstrate import demonstrations
@@ -228,6 +238,10 @@ class FromReward:
         from skilltokens.experiments.reward import open_reward
 
         return bool(open_reward(folder, settings, recipe).finished)
+
+    def shared(self, settings: RewardSettings) -> RewardSettings:
+        kept = ("body", "library", "suite", "encoder", "motion", "policy", "train")
+        return RewardSettings(**{name: getattr(settings, name) for name in kept})
 
     def prepare(self, settings: RewardSettings, report: Report) -> None:
         from skilltokens.experiments.steered import steered_by

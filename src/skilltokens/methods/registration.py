@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,3 +14,6 @@ class Registration:
     summary: str
     target: str
     settings: type[Any]
+    trials: tuple[Mapping[str, Any], ...] = ()
+    """What `skilltokens tune` tries besides a recipe's own settings: three times what to change in them. Where it is
+    left out, the setting `rate` times 1/2, 2 and 1/4 (experiments/tuning.py)."""

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.composed import STATE, STATE_TENSORS, StateNetwork, adapter_of, composed
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.model.task_token import TaskToken
-from skilltokens.skills.skill import BASE, TOKEN_PREFIX, Content, Find, Rows, Skill
+from skilltokens.skills.skill import ADAPTERS, BASE, TOKEN_PREFIX, Content, Find, Rows, Skill
 
 
 def base_rows(base: Policy, path: str) -> int:
@@ -65,6 +66,8 @@ def assemble(base: Policy, find: Find, skill: Skill) -> Policy:
         replaced[path] = GrownPattention(linear_map, *shared, key, value, gate)
     if skill.form == "lora":
         replaced |= _adapters(base, skill)
+    if skill.form == "composed":
+        replaced |= _composed(base, find, skill)
     for path in own_modules(base):
         tensors = {n[len(path) + 1 :]: t.clone() for n, t in skill.tensors.items() if n.startswith(f"{path}.")}
         if tensors:
@@ -75,7 +78,18 @@ def assemble(base: Policy, find: Find, skill: Skill) -> Policy:
     return base.derive(replaced)
 
 
-def _adapters(base: Policy, skill: Skill) -> dict[str, torch.nn.Module]:
+def _composed(base: Policy, find: Find, skill: Skill) -> dict[str, torch.nn.Module]:
+    """The base's layers with the skill's adapter, and earlier skills' ones that its state networks weigh, by path."""
+    tensors, states = skill.tensors, []
+    for i in range(len(base.stack)):
+        own = {name: tensors[f"layers.{i}.{STATE}.{name}"].clone() for name in STATE_TENSORS}
+        states.append(StateNetwork.of(own).to(base.device))
+    uses = skill.active[ADAPTERS]
+    earlier = [adapter_of(find(uses.sources[number]).tensors) for number in uses.source]
+    return composed(base, _adapters(base, skill), earlier, states)
+
+
+def _adapters(base: Policy, skill: Skill) -> dict[str, LowRank]:
     """The base's linear maps with the skill's low-rank adapters, by path."""
     return {
         path: LowRank(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skilltokens.configuration import settings_of
 from skilltokens.demos.rules import check_features
+from skilltokens.model.composed import STATE, STATE_TENSORS
 from skilltokens.model.encoders import ENCODERS
 from skilltokens.model.lowrank import leaves, matrices
 from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
@@ -17,7 +18,7 @@ from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.skills.assembling import base_rows, own_modules
 from skilltokens.skills.scene import SceneDensity, SceneJudge
-from skilltokens.skills.skill import BASE, Content, Find
+from skilltokens.skills.skill import ADAPTERS, BASE, Content, Find
 from skilltokens.types import ACTION, Feature, Scale
 
 
@@ -131,7 +132,7 @@ def check_own(content: Content, base: Policy) -> None:
         raise ValueError(f"its language key has shape {content.key.shape}")
     if content.scene:
         SceneJudge(base, [SceneDensity.from_tensors(content.scene)])
-    if content.active and content.form != "rows":
+    if content.active and content.form not in ("rows", "composed"):
         raise ValueError("it reuses rows and is of another form")
     if content.task_token is not None:
         _check_token(content, base)
@@ -144,6 +145,8 @@ def check_own(content: Content, base: Policy) -> None:
         own = {name: tensors.pop(name) for name in list(tensors) if _owned(name, base)}
         known = base.state_dict()
         same_shapes(own, {name: known[name] for name in own if name in known}, "it")
+        if content.form == "composed":
+            _check_states(content, tensors, base)
         for problem in _grown(content, tensors, base) if content.form == "rows" else _adapted(tensors, base):
             raise ValueError(problem)
 
@@ -190,7 +193,39 @@ def _adapted(tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
     yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
 
 
+def _check_states(content: Content, tensors: dict[str, Tensor], base: Policy) -> None:
+    """The state networks of a composed skill, which are taken out of `tensors`; what is left is its adapter.
+
+    Raises:
+        ValueError, LookupError: one is missing or of another shape, or some matrix has no adapter.
+    """
+    if content.active.keys() != {ADAPTERS} or content.active[ADAPTERS].row.any():
+        raise ValueError("it is composed of adapters and does not say of which")
+    earlier, width = len(content.active[ADAPTERS]), base.settings.width
+    for i in range(len(base.stack)):
+        own = {name: tensors.pop(f"layers.{i}.{STATE}.{name}") for name in STATE_TENSORS}
+        hidden = len(own["hidden.bias"])
+        shapes = ((hidden, width), (hidden,), (earlier, hidden), (earlier,))
+        if any(own[name].shape != shape for name, shape in zip(STATE_TENSORS, shapes, strict=True)):
+            raise ValueError(f"its state network in layer {i} has another shape")
+        if {tensor.dtype for tensor in own.values()} != {torch.float32}:
+            raise ValueError(f"its state network in layer {i} is of another kind")
+    _check_whole_adapter(tensors, base)
+
+
+def _check_whole_adapter(tensors: Mapping[str, Tensor], base: Policy) -> None:
+    """Raises ValueError where some matrix of the base has no low-rank adapter."""
+    for path, leaf in leaves(base):
+        for name in matrices(leaf):
+            if f"{path}.up.{name}" not in tensors:
+                raise ValueError(f"there is no adapter in {path}")
+
+
 def _check_active(content: Content, base: Policy, find: Find) -> None:
+    if content.form == "composed":
+        for identity in content.active[ADAPTERS].sources:
+            _check_whole_adapter(find(identity).tensors, base)
+        return
     for path, rows in content.active.items():
         for number, source in enumerate(rows.sources):
             used = rows.row[rows.source == number]

@@ -12,18 +12,19 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skilltokens.model.policy import TASK_TOKEN
+from skilltokens.skills.records import Form
 from skilltokens.tensors import fingerprint
 from skilltokens.types import Array
 
-Form = Literal["rows", "lora", "whole"]
-"""What a skill's tensors are beside copies of the base's modules: rows (T2S), low-rank adapters, or a whole policy."""
+ADAPTERS = "adapters"
+"""Stands where a linear map's path does, for the earlier skills whose adapters a composed skill weighs."""
 BASE = "base"
 """Stands for the base, where a skill names what its rows were learned by."""
 TOKEN_PREFIX = f"{TASK_TOKEN}."
@@ -94,10 +95,12 @@ class Content:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """Trained tensors by their names in the assembled policy: "layers.0.q.key", "head.map.weight", ..."""
     active: Mapping[str, Rows] = field(default_factory=dict)
-    """For each linear map the earlier rows that it reuses, in the order of its computation."""
+    """For each linear map the earlier rows that it reuses, in the order of its computation. Of a composed skill, under
+    the name `ADAPTERS`, the earlier skills whose adapters it weighs: row 0 of each."""
     task_token: TaskTokenSpec | None = None
     """Of a skill learned from reward: its task token, whose tensors are named "prompt.*"."""
     form: Form = "rows"
+    """What its tensors are, beside copies of the base's modules."""
     scene: Mapping[str, Tensor] = field(default_factory=dict)
     """The density of the observations that it was taught on, if it has one; no part of its identity."""
     proof: Proof | None = None

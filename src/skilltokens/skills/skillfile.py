@@ -21,6 +21,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from skilltokens.skills.records import Form
 from skilltokens.skills.skill import Content, Proof, Rows, TaskTokenSpec
 from skilltokens.tensors import pack, unpack
 from skilltokens.types import LibraryError
@@ -51,7 +52,7 @@ class _About(Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["skilltokens.skill/1"]
     identity: str
     base: str
-    form: Literal["rows", "lora", "whole"]
+    form: Form
     sources: tuple[str, ...]
     token: _Token | None
     proof: _Proof | None

@@ -29,11 +29,18 @@ from skilltokens.methods.agem import AGEMSettings
 from skilltokens.methods.base import Choice
 from skilltokens.methods.er import ERSettings
 from skilltokens.methods.ewc import EWCSettings
+from skilltokens.methods.full_copy import FullCopySettings
+from skilltokens.methods.head_only import HeadOnlySettings
 from skilltokens.methods.l2 import L2Settings
 from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.lwf import LwFSettings
+from skilltokens.methods.merge import MergeSettings
 from skilltokens.methods.multitask import MultitaskSettings
+from skilltokens.methods.packnet import PackNetSettings
+from skilltokens.methods.psec import PsecSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.single_task import SingleTaskSettings
+from skilltokens.methods.slow_learner import SlowLearnerSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.report import write_report
@@ -45,17 +52,26 @@ from skilltokens.types import LibraryError, Progress, RunError
 ROOT = Path(__file__).parents[3]
 CHOICES: dict[str, Any] = {
     "t2s": T2SSettings(reuse=1.0, rows_in="all"),
-    "lora": LoraSettings(share=0.5),
     "sequential": SequentialSettings(),
+    "lora": LoraSettings(share=0.5),
     "er": ERSettings(windows=30),
     "agem": AGEMSettings(windows=30, keep="phases"),
     "l2": L2Settings(),
     "ewc": EWCSettings(windows=5, form="per-task"),
+    "lwf": LwFSettings(),
+    "slow_learner": SlowLearnerSettings(),
+    "merge": MergeSettings(),
+    "packnet": PackNetSettings(),
+    "psec": PsecSettings(share=0.5),
+    "full_copy": FullCopySettings(),
+    "head_only": HeadOnlySettings(),
     "single_task": SingleTaskSettings(),
     "multitask": MultitaskSettings(),
 }
 """Every method of the package, with room for its skills in so small a policy."""
 JOINT = ("multitask",)
+KEEPING = ("t2s", "lora", "packnet", "psec", "full_copy", "head_only", "single_task")
+"""The methods that keep what an earlier skill does; the others change the base it stands on."""
 PROTOCOLS = ("A", "B", "A+")
 CASES = [(method, protocol) for method in CHOICES for protocol in PROTOCOLS]
 NEW = ("between", "avoid-red")
@@ -152,7 +168,7 @@ def test_the_library_that_a_run_leaves_acts_as_the_run_did(
     library = SkillLibrary.open(folder / "library")
     names = [skill.name for skill in library.skills]
     own = [task.name for task in record.tasks]
-    keeps = protocol == "A+" and method in ("t2s", "lora", "single_task")  # the others change the base they stand on
+    keeps = protocol == "A+" and method in KEEPING
     assert names == [*(TASKS[:2] if keeps else ()), *own]
     acts_as(library, range(len(names) - len(own), len(names)), record)
     if keeps:
@@ -220,7 +236,7 @@ def test_methods_of_protocol_b_stand_in_one_report(settings: Settings, known: Pa
     assert page.count("Method beside method") == 1
 
 
-@pytest.mark.parametrize("method", ["t2s", "lora", "single_task"])
+@pytest.mark.parametrize("method", KEEPING)
 def test_skills_of_the_base_library_keep_their_place_and_their_bits(
     method: str, settings: Settings, known: Path, place: Path
 ):

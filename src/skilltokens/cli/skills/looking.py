@@ -174,6 +174,7 @@ def _lines(skill: Description) -> Iterator[tuple[str, str]]:
 _FORMS = {
     "rows": "rows (parameter tokens)",
     "lora": "low-rank adapters",
+    "composed": "low-rank adapters, and networks that weigh earlier skills' adapters",
     "whole": "a whole policy of its own",
 }
 _SHOWN_APART = ("successes", "episodes", "aside")

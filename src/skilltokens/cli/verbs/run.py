@@ -18,17 +18,12 @@ def main(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str]) -> int:
     plan = make_plan(words)
-    experiment = plan.experiment
     # Whatever can be known to fail is found here, before anything is made.
-    left = [run for run in plan.runs if not experiment.finished(run.folder, run.settings, plan.recipe.name)]
-    if left:
-        from skilltokens.cli.progress import Single
+    left = [run for run in plan.runs if not plan.experiment.finished(run.folder, run.settings, run.recipe.name)]
+    from skilltokens.cli.execute import carry_out, conclude, prepare, show_changes
 
-        with Single("preparing") as report:
-            experiment.prepare(left[0].settings, report)  # the plan overrides these for all runs alike
-    from skilltokens.cli.execute import carry_out, conclude, show_changes
-
-    failures = carry_out(plan, left, words)
-    status = conclude(plan, failures)
+    prepare(left)
+    failures = carry_out(plan, left)
+    status = conclude(plan, [failure for failure in failures.values() if failure is not None])
     show_changes(plan)
     return status

@@ -2,10 +2,12 @@
 
 A fair sample of windows has few of a short phase, such as closing the gripper, on which a whole task may depend. PHASER
 gives each phase the same memory. Its phases come from changes of the actions that a vision-language model confirms;
-here the changes alone decide. They are found by binary segmentation (Scott and Knott, 1974) of the actions' mean.
+here the changes alone decide. They are found by binary segmentation (Scott and Knott, 1974) of the actions' means.
 """
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,33 +15,39 @@ from numpy.typing import NDArray
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.types import ACTION, Array
 
-SHARE = 0.1
-"""A change is one where telling the two sides' means apart takes away at least this share of all of the episode's
-variation. So there are at most about ten phases, however long the episode and whatever the actions' units."""
+MOST = 8
+"""The most phases of an episode: smooth actions could be cut anywhere."""
 SHORTEST = 3
 """Steps of the shortest phase."""
+STILL = 0.1
+"""Least variance that is taken for noise, as a share of an action's variance over the episode."""
+_MEDIAN = 0.455  # of the square of a standard normal number
 
 
 def change_points(actions: Array) -> list[int]:
     """The steps at which a new phase begins, rising, without step 0, for the actions (steps, A) of one episode.
 
-    Each number of the action counts the same: by its variation over the episode.
+    Each number of the action is divided by its deviation over the episode, so units do not matter. The part of which
+    two means leave the least behind, compared with one, is cut first, and nothing is cut that explains less than
+    (A + 1) log(steps) times the variance of the noise (the Bayesian information criterion), which is that of the
+    differences from step to step.
     """
-    deviations = np.asarray(actions, np.float64)
-    deviations = deviations - deviations.mean(0)
-    spread_out = np.sqrt(np.square(deviations).mean(0))
-    moving = spread_out > 1e-8
-    scaled = deviations[:, moving] / spread_out[moving]
-    least = SHARE * scaled.size
-    points: list[int] = []
-    parts = [(0, len(scaled))]
-    while parts and moving.any():
-        first, last = parts.pop()
-        at, gain = _best_split(scaled[first:last])
-        if at and gain >= least:
-            points.append(first + at)
-            parts += [(first, first + at), (first + at, last)]
-    return sorted(points)
+    deviations = np.asarray(actions, np.float64) - np.mean(actions, 0, dtype=np.float64)
+    size = np.sqrt(np.square(deviations).mean(0))
+    scaled = deviations[:, size > 1e-8] / size[size > 1e-8]
+    steps, width = scaled.shape
+    if steps < 2 * SHORTEST or not width:
+        return []
+    noise = np.median(np.square(np.diff(scaled, axis=0)), 0).mean() / (2 * _MEDIAN)
+    least = (width + 1) * np.log(steps) * max(noise, STILL)
+    points = [0, steps]
+    while len(points) <= MOST:
+        cuts = [(first, *_best_split(scaled[first:last])) for first, last in itertools.pairwise(points)]
+        first, at, gain = max(cuts, key=lambda cut: cut[2])
+        if gain <= least:
+            break
+        points = sorted([*points, first + at])
+    return points[1:-1]
 
 
 def _best_split(part: NDArray[np.float64]) -> tuple[int, float]:

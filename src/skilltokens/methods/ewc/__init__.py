@@ -33,4 +33,5 @@ REGISTRATION = Registration(
     "fine-tunes, held where earlier tasks depend on it",
     "skilltokens.methods.ewc.method:EWC",
     EWCSettings,
+    trials=({"weight": 10.0}, {"weight": 1000.0}, {"weight": 1.0}),
 )

@@ -24,4 +24,5 @@ REGISTRATION = Registration(
     "fine-tunes, pulled back to the last parameters",
     "skilltokens.methods.l2.method:L2",
     L2Settings,
+    trials=({"weight": 1e-2}, {"weight": 1e-4}, {"weight": 1e-1}),
 )

@@ -36,4 +36,5 @@ REGISTRATION = Registration(
     "a low-rank adapter a skill, the rest frozen",
     "skilltokens.methods.lora.method:Lora",
     LoraSettings,
+    trials=({"rate": 5e-3}, {"rate": 2e-2}, {"start": "copy"}),
 )

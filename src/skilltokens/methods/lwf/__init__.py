@@ -28,4 +28,5 @@ REGISTRATION = Registration(
     "fine-tunes, with old instructions answered as before",
     "skilltokens.methods.lwf.method:LwF",
     LwFSettings,
+    trials=({"weight": 10.0}, {"weight": 0.1}, {"what": "features"}),
 )

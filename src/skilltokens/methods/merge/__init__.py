@@ -25,4 +25,5 @@ REGISTRATION = Registration(
     "fine-tunes, then averages with the policy of before",
     "skilltokens.methods.merge.method:Merge",
     MergeSettings,
+    trials=({"share": 0.25}, {"share": 0.75}, {"share": 0.9}),
 )

@@ -37,4 +37,5 @@ REGISTRATION = Registration(
     "a share of the weights for each task, frozen for ever",
     "skilltokens.methods.packnet.method:PackNet",
     PackNetSettings,
+    trials=({"rate": 1e-3}, {"rate": 4e-3}, {"retrain": 0.25}),
 )

@@ -27,4 +27,5 @@ REGISTRATION = Registration(
     "fine-tunes the trunk much slower than the head",
     "skilltokens.methods.slow_learner.method:SlowLearner",
     SlowLearnerSettings,
+    trials=({"trunk": 0.3}, {"trunk": 0.03}, {"trunk": 0.01}),
 )

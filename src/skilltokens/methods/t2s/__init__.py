@@ -48,4 +48,5 @@ REGISTRATION = Registration(
     "new parameter tokens a skill, the rest frozen",
     "skilltokens.methods.t2s.method:T2S",
     T2SSettings,
+    trials=({"rate": 5e-3}, {"rate": 2e-2}, {"rows_in": "all"}),
 )

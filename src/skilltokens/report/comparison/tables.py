@@ -46,7 +46,7 @@ def compare_runs(runs: Sequence[Run], assume_equal: bool = False) -> Comparisons
     benches = [sorted(bench, key=lambda run: given[id(run)]) for bench in benches]
     benches.sort(key=lambda bench: given[id(bench[0])])
     tables = tuple(_table(bench) for bench in benches)
-    apart = tuple(_why_apart(benches[0][0], bench[0], assume_equal) for bench in benches[1:])
+    apart = tuple(_why_apart(benches[0], bench, assume_equal) for bench in benches[1:])
     if len(tables) > 1 and all(len(table.contenders) == 1 for table in tables):
         raise RunError(f"nothing here can be compared: {apart[0]}")
     return Comparisons(tables, apart)
@@ -99,13 +99,18 @@ def _unfinished(contenders: Sequence[Contender]) -> list[str]:
     ]
 
 
-def _why_apart(first: Run, other: Run, assume_equal: bool) -> str:
-    """In what two runs differ, in one sentence."""
-    problems = unequal(first, other, assume_equal)
-    unlike = [problem for problem in problems if UNSAID not in (problem.first, problem.second)]
-    told = "; ".join(_told(problem, first.path, other.path) for problem in (unlike or problems))
+def _why_apart(bench: Sequence[Run], others: Sequence[Run], assume_equal: bool) -> str:
+    """In what two runs of two tables differ, in one sentence; what both say and say differently goes first."""
+    pairs = [(first, other, unequal(first, other, assume_equal)) for first in bench for other in others]
+    first, other, problems = max(pairs, key=lambda pair: (bool(_unlike(pair[2])), bool(pair[2])))
+    unlike = _unlike(problems)
+    told = "; ".join(_told(problem, first.path, other.path) for problem in unlike or problems)
     remedy = "" if unlike else " (--assume-equal takes what is not said to be equal)"
     return f"{first.path} and {other.path} are not of equal conditions: {told}{remedy}"
+
+
+def _unlike(problems: Sequence[Unequal]) -> list[Unequal]:
+    return [problem for problem in problems if UNSAID not in (problem.first, problem.second)]
 
 
 def _told(problem: Unequal, first: Path, other: Path) -> str:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import math
+import types
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.suites.metaworld.rotation import PlainRotation
 from skilltokens.suites.rendering import Pictures, choose_backend
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, Observation, Split, SuiteError
@@ -165,6 +169,9 @@ class _Lean:
     model: Any
     data: Any
     hand_steps: int = 50
+    _obs_obj_max_len: int
+    _get_pos_objects: Callable[[], Array]
+    _get_quat_objects: Callable[[], Array]
 
     def _initialize_simulation(self) -> tuple[Any, Any]:
         self.model = copy.copy(_compiled(self.fullpath))
@@ -177,6 +184,23 @@ class _Lean:
 
     def _reset_hand(self, steps: int = 50) -> None:
         super()._reset_hand(min(steps, self.hand_steps))  # type: ignore[misc]
+
+    def _gripper_caging_reward(self, *arguments: Any, **named: Any) -> float:
+        """A part of the reward, which is not looked at; no task's success depends on it."""
+        return 0.0
+
+    def _get_curr_obs_combined_no_goal(self) -> NDArray[np.float64]:
+        """What is seen of the hand and of the objects now (18,), without Meta-World's splitting and stacking."""
+        apart = self.data.body("rightclaw").xpos - self.data.body("leftclaw").xpos
+        positions, quaternions = self._get_pos_objects(), self._get_quat_objects()
+        seen = np.zeros(4 + self._obs_obj_max_len)
+        seen[:3] = self.data.body("hand").xpos
+        seen[3] = min(max(math.sqrt(apart.dot(apart)) / 0.1, 0.0), 1.0)
+        for number in range(len(positions) // 3):
+            place = 4 + 7 * number
+            seen[place : place + 3] = positions[3 * number : 3 * number + 3]
+            seen[place + 3 : place + 7] = quaternions[4 * number : 4 * number + 4]
+        return seen
 
     def touching_object(self, object_geom_id: int) -> bool:
         """Meta-World's own test without a Python loop over contacts: both pads press on the object."""
@@ -192,4 +216,14 @@ class _Lean:
 @functools.cache
 def _simulator_class(task: str) -> type:
     original = ALL_V3_ENVIRONMENTS[f"{task}-v3"]
-    return type(f"Lean{original.__name__}", (_Lean, original), {})
+    return type(f"Lean{original.__name__}", (_Lean, original), _plain_rotation(original._get_quat_objects))
+
+
+def _plain_rotation(method: Any) -> dict[str, Any]:
+    """A method that calls scipy's `Rotation` by its module's name for it, as one that calls ours; Meta-World's own
+    module and classes stay as they are."""
+    if "Rotation" not in method.__code__.co_names:
+        return {}
+    names = {**method.__globals__, "Rotation": PlainRotation}
+    plain = types.FunctionType(method.__code__, names, method.__name__, method.__defaults__, method.__closure__)
+    return {method.__name__: plain}

@@ -1,0 +1,187 @@
+"""`skilltokens grid`: every cell of a grid as a run in its own process, then the table and the report of all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from skilltokens.cli.cells import plan_grid
+from skilltokens.cli.options import parse
+from skilltokens.cli.plan import Plan, PlannedRun
+from skilltokens.escaping import shell
+from skilltokens.experiments.grid import KEPT, Grid, keep, read_grid, read_kept
+from skilltokens.experiments.repeating import to_be_typed
+from skilltokens.types import Progress, RunError, SettingError, SkilltokensError
+
+PROG = "skilltokens grid"
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Runs a grid of experiments: methods x recipes x seeds x settings, each cell a run in a folder of its own.
+
+    What is done is skipped, what was stopped or died resumes where it was, and a cell that fails stops no other: the
+    same command again goes on. First comes every cell with its first seed, then every cell with its second, and so on.
+    Demonstrations are made once for all cells that share them. Then follow a table and a page; docs/grids.md has more.
+
+    A grid is a TOML file, such as this one:
+
+      recipe = "metaworld-cw10"            # or several: ["libero-goal", "libero-object"]
+      methods = ["t2s", "lora", "sequential"]
+      seeds = "0-2"                        # or [0, 1, 2]
+      [settings]                           # what is not the recipe's, by the names of the options of run
+      evaluate.points = 3
+      [vary]                               # each value makes more cells
+      "demonstrations.episodes" = [5, 50]
+      [[exclude]]                          # combinations to leave out
+      method = "sequential"
+      "demonstrations.episodes" = 5
+
+    Several [[part]] tables, each with methods, seeds, settings and vary of its own, make one grid of several blocks.
+
+    examples:
+      skilltokens grid nights.toml --dry-run        # its cells, what is done, and the time that is left
+      skilltokens grid nights.toml                  # into runs/nights, or the folder that it names
+      skilltokens grid nights.toml --only lora      # these methods, or cells, alone
+      skilltokens grid runs/nights                  # goes on with a grid, from what its folder keeps of it
+      skilltokens grid my_grids:night               # a Python function that returns the same as a dictionary
+    """
+
+    grid: tyro.conf.Positional[str]
+    """The grid's file, the folder of its runs, or module:function."""
+    jobs: int = 0
+    """How many runs at once; 0: one for each core."""
+    dry_run: bool = False
+    """Only say what would run, where, and about how long it would take."""
+    only: tuple[str, ...] = ()
+    """Methods, or names of cells, that are run; left out: all."""
+    trust: bool = False
+    """With a grid's folder: load the code and use the folders elsewhere that its grid.json names."""
+
+
+def main(words: Sequence[str]) -> int:
+    options = parse(GridOptions, words, PROG)
+    again = shell("skilltokens", "grid", *words)
+    try:
+        return _run(options, again)
+    except KeyboardInterrupt:
+        print(f"\nskilltokens: stopped; `{again}` resumes where it stopped", file=sys.stderr)
+        return 130
+
+
+def _run(options: GridOptions, again: str) -> int:
+    grid = read_grid(options.grid)
+    plan = plan_grid(grid, options.jobs, options.only)
+    if grid.place.endswith(KEPT) and not options.trust:
+        _check_harmless(grid, plan)
+    left = unfinished(plan)
+    if options.dry_run:
+        return _show(plan, left)
+    from skilltokens.cli.execute import carry_out, conclude, prepare
+    from skilltokens.cli.saying import say
+
+    ledger = _Ledger(grid, plan, left)
+    failures: dict[str, str | None] = {**prepare(left)}
+    for name, failure in failures.items():
+        ledger.finish(name, failure)
+    failures |= carry_out(plan, [run for run in left if run.name not in failures], ledger)
+    sentences = [f"{name}: {failure}" for name, failure in failures.items() if failure is not None]
+    try:
+        status = conclude(plan, sentences)
+    finally:
+        if sentences:
+            print(f"note: `{again}` tries the cells that failed once more", file=sys.stderr)
+    say(f"compare: skilltokens compare {shell(str(plan.out))}")
+    return status
+
+
+def unfinished(plan: Plan) -> list[PlannedRun]:
+    """The runs that are not done, if all of them are possible: whatever can be known to fail is found here.
+
+    Raises:
+        SettingError, RunError: a cell is impossible, or its folder holds another run; the sentence names the cell.
+    """
+    left = []
+    for run in plan.runs:
+        try:
+            if not run.recipe.experiment.finished(run.folder, run.settings, run.recipe.name):
+                left.append(run)
+        except SkilltokensError as problem:
+            kind = SettingError if isinstance(problem, SettingError) else RunError
+            raise kind(f"cell {run.name}: {problem}") from problem
+    return left
+
+
+def _check_harmless(grid: Grid, plan: Plan) -> None:
+    """Raises SettingError where a grid.json, which anybody may have written, decides what only its user may."""
+    risky = {run.recipe.name for run in plan.runs if ":" in run.recipe.name}
+    risky |= {value for run in plan.runs for value in to_be_typed(run.settings).values()}
+    if risky:
+        named = ", ".join(sorted(risky))
+        raise SettingError(
+            f"{grid.place} names code or folders of this machine, which no such file may decide ({named:.300}): name "
+            "the grid's own file, or add --trust if you trust it"
+        )
+
+
+def _show(plan: Plan, left: Sequence[PlannedRun]) -> int:
+    """The cells, how far each is, and the time for what is left."""
+    from skilltokens.cli.execute import cores, remaining
+    from skilltokens.cli.remaining import in_words
+    from skilltokens.cli.saying import say
+    from skilltokens.experiments.states import state_of
+
+    states = {run.name: state_of(run.folder) for run in plan.runs}
+    width = max(map(len, states))
+    for name, state in states.items():
+        say(f"{name:<{width}}  {state.words}")
+    estimate = remaining(plan, left)
+    first = ", by a first guess" if estimate.guessed else ""
+    say(f"{len(plan.runs)} cells in {plan.out}, {len(plan.runs) - len(left)} done, {plan.jobs or cores()} at once")
+    if left:
+        say(f"the rest takes {in_words(estimate.left())}{first}; demonstrations that are missing come first")
+    return 0
+
+
+class _Ledger:
+    """A view that writes down in the grid's folder how its cells end."""
+
+    def __init__(self, grid: Grid, plan: Plan, left: Sequence[PlannedRun]) -> None:
+        self._grid = grid
+        unfinished_names = {run.name for run in left}
+        self._cells: dict[str, dict[str, Any]] = _kept_cells(grid.out)
+        for run in plan.runs:
+            state = "waiting" if run.name in unfinished_names else "done"
+            self._cells[run.name] = {**_entry(run), "state": state}
+        keep(grid, list(self._cells.values()))
+
+    def update(self, name: str, progress: Progress) -> None:
+        """Progress is not kept: the run's own folder says how far it is."""
+
+    def finish(self, name: str, failure: str | None) -> None:
+        entry = {key: value for key, value in self._cells[name].items() if key != "failure"}
+        ending = {"state": "done"} if failure is None else {"state": "failed", "failure": failure}
+        self._cells[name] = {**entry, **ending}
+        keep(self._grid, list(self._cells.values()))
+
+
+def _kept_cells(out: Path) -> dict[str, dict[str, Any]]:
+    """Cells by name, as an earlier command left them; cells that the grid has no more stay."""
+    if not (out / KEPT).exists():
+        return {}
+    return {cell["name"]: cell for cell in read_kept(out)["cells"] if isinstance(cell, dict) and "name" in cell}
+
+
+def _entry(run: PlannedRun) -> Mapping[str, Any]:
+    return {
+        "name": run.name,
+        "recipe": run.recipe.name,
+        "method": run.learner,
+        "seed": run.seed,
+        "varied": dict(run.varied),
+    }

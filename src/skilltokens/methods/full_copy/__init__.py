@@ -1,0 +1,33 @@
+"""A full copy of the base for each further skill, all of it fine-tuned: what isolation can reach without a budget.
+
+Its settings and registration; free of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from skilltokens.configuration import Positive
+from skilltokens.methods.registration import Registration
+
+
+@dataclass(frozen=True)
+class FullCopySettings:
+    """A full copy of the base for every further skill, all of it fine-tuned."""
+
+    rate: Positive = 2e-3
+    """Peak learning rate of a copy; that of sequential fine-tuning."""
+    start: Literal["base", "nearest"] = "base"
+    """A new skill starts as a copy of the base, or of its nearest skill by the instruction; a skill of a library that
+    is no whole policy of the base's form counts as the base."""
+    near: float = 0.5
+    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+
+
+REGISTRATION = Registration(
+    "a full copy of the base for each skill, fine-tuned",
+    "skilltokens.methods.full_copy.method:FullCopy",
+    FullCopySettings,
+    trials=({"rate": 1e-3}, {"rate": 4e-3}, {"start": "nearest"}),
+)
