@@ -78,16 +78,19 @@ def to_markdown(sheets: Sequence[Sheet]) -> str:
 
 
 def _markdown(sheet: Sheet) -> str:
+    note = f"\n{markdown(sheet.note)}\n" if sheet.note else ""
+    return f"## {markdown(sheet.title)}\n\n{markdown_table(sheet)}\n{note}"
+
+
+def markdown_table(sheet: Sheet) -> str:
+    """A table in Markdown without its title and note."""
+    head = [markdown(column.title) for column in sheet.columns]
+    rule = ["---:" if column.number else "---" for column in sheet.columns]
     rows = [
-        [
-            _spoken(entry) if column.number else markdown(entry.words)
-            for column, entry in zip(sheet.columns, row, strict=True)
-        ]
+        [_spoken(e) if column.number else markdown(e.words) for column, e in zip(sheet.columns, row, strict=True)]
         for row in sheet.rows
     ]
-    table = text.table([markdown(column.title) for column in sheet.columns], rows)
-    note = f"\n{markdown(sheet.note)}\n" if sheet.note else ""
-    return f"## {markdown(sheet.title)}\n\n{table}\n{note}"
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))
 
 
 def to_latex(sheets: Sequence[Sheet]) -> str:

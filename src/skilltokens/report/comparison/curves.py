@@ -42,11 +42,7 @@ def profiles(table: Table) -> Drawing:
     """The share of (task, seed) pairs whose final success is at least so high (Agarwal et al., arXiv 2108.13264)."""
     lines: list[Line] = []
     for one in ranked(table):
-        values = final_rates(one).ravel()
-        xs, ys, before = [0.0], [1.0], 0.0
-        for level in np.unique([*values[values > 0], 1.0]).tolist():
-            share = float((values >= level - 1e-9).mean())
-            xs, ys, before = [*xs, before, level], [*ys, share, share], level
+        xs, ys = profile(final_rates(one).ravel())
         lines.append((one, xs, ys))
     note = "A line that lies higher is better at every level that it lies higher at."
     return _lines(
@@ -58,6 +54,15 @@ def profiles(table: Table) -> Drawing:
         steps=True,
         side="share of tasks and seeds",
     )
+
+
+def profile(values: np.ndarray) -> tuple[list[float], list[float]]:
+    """The steps of the share of `values` (n,) that are at least x, for x from 0 to 1: the corners, x and y."""
+    xs, ys, before = [0.0], [1.0], 0.0
+    for level in np.unique([*values[values > 0], 1.0]).tolist():
+        share = float((values >= level - 1e-9).mean())
+        xs, ys, before = [*xs, before, level], [*ys, share, share], level
+    return xs, ys
 
 
 def demonstrations(comparisons: Comparisons) -> Drawing | None:

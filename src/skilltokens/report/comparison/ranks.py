@@ -7,6 +7,7 @@ q sqrt(k (k + 1) / (6 N)) apart, q being the studentized range's quantile over s
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,21 +49,26 @@ def ranks(table: Table) -> Ranks | str:
         return f"Ranks need {FEWEST_METHODS} methods that are finished; here are {len(rivals)}."
     if tasks < FEWEST_TASKS:
         return f"Ranks need {FEWEST_TASKS} tasks; here are {tasks}."
+    success = np.array([final_rates(one).mean(axis=0) for one in rivals])
+    return ranks_of([one.label for one in rivals], success)
+
+
+def ranks_of(labels: Sequence[str], success: np.ndarray) -> Ranks | str:
+    """The ranks of methods by their success on each task, (methods, tasks); a sentence where all are alike."""
     from scipy import stats  # only where it is needed: it takes a while to load
 
-    table_of_rates = np.array([final_rates(one).mean(axis=0) for one in rivals])
-    by_task = stats.rankdata(-table_of_rates.round(9), axis=0)
+    success = success.round(9)  # 17/20 and 0.85 are one rank
+    by_task = stats.rankdata(-success, axis=0)
     if (by_task == by_task[0]).all():
         return "All methods have the same success on every task: there are no ranks."
-    means = by_task.mean(axis=1)
-    count = len(rivals)
+    means, (count, tasks) = by_task.mean(axis=1), success.shape
     quantile = float(stats.studentized_range.ppf(1 - ALPHA, count, math.inf)) / math.sqrt(2)
-    order = np.argsort(means, kind="stable")
+    order = [int(place) for place in np.argsort(means, kind="stable")]
     return Ranks(
-        tuple(rivals[place].label for place in order),
+        tuple(labels[place] for place in order),
         tuple(float(means[place]) for place in order),
         tasks,
-        float(stats.friedmanchisquare(*table_of_rates.round(9)).pvalue),
+        float(stats.friedmanchisquare(*success).pvalue),
         quantile * math.sqrt(count * (count + 1) / (6 * tasks)),
     )
 

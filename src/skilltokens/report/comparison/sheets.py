@@ -76,8 +76,8 @@ def pairs(table: Table) -> Sheet:
     note = (
         "Differences are paired by seed and task, their intervals Student's t over seeds (over tasks with one seed); "
         "the bootstrap is over seeds and tasks. Exact tests over all episodes: McNemar's where they pair by initial "
-        "state, Fisher's elsewhere, by Holm's correction over all pairs. Would show: the smallest difference that so many "
-        "episodes would show at the level .05 with a power of .8."
+        "state, Fisher's elsewhere, by Holm's correction over all pairs. Would show: the smallest difference that so "
+        "many episodes would show at the level .05 with a power of .8."
     )
     order = sorted(table.pairs, key=lambda pair: -abs(pair.difference))
     return Sheet("Each pair", note, columns, tuple(_pair(pair) for pair in order))
