@@ -50,7 +50,7 @@ def test_the_tournament_has_a_page_and_a_part_of_readme(folder: Path):
     assert "- **demonstrations**: 30 scripted a task" in page
     assert "(../results/metaworld-cw10-methods/comparison.svg)" in page
     readme = files["README.md"]
-    assert "| experience replay | 1 |" in readme
+    assert "| replay (ER) | 1 |" in readme
     write_results(folder)
     check_results(folder)
 

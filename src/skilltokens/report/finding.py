@@ -20,7 +20,7 @@ NAMES = {
     "prompts": "prompt pool",
     "adapters": "adapters",
     "packnet": "PackNet",
-    "er": "experience replay",
+    "er": "replay (ER)",
     "agem": "A-GEM",
     "ewc": "EWC",
     "l2": "L2",

@@ -60,7 +60,7 @@ def test_the_table_has_figures_costs_and_data_of_each_method(many: Comparisons):
     assert {"final", "fwt", "nbt", "trained", "stored", "data", "passes", "stored_mb"} <= set(keys)
     rows = {row[0].code: dict(zip(keys, row, strict=True)) for row in sheet.rows}
     assert (rows["er"]["method"].words, rows["er"]["data"].value, rows["er"]["passes"].value) == (
-        "experience replay",
+        "replay (ER)",
         12.0,
         2.0,
     )
