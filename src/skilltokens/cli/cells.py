@@ -193,7 +193,7 @@ def _collide(one: RunSettings[Any], other: RunSettings[Any]) -> bool:
 
 
 def _kinds(settings: RunSettings[Any]) -> list[DemonstrationSettings]:
-    """The kinds of demonstrations of a run, each with the folder that it lies in: those of later lessons may be fewer."""
+    """The kinds of demonstrations of a run, each with its folder: those of later lessons may be fewer."""
     usual = settings.demonstrations
     later = dataclasses.replace(usual, episodes=settings.later_demonstrations or usual.episodes)
     return [dataclasses.replace(kind, folder=kind.named_folder) for kind in dict.fromkeys((usual, later))]
