@@ -33,8 +33,8 @@ RIVALS: dict[str, Any] = {
     "er phases": ERSettings(windows=20, keep="phases"),
     "agem": AGEMSettings(windows=20),
     "l2": L2Settings(),
-    "ewc": EWCSettings(windows=10),
-    "ewc per task": EWCSettings(windows=10, form="per-task"),
+    "ewc": EWCSettings(samples=10),
+    "ewc per task": EWCSettings(samples=10, form="per-task"),
 }
 """Each in a small form."""
 DECAYING = dataclasses.replace(TRAIN, iterations=8, first_iterations=8, weight_decay=0.01, observation_noise=0.05)
