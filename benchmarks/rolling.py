@@ -100,6 +100,7 @@ def _own(episodes: int, horizon: int) -> Callable[[], None]:
     own._partially_observable = False
     own.__dict__.pop("sawyer_observation_space", None)
     own._set_task_called = own.seeded_rand_vec = True
+    own._freeze_rand_vec = False
     nothing = np.zeros(4)
 
     def step() -> None:

@@ -142,7 +142,8 @@ class Method(ABC):
         return Choice(self.base, embedding)
 
     def stored(self) -> int:
-        """Parameters that must be kept to act in every skill learned so far."""
+        """Numbers that must be kept: parameters to act in every skill learned so far, and what a regulariser holds them
+        by when the next is learned."""
         return count(self.base)
 
     def remembered(self) -> int:

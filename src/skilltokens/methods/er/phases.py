@@ -27,8 +27,8 @@ _MEDIAN = 0.455  # of the square of a standard normal number
 def change_points(actions: Array) -> list[int]:
     """The steps at which a new phase begins, rising, without step 0, for the actions (steps, A) of one episode.
 
-    Each number of the action is divided by its deviation over the episode, so units do not matter. The part of which
-    two means leave the least behind, compared with one, is cut first, and nothing is cut that explains less than
+    Each number of the action is divided by its deviation over the episode, so units do not matter. Cut first is the
+    part of which two means explain most beyond what one does. Nothing is cut where they explain less than
     (A + 1) log(steps) times the variance of the noise (the Bayesian information criterion), which is that of the
     differences from step to step.
     """
