@@ -355,8 +355,16 @@ def test_folders_files_and_published_names_are_found_once(
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no run"):
         read_entries(["empty"])
-    with pytest.raises(RunError, match="nothing can be said behind it"):
+    with pytest.raises(RunError, match="only method=NAME, for a run, can be said behind it"):
         read_entries(["results/cw10/t2s-seed0/run.json:seed=4"])
+
+
+def test_two_states_of_one_method_are_compared_under_names_of_their_own(build: Build, tmp_path: Path):
+    for name in ("new", "old"):
+        build(tmp_path / name)
+    words = [f"{tmp_path / name}:method={name}" for name in ("new", "old")]
+    (pair,) = _compared(*read_entries(words)).pairs
+    assert (pair.a.label, pair.b.label, pair.difference) == ("new", "old", 0)
 
 
 def test_a_run_from_reward_is_refused(tmp_path: Path):

@@ -1,9 +1,10 @@
 """What may be named in a comparison, found and read: runs, published experiments, comparisons, and others' results.
 
-runs/demo                       a run's folder, or a folder of such folders
-metaworld-cw10                  a published experiment: a folder below ./results
-all.json                        a comparison that somebody wrote with `compare --out all.json`
-eval_info.json:suite=libero-goal,seed=1     others' results, with what they do not say themselves
+runs/demo                                a run's folder, or a folder of such folders
+runs/new:method=new                      the same under a name of its own, as to compare two states of one method
+metaworld-cw10                           a published experiment: a folder below ./results
+all.json                                 a comparison that somebody wrote with `compare --out all.json`
+eval_info.json:suite=libero-goal,seed=1  others' results, with what they do not say themselves
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from skilltokens.experiments.foreign import NAMES, read_foreign
 from skilltokens.experiments.published import PUBLISHED, published_names
@@ -82,8 +85,8 @@ def _rank(run: Path) -> tuple[int, list[str | int]]:
 
 def _runs(path: Path, said: Mapping[str, str]) -> list[Run]:
     schema = _schema(path)
-    if schema in (*LIFELONG, *REWARD, COMPARISON_SCHEMA) and said:
-        raise RunError(f"{path} says itself what it is: nothing can be said behind it ({', '.join(said)})")
+    if schema in (*LIFELONG, *REWARD, COMPARISON_SCHEMA) and set(said) - ({"method"} if schema in LIFELONG else set()):
+        raise RunError(f"{path} says itself what it is: only method=NAME, for a run, can be said behind it")
     if schema in REWARD:
         raise RunError(
             f"{path} is of learning from reward, which has no lessons to compare: `skilltokens report` shows it"
@@ -91,8 +94,13 @@ def _runs(path: Path, said: Mapping[str, str]) -> list[Run]:
     if schema == COMPARISON_SCHEMA:
         return read_tournament(path)
     if schema in LIFELONG or path.name == "run.json":
-        return [read_run(path)]
+        return [_called(read_run(path), said.get("method", ""))]
     return [run_of(record, path) for record in read_foreign(path, said)]
+
+
+def _called(run: Run, name: str) -> Run:
+    """A run under another name than its method's: the same method by another program, say."""
+    return run_of(msgspec.structs.replace(run.record, method=name), run.path) if name else run
 
 
 def _schema(path: Path) -> str:
