@@ -32,7 +32,8 @@ def read_entries(words: Sequence[str]) -> list[Run]:
     """Every run that is named, or lies in or below a folder that is named, each file once.
 
     Raises:
-        RunError: nothing was named, there is nothing at one of the paths, or a file cannot be read.
+        RunError: nothing was named, there is nothing at one of the paths, different things are said of one file, or a
+            file cannot be read.
     """
     if not words:
         raise RunError("no run was named: give run folders, such as runs/demo")
@@ -40,7 +41,9 @@ def read_entries(words: Sequence[str]) -> list[Run]:
     for word in words:
         path, said = _named(word)
         for file in _files(path):
-            files.setdefault(file.resolve(), (file, said))
+            known = files.setdefault(file.resolve(), (file, said))
+            if known[1] != said:
+                raise RunError(f"{file} is named twice, and other things are said of it: name it once")
     return [run for file, said in files.values() for run in _runs(file, said)]
 
 
