@@ -94,6 +94,10 @@ def test_demonstrations_that_vary_get_folders_of_their_own():
     plan = planned({"recipe": "demo", "vary": {"demonstrations.episodes": [1, 50], "demonstrations.noise": [0.1, 0.2]}})
     folders = [run.settings.demonstrations.folder for run in plan.runs]
     assert folders == ["demos-episodes1", "demos-episodes1-noise0.2", "demos", "demos-noise0.2"]
+    numbered = {"recipe": "demo", "settings": {"demonstrations.folder": "demos/{episodes}"}}
+    plan = planned({**numbered, "vary": {"demonstrations.episodes": [1, 5], "demonstrations.noise": [0.1, 0.2]}})
+    folders = [run.settings.demonstrations.folder for run in plan.runs]
+    assert folders == ["demos/{episodes}", "demos/{episodes}-noise0.2"] * 2
     own = {"demonstrations.episodes": [1, 50], "demonstrations.folder": ["a", "b"]}
     excluded = [{"demonstrations.episodes": 1, "demonstrations.folder": "b"}]
     excluded += [{"demonstrations.episodes": 50, "demonstrations.folder": "a"}]
