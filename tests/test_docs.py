@@ -158,7 +158,7 @@ def try_rules(names: dict[str, Any], stores: Sequence[DemonstrationStore]) -> No
         "Rule": lambda method, memory: names["Rule"](),
         "Springs": lambda method, memory: names["Springs"](method.base, springs_of(method), 1e3),
         "Project": lambda method, memory: names["Project"](method.base, memory, TRAIN),
-        "Distil": lambda method, memory: names["Distil"](method.base, memory.words[:2], TRAIN, 1.0),
+        "Distil": lambda method, memory: names["Distil"](method.base, memory.words[:2], 1.0),
         "Pack": lambda method, memory: names["Pack"](method.base, owners_of(method)),
     }
 

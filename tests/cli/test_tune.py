@@ -140,6 +140,7 @@ def test_trials_that_fail_are_listed_and_said(place: Path):
         (["--evaluate.points", "3"], "--evaluate.points is not yours to choose here"),
         (["--evaluate.videos"], "(--evaluate.no-videos)"),
         (["--seeds", "0", "1"], "the same one seed"),
+        (["--vary", "train.rate=1e-3,2e-3"], "leave out --vary"),
         (["--method.rats", "1"], "has no option --method.rats: did you mean"),
         (["--methods", "t2z"], "method 't2z' is unknown: did you mean 't2s'?"),
     ],
@@ -148,6 +149,14 @@ def test_what_is_not_fair_or_not_possible_ends_in_one_sentence(
     words: list[str], said: str, tmp_path: Path, capsys: Capture
 ):
     assert said in sentence(command(tmp_path, "none", *words), capsys)
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_would_be_tried_is_shown_before(tmp_path: Path, capsys: Capture):
+    assert main(command(tmp_path, "none", "--methods", "lora", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "lora-trial3" in shown
+    assert "4 trials: 0 done, 4 to do" in shown
     assert not (tmp_path / "none").exists()
 
 

@@ -27,7 +27,7 @@ from skilltokens.experiments.lessons import suites_own, tasks_of
 from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
-from skilltokens.experiments.settings import RewardSettings, RunSettings
+from skilltokens.experiments.settings import FREE, FREE_FROM_REWARD, RewardSettings, RunSettings
 from skilltokens.experiments.working import check_alone
 from skilltokens.methods import method_of, method_settings, methods
 from skilltokens.settings import EvaluateSettings
@@ -104,8 +104,12 @@ class Experiment(Protocol[Settings]):
         """Makes what runs share: demonstrations and the library to begin from, or the policy to be steered."""
         ...
 
-    def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str, tag: str = "") -> object:
         """Runs, or resumes, one run."""
+        ...
+
+    def free(self) -> Sequence[str]:
+        """Settings that change no number of a run."""
         ...
 
     def costs(self, settings: Settings) -> list[Cost]:
@@ -189,10 +193,15 @@ class Lifelong:
         suite = load_suite(settings.suite)
         make_stores(settings, suite, suites_own(suite, tasks_of(settings, suite)), report)
 
-    def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(
+        self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str, tag: str = ""
+    ) -> object:
         from skilltokens.experiments.lifelong import learn
 
-        return learn(settings, folder, report, recipe, command)
+        return learn(settings, folder, report, recipe, command, tag)
+
+    def free(self) -> Sequence[str]:
+        return FREE
 
     def costs(self, settings: RunSettings[Any]) -> list[Cost]:
         return costs_of(settings)
@@ -257,10 +266,15 @@ class FromReward:
 
         steered_by(settings, report)
 
-    def run(self, settings: RewardSettings, folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(
+        self, settings: RewardSettings, folder: Path, report: Report, recipe: str, command: str, tag: str = ""
+    ) -> object:
         from skilltokens.experiments.reward import learn_from_reward
 
-        return learn_from_reward(settings, folder, report, recipe, command)
+        return learn_from_reward(settings, folder, report, recipe, command, tag)
+
+    def free(self) -> Sequence[str]:
+        return FREE_FROM_REWARD
 
     def costs(self, settings: RewardSettings) -> list[Cost]:
         return []

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skilltokens.experiments.foreign import NAMES, read_foreign
+from skilltokens.experiments.published import PUBLISHED, published_names
 from skilltokens.experiments.reading import LIFELONG, REWARD
 from skilltokens.files import COMPARISON_SCHEMA, parse_json, read_bytes
 from skilltokens.methods import method_names
@@ -21,8 +22,6 @@ from skilltokens.report.comparison.tournament import read_tournament
 from skilltokens.report.runs import Run, read_run, run_of
 from skilltokens.types import RunError, natural, nearest
 
-PUBLISHED = Path("results")
-"""Where published experiments lie, seen from the working directory."""
 _SAID = re.compile(r"(?P<file>.+?):(?P<said>[a-z_]+=[^,]*(?:,[a-z_]+=[^,]*)*)", re.DOTALL)
 
 
@@ -54,11 +53,6 @@ def _named(word: str) -> tuple[Path, dict[str, str]]:
     if not os.path.lexists(path):
         raise RunError(f"{path} does not exist{_hint(path)}")
     return path, said
-
-
-def published_names() -> list[str]:
-    """The published experiments below the working directory."""
-    return sorted({file.parent.parent.name for file in PUBLISHED.glob("*/*/run.json")})
 
 
 def _hint(path: Path) -> str:
