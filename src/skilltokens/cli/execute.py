@@ -14,7 +14,7 @@ from typing import Any
 from skilltokens.cli.batch import Job, View, run_jobs
 from skilltokens.cli.estimate import guess
 from skilltokens.cli.job import RunJob
-from skilltokens.cli.plan import Plan, PlannedRun
+from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.cli.progress import Single, watching
 from skilltokens.cli.remaining import Expected, Remaining, in_words
 from skilltokens.experiments.states import state_of
@@ -97,7 +97,8 @@ def _jobs(plan: Plan, runs: Sequence[PlannedRun]) -> Iterator[list[Job]]:
         for number, run in enumerate(runs):
             file = folder / f"{number}.json"
             experiment = run.recipe.experiment
-            RunJob(experiment, run.settings, run.folder.absolute(), run.recipe.name, run.command).write(file)
+            here = run.folder.absolute()
+            RunJob(experiment, run.settings, here, run.recipe.name, run.command, plan.tag).write(file)
             words = (sys.executable, "-m", "skilltokens.cli.worker", str(file))
             log = run.folder.parent / f"{run.name}.log"
             jobs.append(Job(run.name, words, log, experiment.threads(run.settings)))
@@ -133,7 +134,8 @@ def conclude(plan: Plan, failures: Sequence[str]) -> int:
     from skilltokens.cli.tables import print_table
     from skilltokens.report import write_report
 
-    done = [path for run in plan.runs if os.path.exists(path := run.folder / "run.json")]
+    folders = dict.fromkeys([run.folder for run in plan.runs] + list(plan.beside))
+    done = [path for folder in folders if os.path.exists(path := folder / "run.json")]
     if done:
         print_table(done)
         say(f"report: {write_report(done, plan.out / 'report.html').resolve()}")

@@ -26,7 +26,7 @@ from skilltokens.experiments.costs import Cost, costs_of
 from skilltokens.experiments.lessons import suites_own, tasks_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
-from skilltokens.experiments.settings import RewardSettings, RunSettings
+from skilltokens.experiments.settings import FREE, FREE_FROM_REWARD, RewardSettings, RunSettings
 from skilltokens.experiments.working import check_alone
 from skilltokens.methods import method_of, method_settings, methods
 from skilltokens.settings import EvaluateSettings
@@ -103,8 +103,12 @@ class Experiment(Protocol[Settings]):
         """Makes what runs share: demonstrations, or the policy to be steered."""
         ...
 
-    def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str, tag: str = "") -> object:
         """Runs, or resumes, one run."""
+        ...
+
+    def free(self) -> Sequence[str]:
+        """Settings that change no number of a run."""
         ...
 
     def costs(self, settings: Settings) -> list[Cost]:
@@ -180,10 +184,15 @@ class Lifelong:
         workers, limit = os.cpu_count() or 1, settings.evaluate.step_limit
         demonstrations(suite, tasks, settings.demonstrations, report, workers, limit)
 
-    def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(
+        self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str, tag: str = ""
+    ) -> object:
         from skilltokens.experiments.lifelong import learn
 
-        return learn(settings, folder, report, recipe, command)
+        return learn(settings, folder, report, recipe, command, tag)
+
+    def free(self) -> Sequence[str]:
+        return FREE
 
     def costs(self, settings: RunSettings[Any]) -> list[Cost]:
         return costs_of(settings)
@@ -248,10 +257,15 @@ class FromReward:
 
         steered_by(settings, report)
 
-    def run(self, settings: RewardSettings, folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(
+        self, settings: RewardSettings, folder: Path, report: Report, recipe: str, command: str, tag: str = ""
+    ) -> object:
         from skilltokens.experiments.reward import learn_from_reward
 
-        return learn_from_reward(settings, folder, report, recipe, command)
+        return learn_from_reward(settings, folder, report, recipe, command, tag)
+
+    def free(self) -> Sequence[str]:
+        return FREE_FROM_REWARD
 
     def costs(self, settings: RewardSettings) -> list[Cost]:
         return []

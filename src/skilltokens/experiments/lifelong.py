@@ -47,7 +47,12 @@ from skilltokens.types import NOTE, Progress, Report, RuleError, RunError, Setti
 
 
 def learn(
-    settings: RunSettings[Any], folder: Path, report: Report = silent, recipe: str = "", command: str = ""
+    settings: RunSettings[Any],
+    folder: Path,
+    report: Report = silent,
+    recipe: str = "",
+    command: str = "",
+    tag: str = "",
 ) -> LifelongRecord:
     """Runs, or resumes, one run, and returns what run.json holds at its end.
 
@@ -55,7 +60,7 @@ def learn(
         settings: the whole configuration.
         folder: the run folder; made if missing.
         report: told of progress.
-        recipe, command: what to write into run.json of where the run comes from.
+        recipe, command, tag: what to write into run.json of where the run comes from, and a word of the user's.
 
     Raises:
         RunError: the folder belongs to another configuration, is damaged, or another process works in it.
@@ -74,6 +79,7 @@ def learn(
     library = open_base(settings, suite)
     with working(folder, report):
         record = open_run(folder, settings, recipe, suite, tasks)
+        record.tag = tag or record.tag
         return record if record.finished else _learn(settings, folder, record, suite, tasks, library, report, command)
 
 

@@ -161,6 +161,8 @@ class LifelongRecord(_Record, kw_only=True):
 
     schema: str
     recipe: str | None = msgspec.field(default_factory=_null)
+    tag: str = ""
+    """The user's own word for it."""
     method: str
     suite: str
     protocol: str
@@ -281,6 +283,8 @@ class RewardRecord(_Record, kw_only=True):
 
     schema: str
     recipe: str | None = msgspec.field(default_factory=_null)
+    tag: str = ""
+    """The user's own word for it."""
     learner: str
     suite: str
     seed: int

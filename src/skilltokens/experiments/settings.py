@@ -19,6 +19,12 @@ from skilltokens.types import SettingError
 
 Method = TypeVar("Method")
 
+FREE = ("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base")
+"""Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
+by its fingerprints."""
+FREE_FROM_REWARD = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
+"""The same of a run from reward."""
+
 BODY_MEASURES = ("gravity", "friction", "noise", "commands")
 """The further conditions that a body's task is evaluated under."""
 
