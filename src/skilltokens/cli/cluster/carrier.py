@@ -52,18 +52,21 @@ class _Remote:
         Raises:
             RayActorError: its node, or Ray's process there, has died.
         """
+        lines: list[str] = []
+        ending: tuple[str | None] | None = None
         try:
             result = self._cluster.ray.get(self.answer)
+            if self.begun:
+                lines, ending = result
+            elif result is not None:
+                ending = (result,)
+            self.begun = True
         except self._cluster.ray.exceptions.ActorUnavailableError:  # the network, for a moment
             if not self.begun:
                 raise
             time.sleep(POLL)
-            result = [], None
-        if not self.begun:
-            self.begun = True
-            result = [], None if result is None else (result,)
         self.answer = self._actor.news.remote(LISTEN)
-        return result
+        return lines, ending
 
     def ask_to_stop(self) -> None:
         if self.begun:

@@ -24,13 +24,13 @@ PACKAGES = (
 
 
 def check_cluster(
-    cluster: Connection, jobs: Sequence[Job], out: Path, inputs: Mapping[str, Path], folder: Path | None = None
+    cluster: Connection, jobs: Sequence[Job], out: Path, inputs: Sequence[tuple[str, Path]], folder: Path | None = None
 ) -> None:
     """Checks that every node can do what this machine can, and that each job fits on one of them.
 
     Args:
         out: the folder that runs write to, which may not be there yet.
-        inputs: folders that they read, by the option that names each; they may not be there yet.
+        inputs: folders that they read, each with the option that names it; they may not be there yet.
         folder: where the commands are started; None: this process' own.
 
     Raises:
@@ -41,9 +41,9 @@ def check_cluster(
     check_sizes(nodes, jobs)
     theirs = cluster.ask(versions_here, nodes, PACKAGES)
     check_versions(versions_here(PACKAGES), {entry.name: known for entry, known in zip(nodes, theirs, strict=True)})
-    options = {existing(place): option for option, place in {**inputs, "--out": out}.items()}
+    options = {existing(place): option for option, place in [*inputs, ("--out", out)]}
     with tokens(options) as put:
-        answers = cluster.ask(seen_here, nodes, put, str(folder or Path.cwd()))
+        answers = cluster.ask(seen_here, nodes, put, existing(out), str(folder or Path.cwd()))
     check_folders({entry.name: wrong for entry, wrong in zip(nodes, answers, strict=True)}, options)
     tell_processors(nodes, cluster.ask(processor_here, nodes))
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from skilltokens.cli.cluster import node
+from skilltokens.cli.place import AUTO
 from skilltokens.types import ClusterError, SettingError
 
-AUTO = "auto"
 START = "start one with `ray start --head`, or name its head with --cluster-address HOST:PORT"
 ANSWER = 5.0
 """Seconds that a cluster's head gets to answer."""

@@ -45,12 +45,13 @@ def processor_here() -> str:
     return processor()
 
 
-def seen_here(tokens: Mapping[str, tuple[str, str]], folder: str) -> dict[str, str]:
+def seen_here(tokens: Mapping[str, tuple[str, str]], out: str, folder: str) -> dict[str, str]:
     """Where this node does not see what the sender sees: a folder -> what is wrong with it.
 
     Args:
         tokens: a folder -> the name and the content of a file that was put there; where nothing can be put, no name and
             what `contents` gave.
+        out: the one of them that is written to.
         folder: where commands are started.
     """
     wrong: dict[str, str] = {}
@@ -60,7 +61,7 @@ def seen_here(tokens: Mapping[str, tuple[str, str]], folder: str) -> dict[str, s
                 wrong[place] = "is not there"
             elif (Path(place, name).read_text() if name else contents(place)) != content:
                 wrong[place] = "is another folder"
-            elif name and not os.access(place, os.W_OK):
+            elif place == out and not os.access(place, os.W_OK):
                 wrong[place] = "cannot be written"
         except FileNotFoundError:
             wrong[place] = "is another folder"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skilltokens.cli.checking import unfinished
 from skilltokens.cli.options import parse_known
 from skilltokens.cli.plan import Plan, PlannedRun, make_plan
 from skilltokens.configuration import Count, check_number
@@ -64,9 +65,7 @@ def main(words: Sequence[str]) -> int:
 
 def _tune(words: Sequence[str]) -> int:
     options, plan, trials = plan_of(words)
-    experiment = plan.experiment
-    # Whatever can be known to fail is found here, before anything is made.
-    left = [run for run in plan.runs if not experiment.finished(run.folder, run.settings, run.recipe.name)]
+    left = unfinished(plan)
     from skilltokens.cli.execute import carry_out, prepare
 
     prepare(left)
