@@ -33,6 +33,7 @@ from skilltokens.cli.plan import make_plan
 from skilltokens.cli.verbs import demos, hub, skills, tune
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods import METHODS
 from skilltokens.methods.examples import Examples, Source
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
@@ -290,15 +291,16 @@ def test_the_story_of_the_lerobot_page_is_the_script_that_its_lane_runs():
 
 
 def test_settings_that_are_named_exist():
-    kinds = {"": RunSettings(method=T2SSettings()), "adapt.": AdaptSettings(), "ppo.": PpoSettings()}
-    known = {name.removeprefix("--") for prefix, kind in kinds.items() for name in known_options(kind, prefix)}
+    methods = [RunSettings(method=registration.settings()) for registration in METHODS.values()]
+    kinds = [*(("", kind) for kind in methods), ("adapt.", AdaptSettings()), ("ppo.", PpoSettings())]
+    known = {name.removeprefix("--") for prefix, kind in kinds for name in known_options(kind, prefix)}
     pattern = re.compile(r"`(?:--)?((?:policy|train|evaluate|demonstrations|method|adapt|ppo)\.[a-z_-]+)")
     named = {(page.name, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))}
     assert len(named) > 5
     strange = {
         (page, name)
         for page, name in named
-        if name.replace("_", "-") not in known and name.rpartition(".")[2] not in ("py", "fit", "windows")
+        if name.replace("_", "-") not in known and name.rpartition(".")[2] not in ("py", "fit")
     }
     assert not strange
 

@@ -106,8 +106,8 @@ class DemonstrationSettings:
     """Where stores are kept and looked for: FOLDER/SUITE/TASK; {episodes} in it stands for the number of a task."""
 
     @property
-    def named_folder(self) -> str:
-        """The folder with the number of episodes for {episodes} in it."""
+    def place(self) -> str:
+        """The folder, with the number for {episodes}."""
         return self.folder.replace("{episodes}", str(self.episodes))
 
 

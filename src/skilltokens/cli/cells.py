@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from skilltokens.escaping import shell
 from skilltokens.experiments.grid import Grid, Part, Values
 from skilltokens.experiments.recipes import Recipe, recipe_of, settings_from
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.settings import DemonstrationSettings
 from skilltokens.types import SettingError, nearest
 
 INSTEAD = {"seed": "seeds", "learner": "methods"}
@@ -181,22 +179,14 @@ def _check_demonstrations(grid: Grid, runs: Sequence[PlannedRun]) -> None:
 
 
 def _home(settings: RunSettings[Any]) -> tuple[Any, ...]:
-    return settings.suite, settings.demonstrations, settings.later_demonstrations, settings.tasks
+    return settings.suite, settings.demonstrations, settings.later, settings.tasks
 
 
 def _collide(one: RunSettings[Any], other: RunSettings[Any]) -> bool:
-    apart = one.tasks and other.tasks and not set(one.tasks) & set(other.tasks)
-    if one.suite != other.suite or apart:
+    if one.suite != other.suite or (one.tasks and other.tasks and not set(one.tasks) & set(other.tasks)):
         return False
-    pairs = itertools.product(_kinds(one), _kinds(other))
-    return any(mine.folder == others.folder and mine != others for mine, others in pairs)
-
-
-def _kinds(settings: RunSettings[Any]) -> list[DemonstrationSettings]:
-    """The kinds of demonstrations of a run, each with its folder: those of later lessons may be fewer."""
-    usual = settings.demonstrations
-    later = dataclasses.replace(usual, episodes=settings.later_demonstrations or usual.episodes)
-    return [dataclasses.replace(kind, folder=kind.named_folder) for kind in dict.fromkeys((usual, later))]
+    pairs = itertools.product((one.demonstrations, one.later), (other.demonstrations, other.later))
+    return any(mine.place == theirs.place and mine != theirs for mine, theirs in pairs)
 
 
 def _only(runs: Sequence[PlannedRun], only: Sequence[str], grid: Grid) -> tuple[PlannedRun, ...]:

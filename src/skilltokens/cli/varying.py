@@ -73,9 +73,9 @@ def own_folder(usual: Mapping[str, Any], combination: Combination) -> dict[str, 
         usual: all settings, where nothing varies.
     """
     varied = {name: value for name, value in combination.items() if name.startswith("demonstrations.")}
-    folder = usual.get("demonstrations.folder")
     others = {name: value for name, value in varied.items() if value != usual[name]}
-    if "{episodes}" in str(folder):
+    folder = usual.get("demonstrations.folder", "")
+    if "{episodes}" in folder:  # says the number by itself
         others.pop("demonstrations.episodes", None)
     if not others or "demonstrations.folder" in varied:
         return {}
