@@ -168,7 +168,7 @@ def test_a_cell_of_another_configuration_is_named_before_anything_is_made(
     assert said.startswith(
         f"{tmp_path / 'other' / 't2s-seed0'} holds a run of another configuration (method.share was "
     )
-    assert "or choose a new folder by out = ... in the cells' file" in said
+    assert "or choose a new folder by out = ... in the grid's file" in said
     assert os.listdir(tmp_path / "other") == ["t2s-seed0"]
     assert not (tmp_path / "demos").exists()
 
