@@ -75,6 +75,10 @@ class ServeError(SkilltokensError):
     """A request that a policy server cannot answer, or a server that does not answer."""
 
 
+class ClusterError(SkilltokensError):
+    """A cluster that is not there, or whose machines cannot do the same as this one."""
+
+
 class RunError(SkilltokensError):
     """A run folder or run.json that is damaged, or belongs to another configuration."""
 

@@ -130,7 +130,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["RUNS", "--fail-below", "90"], "a success rate lies from 0 to 1"),
     (["RUNS", "--check", "all.json"], "--check goes with one comparison's JSON"),
     (["--check", "RUNS"], "is a folder where a file is needed"),
-    (["RUNS/t2s-seed0/run.json:seed=3"], "nothing can be said behind it"),
+    (["RUNS/t2s-seed0/run.json:seed=3"], "only method=NAME, for a run, can be said behind it"),
 ]
 
 

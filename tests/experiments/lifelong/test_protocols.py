@@ -62,7 +62,7 @@ CHOICES: dict[str, Any] = {
     "er": ERSettings(windows=30),
     "agem": AGEMSettings(windows=30, keep="phases"),
     "l2": L2Settings(),
-    "ewc": EWCSettings(windows=5, form="per-task"),
+    "ewc": EWCSettings(samples=5, form="per-task"),
     "lwf": LwFSettings(),
     "slow_learner": SlowLearnerSettings(),
     "merge": MergeSettings(),
