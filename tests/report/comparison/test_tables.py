@@ -317,7 +317,7 @@ def test_assuming_makes_no_two_said_conditions_equal_through_a_silent_third(buil
 
 def test_each_of_a_table_is_held_against_all_others_and_not_the_first_alone(tmp_path: Path):
     """The second and the third differ, and the first says nothing of what they differ in."""
-    said = {"er": "horizon=500", "ewc": "protocol=A", "l2": "protocol=B,first=2"}
+    said = {"er": "horizon=500,ahead=1,split=test", "ewc": "protocol=A", "l2": "protocol=B,first=2"}
     for name in said:
         (tmp_path / f"{name}.csv").write_text("task,successes,episodes\npush,1,2\npull,1,2\n")
     runs = read_entries([f"{tmp_path / name}.csv:{words}" for name, words in said.items()])
