@@ -249,12 +249,16 @@ def test_seeds_that_only_one_has_do_not_pair(build: Build, tmp_path: Path):
     assert "have no seed in common" in table.remarks[0]
 
 
-def test_a_run_twice_or_without_a_test_is_refused(build: Build, tmp_path: Path):
+def test_a_run_twice_is_refused_and_one_without_a_test_left_out(build: Build, tmp_path: Path):
     one, copy = (read_run(build(tmp_path / name)) for name in ("a", "b"))
     with pytest.raises(RunError, match="are the same method, configuration and seed"):
         compare_runs([one, copy])
+    untested = read_run(build(tmp_path / "c", "lora", learned=0))
     with pytest.raises(RunError, match="has no lesson yet that was tested"):
-        compare_runs([one, read_run(build(tmp_path / "c", "lora", learned=0))])
+        compare_runs([untested])
+    comparisons = compare_runs([one, untested])
+    assert [contender.label for contender in comparisons.tables[0].contenders] == ["t2s"]
+    assert comparisons.left_out == (f"{untested.path} has no lesson yet that was tested",)
     with pytest.raises(RunError, match="no run was named"):
         compare_runs([])
 
