@@ -105,6 +105,11 @@ class DemonstrationSettings:
     folder: str = "demos"
     """Where stores are kept and looked for: FOLDER/SUITE/TASK; {episodes} in it stands for the number of a task."""
 
+    @property
+    def place(self) -> str:
+        """The folder, with the number for {episodes}."""
+        return self.folder.replace("{episodes}", str(self.episodes))
+
 
 def check_device(name: str) -> None:
     """Raises SettingError unless torch can compute on the device: cpu, cuda, or cuda:1 and so on."""

@@ -11,7 +11,6 @@ import pytest
 from skilltokens.experiments.base import with_base
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import costs_of
-from skilltokens.experiments.demonstrated import later_settings
 from skilltokens.experiments.lessons import order_of, tasks_of
 from skilltokens.experiments.lifelong_recipes import LIFELONG, TOGETHER
 from skilltokens.experiments.pretraining import pretraining_of
@@ -76,7 +75,7 @@ def test_the_streams_have_the_size_and_the_demonstrations_that_they_are_known_by
     settings, suite = plan(name)
     assert (settings.protocol, settings.first) == (protocol, together)
     assert len(order_of(settings, suite)) == tasks
-    assert (settings.demonstrations.episodes, later_settings(settings).episodes) == (first, later)
+    assert (settings.demonstrations.episodes, settings.later.episodes) == (first, later)
 
 
 def test_a_base_has_none_of_the_tasks_that_are_learned_on_it():

@@ -10,24 +10,24 @@ from xml.etree import ElementTree
 import pytest
 from tests.report.comparison.conftest import LEVELS, level, put
 
-from skilltokens.report.results import check_results, texts_of, write_results
+from skilltokens.report.results import texts_of
 
 Build = Callable[..., Path]
 README = "# Mine\n<!-- results:begin -->\n<!-- results:end -->\n<!-- methods:begin -->\n<!-- methods:end -->\n"
 
 
-@pytest.fixture
-def folder(build: Build, tmp_path: Path) -> Path:
-    """results/ with the tournament and a small experiment, and a README.md beside it."""
+@pytest.fixture(scope="module")
+def files(build_once: Build, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What is made of the tournament's runs, a small experiment, and a README.md beside them."""
+    root = tmp_path_factory.mktemp("contests")
     for method in LEVELS:
-        put(build, tmp_path / "results" / "metaworld-cw10-methods", method, 0)
-    build(tmp_path / "results" / "few" / "t2s-0", "t2s", tasks=2)
-    (tmp_path / "README.md").write_text(README)
-    return tmp_path / "results"
+        put(build_once, root / "results" / "metaworld-cw10-methods", method, 0)
+    build_once(root / "results" / "few" / "t2s-0", "t2s", tasks=2)
+    (root / "README.md").write_text(README)
+    return {str(path.relative_to(root)): text for path, text in texts_of(root / "results").items()}
 
 
-def test_many_methods_stand_in_order_of_success_with_their_drawings(folder: Path):
-    files = {str(path.relative_to(folder.parent)): text for path, text in texts_of(folder).items()}
+def test_many_methods_stand_in_order_of_success_with_their_drawings(files: dict[str, str]):
     front = files["RESULTS.md"]
     section = front.partition("### metaworld-cw10-methods")[2]
     rows = [line for line in section.splitlines() if line.startswith("| ")]
@@ -42,8 +42,7 @@ def test_many_methods_stand_in_order_of_success_with_their_drawings(folder: Path
     assert "prefers-color-scheme" in drawing
 
 
-def test_the_tournament_has_a_page_and_a_part_of_readme(folder: Path):
-    files = {str(path.relative_to(folder.parent)): text for path, text in texts_of(folder).items()}
+def test_the_tournament_has_a_page_and_a_part_of_readme(files: dict[str, str]):
     page = files["docs/tournament.md"]
     assert page.startswith("# The tournament\n")
     assert "skilltokens compare --check all.json" in page
@@ -51,8 +50,6 @@ def test_the_tournament_has_a_page_and_a_part_of_readme(folder: Path):
     assert "(../results/metaworld-cw10-methods/comparison.svg)" in page
     readme = files["README.md"]
     assert "| replay (ER) | 1 |" in readme
-    write_results(folder)
-    check_results(folder)
 
 
 def test_without_the_tournament_nothing_is_made_of_it(build: Build, tmp_path: Path):

@@ -21,6 +21,7 @@ def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
     Raises:
         OtherConfigurationError: folders hold runs of other settings; one sentence for all, with each setting once.
         SettingError, RunError: a run is impossible.
+        ClusterError: the plan's cluster is not there, or cannot do its runs.
     """
     left: list[PlannedRun] = []
     others: dict[str, Sequence[str]] = {}
@@ -37,6 +38,10 @@ def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
             raise kind(f"{noun} {run.name}: {problem}") from problem
     if others:
         raise OtherConfigurationError(list(others), _merged(others))
+    if plan.cluster:
+        from skilltokens.cli.cluster.planning import check_place
+
+        check_place(plan, left)
     return left
 
 

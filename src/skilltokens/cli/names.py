@@ -16,7 +16,7 @@ from skilltokens.types import SkilltokensError
 Values = Mapping[str, Sequence[str]]
 """Name of an argument -> what was typed for it, or its default."""
 
-PLACES = ("folder", "library", "encoder", "results")
+PLACES = ("folder", "library", "encoder", "results", "grid")
 """Options whose value is the path of a file or folder, though their type is text."""
 
 PLANAR = ("direction", "reach", "jump", "strike")

@@ -52,6 +52,8 @@ class Plan:
     """Nothing is run: what would be is shown."""
     beside: tuple[Path, ...] = ()
     """Folders of other runs, which the table and the report show as well where they are there."""
+    cluster: str = ""
+    """The address of the Ray cluster that the runs are carried to; empty: they are processes here."""
 
     def __post_init__(self) -> None:
         if self.jobs < 0:

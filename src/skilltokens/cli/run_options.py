@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import tyro
 
+from skilltokens.cli.place import PlaceOptions
 from skilltokens.experiments.experiment import Experiment, experiment_of
 
 Settings = TypeVar("Settings")
@@ -20,7 +21,7 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommonOptions:
+class CommonOptions(PlaceOptions):
     """What every `skilltokens run` may say of its runs."""
 
     seeds: tuple[str, ...] = ()
@@ -30,7 +31,7 @@ class CommonOptions:
     config: Path | None = None
     """A TOML file of settings, named as the options below without their dashes; what is typed comes first."""
     jobs: int = 0
-    """How many runs at once; 0: one for each core."""
+    """How many runs at once; 0: one for each core, or what a cluster has room for."""
     out: Path | None = None
     """Folder for the runs and the report; empty: runs/RECIPE."""
     tag: str = ""

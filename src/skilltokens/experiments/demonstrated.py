@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
-from skilltokens.settings import DemonstrationSettings
 from skilltokens.simulation.demonstrate import demonstrations, store_of
 from skilltokens.types import Report, Suite, Task, silent
-
-
-def later_settings(settings: RunSettings[Any]) -> DemonstrationSettings:
-    """Of tasks that are taught after the first lesson."""
-    usual = settings.demonstrations
-    return dataclasses.replace(usual, episodes=settings.later_demonstrations or usual.episodes)
 
 
 def stores_of(
@@ -32,11 +24,11 @@ def stores_of(
     Which tasks have fewer is a matter of the order alone, so that a joint method learns from the same.
     """
     first, limit = settings.first, settings.evaluate.step_limit
-    if later_settings(settings) == settings.demonstrations:
+    if settings.later == settings.demonstrations:
         return demonstrations(suite, tasks, settings.demonstrations, report, workers, limit)
     return [
         *demonstrations(suite, tasks[:first], settings.demonstrations, report, workers, limit),
-        *demonstrations(suite, tasks[first:], later_settings(settings), report, workers, limit),
+        *demonstrations(suite, tasks[first:], settings.later, report, workers, limit),
     ]
 
 
@@ -47,8 +39,7 @@ def make_stores(settings: RunSettings[Any], suite: Suite, tasks: Sequence[Task],
 
 def stores_there(settings: RunSettings[Any], suite: Suite, tasks: Sequence[Task]) -> list[DemonstrationStore | None]:
     """The store of each task as far as there is one; nothing is made."""
-    later = later_settings(settings)
     return [
-        store_of(suite, task, settings.demonstrations if place < settings.first else later)
+        store_of(suite, task, settings.demonstrations if place < settings.first else settings.later)
         for place, task in enumerate(tasks)
     ]

@@ -120,6 +120,10 @@ class Experiment(Protocol[Settings]):
         """Threads of a run's torch."""
         ...
 
+    def memory(self, settings: Settings) -> int:
+        """Bytes that a run is known to take; 0: unknown."""
+        ...
+
     def fitting(self, settings: Settings, at_once: int, report: Report) -> int:
         """How many of so many runs at a time there is memory for."""
         ...
@@ -209,6 +213,11 @@ class Lifelong:
     def threads(self, settings: RunSettings[Any]) -> int:
         return settings.train.threads
 
+    def memory(self, settings: RunSettings[Any]) -> int:
+        from skilltokens.suites import load_suite
+
+        return getattr(load_suite(settings.suite), "memory", 0)
+
     def fitting(self, settings: RunSettings[Any], at_once: int, report: Report) -> int:
         from skilltokens.simulation.memory import fitting
         from skilltokens.suites import load_suite
@@ -281,6 +290,9 @@ class FromReward:
 
     def threads(self, settings: RewardSettings) -> int:
         return settings.ppo.threads
+
+    def memory(self, settings: RewardSettings) -> int:
+        return 0
 
     def fitting(self, settings: RewardSettings, at_once: int, report: Report) -> int:
         return at_once

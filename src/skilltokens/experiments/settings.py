@@ -70,6 +70,12 @@ class RunSettings(Generic[Method]):
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
 
+    @property
+    def later(self) -> DemonstrationSettings:
+        """The demonstrations of tasks that are taught after the first lesson."""
+        episodes = self.later_demonstrations or self.demonstrations.episodes
+        return dataclasses.replace(self.demonstrations, episodes=episodes)
+
     def check(self, _: str = "") -> None:
         """Checks what the settings ask of each other.
 

@@ -137,9 +137,8 @@ def _make(
 
 
 def store_path(suite: Suite, task: Task, settings: DemonstrationSettings) -> Path:
-    """Where the store of `task` is kept: FOLDER/SUITE/TASK, with the number of episodes for {episodes} in it."""
-    folder = settings.folder.replace("{episodes}", str(settings.episodes))
-    return Path(folder).expanduser() / suite.name / task.name
+    """Where the store of `task` is kept: FOLDER/SUITE/TASK."""
+    return Path(settings.place).expanduser() / suite.name / task.name
 
 
 def make_store(

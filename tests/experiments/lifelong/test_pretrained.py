@@ -121,6 +121,15 @@ def test_a_run_is_not_resumed_on_another_base(few: Settings, here: Path):
         learn(two_tasks, here / "run", recipe="small")
 
 
+def test_runs_of_a_grid_share_what_is_prepared_only_where_their_base_is_the_same(few: Settings):
+    lifelong = experiment_of("lifelong")
+    shared = lifelong.shared(few)
+    assert pretraining_of(shared) is not None
+    assert lifelong.shared(dataclasses.replace(few, seed=3, method=method_settings("lora")())) == shared
+    for other in ({"protocol": "A"}, {"pretrain": "metaworld-40"}, {"base": "elsewhere"}, {"later_demonstrations": 1}):
+        assert lifelong.shared(dataclasses.replace(few, **other)) != shared
+
+
 def test_other_protocols_do_without_it(few: Settings, here: Path):
     record = learn(dataclasses.replace(few, protocol="A"), here / "run", recipe="small")
     assert record.base is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tyro
 from skilltokens.cli.cells import plan_grid
 from skilltokens.cli.checking import tell_idle, unfinished
 from skilltokens.cli.options import parse
+from skilltokens.cli.place import PlaceOptions
 from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.escaping import shell
 from skilltokens.experiments.grid import KEPT, Grid, keep, read_grid, read_kept
@@ -23,7 +24,7 @@ PROG = "skilltokens grid"
 
 
 @dataclass(frozen=True)
-class GridOptions:
+class GridOptions(PlaceOptions):
     """Runs a grid of experiments: methods x recipes x seeds x settings, each cell a run in a folder of its own.
 
     What is done is skipped, what was stopped or died resumes where it was, and a cell that fails stops no other: the
@@ -56,7 +57,7 @@ class GridOptions:
     grid: tyro.conf.Positional[str]
     """The grid's file, the folder of its runs, or module:function."""
     jobs: int = 0
-    """How many runs at once; 0: one for each core."""
+    """How many runs at once; 0: one for each core, or what a cluster has room for."""
     dry_run: bool = False
     """Only say what would run, where, and about how long it would take."""
     only: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ def main(words: Sequence[str]) -> int:
 def _run(options: GridOptions, again: str) -> int:
     grid = read_grid(options.grid)
     plan = plan_grid(grid, options.jobs, options.only, options.tag, options.dry_run)
+    plan = replace(plan, cluster=options.place)
     if grid.place.endswith(KEPT) and not options.trust:
         _check_harmless(grid, plan)
     left = unfinished(plan, "cell")

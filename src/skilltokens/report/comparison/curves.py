@@ -100,7 +100,8 @@ def _lines(
     every = [x for _, xs, _ in lines for x in xs]
     low, high = min(every), max(every)
     plot = Plot(30, 10, 222, height(table) - 34, low=(low, 0), high=(high, 1))
-    shown = feet or [(low + (high - low) * share, f"{low + (high - low) * share:,.3g}") for share in (0, 0.5, 1)]
+    middle = (low + high) / 2
+    shown = feet or [(x, f"{x:,.0f}" if high > 10 else f"{x:.3g}") for x in (low, middle, high)]
     parts = [plot.rules(RATES), plot.feet(shown, axis)]
     where = places(table)
     ends, phrases = [], []

@@ -50,10 +50,11 @@ def _name(one: Contender) -> Markup:
 
 
 def _words(entry: Entry) -> Markup:
-    """A figure with its interval in small print."""
-    value = (
-        Markup("<b>{}</b>").format(terminal(entry.words)) if entry.best else Markup("{}").format(terminal(entry.words))
-    )
+    """A name with what it is called in commands, or a figure with its interval, in small print."""
+    words = entry.words if entry.value is None else entry.words.replace(" ", "\N{NO-BREAK SPACE}")
+    shown = Markup("<b>{}</b>" if entry.best else "{}").format(terminal(words))
+    if entry.code and entry.code != entry.words:
+        return Markup('{} <small class="ends">{}</small>').format(shown, terminal(entry.code))
     if entry.interval is None:
-        return value
-    return Markup("{} <small>{}</small>").format(value, text.span(entry.interval, entry.kind))
+        return shown
+    return Markup('{} <small class="ends">{}</small>').format(shown, text.span(entry.interval, entry.kind))

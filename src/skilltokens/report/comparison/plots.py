@@ -11,6 +11,7 @@ from skilltokens.report.comparison.diagram import diagram
 from skilltokens.report.comparison.labels import RATES, WIDTH, Drawing, height, named, names, places
 from skilltokens.report.comparison.model import Comparisons, Costs, Table
 from skilltokens.report.comparison.standing import leaders, ranked
+from skilltokens.report.finding import name_of
 from skilltokens.report.svg import Plot, element, marker, picture, tone
 
 
@@ -78,12 +79,9 @@ def against(table: Table, key: str, of: Callable[[Costs], float | None], axis: s
         ends.append((place, name, x, y))
     words = "; ".join(f"{one.label} {text.rate(one.final.value)} at {_short(cost)}" for one, cost in known)
     drawn = picture(WIDTH, height(table), f"Final success against {axis}: {words}.", *parts, named(plot, ends))
-    left_out = [one.label for one in ranked(table) if one.label not in {other.label for other, _ in known}]
-    note = (
-        f"Without {text.listed(left_out)}: {'its' if len(left_out) == 1 else 'their'} cost is 0 or not known."
-        if left_out
-        else ""
-    )
+    shown = {one.label for one, _ in known}
+    absent = text.listed([name_of(one.group) for one in ranked(table) if one.label not in shown])
+    note = f"Not shown, since this is 0 or not known of it: {absent}." if absent else ""
     return Drawing(f"Success against what is {key}", note, drawn)
 
 
