@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from skilltokens.types import SettingError
+from skilltokens.types import SettingError, shortened
 
 Settings = TypeVar("Settings")
 
@@ -212,13 +212,12 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return entries
 
 
-LONGEST = 600
-"""Characters of what `differences` says: a file may hold values of any length."""
+def changes_of(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = ()) -> list[str]:
+    """Where two flat configurations differ, but for settings in `free`: a clause for each setting."""
+    was, now = ({key: value for key, value in config.items() if key not in free} for config in (old, new))
+    return [f"{k} was {was.get(k)!r}, is {now.get(k)!r}" for k in sorted(was | now) if was.get(k) != now.get(k)]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str] = ()) -> str:
-    """Where two flat configurations differ, but for settings in `free`: the first three, as text; empty where equal."""
-    was, now = ({key: value for key, value in config.items() if key not in free} for config in (old, new))
-    changes = [f"{k} was {was.get(k)!r}, is {now.get(k)!r}" for k in sorted(was | now) if was.get(k) != now.get(k)]
-    text = "; ".join(changes[:3])
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    """Where two flat configurations differ, but for settings in `free`, as one text; empty where they are equal."""
+    return shortened(changes_of(old, new, free))

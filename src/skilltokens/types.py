@@ -75,8 +75,48 @@ class ServeError(SkilltokensError):
     """A request that a policy server cannot answer, or a server that does not answer."""
 
 
+class ClusterError(SkilltokensError):
+    """A cluster that is not there, or whose machines cannot do the same as this one."""
+
+
 class RunError(SkilltokensError):
     """A run folder or run.json that is damaged, or belongs to another configuration."""
+
+
+class OtherConfigurationError(RunError):
+    """A folder that holds a run of another configuration.
+
+    Args:
+        folders: the folders of such runs.
+        changes: where the configurations differ, a clause each.
+    """
+
+    def __init__(self, folders: Sequence[str], changes: Sequence[str]) -> None:
+        self.folders, self.changes = tuple(folders), tuple(changes)
+        one = len(self.folders) == 1
+        hold = "holds a run" if one else "hold runs"
+        super().__init__(
+            f"{', '.join(self.folders)} {hold} of another configuration ({shortened(self.changes)}): give these "
+            f"settings to resume {'it' if one else 'them'}, or choose a new folder with --out"
+        )
+
+
+LONGEST = 600
+"""Characters of what a sentence says of changes: a file may hold values of any length."""
+
+
+def shortened(changes: Sequence[str]) -> str:
+    """Clauses that begin with a name, as one text: what is too long is cut, and of the last ones the names remain."""
+    whole: list[str] = []
+    names: list[str] = []
+    for change in changes:
+        change = change if len(change) <= LONGEST else f"{change[:LONGEST]}..."
+        if names or sum(map(len, whole)) + len(change) > LONGEST:
+            names.append(change.partition(" ")[0][:100])
+        else:
+            whole.append(change)
+    more = f"; also {', '.join(names[:50])}{', ...' if len(names) > 50 else ''}" if names else ""
+    return "; ".join(whole) + more
 
 
 @dataclass(frozen=True)
@@ -183,6 +223,10 @@ class Suite(Protocol):
 
     One that knows how many steps its environments take a second says so by an attribute `frequency`; LeRobot's data
     sets need it.
+
+    One that has a scripted expert may let it act on any initial state by a method `expert_in(environment)`: for an
+    environment that was just reset it gives a function of no arguments, which gives the expert's action (A,) for each
+    step, in the suite's units. The method expert asks for it.
 
     One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
     that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use

@@ -87,9 +87,11 @@ def test_a_dry_run_says_all_and_makes_nothing(
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[:4]] == [
-        [f"{method}-rate{rate}-seed0", "waiting"] for method in ("t2s", "sequential") for rate in (0.1, 0.2)
+        [str(tmp_path / "dry" / f"{method}-rate{rate}-seed0"), "waiting"]
+        for method in ("t2s", "sequential")
+        for rate in (0.1, 0.2)
     ]
-    assert lines[4] == f"4 cells in {tmp_path / 'dry'}, 0 done, 2 at once"
+    assert lines[4] == "4 cells: 0 done, 4 to do, 2 at once"
     assert "by a first guess" in lines[5]
     assert os.listdir(tmp_path) == ["dry.toml"]
 

@@ -77,6 +77,19 @@ def test_an_old_option_is_taken_and_said_once_however_many_methods_have_it(capsy
         (["demo", "--train.itrations", "3"], "has no option --train.itrations: did you mean '--train.iterations'?"),
         (["demo", "--method", "sequential", "--method.share", "1"], "has no option --method.share"),
         (["demo", "--jobs", "-1"], "--jobs -1 is impossible"),
+        (["demo", "--seeds", "0-2", "1"], "--seeds: 1 is named twice"),
+        (["demo", "--seeds", "one"], "--seeds 'one' are no seeds: write numbers, or ranges such as 0-4"),
+        (["demo", "--vary", "train.rate"], "--vary train.rate is impossible: write a setting and its values"),
+        (["demo", "--vary", "train.rate="], "--vary train.rate= is impossible"),
+        (["demo", "--vary", "train.rat=1,2"], "no method has a setting 'train.rat': did you mean 'train.rate'?"),
+        (["demo", "--vary", "train.rate=1,1"], "name each setting and each value once"),
+        (["demo", "--vary", "seed=1,2"], "name seeds with --seeds"),
+        (["demo", "--vary", "train.rate=1,2", "--train.rate", "3"], "train.rate is set and varies"),
+        (["demo", "--vary", "train.rate=1,fast"], "--train.rate"),
+        (["demo", "--config", "missing.toml"], "missing.toml does not exist"),
+        (["demo", "--config", "a.toml", "--config=b.toml"], "--config names 2 files (a.toml, b.toml): name one"),
+        (["demo", "--resume", "runs/demo"], "write `skilltokens run --resume FOLDER`, without a recipe"),
+        (["--resume"], "write `skilltokens run --resume FOLDER`"),
     ],
 )
 def test_mistakes_are_named(words: list[str], said: str):
@@ -91,3 +104,68 @@ def test_help_of_a_recipe_shows_its_own_values(capsys: pytest.CaptureFixture[str
     shown = " ".join(capsys.readouterr().out.split())
     assert "peg-unplug-side" in shown
     assert f"Peak learning rate of the adapters. (default: {method_settings('lora')().rate})" in shown
+
+
+def test_seeds_may_be_ranges():
+    assert [run.seed for run in make_plan(["demo", "--seeds", "0-2", "7"]).runs] == [0, 1, 2, 7]
+    assert [run.seed for run in make_plan(["demo", "--seeds=3-4,9"]).runs] == [3, 4, 9]
+
+
+def test_each_value_is_a_run_of_each_method_that_has_the_setting():
+    words = [
+        "demo",
+        "--methods",
+        "t2s",
+        "sequential",
+        "--vary",
+        "method.share=0.1,0.25",
+        "train.rate=1e-3",
+        "--seed",
+        "2",
+    ]
+    plan = make_plan([*words, "--tag", "wide", "--dry-run"])
+    assert [run.name for run in plan.runs] == [
+        "t2s-share0.1-rate0.001-seed2",
+        "t2s-share0.25-rate0.001-seed2",
+        "sequential-rate0.001-seed2",
+    ]
+    assert [run.settings.method.share for run in plan.runs[:2]] == [0.1, 0.25]
+    assert {run.settings.train.rate for run in plan.runs} == {0.001}
+    assert (plan.tag, plan.dry) == ("wide", True)
+
+
+def test_demonstrations_that_vary_have_their_own_folders():
+    plan = make_plan(["demo", "--vary", "demonstrations.episodes=5,50", "--demonstrations.folder", "mine"])
+    assert [run.settings.demonstrations.folder for run in plan.runs] == ["mine-episodes5", "mine"]
+
+
+def test_a_file_of_settings_stands_behind_what_is_typed(tmp_path: Path):
+    path = tmp_path / "small.toml"
+    path.write_text(
+        "tasks = ['push']\nmethod.share = 0.25\n[train]\nrate = 0.5\nfirst_iterations = 9\n[evaluate]\nvideos = false\n"
+    )
+    plan = make_plan(["demo", "--methods", "t2s", "sequential", "--config", str(path), "--train.rate", "0.1"])
+    t2s, sequential = (run.settings for run in plan.runs)
+    assert (t2s.method.share, t2s.train.first_iterations, t2s.train.rate, t2s.tasks) == (0.25, 9, 0.1, ("push",))
+    assert sequential.train == t2s.train
+    assert t2s.evaluate.videos is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "train.itrations = 3",
+            "small.toml: no method has a setting 'train.itrations': did you mean 'train.iterations'?",
+        ),
+        ("method.share = 0.1", "small.toml: no method has a setting 'method.share'"),
+        ("recipe = 'demo'", "recipe is for a grid, which is run by `skilltokens grid"),
+        ("train.rate = [1, 2]", "train.rate takes one value"),
+        ("train.rate = ", "cannot be read as TOML"),
+    ],
+)
+def test_mistakes_in_a_file_of_settings_are_named(text: str, said: str, tmp_path: Path):
+    (tmp_path / "small.toml").write_text(text)
+    with pytest.raises(SettingError) as mistake:
+        make_plan(["demo", "--method", "sequential", "--config", str(tmp_path / "small.toml")])
+    assert said in str(mistake.value)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 from skilltokens.types import Progress, RunError
 
@@ -33,6 +33,8 @@ class Job:
     log: Path
     """Where its standard error goes; removed at the end if there was none."""
     threads: int = 1
+    memory: int = 0
+    """Bytes that it is known to take; 0: unknown. For who shares machines out; nobody else heeds it."""
 
 
 class View(Protocol):
@@ -79,14 +81,14 @@ def run_jobs(jobs: Sequence[Job], at_once: int, view: View) -> dict[str, str | N
     """
     waiting = list(reversed(jobs))
     endings: dict[str, str | None] = {}
-    with _stopping() as children, selectors.DefaultSelector() as selector:
+    with stopping(list[Child]()) as children, selectors.DefaultSelector() as selector:
         while waiting or children:
             while waiting and len(children) < at_once:
-                child = _Child(waiting.pop())
+                child = Child(waiting.pop())
                 children.append(child)
                 selector.register(child.pipe, selectors.EVENT_READ, child)
             for key, _ in selector.select():
-                child: _Child = key.data
+                child: Child = key.data
                 for progress in child.read():
                     view.update(child.job.name, progress)
                 if child.ended:
@@ -97,10 +99,11 @@ def run_jobs(jobs: Sequence[Job], at_once: int, view: View) -> dict[str, str | N
     return endings
 
 
-class _Child:
+class Child:
     """A running job. It leads a process group of its own, so that Ctrl-C reaches the parent alone, which decides."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, folder: Path | None = None) -> None:
+        """Starts it, in a folder where that is not this process' own."""
         self.job = job
         self.ended = False
         self._rest = b""
@@ -115,6 +118,7 @@ class _Child:
             ) from problem
         self.process = subprocess.Popen(
             job.command,
+            cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -176,10 +180,22 @@ class _Child:
             file.close()
 
 
+class Stoppable(Protocol):
+    """Something that works until it is stopped."""
+
+    def ask_to_stop(self) -> None: ...
+
+    def stop(self, patience: float) -> None:
+        """Waits so many seconds for it to stop, then makes it."""
+        ...
+
+
+Work = TypeVar("Work", bound=Stoppable)
+
+
 @contextmanager
-def _stopping() -> Iterator[list[_Child]]:
-    """A list of children that are stopped when the block is left by an exception, Ctrl-C first of all."""
-    children: list[_Child] = []
+def stopping(children: list[Work]) -> Iterator[list[Work]]:
+    """What is in the list is stopped when the block is left by an exception, Ctrl-C first of all."""
     before = {number: _handle(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield children

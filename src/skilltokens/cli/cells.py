@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skilltokens.cli.plan import Plan, PlannedRun, check_learners, options_of
-from skilltokens.cli.varying import Combination, combinations, label_of, usual_settings, words_for
+from skilltokens.cli.planned import Plan, PlannedRun, check_learners, options_of
+from skilltokens.cli.varying import Combination, combinations, label_of, own_folder, usual_settings, words_for
 from skilltokens.configuration import flat, plain
 from skilltokens.escaping import shell
 from skilltokens.experiments.grid import Grid, Part, Values
@@ -29,12 +30,14 @@ class _Method:
     usual: Mapping[str, Any]
 
 
-def plan_grid(grid: Grid, jobs: int = 0, only: Sequence[str] = ()) -> Plan:
+def plan_grid(grid: Grid, jobs: int = 0, only: Sequence[str] = (), tag: str = "", dry: bool = False) -> Plan:
     """The runs of a grid, in the order they are done: each cell with its first seed, then each with its second, ...
 
     Args:
         jobs: how many run at once.
         only: methods, or names of cells with or without their seed: no others are done.
+        tag: a word that each run.json keeps.
+        dry: only to be shown.
 
     Raises:
         SettingError: an unknown recipe, method or setting, an impossible value, or two cells of one folder.
@@ -54,7 +57,8 @@ def plan_grid(grid: Grid, jobs: int = 0, only: Sequence[str] = ()) -> Plan:
     runs = _without_excluded(grid, runs)
     _check_folders(grid, runs)
     _check_demonstrations(grid, runs)
-    return Plan(grid.out, jobs, _only(runs, only, grid))
+    beside = tuple(run.folder for run in runs)
+    return Plan(grid.out, jobs, _only(runs, only, grid), tag=tag, dry=dry, beside=beside)
 
 
 def _methods(part: Part) -> Iterator[_Method]:
@@ -109,9 +113,7 @@ def _cells(
 def _settings(part: Part, method: _Method, combination: Combination) -> tuple[Any, list[str]]:
     """The settings of one combination, and the words that say what is not the recipe's."""
     values: dict[str, Values] = {**part.common, **part.settings, **combination}
-    folder = _own_folder(part, method, combination)
-    if folder is not None:
-        values["demonstrations.folder"] = folder
+    values |= own_folder({**method.usual, **part.common, **part.settings}, combination)
     words: list[str] = []
     try:
         for name, value in values.items():
@@ -121,16 +123,6 @@ def _settings(part: Part, method: _Method, combination: Combination) -> tuple[An
     except SettingError as problem:
         raise SettingError(f"{part.place}, {method.learner}: {problem}") from problem
     return options.settings, words
-
-
-def _own_folder(part: Part, method: _Method, combination: Combination) -> str | None:
-    """A folder for demonstrations that vary, since one folder keeps one kind of a task; None for the usual kind."""
-    said = {**method.usual, **part.common, **part.settings}
-    varied = {name: value for name, value in combination.items() if name.startswith("demonstrations.")}
-    others = {name: value for name, value in varied.items() if value != said[name]}
-    if not others or "demonstrations.folder" in varied:
-        return None
-    return f"{said['demonstrations.folder']}-{label_of(others, list(others))}"
 
 
 def _without_excluded(grid: Grid, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -187,14 +179,14 @@ def _check_demonstrations(grid: Grid, runs: Sequence[PlannedRun]) -> None:
 
 
 def _home(settings: RunSettings[Any]) -> tuple[Any, ...]:
-    return settings.suite, settings.demonstrations, settings.tasks
+    return settings.suite, settings.demonstrations, settings.later, settings.tasks
 
 
 def _collide(one: RunSettings[Any], other: RunSettings[Any]) -> bool:
-    if (one.suite, one.demonstrations.folder) != (other.suite, other.demonstrations.folder):
+    if one.suite != other.suite or (one.tasks and other.tasks and not set(one.tasks) & set(other.tasks)):
         return False
-    apart = one.tasks and other.tasks and not set(one.tasks) & set(other.tasks)
-    return one.demonstrations != other.demonstrations and not apart
+    pairs = itertools.product((one.demonstrations, one.later), (other.demonstrations, other.later))
+    return any(mine.place == theirs.place and mine != theirs for mine, theirs in pairs)
 
 
 def _only(runs: Sequence[PlannedRun], only: Sequence[str], grid: Grid) -> tuple[PlannedRun, ...]:

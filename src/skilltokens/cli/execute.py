@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.cli.batch import Job, View, run_jobs
+from skilltokens.cli.cluster.carrier import run_on_cluster
+from skilltokens.cli.cluster.checks import slots
+from skilltokens.cli.cluster.connection import Connection
+from skilltokens.cli.cluster.planning import cluster_of, job_of
 from skilltokens.cli.estimate import guess
 from skilltokens.cli.job import RunJob
-from skilltokens.cli.plan import Plan, PlannedRun
+from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.cli.progress import Single, watching
 from skilltokens.cli.remaining import Expected, Remaining, in_words
 from skilltokens.experiments.states import state_of
@@ -64,43 +68,63 @@ def cores() -> int:
 
 
 def carry_out(plan: Plan, left: Sequence[PlannedRun], also: View | None = None) -> dict[str, str | None]:
-    """Does the runs that are left, each in a child.
+    """Does the runs that are left, each in a child, here or on the plan's cluster.
 
     Args:
         also: is told what the view is told.
 
     Returns:
         for each run's name how it failed, in a sentence, or None.
+
+    Raises:
+        ClusterError: the cluster is gone.
     """
     if not left:
         return {}
     estimate = remaining(plan, left) if len(plan.runs) > 1 else None
-    with _jobs(plan, left) as jobs, watching([job.name for job in jobs], estimate) as view:
-        at_once = min(plan.jobs or cores(), len(jobs))
-        for settings in {run.settings.suite: run.settings for run in left}.values():
-            at_once = plan.experiment.fitting(settings, at_once, lambda news: view.update("runs", news))
+    with (
+        cluster_of(plan) as cluster,
+        _jobs(plan, left) as jobs,
+        watching([job.name for job in jobs], estimate) as view,
+    ):
+        at_once = _room(plan, left, jobs, cluster, view)
         if estimate is not None:
             estimate.at_once = at_once
             done = len(plan.runs) - len(left)
             what = f"{len(left)} runs, {at_once} at once" + (f"; {done} are done" if done else "")
             first = ", by a first guess" if estimate.guessed else ""
             view.announce(f"{what}: {in_words(estimate.left())}{first}")
-        return run_jobs(jobs, at_once, view if also is None else _Both(view, also))
+        both = view if also is None else _Both(view, also)
+        return run_jobs(jobs, at_once, both) if cluster is None else run_on_cluster(cluster, jobs, plan.jobs, both)
+
+
+def _room(plan: Plan, left: Sequence[PlannedRun], jobs: Sequence[Job], cluster: Connection | None, view: View) -> int:
+    """How many of the jobs go at once."""
+    if cluster is not None:
+        room = slots(cluster.nodes(), jobs)
+        return min(plan.jobs or room, room, len(jobs))
+    at_once = min(plan.jobs or cores(), len(jobs))
+    for settings in {run.settings.suite: run.settings for run in left}.values():
+        at_once = plan.experiment.fitting(settings, at_once, lambda news: view.update("runs", news))
+    return at_once
 
 
 @contextmanager
 def _jobs(plan: Plan, runs: Sequence[PlannedRun]) -> Iterator[list[Job]]:
-    """A job for each run, with a file that says what its child is to do."""
-    folder = Path(tempfile.mkdtemp(prefix="skilltokens-jobs-"))
+    """A job for each run, with a file that says what its child is to do, where a cluster's nodes see it too."""
+    shared = plan.out.absolute() if plan.cluster else None
+    if shared is not None:
+        shared.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".jobs-" if shared else "skilltokens-jobs-", dir=shared))
     try:
         jobs = []
         for number, run in enumerate(runs):
             file = folder / f"{number}.json"
             experiment = run.recipe.experiment
-            RunJob(experiment, run.settings, run.folder.absolute(), run.recipe.name, run.command).write(file)
+            here = run.folder.absolute()
+            RunJob(experiment, run.settings, here, run.recipe.name, run.command, plan.tag).write(file)
             words = (sys.executable, "-m", "skilltokens.cli.worker", str(file))
-            log = run.folder.parent / f"{run.name}.log"
-            jobs.append(Job(run.name, words, log, experiment.threads(run.settings)))
+            jobs.append(job_of(run, words))
         yield jobs
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -133,7 +157,8 @@ def conclude(plan: Plan, failures: Sequence[str]) -> int:
     from skilltokens.cli.tables import print_table
     from skilltokens.report import write_report
 
-    done = [path for run in plan.runs if os.path.exists(path := run.folder / "run.json")]
+    folders = dict.fromkeys([run.folder for run in plan.runs] + list(plan.beside))
+    done = [path for folder in folders if os.path.exists(path := folder / "run.json")]
     if done:
         print_table(done)
         say(f"report: {write_report(done, plan.out / 'report.html').resolve()}")

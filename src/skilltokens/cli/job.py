@@ -25,6 +25,7 @@ class RunJob:
     folder: Path
     recipe: str
     command: str
+    tag: str = ""
 
     def write(self, path: Path) -> None:
         """Raises RunError where it cannot be written."""
@@ -36,6 +37,7 @@ class RunJob:
             folder=str(self.folder),
             recipe=self.recipe,
             command=self.command,
+            tag=self.tag,
         )
         write_json(path, msgspec.to_builtins(content), RunError)
 
@@ -50,6 +52,7 @@ class _Content(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     folder: str
     recipe: str
     command: str
+    tag: str = ""
 
 
 def read_job(path: Path) -> RunJob:
@@ -68,4 +71,4 @@ def read_job(path: Path) -> RunJob:
     if experiment is None:
         raise RunError(f"{path} is altered (there is no experiment {content.experiment!r}): run the same command again")
     settings = settings_of(experiment.settings_type(content.learner), content.settings)
-    return RunJob(experiment, settings, Path(content.folder), content.recipe, content.command)
+    return RunJob(experiment, settings, Path(content.folder), content.recipe, content.command, content.tag)

@@ -1,4 +1,4 @@
-"""The words after `skilltokens run` -> complete settings for each run, one for each learner and seed.
+"""The words after `skilltokens run` -> complete settings for each run, one for each learner, varied value and seed.
 
 "Learner" stands for a method as well: what is compared, whatever the experiment.
 """
@@ -6,64 +6,44 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skilltokens.cli.options import known_options, parse_known, unknown_option, with_new_options
-from skilltokens.cli.run_options import options_type
-from skilltokens.escaping import shell
-from skilltokens.experiments.experiment import Experiment, home_of
-from skilltokens.experiments.grid import Values
+from skilltokens.cli.options import known_options, with_new_options
+from skilltokens.cli.planned import (
+    Plan,
+    PlannedRun,
+    check_learners,
+    check_typed,
+    default_options,
+    parsed,
+    refuse_strangers,
+    typed_options,
+)
+from skilltokens.cli.resuming import RESUME, plan_resumed
+from skilltokens.cli.varying import combinations, label_of, own_folder, usual_settings, varied_in, words_for
+from skilltokens.experiments.grid import Values, read_toml, seeds_of, settings_in
 from skilltokens.experiments.recipes import RECIPES, Recipe, recipe_of, settings_from
-from skilltokens.experiments.repeating import names_a_run, recipe_in, to_be_typed
+from skilltokens.experiments.repeating import names_a_run, recipe_in
 from skilltokens.types import SettingError, nearest
 
 METHOD_WORDS = ("--methods", "--method")
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """One run of the plan."""
+class _Learner:
+    """One learner of the command line, with its options as they are before anything varies."""
 
-    learner: str
-    seed: int
-    settings: Any
-    folder: Path
     recipe: Recipe
-    command: str
-    """What to type for this run alone, or for all runs of the plan, as its run.json keeps it."""
-    varied: Mapping[str, Values] = field(default_factory=dict)
-    """The values that this run has of settings that vary in the plan."""
-
-    @property
-    def name(self) -> str:
-        """Its folder's name."""
-        return self.folder.name
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The runs of one command line, or of one grid; all are of one kind of experiment."""
-
-    out: Path
-    jobs: int
-    runs: tuple[PlannedRun, ...]
-    repeats: Path | None = None
-    """The run that this one repeats."""
-
-    def __post_init__(self) -> None:
-        if self.jobs < 0:
-            raise SettingError(f"--jobs {self.jobs} is impossible: use 1 or more, or 0 for one run a core")
-        names = [run.name for run in self.runs]
-        for run in self.runs:
-            if names.count(run.name) > 1:
-                raise SettingError(f"{run.learner} with seed {run.seed} is named twice: name each once")
-
-    @property
-    def experiment(self) -> Experiment[Any]:
-        return self.runs[0].recipe.experiment
+    name: str
+    default: Any
+    usual: Mapping[str, Any]
+    words: Sequence[str]
+    """The words of the file of settings, then those that are typed, which come after."""
+    options: Any
+    unknown: list[list[str]]
 
 
 def make_plan(words: Sequence[str]) -> Plan:
@@ -71,47 +51,25 @@ def make_plan(words: Sequence[str]) -> Plan:
 
     Raises:
         SettingError: an unknown recipe, learner or option, or an impossible value.
-        RunError: a run to repeat cannot be read.
+        RunError: a run to repeat or to resume cannot be read.
     """
+    if RESUME in typed_options(words):
+        return plan_resumed(words)
     name, rest = _first_word(words)
-    recipe = recipe_in(Path(name)) if names_a_run(name) else recipe_of(name)
-    learners = _learners_of(rest, recipe.experiment) or recipe.learners
-    prog = f"skilltokens run {name}"
-    kind = options_type(recipe.experiment)
-    defaults = {learner: kind(methods=learners, settings=settings_from(recipe, learner)) for learner in learners}
-    known = {option for default in defaults.values() for option in known_options(default)}
-    rest = with_new_options(rest, known)  # once, not again for each learner
-    parsed = [(learner, *_parsed(recipe, learner, defaults[learner], rest, prog)) for learner in learners]
-    _refuse_strangers(parsed, prog)
-    first = parsed[0][1]
-    if names_a_run(name):
-        _check_typed(name, settings_from(recipe, learners[0]), rest)
-    out, command = first.out or Path("runs") / recipe.name.replace(":", "-"), shlex.join(["skilltokens", "run", *words])
-    runs = []
-    for learner, options, _ in parsed:
-        seeds = options.seeds or (options.settings.seed,)
-        for seed in recipe.experiment.seeds(learner, seeds):
-            settings = recipe.experiment.with_learner(options.settings, learner, seed)
-            runs.append(PlannedRun(learner, seed, settings, out / f"{learner}-seed{seed}", recipe, command))
-    return Plan(out, first.jobs, tuple(runs), Path(name) if names_a_run(name) else None)
-
-
-def options_of(recipe: Recipe, learner: str, words: Sequence[str], prog: str) -> Any:
-    """A recipe's options for one learner, with what the words say otherwise.
-
-    Raises:
-        SettingError: an impossible value.
-    """
-    default = options_type(recipe.experiment)(methods=(learner,), settings=settings_from(recipe, learner))
-    options, _ = _parsed(recipe, learner, default, words, prog)
-    return options
-
-
-def check_learners(names: Sequence[str], experiment: Experiment[Any]) -> None:
-    """Raises SettingError for a name that is none of an experiment's learners."""
-    for name in names:
-        if name not in experiment.learners():
-            raise _unknown_learner(name, experiment)
+    repeats = Path(name) if names_a_run(name) else None
+    recipe = recipe_in(repeats) if repeats is not None else recipe_of(name)
+    learners = _learners(recipe, rest, f"skilltokens run {name}")
+    if repeats is not None:
+        check_typed(name, settings_from(recipe, learners[0].name), rest)
+    options = learners[0].options
+    out = options.out or Path("runs") / recipe.name.replace(":", "-")
+    varied = varied_in(options.vary, [learner.usual for learner in learners])
+    typed = {name.removeprefix("--") for name in typed_options(learners[0].words)}
+    for both in sorted(typed & set(varied)):
+        raise SettingError(f"{both} is set and varies: leave one of the two out")
+    command = shlex.join(["skilltokens", "run", *words])
+    runs = [run for learner in learners for run in _runs(learner, out, varied, command)]
+    return Plan(out, options.jobs, tuple(runs), repeats, options.tag, options.dry_run, cluster=options.place)
 
 
 def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -125,52 +83,74 @@ def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     return first, words[1:]
 
 
-def _check_typed(name: str, settings: Any, words: Sequence[str]) -> None:
-    """Raises SettingError where a run to be repeated decides what only its user may, and that was not typed."""
-    typed = {word.partition("=")[0] for word in words if word.startswith("--")}
-    needed = {f"--{option}".replace("_", "-"): value for option, value in to_be_typed(settings).items()}
-    missing = {option: value for option, value in needed.items() if option not in typed}
-    if missing:
-        options = shell(*(word for option, value in missing.items() for word in (option, value)))
-        raise SettingError(
-            f"{name} names code or folders of this machine, which no file may decide: if you trust it, say so "
-            f"yourself: {options:.500}"
-        )
+def _learners(recipe: Recipe, words: Sequence[str], prog: str) -> list[_Learner]:
+    """Every learner that is named, or the recipe's, with the options that it has."""
+    names = _values_of(words, METHOD_WORDS)
+    check_learners(names, recipe.experiment)
+    names = names or recipe.learners
+    defaults = [default_options(recipe, name, names) for name in names]
+    known = {option for default in defaults for option in known_options(default)}
+    words = with_new_options(words, known)  # once, not again for each learner
+    usuals = [usual_settings(default.settings) for default in defaults]
+    filed = _filed(words, usuals)
+    learners = []
+    for name, default, usual in zip(names, defaults, usuals, strict=True):
+        own_words = [*_words(filed, usual), *words]
+        options, unknown = parsed(recipe, name, default, own_words, prog)
+        learners.append(_Learner(recipe, name, default, usual, own_words, options, unknown))
+    refuse_strangers([(learner.name, learner.options, learner.unknown) for learner in learners], prog)
+    return learners
 
 
-def _parsed(recipe: Recipe, learner: str, default: Any, words: Sequence[str], prog: str) -> tuple[Any, list[list[str]]]:
-    kind = options_type(recipe.experiment)
-    # tyro reads the type argument at run time: it decides which --method.* options there are.
-    return parse_known(kind[recipe.experiment.settings_type(learner)], words, prog, default)
-
-
-def _learners_of(words: Sequence[str], experiment: Experiment[Any]) -> tuple[str, ...]:
-    """The learners that are named, before the parser for their settings can be made."""
-    names: list[str] = []
+def _values_of(words: Sequence[str], options: Collection[str]) -> tuple[str, ...]:
+    """What is typed for an option, before the parser for all of them can be made."""
+    values: list[str] = []
     taking = False
     for word in words:
         option, equals, value = word.partition("=")
         if word.startswith("-"):
-            taking = option in METHOD_WORDS
-            names += [value] if taking and equals else []
+            taking = option in options
+            values += [value] if taking and equals else []
         elif taking:
-            names.append(word)
-    check_learners(names, experiment)
-    return tuple(names)
+            values.append(word)
+    return tuple(values)
 
 
-def _unknown_learner(name: str, experiment: Experiment[Any]) -> SettingError:
-    home = home_of(name)
-    if home is None:
-        return SettingError(f"method {name!r} is unknown: {nearest(name, list(experiment.learners()))}")
-    recipes = [recipe.name for recipe in RECIPES.values() if recipe.experiment is home]
-    how = "from reward" if home.name == "reward" else "from demonstrations"
-    return SettingError(f"{name!r} learns {how}: use it with {' or '.join(recipes)}")
+def _filed(words: Sequence[str], usuals: Sequence[Mapping[str, Any]]) -> dict[str, Values]:
+    """The settings of the file that --config names."""
+    names = _values_of(words, ("--config",))
+    if not names:
+        return {}
+    place, *others = names
+    if others:
+        raise SettingError(f"--config names {len(names)} files ({', '.join(names)}): name one")
+    settings = settings_in(read_toml(Path(place)), place)
+    known = dict.fromkeys(name for usual in usuals for name in usual)
+    for name in settings:
+        if name in ("recipe", "recipes", "method", "methods", "seeds"):
+            raise SettingError(f"{place}: {name} is for a grid, which is run by `skilltokens grid {place}`")
+        if name not in known:
+            raise SettingError(f"{place}: no method has a setting {name!r}: {nearest(name, list(known))}")
+    return settings
 
 
-def _refuse_strangers(parsed: Sequence[tuple[str, Any, list[list[str]]]], prog: str) -> None:
-    """Refuses an option that no learner has; one that some have is theirs."""
-    known = [option for _, options, _ in parsed for option in known_options(options)]
-    strangers = [{group[0] for group in unknown} for _, _, unknown in parsed]
-    for stranger in sorted(set.intersection(*strangers)):
-        raise unknown_option(stranger, [*dict.fromkeys(known)], prog)
+def _words(values: Mapping[str, Values], usual: Mapping[str, Any]) -> list[str]:
+    """The words that give a learner those of the settings that it has."""
+    return [word for name, value in values.items() if name in usual for word in words_for(name, value, usual[name])]
+
+
+def _runs(learner: _Learner, out: Path, varied: Mapping[str, Sequence[Values]], command: str) -> Iterator[PlannedRun]:
+    """A learner's runs: each combination of the values that vary, with each seed."""
+    experiment, name, seeds = learner.recipe.experiment, learner.name, learner.options.seeds
+    for combination in combinations({key: values for key, values in varied.items() if key in learner.usual}):
+        settings = learner.options.settings
+        if combination:
+            folder = own_folder(usual_settings(settings), combination)
+            words = [*learner.words, *_words({**combination, **folder}, learner.usual)]
+            settings = parsed(learner.recipe, name, learner.default, words, f"skilltokens run {learner.recipe.name}")[0]
+            settings = settings.settings
+        label = "-".join(filter(None, (name, label_of(combination, list(varied)))))
+        for seed in experiment.seeds(name, seeds_of(seeds, "--seeds") if seeds else (settings.seed,)):
+            final = experiment.with_learner(settings, name, seed)
+            folder_of_run = out / f"{label}-seed{seed}"
+            yield PlannedRun(name, seed, final, folder_of_run, learner.recipe, command, dict(combination))

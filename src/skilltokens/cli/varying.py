@@ -10,7 +10,7 @@ from typing import Any
 from skilltokens.configuration import flat, plain
 from skilltokens.escaping import file_name
 from skilltokens.experiments.grid import Value, Values
-from skilltokens.types import SettingError
+from skilltokens.types import SettingError, nearest
 
 Combination = Mapping[str, Values]
 """Settings by their names as they are typed, without dashes, and the value that each has in one run."""
@@ -63,6 +63,49 @@ def label_of(combination: Combination, all_varied: Collection[str]) -> str:
         shown = last if lasts.count(last) == 1 else name.replace(".", "-")
         parts.append(f"{shown}{file_name(_text(value)) if value != () else '-none'}")
     return "-".join(parts)
+
+
+def own_folder(usual: Mapping[str, Any], combination: Combination) -> dict[str, Values]:
+    """A folder for demonstrations that vary, since one folder keeps one kind of a task; empty for the usual kind, and
+    where the folder's name has their number in it already.
+
+    Args:
+        usual: all settings, where nothing varies.
+    """
+    varied = {name: value for name, value in combination.items() if name.startswith("demonstrations.")}
+    others = {name: value for name, value in varied.items() if value != usual[name]}
+    folder = usual.get("demonstrations.folder", "")
+    if "{episodes}" in folder:  # says the number by itself
+        others.pop("demonstrations.episodes", None)
+    if not others or "demonstrations.folder" in varied:
+        return {}
+    return {"demonstrations.folder": f"{folder}-{label_of(others, list(others))}"}
+
+
+def varied_in(texts: Sequence[str], usuals: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Value, ...]]:
+    """What is typed for --vary, NAME=VALUE,VALUE each, as settings and their values.
+
+    Args:
+        usuals: all settings of each learner.
+
+    Raises:
+        SettingError: a text of another form, or a setting that no learner has.
+    """
+    known = dict.fromkeys(name for usual in usuals for name in usual)
+    varied: dict[str, tuple[Value, ...]] = {}
+    for text in texts:
+        name, _, values = text.removeprefix("--").partition("=")
+        name, words = name.replace("_", "-"), [word for word in values.split(",") if word]
+        if not words:
+            raise SettingError(f"--vary {text} is impossible: write a setting and its values, train.rate=1e-3,2e-3")
+        if name == "seed":
+            raise SettingError(f"--vary {text}: name seeds with --seeds")
+        if name not in known:
+            raise SettingError(f"--vary {text}: no method has a setting {name!r}: {nearest(name, list(known))}")
+        if name in varied or len(set(words)) < len(words):
+            raise SettingError(f"--vary {text}: name each setting and each value once")
+        varied[name] = tuple(map(typed_value, words))
+    return varied
 
 
 def _text(value: Values) -> str:

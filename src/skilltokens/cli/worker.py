@@ -48,7 +48,7 @@ def _learn(path: Path, report: Report) -> None:
     report(Progress("start", 0, 1))
     costs = job.experiment.costs(job.settings)
     news = Estimate(costs, report) if costs else report
-    job.experiment.run(job.settings, job.folder, news, job.recipe, job.command)
+    job.experiment.run(job.settings, job.folder, news, job.recipe, job.command, job.tag)
 
 
 def _take_lifeline() -> None:

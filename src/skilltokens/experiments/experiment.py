@@ -24,9 +24,10 @@ from skilltokens.experiments.changes import lifelong_changes, reward_changes
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import Cost, costs_of
 from skilltokens.experiments.lessons import suites_own, tasks_of
+from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
-from skilltokens.experiments.settings import RewardSettings, RunSettings
+from skilltokens.experiments.settings import FREE, FREE_FROM_REWARD, RewardSettings, RunSettings
 from skilltokens.experiments.working import check_alone
 from skilltokens.methods import method_of, method_settings, methods
 from skilltokens.settings import EvaluateSettings
@@ -100,11 +101,15 @@ class Experiment(Protocol[Settings]):
         ...
 
     def prepare(self, settings: Settings, report: Report) -> None:
-        """Makes what runs share: demonstrations, or the policy to be steered."""
+        """Makes what runs share: demonstrations and the library to begin from, or the policy to be steered."""
         ...
 
-    def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str, tag: str = "") -> object:
         """Runs, or resumes, one run."""
+        ...
+
+    def free(self) -> Sequence[str]:
+        """Settings that change no number of a run."""
         ...
 
     def costs(self, settings: Settings) -> list[Cost]:
@@ -113,6 +118,10 @@ class Experiment(Protocol[Settings]):
 
     def threads(self, settings: Settings) -> int:
         """Threads of a run's torch."""
+        ...
+
+    def memory(self, settings: Settings) -> int:
+        """Bytes that a run is known to take; 0: unknown."""
         ...
 
     def fitting(self, settings: Settings, at_once: int, report: Report) -> int:
@@ -164,32 +173,50 @@ class Lifelong:
                 return True
         check_run(settings, suite)
         open_base(settings, suite)
+        ahead = pretraining_of(settings)
+        if ahead is not None and not ahead.done:
+            check_run(ahead.settings, load_suite(ahead.settings.suite))
         return False
 
     def shared(self, settings: RunSettings[Any]) -> RunSettings[Any]:
-        kept = ("suite", "tasks", "first", "order", "order_seed", "lessons", "exponent", "demonstrations")
+        kept = (
+            *("suite", "tasks", "first", "order", "order_seed", "lessons", "exponent", "demonstrations"),
+            *("later_demonstrations", "protocol", "base", "pretrain"),
+        )
         limit = EvaluateSettings(step_limit=settings.evaluate.step_limit)
         return RunSettings(method=None, evaluate=limit, **{name: getattr(settings, name) for name in kept})
 
     def prepare(self, settings: RunSettings[Any], report: Report) -> None:
-        from skilltokens.simulation.demonstrate import demonstrations
+        from skilltokens.experiments.demonstrated import make_stores
         from skilltokens.suites import load_suite
 
-        suite = load_suite(settings.suite)
-        tasks = suites_own(suite, tasks_of(settings, suite))
-        workers, limit = os.cpu_count() or 1, settings.evaluate.step_limit
-        demonstrations(suite, tasks, settings.demonstrations, report, workers, limit)
+        if pretraining_of(settings) is not None:
+            from skilltokens.experiments.lifelong import make_base  # torch: only where there is a base to make
 
-    def run(self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str) -> object:
+            make_base(settings, report)
+        suite = load_suite(settings.suite)
+        make_stores(settings, suite, suites_own(suite, tasks_of(settings, suite)), report)
+
+    def run(
+        self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str, tag: str = ""
+    ) -> object:
         from skilltokens.experiments.lifelong import learn
 
-        return learn(settings, folder, report, recipe, command)
+        return learn(settings, folder, report, recipe, command, tag)
+
+    def free(self) -> Sequence[str]:
+        return FREE
 
     def costs(self, settings: RunSettings[Any]) -> list[Cost]:
         return costs_of(settings)
 
     def threads(self, settings: RunSettings[Any]) -> int:
         return settings.train.threads
+
+    def memory(self, settings: RunSettings[Any]) -> int:
+        from skilltokens.suites import load_suite
+
+        return getattr(load_suite(settings.suite), "memory", 0)
 
     def fitting(self, settings: RunSettings[Any], at_once: int, report: Report) -> int:
         from skilltokens.simulation.memory import fitting
@@ -248,16 +275,24 @@ class FromReward:
 
         steered_by(settings, report)
 
-    def run(self, settings: RewardSettings, folder: Path, report: Report, recipe: str, command: str) -> object:
+    def run(
+        self, settings: RewardSettings, folder: Path, report: Report, recipe: str, command: str, tag: str = ""
+    ) -> object:
         from skilltokens.experiments.reward import learn_from_reward
 
-        return learn_from_reward(settings, folder, report, recipe, command)
+        return learn_from_reward(settings, folder, report, recipe, command, tag)
+
+    def free(self) -> Sequence[str]:
+        return FREE_FROM_REWARD
 
     def costs(self, settings: RewardSettings) -> list[Cost]:
         return []
 
     def threads(self, settings: RewardSettings) -> int:
         return settings.ppo.threads
+
+    def memory(self, settings: RewardSettings) -> int:
+        return 0
 
     def fitting(self, settings: RewardSettings, at_once: int, report: Report) -> int:
         return at_once

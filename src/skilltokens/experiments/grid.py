@@ -150,7 +150,7 @@ def seeds_of(value: object, place: str) -> tuple[int, ...]:
             seeds.append(item)
             continue
         for word in str(item).split(","):
-            ends = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", word) if isinstance(item, str) else None
+            ends = re.fullmatch(r"\s*(-?\d+)(?:-(\d+))?\s*", word) if isinstance(item, str) else None
             if ends is None or int(ends[2] or ends[1]) - int(ends[1]) not in range(MOST):
                 raise SettingError(f"{place} {item!r} are no seeds: write numbers, or ranges such as 0-4")
             seeds += range(int(ends[1]), int(ends[2] or ends[1]) + 1)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skilltokens.configuration import differences, flat, plain
+from skilltokens.configuration import changes_of, differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
+from skilltokens.experiments.demonstrated import stores_there
 from skilltokens.experiments.lessons import suites_own
 from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import (
@@ -24,17 +25,13 @@ from skilltokens.experiments.records import (
     Timing,
 )
 from skilltokens.experiments.rereading import lifelong_settings_in
-from skilltokens.experiments.settings import RunSettings
+from skilltokens.experiments.settings import FREE, RunSettings
 from skilltokens.files import RUN_SCHEMA
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
-from skilltokens.simulation.demonstrate import store_of
 from skilltokens.train import Record
-from skilltokens.types import RunError, Suite, Task
+from skilltokens.types import OtherConfigurationError, RunError, Suite, Task
 
-FREE = ("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base")
-"""Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
-by its fingerprints."""
 OTHERS = "the demonstrations are others than those this run began with: restore them, or choose a new folder with --out"
 
 
@@ -53,7 +50,7 @@ def open_run(
         check_same(folder, old, {"method": method_of(settings.method), **flat(plain(settings))}, FREE)
         if record.finished:
             own = suites_own(suite, tasks)
-            _check_demonstrations(record, [store_of(suite, task, settings.demonstrations) for task in own])
+            _check_demonstrations(record, stores_there(settings, suite, own))
         return record
     return LifelongRecord(
         schema=RUN_SCHEMA,
@@ -77,13 +74,11 @@ def open_run(
 
 
 def check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], free: Sequence[str]) -> None:
-    """Raises RunError unless two flat configurations are equal, but for settings in `free`, which change no number."""
-    changes = differences(old, new, free)
+    """Raises OtherConfigurationError unless two flat configurations are equal, but for settings in `free`, which change
+    no number."""
+    changes = changes_of(old, new, free)
     if changes:
-        raise RunError(
-            f"{folder} holds a run of another configuration ({changes}): give these settings to resume it, or choose "
-            "a new folder with --out"
-        )
+        raise OtherConfigurationError([str(folder)], changes)
 
 
 def note_resumed(record: LifelongRecord, suite: Suite) -> str:
@@ -131,8 +126,8 @@ def note_lesson(
     parameters = record.parameters
     if not parameters.trained:
         parameters.base = count(method.base)
-    held = training.rule.held()
-    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - held)
+    untrained = training.rule.untrained()
+    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - untrained)
     parameters.total.append(method.stored())
     losses = [round(loss, 6) for loss in training_record.loss]
     record.learning.append(Loss(iterations=list(training_record.iterations), loss=losses))

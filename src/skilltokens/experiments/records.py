@@ -56,7 +56,8 @@ class Cell(_Record, kw_only=True):
     """One task evaluated once: `successes` of `episodes`.
 
     `after` is the place of the last task taught before, `progress` the share of that lesson's training that was done.
-    `policy` and `actions` are SHA-256 of the policy with its instruction, and of its actions on known observations.
+    `policy` and `actions` are SHA-256 of the policy with its instruction, and of its actions on known observations;
+    empty where no policy acted but the suite's scripted expert.
     `outcomes` has a letter for each initial state, in order: 1 for success, 0 for failure; empty in older files.
     """
 
@@ -161,6 +162,8 @@ class LifelongRecord(_Record, kw_only=True):
 
     schema: str
     recipe: str | None = msgspec.field(default_factory=_null)
+    tag: str = ""
+    """The user's own word for it."""
     method: str
     suite: str
     protocol: str
@@ -281,6 +284,8 @@ class RewardRecord(_Record, kw_only=True):
 
     schema: str
     recipe: str | None = msgspec.field(default_factory=_null)
+    tag: str = ""
+    """The user's own word for it."""
     learner: str
     suite: str
     seed: int

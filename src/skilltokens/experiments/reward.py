@@ -37,7 +37,7 @@ from skilltokens.experiments.records import (
     Tracking,
 )
 from skilltokens.experiments.rereading import reward_settings_in
-from skilltokens.experiments.settings import RewardSettings
+from skilltokens.experiments.settings import FREE_FROM_REWARD, RewardSettings
 from skilltokens.experiments.steered import Steered, steered_by
 from skilltokens.experiments.working import working
 from skilltokens.files import REWARD_SCHEMA, sweep
@@ -48,12 +48,14 @@ from skilltokens.suites.bodies.tasks import tasks_of
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import ACTION, Actor, Array, Counts, Report, RunError, Suite, Task, part_of, silent
 
-FREE = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
-"""Settings that change no number."""
-
 
 def learn_from_reward(
-    settings: RewardSettings, folder: Path, report: Report = silent, recipe: str = "", command: str = ""
+    settings: RewardSettings,
+    folder: Path,
+    report: Report = silent,
+    recipe: str = "",
+    command: str = "",
+    tag: str = "",
 ) -> RewardRecord:
     """Runs, or resumes, one run, and returns what run.json holds at its end.
 
@@ -71,6 +73,7 @@ def learn_from_reward(
         return record
     with working(folder, report):
         record = open_reward(folder, settings, recipe)
+        record.tag = tag or record.tag
         return record if record.finished else _learn(settings, folder, record, tasks, report, command)
 
 
@@ -109,7 +112,7 @@ def open_reward(folder: Path, settings: RewardSettings, recipe: str) -> RewardRe
     if os.path.exists(path):
         record = read_reward(path)
         old = plain(reward_settings_in(record))
-        check_same(Path(folder), flat(old), flat(plain(settings)), FREE)
+        check_same(Path(folder), flat(old), flat(plain(settings)), FREE_FROM_REWARD)
         return record
     return RewardRecord(
         schema=REWARD_SCHEMA,

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from skilltokens.cli.cells import plan_grid
+from skilltokens.cli.checking import tell_idle, unfinished
 from skilltokens.cli.options import parse
-from skilltokens.cli.plan import Plan, PlannedRun
+from skilltokens.cli.place import PlaceOptions
+from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.escaping import shell
 from skilltokens.experiments.grid import KEPT, Grid, keep, read_grid, read_kept
 from skilltokens.experiments.repeating import to_be_typed
-from skilltokens.types import Progress, RunError, SettingError, SkilltokensError
+from skilltokens.types import Progress, SettingError
 
 PROG = "skilltokens grid"
 
 
 @dataclass(frozen=True)
-class GridOptions:
+class GridOptions(PlaceOptions):
     """Runs a grid of experiments: methods x recipes x seeds x settings, each cell a run in a folder of its own.
 
     What is done is skipped, what was stopped or died resumes where it was, and a cell that fails stops no other: the
@@ -55,11 +57,13 @@ class GridOptions:
     grid: tyro.conf.Positional[str]
     """The grid's file, the folder of its runs, or module:function."""
     jobs: int = 0
-    """How many runs at once; 0: one for each core."""
+    """How many runs at once; 0: one for each core, or what a cluster has room for."""
     dry_run: bool = False
     """Only say what would run, where, and about how long it would take."""
     only: tuple[str, ...] = ()
     """Methods, or names of cells, that are run; left out: all."""
+    tag: str = ""
+    """A word that each run.json keeps, for `skilltokens list runs --tag`."""
     trust: bool = False
     """With a grid's folder: load the code and use the folders elsewhere that its grid.json names."""
 
@@ -76,15 +80,19 @@ def main(words: Sequence[str]) -> int:
 
 def _run(options: GridOptions, again: str) -> int:
     grid = read_grid(options.grid)
-    plan = plan_grid(grid, options.jobs, options.only)
+    plan = plan_grid(grid, options.jobs, options.only, options.tag, options.dry_run)
+    plan = replace(plan, cluster=options.place)
     if grid.place.endswith(KEPT) and not options.trust:
         _check_harmless(grid, plan)
-    left = unfinished(plan)
-    if options.dry_run:
-        return _show(plan, left)
+    left = unfinished(plan, "cell")
+    if plan.dry:
+        from skilltokens.cli.outlook import show
+
+        return show(plan, left, "cells")
     from skilltokens.cli.execute import carry_out, conclude, prepare
     from skilltokens.cli.saying import say
 
+    tell_idle(plan, left, ())
     ledger = _Ledger(grid, plan, left)
     failures: dict[str, str | None] = {**prepare(left)}
     for name, failure in failures.items():
@@ -100,23 +108,6 @@ def _run(options: GridOptions, again: str) -> int:
     return status
 
 
-def unfinished(plan: Plan) -> list[PlannedRun]:
-    """The runs that are not done, if all of them are possible: whatever can be known to fail is found here.
-
-    Raises:
-        SettingError, RunError: a cell is impossible, or its folder holds another run; the sentence names the cell.
-    """
-    left = []
-    for run in plan.runs:
-        try:
-            if not run.recipe.experiment.finished(run.folder, run.settings, run.recipe.name):
-                left.append(run)
-        except SkilltokensError as problem:
-            kind = SettingError if isinstance(problem, SettingError) else RunError
-            raise kind(f"cell {run.name}: {problem}") from problem
-    return left
-
-
 def _check_harmless(grid: Grid, plan: Plan) -> None:
     """Raises SettingError where a grid.json, which anybody may have written, decides what only its user may."""
     risky = {run.recipe.name for run in plan.runs if ":" in run.recipe.name}
@@ -127,25 +118,6 @@ def _check_harmless(grid: Grid, plan: Plan) -> None:
             f"{grid.place} names code or folders of this machine, which no such file may decide ({named:.300}): name "
             "the grid's own file, or add --trust if you trust it"
         )
-
-
-def _show(plan: Plan, left: Sequence[PlannedRun]) -> int:
-    """The cells, how far each is, and the time for what is left."""
-    from skilltokens.cli.execute import cores, remaining
-    from skilltokens.cli.remaining import in_words
-    from skilltokens.cli.saying import say
-    from skilltokens.experiments.states import state_of
-
-    states = {run.name: state_of(run.folder) for run in plan.runs}
-    width = max(map(len, states))
-    for name, state in states.items():
-        say(f"{name:<{width}}  {state.words}")
-    estimate = remaining(plan, left)
-    first = ", by a first guess" if estimate.guessed else ""
-    say(f"{len(plan.runs)} cells in {plan.out}, {len(plan.runs) - len(left)} done, {plan.jobs or cores()} at once")
-    if left:
-        say(f"the rest takes {in_words(estimate.left())}{first}; demonstrations that are missing come first")
-    return 0
 
 
 class _Ledger:

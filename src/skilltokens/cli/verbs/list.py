@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -20,30 +22,48 @@ from skilltokens.types import SettingError, nearest
 PROG = "skilltokens list"
 SUITE = "metaworld"
 """Whose tasks are shown where no suite is named."""
+RUNS = "runs"
+"""The folder whose runs are shown where none is named."""
+WIDE = 1000
+"""Columns of a table that no terminal cuts."""
 
 
 @dataclass(frozen=True)
 class ListOptions:
     """Lists the names that commands take: recipes, methods, suites, tasks. Those of other installed packages too.
+    And the runs in a folder: their settings as far as they differ, how far they are, and their success at the end.
 
     examples:
       skilltokens list
       skilltokens list tasks                      # of Meta-World
       skilltokens list tasks libero-goal
       skilltokens list sequences
+      skilltokens list runs                       # in and below the folder runs
+      skilltokens list runs runs/nights --tag wide --state failed stopped
     """
 
-    what: tyro.conf.Positional[Literal["all", "recipes", "methods", "learners", "suites", "sequences", "tasks"]] = "all"
-    """What to list; learners learn from reward, sequences are lists of tasks with a name, and all is all but tasks."""
+    what: tyro.conf.Positional[
+        Literal["all", "recipes", "methods", "learners", "suites", "sequences", "tasks", "runs"]
+    ] = "all"
+    """What to list; learners learn from reward, sequences are lists of tasks with a name, and all is all but tasks and
+    runs."""
     suite: tyro.conf.Positional[str] = ""
-    """With tasks: the suite; left out: metaworld."""
+    """With tasks: the suite; left out: metaworld. With runs: the folder; left out: runs."""
     old_suite: Annotated[str, tyro.conf.arg(name="suite")] = ""
     """The old way to name the suite."""
+    tag: str = ""
+    """With runs: only those that were run with this --tag."""
+    state: tuple[Literal["done", "runs", "stopped", "failed", "waiting", "damaged"], ...] = ()
+    """With runs: only those in one of these states."""
 
 
 def main(words: Sequence[str]) -> int:
     _check_what(words[0] if words else "all")
     options = parse(ListOptions, words, PROG)
+    if options.what == "runs":
+        return _list_runs(Path(options.suite or RUNS), options)
+    if options.tag or options.state:
+        raise SettingError(f"--tag and --state are of runs: say `{PROG} runs`")
     if options.suite and options.old_suite:
         raise SettingError(f"the suite is named twice: say `{PROG} tasks {shell(options.suite)}`")
     suite = options.suite or options.old_suite
@@ -65,9 +85,34 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
+def _list_runs(folder: Path, options: ListOptions) -> int:
+    """A table of the runs in a folder; a pipe gets whole lines."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from skilltokens.cli.runs import HEADS, rows, runs_below
+    from skilltokens.cli.saying import cells
+
+    runs = [run for run in runs_below(folder) if options.tag in ("", run.tag)]
+    runs = [run for run in runs if not options.state or run.state.startswith(options.state)]
+    if not runs:
+        raise SettingError(f"{folder} holds no run of that tag or state: see `{PROG} runs {shell(str(folder))}`")
+    table = Table(box=SIMPLE, pad_edge=False)
+    lines = rows(runs, datetime.datetime.now(datetime.UTC))
+    shown = [number for number in range(len(HEADS)) if any(line[number] for line in lines)]
+    for number in shown:
+        table.add_column(HEADS[number], justify="right" if HEADS[number] in ("seed", "final", "age") else "left")
+    for line in lines:
+        table.add_row(*cells(line[number] for number in shown))
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
+    return 0
+
+
 def _check_what(word: str) -> None:
     """Raises SettingError for a first word that is nothing to show, and says what may have been meant."""
-    known = ["all", *(title.partition(",")[0] for title in _LISTS), "tasks"]
+    known = ["all", *(title.partition(",")[0] for title in _LISTS), "tasks", "runs"]
     if word in known or word.startswith("-"):
         return
     if word in _suites():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from skilltokens.cli.checking import tell_idle, unfinished
 from skilltokens.cli.plan import make_plan
+from skilltokens.cli.planned import typed_options
 
 
 def main(words: Sequence[str]) -> int:
@@ -18,12 +20,16 @@ def main(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str]) -> int:
     plan = make_plan(words)
-    # Whatever can be known to fail is found here, before anything is made.
-    left = [run for run in plan.runs if not plan.experiment.finished(run.folder, run.settings, run.recipe.name)]
+    left = unfinished(plan)
+    if plan.dry:
+        from skilltokens.cli.outlook import show
+
+        return show(plan, left, "runs")
     from skilltokens.cli.execute import carry_out, conclude, prepare, show_changes
 
-    prepare(left)
-    failures = carry_out(plan, left)
+    tell_idle(plan, left, typed_options(words))
+    failures = {**prepare(left)}
+    failures |= carry_out(plan, [run for run in left if run.name not in failures])
     status = conclude(plan, [failure for failure in failures.values() if failure is not None])
     show_changes(plan)
     return status

@@ -191,7 +191,7 @@ class Pack(Rule):
             self.kept[name] = self.kept[name].masked_fill(free & ~stays, LATER)
         return sum(int((owner == LATER).sum()) for owner in self.kept.values()) > before
 
-    def held(self) -> int:
+    def untrained(self) -> int:
         return sum(int(((owner != FREE) & (owner != LATER)).sum()) for owner in self.kept.values())
 
 

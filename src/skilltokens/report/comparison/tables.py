@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from skilltokens.report.comparison.costs import costs_of
 from skilltokens.report.comparison.model import Comparisons, Contender, Table
@@ -104,18 +103,16 @@ def _why_apart(bench: Sequence[Run], others: Sequence[Run], assume_equal: bool) 
     pairs = [(first, other, unequal(first, other, assume_equal)) for first in bench for other in others]
     first, other, problems = max(pairs, key=lambda pair: (bool(_unlike(pair[2])), bool(pair[2])))
     unlike = _unlike(problems)
-    told = "; ".join(_told(problem, first.path, other.path) for problem in unlike or problems)
-    remedy = "" if unlike else " (--assume-equal takes what is not said to be equal)"
-    return f"{first.path} and {other.path} are not of equal conditions: {told}{remedy}"
+    if unlike:
+        words = [f"{problem.condition.name} {problem.first} against {problem.second}" for problem in unlike]
+        return f"{first.path} and {other.path} are not of equal conditions: {'; '.join(words)}"
+    silent = [
+        f"{run.path} does not say {listed(names)}"
+        for run, side in ((first, "first"), (other, "second"))
+        if (names := [problem.condition.name for problem in problems if getattr(problem, side) == UNSAID])
+    ]
+    return f"{'; '.join(silent)}: say it behind the file's name, or take it to be equal with --assume-equal"
 
 
 def _unlike(problems: Sequence[Unequal]) -> list[Unequal]:
     return [problem for problem in problems if UNSAID not in (problem.first, problem.second)]
-
-
-def _told(problem: Unequal, first: Path, other: Path) -> str:
-    name = problem.condition.name
-    if UNSAID not in (problem.first, problem.second):
-        return f"{name} {problem.first} against {problem.second}"
-    silent = [str(path) for path, words in ((first, problem.first), (other, problem.second)) if words == UNSAID]
-    return f"{name} not said by {' nor '.join(silent)}"

@@ -1,0 +1,86 @@
+"""What is known of a plan before anything is made: which runs are left, which are impossible, and why."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+
+from skilltokens.cli.planned import Plan, PlannedRun
+from skilltokens.cli.varying import usual_settings
+from skilltokens.escaping import terminal
+from skilltokens.experiments.reading import read_record
+from skilltokens.types import OtherConfigurationError, RunError, SettingError, SkilltokensError
+
+
+def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
+    """The runs that are not done, if all of them are possible: whatever can be known to fail is found here.
+
+    Args:
+        noun: what a run is called where a sentence begins with its name; empty: sentences stand by themselves.
+
+    Raises:
+        OtherConfigurationError: folders hold runs of other settings; one sentence for all, with each setting once.
+        SettingError, RunError: a run is impossible.
+        ClusterError: the plan's cluster is not there, or cannot do its runs.
+    """
+    left: list[PlannedRun] = []
+    others: dict[str, Sequence[str]] = {}
+    for run in plan.runs:
+        try:
+            if not run.recipe.experiment.finished(run.folder, run.settings, run.recipe.name):
+                left.append(run)
+        except OtherConfigurationError as problem:
+            others[str(run.folder)] = problem.changes
+        except SkilltokensError as problem:
+            if not noun:
+                raise
+            kind = SettingError if isinstance(problem, SettingError) else RunError
+            raise kind(f"{noun} {run.name}: {problem}") from problem
+    if others:
+        raise OtherConfigurationError(list(others), _merged(others))
+    if plan.cluster:
+        from skilltokens.cli.cluster.planning import check_place
+
+        check_place(plan, left)
+    return left
+
+
+def _merged(others: dict[str, Sequence[str]]) -> list[str]:
+    """The changes of several runs, each once: those of some alone say whose they are."""
+    owners: dict[str, list[str]] = {}
+    for folder, changes in others.items():
+        for change in changes:
+            owners.setdefault(change, []).append(folder)
+    return [
+        change if len(folders) == len(others) else f"{change} in {', '.join(folders)}"
+        for change, folders in owners.items()
+    ]
+
+
+def tell_idle(plan: Plan, left: Sequence[PlannedRun], typed: Collection[str]) -> None:
+    """Says on standard error which of the typed options change nothing, since the runs that they are for are finished.
+
+    Args:
+        typed: options, as they are typed.
+    """
+    waiting = {run.name for run in left}
+    idle: dict[str, list[str]] = {}
+    for run in plan.runs:
+        if run.name in waiting:
+            continue
+        record = read_record(run.folder)
+        was, now = (usual_settings(s) for s in (run.recipe.experiment.settings_in(record), run.settings))
+        for name in (free.replace("_", "-") for free in run.recipe.experiment.free()):
+            if was.get(name) != now.get(name) and _forms(name) & set(typed):
+                idle.setdefault(f"--{name}", []).append(run.name)
+        if plan.tag and plan.tag != record.tag:
+            idle.setdefault("--tag", []).append(run.name)
+    for option, names in idle.items():
+        who = f"the run {names[0]} is finished" if len(names) == 1 else f"{len(names)} of the runs are finished"
+        print(terminal(f"note: {option} changes nothing: {who}"), file=sys.stderr)
+
+
+def _forms(name: str) -> set[str]:
+    """An option with and without its `no-`."""
+    group, dot, last = name.rpartition(".")
+    return {f"--{name}", f"--{group}{dot}no-{last}"}
