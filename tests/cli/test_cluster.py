@@ -45,9 +45,12 @@ def test_without_ray_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
     monkeypatch.chdir(ROOT)
     (tmp_path / "grid.toml").write_text(f'recipe = "demo"\nmethods = ["sequential"]\nout = "{tmp_path}/runs"\n')
-    words = ["grid", str(tmp_path / "grid.toml")] if verb == "grid" else command(tmp_path, "runs", "--methods", "t2s")
-    words[0] = verb
-    line = sentence([*words, "--cluster", "ray"], capsys)
+    words = {
+        "run": command(tmp_path, "runs", "--methods", "t2s"),
+        "grid": ["grid", str(tmp_path / "grid.toml")],
+        "tune": ["tune", "demo", "--methods", "sequential", "--out", str(tmp_path / "runs")],
+    }
+    line = sentence([*words[verb], "--cluster", "ray"], capsys)
     assert line == '--cluster ray needs Ray: run `pip install "skilltokens[cluster]"`'
     assert [path.name for path in tmp_path.iterdir()] == ["grid.toml"], "something was made"
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[3]
 PATIENCE = 180.0
 """Seconds in which a node must have started, or a process have ended, on a busy machine."""
 
+TRIES = 5
+
 
 def path(*more: Path | str) -> str:
     """PYTHONPATH for the tests' modules, with `more` before them."""
@@ -31,13 +33,8 @@ class Machines:
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
-        self.cluster: Any = None
-        # As a batch script leaves it that starts Ray in the background: runs must stop at Ctrl-C all the same.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        finally:
-            signal.signal(signal.SIGINT, before)
+        self.cluster = Cluster()
+        self._start(num_cpus=0, include_dashboard=False)
 
     @property
     def address(self) -> str:
@@ -51,9 +48,20 @@ class Machines:
             self.nodes.append(self.add())
 
     def add(self, **environment: str) -> Any:
+        return self._start(num_cpus=1, env_vars=environment)
+
+    def _start(self, **about: Any) -> Any:
+        """A node, as a batch script leaves it that starts Ray in the background: Ctrl-C must reach runs all the same."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return self.cluster.add_node(num_cpus=1, env_vars=environment)
+            for attempt in range(TRIES):
+                try:
+                    return self.cluster.add_node(**about)
+                except Exception as problem:  # Ray gives a node 30 s to start: too few on a busy machine
+                    if attempt + 1 == TRIES or "timed out" not in str(problem):
+                        raise
+                    if self.cluster.head_node is None and about["num_cpus"] == 0:
+                        self.cluster = Cluster()
         finally:
             signal.signal(signal.SIGINT, before)
 
