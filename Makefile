@@ -2,7 +2,7 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system libero demo test check openpi vla-eval lerobot soak bench results constraints lerobot-constraints clean
+.PHONY: help setup system libero demo test check openpi vla-eval cluster lerobot soak bench results constraints lerobot-constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -39,6 +39,17 @@ vla-eval: setup .venv-vla-eval/.installed  ## The real vla-eval runs episodes wi
 .venv-openpi/.installed .venv-vla-eval/.installed:
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet $(PACKAGES)
+	@touch $@
+
+# Ray stands beside what .venv has, which stays as it is.
+cluster: setup .venv-cluster/.installed  ## Runs on a real Ray cluster of several nodes on this machine, some of which die
+	.venv-cluster/bin/python -m pytest -o filterwarnings=default tests/lanes/cluster
+
+.venv-cluster/.installed: $(BIN)/.installed
+	test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt "ray==2.60.0" psutil
 	@touch $@
 
 # LeRobot wants an older torch, NumPy and huggingface_hub than .venv has, and Python 3.12 or 3.13.

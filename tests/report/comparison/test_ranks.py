@@ -47,7 +47,7 @@ def test_methods_that_are_all_alike_have_no_ranks():
 
 
 def test_a_tie_of_rates_is_a_tie_of_ranks():
-    rates = np.array([[17 / 20, 1.0], [0.85, 0.5], [0.1, 0.2]])
+    rates = np.array([[0.1 + 0.2, 1.0], [0.3, 0.5], [0.1, 0.2]])
     standing = ranks_of(["a", "b", "c"], rates)
     assert isinstance(standing, Ranks)
     assert standing.means == (1.25, 1.75, 3.0)

@@ -249,12 +249,16 @@ def test_seeds_that_only_one_has_do_not_pair(build: Build, tmp_path: Path):
     assert "have no seed in common" in table.remarks[0]
 
 
-def test_a_run_twice_or_without_a_test_is_refused(build: Build, tmp_path: Path):
+def test_a_run_twice_is_refused_and_one_without_a_test_left_out(build: Build, tmp_path: Path):
     one, copy = (read_run(build(tmp_path / name)) for name in ("a", "b"))
     with pytest.raises(RunError, match="are the same method, configuration and seed"):
         compare_runs([one, copy])
+    untested = read_run(build(tmp_path / "c", "lora", learned=0))
     with pytest.raises(RunError, match="has no lesson yet that was tested"):
-        compare_runs([one, read_run(build(tmp_path / "c", "lora", learned=0))])
+        compare_runs([untested])
+    comparisons = compare_runs([one, untested])
+    assert [contender.label for contender in comparisons.tables[0].contenders] == ["t2s"]
+    assert comparisons.left_out == (f"{untested.path} has no lesson yet that was tested",)
     with pytest.raises(RunError, match="no run was named"):
         compare_runs([])
 
@@ -271,6 +275,7 @@ def test_costs_are_what_the_runs_wrote_down(build: Build, tmp_path: Path):
     assert costs.demonstrations == 30
     (joint,) = _compared(read_run(build(tmp_path / "joint", "multitask"))).contenders
     assert joint.costs.trained is None
+    assert joint.costs.iterations == 1000 + 9 * 800, "one lesson as long as all of a method's with lessons"
 
 
 # ---------------------------------------------------------------- what is not said
@@ -317,7 +322,7 @@ def test_assuming_makes_no_two_said_conditions_equal_through_a_silent_third(buil
 
 def test_each_of_a_table_is_held_against_all_others_and_not_the_first_alone(tmp_path: Path):
     """The second and the third differ, and the first says nothing of what they differ in."""
-    said = {"er": "horizon=500", "ewc": "protocol=A", "l2": "protocol=B,first=2"}
+    said = {"er": "horizon=500,ahead=1,split=test", "ewc": "protocol=A", "l2": "protocol=B,first=2"}
     for name in said:
         (tmp_path / f"{name}.csv").write_text("task,successes,episodes\npush,1,2\npull,1,2\n")
     runs = read_entries([f"{tmp_path / name}.csv:{words}" for name, words in said.items()])

@@ -25,13 +25,14 @@ def compare_runs(runs: Sequence[Run], assume_equal: bool = False) -> Comparisons
             say.
 
     Raises:
-        RunError: none was given, one comes twice, one has no test yet, or no two methods may be compared.
+        RunError: none was given, one comes twice, none has a test yet, or no two methods may be compared.
     """
     if not runs:
         raise RunError("no run was named: give run folders, such as runs/demo")
-    for run in runs:
-        if not run.learned:
-            raise RunError(f"{run.path} has no lesson yet that was tested: let it go on, or leave it out")
+    untested = [f"{run.path} has no lesson yet that was tested" for run in runs if not run.learned]
+    if len(untested) == len(runs):
+        raise RunError(f"nothing here can be compared: {untested[0]}")
+    runs = [run for run in runs if run.learned]
     # Runs that say all come first, so that what others do not say is taken from them.
     said = sorted(runs, key=lambda run: sum(condition.of(run) is None for condition in CONDITIONS))
     benches: list[list[Run]] = []
@@ -48,7 +49,7 @@ def compare_runs(runs: Sequence[Run], assume_equal: bool = False) -> Comparisons
     apart = tuple(_why_apart(benches[0], bench, assume_equal) for bench in benches[1:])
     if len(tables) > 1 and all(len(table.contenders) == 1 for table in tables):
         raise RunError(f"nothing here can be compared: {apart[0]}")
-    return Comparisons(tables, apart)
+    return Comparisons(tables, apart, tuple(untested))
 
 
 def _table(runs: Sequence[Run]) -> Table:
