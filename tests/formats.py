@@ -35,6 +35,7 @@ from skilltokens.exchange.lerobot import export_lerobot, import_lerobot
 from skilltokens.experiments import checkpoint
 from skilltokens.experiments.checkpoint import Tie
 from skilltokens.experiments.experiment import EXPERIMENTS, experiment_in
+from skilltokens.experiments.foreign import read_foreign
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.reading import read_record, write_record
 from skilltokens.experiments.records import RewardRecord
@@ -43,6 +44,8 @@ from skilltokens.language.cache import read_vector, write_vector
 from skilltokens.methods.base import Training
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
+from skilltokens.report.comparison.tournament import read_tournament, write_tournament
+from skilltokens.report.runs import Run, read_run
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.simulation.drawing import _kept, draw_episodes
 from skilltokens.tensors import State, fingerprint, write_state
@@ -74,6 +77,7 @@ def formats(place: Path) -> Iterator[Format]:
     place.mkdir(parents=True, exist_ok=True)
     yield from _demonstrations(place)
     yield from _runs(place)
+    yield from _results(place)
     yield from _trainings(place)
     yield from _others(place)
 
@@ -230,6 +234,39 @@ def _recorded(record: Any) -> str:
 
 def _state(known: str, path: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load_state(path.parent, 2, known)
+
+
+# ---------------------------------------------------------------- results, ours together and others'
+
+
+def _results(place: Path) -> Iterator[Format]:
+    folder = place / "results"
+    folder.mkdir()
+    comparison = folder / "all.json"
+    write_tournament([read_run(place / "run")], comparison)
+    yield Format("comparison", comparison, read_tournament, _compared)
+    lines = ("task,after,successes,episodes,outcomes", "push,1,1,2,01", "pull,2,2,2,11", "push,2,0,2,00")
+    (folder / "er.csv").write_text("\n".join(("# suite: metaworld", *lines, "")))
+    tests = [{"task_group": "libero_goal", "task_id": k, "metrics": {"successes": [True, False]}} for k in (0, 1)]
+    (folder / "eval_info.json").write_text(json.dumps({"per_task": tests}))
+    matrix = np.array([[0.5, 0.0], [0.0, 1.0]])
+    torch.save({"S_conf_mat": matrix, "S_fwd": matrix[0]}, folder / "result.pt")
+    np.save(folder / "matrix.npy", matrix)
+    np.savez(folder / "matrix.npz", S_conf_mat=matrix)
+    said = {"episodes": "2", "tasks": "push+pull"}
+    names = {"er.csv": "CSV of results", "eval_info.json": "LeRobot's results", "result.pt": "LIBERO's results"}
+    names |= {"matrix.npy": "LIBERO's matrix", "matrix.npz": "LIBERO's matrix, packed"}
+    for file, name in names.items():
+        read = functools.partial(_foreign, {} if file == "er.csv" else said)
+        yield Format(name, folder / file, read, _recorded, unsealed=True)
+
+
+def _compared(runs: list[Run]) -> str:
+    return " ".join(_recorded(run.record) for run in runs)
+
+
+def _foreign(said: dict[str, str], path: Path) -> Any:
+    return read_foreign(path, said)
 
 
 # ---------------------------------------------------------------- trainings

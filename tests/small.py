@@ -17,6 +17,7 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.language import load_encoder
 from skilltokens.methods import load_method, method_of
+from skilltokens.methods.adapters import AdaptersSettings
 from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator_of
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.psec import PsecSettings
@@ -34,7 +35,7 @@ TRAIN = TrainSettings(iterations=4, first_iterations=4, batch=8, window=12, warm
 
 EVERYWHERE = T2SSettings(rows_in="all", start="base")
 """T2S in its plain form: new rows in every map, nothing copied."""
-SkillSettings = T2SSettings | LoraSettings | PsecSettings
+SkillSettings = T2SSettings | LoraSettings | PsecSettings | AdaptersSettings
 """Settings of the methods with a budget for each skill."""
 SKILL_METHODS: dict[str, SkillSettings] = {
     "t2s": T2SSettings(),
@@ -46,6 +47,7 @@ SKILL_METHODS: dict[str, SkillSettings] = {
     "t2s rows alone": replace(EVERYWHERE, own_head=False, own_encoders=False),
     "lora": LoraSettings(),
     "psec": PsecSettings(),
+    "adapters": AdaptersSettings(),
 }
 """Every way to learn a skill beside frozen ones, in the default budget."""
 

@@ -22,7 +22,8 @@ NAMES = [
     "demonstration store", "HDF5 export", "HDF5 of others", "LeRobot export", "LeRobot of others",
     "LeRobot of others, with a video", "drawn episode", "run.json of a lifelong run",
     "run.json without a seal", "run.json of learning from reward", "a method's state", "a child's job",
-    "a lesson in training", "a training from reward", "sentence vector",
+    "comparison", "CSV of results", "LeRobot's results", "LIBERO's results", "LIBERO's matrix",
+    "LIBERO's matrix, packed", "a lesson in training", "a training from reward", "sentence vector",
 ]  # fmt: skip
 
 

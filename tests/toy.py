@@ -12,7 +12,7 @@ Everything is pure NumPy, seeded, picklable and importable by spawned processes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -60,6 +60,9 @@ class Toy:
 
     def versions(self) -> dict[str, str]:
         return {"toy": "1"}
+
+    def expert_in(self, environment: Table) -> Callable[[], Array]:
+        return environment.expert
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         table = self.make(task)

@@ -277,8 +277,9 @@ def paired(a: ArrayLike, b: ArrayLike) -> Paired:
     # 17/20 - 16/20 and 0.05 differ in the last bit: a tie is a difference that no count can make.
     tie = np.abs(apart) < 1e-9
     many = len(apart) > 1
+    difference = float(apart.mean())
     return Paired(
-        difference=float(apart.mean()),
+        difference=0.0 if abs(difference) < 1e-12 else difference,  # wins and losses that cancel, less rounding
         interval=mean_interval(apart.mean(axis=1) if many else apart[0], bounds=(-1.0, 1.0)),
         over="seeds" if many else "tasks",
         wins=int(np.sum((apart > 0) & ~tie)),

@@ -88,6 +88,10 @@ class EvaluateSettings:
     """Count how often held-out wordings choose the right skill."""
 
 
+BY_NUMBER = "demos/{episodes}"
+"""A folder for demonstrations of which tasks have different numbers: one folder a number."""
+
+
 @dataclass(frozen=True)
 class DemonstrationSettings:
     """The demonstrations that all methods share."""
@@ -99,7 +103,12 @@ class DemonstrationSettings:
     seed: Seed = 0
     """Seed of the demonstrations; the same for every method and every training seed."""
     folder: str = "demos"
-    """Where stores are kept and looked for: FOLDER/SUITE/TASK."""
+    """Where stores are kept and looked for: FOLDER/SUITE/TASK; {episodes} in it stands for the number of a task."""
+
+    @property
+    def place(self) -> str:
+        """The folder, with the number for {episodes}."""
+        return self.folder.replace("{episodes}", str(self.episodes))
 
 
 def check_device(name: str) -> None:

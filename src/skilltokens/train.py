@@ -98,6 +98,7 @@ def fit(
         work.load(*start)
     optimizer, rule, record = work.optimizer, training.rule, work.record
     peaks = [group["lr"] for group in optimizer.param_groups]
+    learns = bool(training.parameters())
     stops = [round(point * iterations) for point in points]
 
     def point() -> Point:
@@ -111,20 +112,27 @@ def fit(
             yield point()
     while work.step < iterations:
         now = Now(work.step, iterations, work.generator, work.batches, work.restart)
-        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
-        loss = _loss(training, sources, settings, now)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        rule.gradients(now)
-        if now.step % settings.log_every == 0 or now.step == iterations - 1:
+        noted = now.step % settings.log_every == 0 or now.step == iterations - 1
+        loss = torch.zeros(())
+        if learns:
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
+            loss = _loss(training, sources, settings, now)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            rule.gradients(now)
+        elif noted and sources:
+            with torch.no_grad():
+                loss = imitation(training.policy, _batch(sources, now), settings, now.generator)
+        if noted:
             record.note(now.step, float(loss.detach()), rule.figures())
             report(Progress("train", now.step, iterations, figures={"loss": record.loss[-1]}))
-        torch.nn.utils.clip_grad_norm_(training.parameters(), settings.clip)
-        optimizer.step()
-        with torch.no_grad():
-            rule.stepped(now)
-        work.average.update()
+        if learns:
+            torch.nn.utils.clip_grad_norm_(training.parameters(), settings.clip)
+            optimizer.step()
+            with torch.no_grad():
+                rule.stepped(now)
+            work.average.update()
         work.step += 1
         if work.step in stops:
             check_finite(float(loss.detach()), now.step)  # else what nobody can go on from would be kept
@@ -191,9 +199,14 @@ class Average:
         self._swap()
 
 
+def _batch(sources: Sequence[Source], now: Now) -> Examples:
+    """A batch of every source."""
+    return reduce(Examples.joined, [source.draw(now.batches) for source in sources])
+
+
 def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings, now: Now) -> Tensor:
     """The loss of one step: on a batch of every source, as the method's rule has it."""
-    new = reduce(Examples.joined, [source.draw(now.batches) for source in sources])
+    new = _batch(sources, now)
     learned = checked_examples(training.rule, new, now)
     if settings.observation_noise:
         learned = _noisy(learned, new, training, settings, now)

@@ -224,6 +224,10 @@ class Suite(Protocol):
     One that knows how many steps its environments take a second says so by an attribute `frequency`; LeRobot's data
     sets need it.
 
+    One that has a scripted expert may let it act on any initial state by a method `expert_in(environment)`: for an
+    environment that was just reset it gives a function of no arguments, which gives the expert's action (A,) for each
+    step, in the suite's units. The method expert asks for it.
+
     One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
     that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use
     them, so that two tasks with one instruction are told apart.

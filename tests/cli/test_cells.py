@@ -94,6 +94,10 @@ def test_demonstrations_that_vary_get_folders_of_their_own():
     plan = planned({"recipe": "demo", "vary": {"demonstrations.episodes": [1, 50], "demonstrations.noise": [0.1, 0.2]}})
     folders = [run.settings.demonstrations.folder for run in plan.runs]
     assert folders == ["demos-episodes1", "demos-episodes1-noise0.2", "demos", "demos-noise0.2"]
+    numbered = {"recipe": "demo", "settings": {"demonstrations.folder": "demos/{episodes}"}}
+    plan = planned({**numbered, "vary": {"demonstrations.episodes": [1, 5], "demonstrations.noise": [0.1, 0.2]}})
+    folders = [run.settings.demonstrations.folder for run in plan.runs]
+    assert folders == ["demos/{episodes}", "demos/{episodes}-noise0.2"] * 2
     own = {"demonstrations.episodes": [1, 50], "demonstrations.folder": ["a", "b"]}
     excluded = [{"demonstrations.episodes": 1, "demonstrations.folder": "b"}]
     excluded += [{"demonstrations.episodes": 50, "demonstrations.folder": "a"}]
@@ -180,3 +184,14 @@ def test_mistakes_are_named(content: dict[str, Any], said: str):
 def test_a_name_that_is_not_there_is_not_passed_over():
     with pytest.raises(SettingError, match=r"--only t3s: night.toml has no such method or cell: did you mean 't2s'\?"):
         planned(NAMES, ("t3s",))
+
+
+def test_a_folder_that_says_the_number_of_demonstrations_is_right_for_all_numbers():
+    few = {"recipe": "metaworld-few", "methods": ["lora"], "vary": {"demonstrations.episodes": [1, 5]}}
+    assert [run.settings.demonstrations.place for run in planned(few).runs] == ["demos/1", "demos/5"]
+    parts = [{"methods": ["lora"], "settings": {"demonstrations.episodes": 1}}, {"methods": ["t2s"]}]
+    assert len(planned({"recipe": "metaworld-few", "part": parts}).runs) == 2
+    later = [{"methods": ["lora"], "settings": {"later-demonstrations": n}, "label": f"later{n}"} for n in (5, 10)]
+    assert len(planned({"recipe": "metaworld-cw10-b", "part": later}).runs) == 2
+    with pytest.raises(SettingError, match="different demonstrations in one folder"):
+        planned({"recipe": "metaworld-cw10-b", "settings": {"demonstrations.folder": "demos"}, "part": later})

@@ -115,7 +115,7 @@ def test_what_is_assumed_is_said(runs: Path, tmp_path: Path, capsys: Capture):
     (tmp_path / "er.csv").write_text(f"method,seed,task,successes,episodes\n{lines}")
     words = ["compare", str(runs), f"{tmp_path}/er.csv:suite=metaworld,protocol=A"]
     assert main(words) == 0
-    assert "(--assume-equal takes what is not said to be equal)" in capsys.readouterr().out
+    assert "or take it to be equal with --assume-equal" in capsys.readouterr().out
     assert main([*words, "--assume-equal"]) == 0
     output = capsys.readouterr().out
     assert "er does not say order of the tasks, base library" not in output
@@ -130,7 +130,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["RUNS", "--fail-below", "90"], "a success rate lies from 0 to 1"),
     (["RUNS", "--check", "all.json"], "--check goes with one comparison's JSON"),
     (["--check", "RUNS"], "is a folder where a file is needed"),
-    (["RUNS/t2s-seed0/run.json:seed=3"], "nothing can be said behind it"),
+    (["RUNS/t2s-seed0/run.json:seed=3"], "only method=NAME, for a run, can be said behind it"),
 ]
 
 

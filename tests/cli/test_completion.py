@@ -112,6 +112,8 @@ def test_names_of_suites_tasks_and_skills(library: Path):
     assert after("adapt", place, "--env", "metaworld/button-press-w") == {"metaworld/button-press-wall"}
     assert after("adapt", place, "--env", "ha") == {"halfcheetah/"}
     assert "hammer" in after("evaluate", place, "--tasks", ""), "of the suite that the library was learned on"
+    assert {"metaworld-cw10", "libero-goal"} <= after("compare", "")
+    assert after("compare", "metaworld-cw10", "metaworld-cw10") == {"metaworld-cw10-start"}
     assert after("adapt", "nowhere", "--on", "") == after("run", "demo", "--suite", "no", "--tasks", "") == set()
 
 

@@ -16,6 +16,7 @@ import pytest
 from tests.cli.running import ROOT, results_in, run, sentence
 
 from skilltokens.cli import main
+from skilltokens.files import sealed
 
 SMALL = """
 recipe = "demo"
@@ -141,6 +142,17 @@ def test_a_grid_that_came_in_a_folder_loads_no_code_unless_it_is_trusted(
     assert "names code or folders of this machine, which no such file may decide" in said
     assert "tests.toy:Toy" in said
     assert "--trust" in said
+
+
+def test_no_recipe_of_a_folder_is_loaded_before_it_is_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "sly_recipes.py").write_text("open('loaded', 'w')\n")
+    content = {"schema": "skilltokens.grid/1", "name": "x", "grid": {"recipe": "sly_recipes:night"}, "cells": []}
+    (tmp_path / "grid.json").write_text(json.dumps(sealed(content)))
+    monkeypatch.chdir(tmp_path)
+    assert "no such file may decide (sly_recipes:night)" in sentence(["grid", str(tmp_path)], capsys)
+    assert not (tmp_path / "loaded").exists()
 
 
 def test_a_cell_of_another_configuration_is_named_before_anything_is_made(

@@ -88,6 +88,7 @@ def test_an_old_option_is_taken_and_said_once_however_many_methods_have_it(capsy
         (["demo", "--vary", "train.rate=1,fast"], "--train.rate"),
         (["demo", "--config", "missing.toml"], "missing.toml does not exist"),
         (["demo", "--config", "a.toml", "--config=b.toml"], "--config names 2 files (a.toml, b.toml): name one"),
+        (["night.toml"], "night.toml is no recipe: a grid is run by `skilltokens grid night.toml`"),
         (["demo", "--resume", "runs/demo"], "write `skilltokens run --resume FOLDER`, without a recipe"),
         (["--resume"], "write `skilltokens run --resume FOLDER`"),
     ],

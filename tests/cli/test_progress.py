@@ -12,6 +12,7 @@ from tests.terminal import on_a_terminal
 
 from skilltokens.cli import progress
 from skilltokens.cli.progress import Clock, Plain, Rows, minutes, share, words
+from skilltokens.cli.remaining import Expected, Remaining
 from skilltokens.experiments.namesakes import STAGE as NAMESAKES
 from skilltokens.language import LOADING
 from skilltokens.simulation.memory import STAGE as MEMORY
@@ -201,3 +202,48 @@ def test_words_of_a_file_neither_clear_the_terminal_nor_set_its_title(capsys: py
     assert "\x1b[2J" not in out.getvalue()
     assert "\x07" not in out.getvalue()
     assert out.getvalue().count(shown) >= 3
+
+
+def last_screen(out: io.StringIO) -> list[str]:
+    """The rows that are on the screen at the end."""
+    return [line for line in plain(out.getvalue()).split("\r")[-1].splitlines() if line.strip()]
+
+
+def test_runs_at_work_stay_in_sight_where_there_are_more_than_lines():
+    names = [f"run{number:02}" for number in range(40)]
+    remaining = Remaining([Expected(name, "k", 10.0) for name in names], 2)
+    out = io.StringIO()
+    with Rows(names, Console(file=out, force_terminal=True, no_color=True, width=100, height=12), remaining) as view:
+        for name in names[:7]:
+            view.update(name, Progress("train", 1, 4, figures={"overall": 0.25, "left": 30.0}))
+        for name in names[:5]:
+            view.finish(name, "it broke" if name == "run03" else None)
+    rows = last_screen(out)
+    assert [row.split()[0] for row in rows] == ["run03", "run05", "run06", "in"]
+    assert "failed" in rows[0]
+    assert "4 done, 2 run, 33 wait, 1 failed" in rows[-1]
+    assert "left" in rows[-1]
+    assert len(rows) < 12
+
+
+def test_all_rows_are_shown_where_they_fit():
+    names = ["a", "b", "c"]
+    remaining = Remaining([Expected(name, "k", 10.0) for name in names], 1)
+    out = io.StringIO()
+    with Rows(names, Console(file=out, force_terminal=True, no_color=True, width=100, height=12), remaining) as view:
+        view.update("a", Progress("train", 1, 4))
+        view.finish("a", None)
+    assert [row.split()[0] for row in last_screen(out)] == ["a", "b", "c", "in"]
+
+
+def test_a_log_says_at_each_end_how_all_stand(capsys: pytest.CaptureFixture[str]):
+    remaining = Remaining([Expected("a", "k", 60.0), Expected("b", "k", 60.0)], 1)
+    view = Plain(["a", "b"], remaining)
+    view.announce("2 runs, 1 at once")
+    view.update("a", Progress("train", 1, 4))
+    view.finish("a", "it broke")
+    view.finish("b", None)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "2 runs, 1 at once"
+    assert lines[-3] == "in all  0 done, 1 wait, 1 failed; about 1 min left"
+    assert lines[-1] == "in all  1 done, 1 failed"

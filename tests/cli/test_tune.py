@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ from tests.cli.running import SMALL, install, run, sentence
 
 from skilltokens.cli import main
 from skilltokens.cli.candidates import candidates
+from skilltokens.cli.cells import plan_grid
 from skilltokens.cli.verbs.tune import plan_of
+from skilltokens.experiments.grid import read_grid
 from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.tuning import changes_of
 from skilltokens.files import seal
-from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods import METHODS, method_settings
 from skilltokens.methods.registration import Registration
-from skilltokens.methods.t2s import T2SSettings
 from skilltokens.types import SettingError
 
 Capture = pytest.CaptureFixture[str]
@@ -88,13 +88,15 @@ def test_the_table_the_words_and_the_fragment_say_what_is_kept(tuned: tuple[Path
     folder, printed = tuned
     page = (folder / "tuning.md").read_text()
     assert (place / "docs.md").read_text() == page
-    tables = tomllib.loads(printed.partition("For the file of a grid:\n")[2].partition("written:")[0])["methods"]
+    grid = place / "night.toml"
+    grid.write_text('recipe = "demo"\n' + printed.partition("For the file of a grid:\n")[2].partition("written:")[0])
+    chosen = {planned.learner: planned.settings.method for planned in plan_grid(read_grid(str(grid))).runs}
     for entry in read(folder)["methods"]:
         best = entry["trials"][entry["chosen"]]
         rows = [line for line in page.splitlines() if line.startswith(f"| {entry['method']} ")]
         assert len(rows) == len(entry["trials"])
         assert [row.endswith("| chosen |") for row in rows] == [i == entry["chosen"] for i in range(len(rows))]
-        assert tables[entry["method"]] == {"rate": best["settings"]["rate"]}
+        assert chosen[entry["method"]].rate == best["settings"]["rate"]
         words = re.search(rf"^{entry['method']}: (.*)$", printed, re.MULTILINE)
         assert words is not None
         wanted = f"--method.rate {best['changes']['rate']}" if best["changes"] else "the recipe as it is"
@@ -138,6 +140,7 @@ def test_trials_that_fail_are_listed_and_said(place: Path):
         (["--evaluate.points", "3"], "--evaluate.points is not yours to choose here"),
         (["--evaluate.videos"], "(--evaluate.no-videos)"),
         (["--seeds", "0", "1"], "the same one seed"),
+        (["--vary", "train.rate=1e-3,2e-3"], "leave out --vary"),
         (["--method.rats", "1"], "has no option --method.rats: did you mean"),
         (["--methods", "t2z"], "method 't2z' is unknown: did you mean 't2s'?"),
     ],
@@ -149,16 +152,24 @@ def test_what_is_not_fair_or_not_possible_ends_in_one_sentence(
     assert not (tmp_path / "none").exists()
 
 
+def test_what_would_be_tried_is_shown_before(tmp_path: Path, capsys: Capture):
+    assert main(command(tmp_path, "none", "--methods", "lora", "--dry-run")) == 0
+    shown = capsys.readouterr().out
+    assert "lora-trial3" in shown
+    assert "4 trials: 0 done, 4 to do" in shown
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_recipe_is_named_first_and_learns_from_demonstrations(capsys: Capture):
     assert "name a recipe first, such as `skilltokens tune demo`" in sentence(["tune"], capsys)
     assert "learns from reward" in sentence(["tune", "task-tokens-halfcheetah"], capsys)
 
 
 def test_trials_go_to_a_folder_of_their_own():
-    _, plan, trials = plan_of(["demo", "--methods", "lora"])
+    _, plan, trials = plan_of(["demo", "--methods", "sequential"])
     assert plan.out == Path("runs/demo-tuning")
-    assert [trial.run.name for trial in trials] == [f"lora-trial{number}" for number in range(4)]
-    assert [trial.run.settings.method.rate for trial in trials] == [1e-2, 5e-3, 2e-2, 2.5e-3]
+    assert [trial.run.name for trial in trials] == [f"sequential-trial{number}" for number in range(4)]
+    assert [trial.run.settings.method.rate for trial in trials] == [2e-3, 1e-3, 4e-3, 5e-4]
 
 
 @dataclass(frozen=True)
@@ -212,11 +223,11 @@ def test_a_plug_in_declares_its_trials(tmp_path: Path, monkeypatch: pytest.Monke
     assert changes_of(Weighted(), 3) == [{}, {"weight": 10}, {"weight": 100.0}]
 
 
-@pytest.mark.parametrize("settings", [T2SSettings(), LoraSettings()])
-def test_no_method_gets_more_than_four_trials(settings: Any):
-    assert len(changes_of(settings, 4)) == 4
+@pytest.mark.parametrize("name", [name for name, entry in METHODS.items() if hasattr(entry.settings(), "rate")])
+def test_every_method_that_learns_has_four_trials_and_no_more(name: str):
+    assert len(changes_of(method_settings(name)(), 4)) == 4
     with pytest.raises(SettingError):
-        changes_of(settings, 5)
+        changes_of(method_settings(name)(), 5)
 
 
 def test_options_of_run_and_its_own_are_completed():

@@ -118,7 +118,7 @@ def test_pruning_leaves_the_largest_free_weights():
         rule.stepped(dataclasses.replace(now, step=1))
     assert weight.tolist() == [5.0, -3.0, 0.0, -4.0, 0.0]
     assert rule.kept["w"].tolist() == [1, FREE, LATER, FREE, LATER]
-    assert (restarts, rule.held()) == ([1], 1)
+    assert (restarts, rule.untrained()) == ([1], 1)
 
 
 def test_weights_that_cannot_move_do_not_shorten_the_step():
@@ -158,7 +158,7 @@ def test_what_is_stored_and_trained_is_counted(toy_stores: list[DemonstrationSto
     assert method.stored() == network + masks
     for number, lesson in enumerate(plan):
         training = teach(method, lesson, DECAYING)
-        moved = sum(parameter.numel() for parameter in training.parameters()) - training.rule.held()
+        moved = sum(parameter.numel() for parameter in training.parameters()) - training.rule.untrained()
         free = sum(owner.numel() - owner.numel() * number // 3 for owner in method.owner.values())
         assert moved == (network if number == 0 else free + head)
         assert method.stored() == network + masks + number * head

@@ -32,8 +32,8 @@ DECAYING = dataclasses.replace(TRAIN, iterations=8, first_iterations=8, weight_d
 TINY = PolicySettings(width=16, layers=1, history=4)
 KINDS: dict[str, tuple[type[Method], Any]] = {
     "l2": (L2, L2Settings()),
-    "ewc": (EWC, EWCSettings(windows=10)),
-    "ewc per task": (EWC, EWCSettings(windows=10, form="per-task")),
+    "ewc": (EWC, EWCSettings(samples=10)),
+    "ewc per task": (EWC, EWCSettings(samples=10, form="per-task")),
 }
 
 
@@ -167,7 +167,7 @@ def test_tasks_of_one_lesson_each_have_their_importance(toy_stores: list[Demonst
 def separate(method: EWC, joint: Lesson) -> Tensor:
     rows = [
         fisher(
-            method.base, Source(task, TRAIN), method.settings.windows, np.random.default_rng([0, joint.index, number])
+            method.base, Source(task, TRAIN), method.settings.samples, np.random.default_rng([0, joint.index, number])
         )
         for number, task in enumerate(joint.apart())
     ]
@@ -285,7 +285,7 @@ def test_every_kind_of_policy_has_an_importance(changes: dict[str, Any], toy_sto
 
 def test_ewc_learns_from_pictures(tmp_path: Path):
     plan = pictured_lessons(pictured_stores(tmp_path))
-    method = EWC(pictured_policy(), EWCSettings(windows=3), TRAIN, 0)
+    method = EWC(pictured_policy(), EWCSettings(samples=3), TRAIN, 0)
     for lesson in plan[:2]:
         teach(method, lesson)
     start = 0

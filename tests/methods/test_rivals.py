@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.experiments.lifelong.runs import TASKS, figures
+from tests.methods.interrupted import check_interrupted, run_of
 from tests.small import TRAIN, called, changed, lessons, make_policy, numbers, observations, teach
 
 from skilltokens import methods
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments import checkpoint
 from skilltokens.experiments.lifelong import learn
-from skilltokens.experiments.reading import read_lifelong
-from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods.agem import AGEMSettings
 from skilltokens.methods.base import Method
 from skilltokens.methods.er import ERSettings
@@ -28,18 +25,16 @@ from skilltokens.methods.l2 import L2Settings
 from skilltokens.methods.rule import Now
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
-from skilltokens.model.settings import PolicySettings
-from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.tensors import check_like
-from skilltokens.types import Progress, RuleError
+from skilltokens.types import RuleError
 
 RIVALS: dict[str, Any] = {
     "er": ERSettings(windows=20),
     "er phases": ERSettings(windows=20, keep="phases"),
     "agem": AGEMSettings(windows=20),
     "l2": L2Settings(),
-    "ewc": EWCSettings(windows=10),
-    "ewc per task": EWCSettings(windows=10, form="per-task"),
+    "ewc": EWCSettings(samples=10),
+    "ewc per task": EWCSettings(samples=10, form="per-task"),
 }
 """Each in a small form."""
 DECAYING = dataclasses.replace(TRAIN, iterations=8, first_iterations=8, weight_decay=0.01, observation_noise=0.05)
@@ -50,53 +45,9 @@ def build(name: str, seed: int = 0) -> Method:
     return methods.load_method(methods.method_of(RIVALS[name]))(make_policy(seed=seed), RIVALS[name], DECAYING, 0)
 
 
-@pytest.fixture(scope="module")
-def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demos")
-
-
-def run_of(name: str, demos: Path) -> RunSettings[Any]:
-    return RunSettings(
-        method=RIVALS[name],
-        suite="tests.toy:Toy",
-        tasks=TASKS,
-        policy=PolicySettings(width=16, layers=1, history=4),
-        train=TrainSettings(
-            iterations=12,
-            first_iterations=12,
-            batch=8,
-            window=6,
-            log_every=1,
-            observation_noise=0.01,
-            weight_decay=0.01,
-        ),
-        evaluate=EvaluateSettings(episodes=2, group=2, points=3),
-        demonstrations=DemonstrationSettings(episodes=4, folder=str(demos)),
-    )
-
-
 @pytest.mark.parametrize("name", RIVALS)
-def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, demos: Path, tmp_path: Path):
-    settings = run_of(name, demos)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    learn(settings, whole)
-
-    def stop(news: Progress) -> None:
-        if news.lesson == 1 and news.stage == "train" and news.done == 8:
-            raise ConnectionError("the news can't be told")
-
-    with pytest.raises(ConnectionError):
-        learn(settings, cut, stop)
-    before = checkpoint.load_progress(cut, checkpoint.Tie.of(read_lifelong(cut), 1))
-    assert before is not None
-    assert before.start[1]["step"] == 6
-    steps: list[int] = []
-    learn(settings, cut, lambda news: steps.append(news.done) if news.stage == "train" else None)
-    assert steps[0] == 6
-    assert figures(cut) == figures(whole)
-    states = [checkpoint.load_state(folder, 3, read_lifelong(folder).state) for folder in (whole, cut)]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, tmp_path: Path):
+    check_interrupted(run_of(RIVALS[name], tmp_path / "demos"), tmp_path)
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -127,14 +78,13 @@ def test_state_and_restore_keep_every_bit(name: str, toy_stores: list[Demonstrat
 
 @pytest.mark.parametrize(("broken_from", "left"), [(0, False), (8, True)])
 def test_a_rule_at_fault_leaves_no_run_of_which_nothing_is_learned(
-    broken_from: int, left: bool, demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken_from: int, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def halved(_: Any, new: Examples, now: Now) -> Examples:
         return new if now.step < broken_from else dataclasses.replace(new, words=new.words[:4])
 
     monkeypatch.setattr(Sequential, "rule", lambda *_: Replay.__new__(Replay))
     monkeypatch.setattr(Replay, "examples", halved)
-    settings = dataclasses.replace(run_of("er", demos), method=SequentialSettings())
     with pytest.raises(RuleError, match="the rule Replay returned examples"):
-        learn(settings, tmp_path / "run")
+        learn(run_of(SequentialSettings(), tmp_path / "demos"), tmp_path / "run")
     assert (tmp_path / "run").exists() == left

@@ -235,6 +235,49 @@ def test_weight_decay_moves_no_entry_that_a_rule_holds_still(average: float, toy
         assert torch.equal(parameter[held], still[held])
 
 
+class Prune(Rule):
+    """Sets half of the entries to zero after four steps, and holds them there."""
+
+    def __init__(self, policy: torch.nn.Module) -> None:
+        draw = torch.Generator().manual_seed(0)
+        self.parameters = list(policy.parameters())
+        self.gone = [torch.rand(p.shape, generator=draw) < 0.5 for p in self.parameters]
+
+    def stepped(self, now: Now) -> None:
+        if now.step >= 3:
+            for parameter, gone in zip(self.parameters, self.gone, strict=True):
+                parameter.masked_fill_(gone, 0.0)
+        if now.step == 3:
+            now.restart()
+
+
+@pytest.mark.parametrize("average", [0.98, 0.0])
+def test_a_restart_reaches_the_average_and_the_optimizer_and_resumes(
+    average: float, toy_stores: list[DemonstrationStore]
+):
+    settings = dataclasses.replace(NOISY, average=average)
+
+    def fresh() -> Training:
+        training = training_of(toy_stores[0])
+        training.rule = Prune(training.policy)
+        return training
+
+    whole, states = fresh(), []
+    assert isinstance(whole.rule, Prune)
+    for point in fit(whole, settings, 8, [0.25, 0.5, 0.75, 1.0], seed=3):
+        zero = [
+            not parameter[gone].any() for parameter, gone in zip(whole.rule.parameters, whole.rule.gone, strict=True)
+        ]
+        assert all(zero) == (point.step >= 4)  # at once, though an average is shown
+        states.append(point.state())
+    steps = [{float(t) for name, t in tensors.items() if name.endswith(".step")} for tensors, _ in states]
+    assert steps == [{2.0}, set(), {2.0}, {4.0}]
+    for state in states:
+        again = fresh()
+        *_, _ = fit(again, settings, 8, [0.25, 0.5, 0.75, 1.0], seed=3, start=state)
+        assert not changed(numbers(whole.policy), again.policy)
+
+
 # ------------------------------------------------ refusals
 
 FAULTS: dict[str, tuple[Callable[[Examples], Any], str]] = {

@@ -117,6 +117,7 @@ def test_learning_from_reward_has_all_of_them_too(tmp_path: Path):
         ("token", "1000", "2"),
         ("mlp", "", "1"),
     ]
+    assert len(rows) == 3
     assert (rows[2]["table"], rows[2]["learner"], float(rows[2]["difference"])) == (
         "Each against mlp",
         "token",

@@ -47,7 +47,7 @@ def test_the_table_shows_methods_by_suites_in_their_order(folder: Path):
     ]
     assert "| 86.2<br><sub>80.0\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}92.3</sub> |" in lines[2]
     assert lines[2].endswith("| 0 | 7.7\N{NO-BREAK SPACE}% | 1.2 to 1.7 |")
-    shown = block(read_published(folder), "results")
+    shown = block(read_published(folder), {}, "results")
     assert "another" not in shown
     assert "Success over all 4 or 10 tasks" in shown
     assert "There are 3 seeds of T2S, LoRA, fine-tuning and all tasks at once on Meta-World CW10, and one of" in shown
@@ -84,16 +84,16 @@ def test_a_difference_that_is_sure_is_said(folder: Path, build: Build):
 
 def test_the_first_comparison_stands_in_for_missing_main_ones(build: Build, tmp_path: Path):
     build(tmp_path / "results" / "another" / "t2s-0", "t2s", tasks=2)
-    assert "[another](results/another/README.md)" in block(read_published(tmp_path / "results"), "results")
+    assert "[another](results/another/README.md)" in block(read_published(tmp_path / "results"), {}, "results")
 
 
 def test_filling_changes_the_parts_alone_and_is_idempotent(folder: Path):
     published = read_published(folder)
-    text = filled(published, README)
+    text = filled(published, {}, README)
     assert text.startswith("# A title\n\n<!-- results:begin -->\n| success in %")
     assert text.endswith("<!-- results:end -->\n\nmore\n")
     assert "stale" not in text
-    assert filled(published, text) == text
+    assert filled(published, {}, text) == text
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_filling_changes_the_parts_alone_and_is_idempotent(folder: Path):
 )
 def test_what_is_missing_is_named(folder: Path, readme: str, words: str):
     with pytest.raises(RunError, match=words):
-        filled(read_published(folder), readme)
+        filled(read_published(folder), {}, readme)
 
 
 def test_the_picture_has_a_panel_a_suite_and_its_own_colours(folder: Path):
@@ -137,6 +137,6 @@ def test_a_picture_follows_its_runs(folder: Path, build: Build):
 @needs_published
 def test_learning_from_reward_has_its_picture_and_its_steps():
     published = read_published(PUBLISHED)
-    assert "\n- token beside the command (`token-goal`, 5 seeds," in block(published, "reward")
+    assert "\n- token beside the command (`token-goal`, 5 seeds," in block(published, {}, "reward")
     words = [element.text for element in ET.fromstring(pictures(published)[REWARD]).iter()]
     assert {"direction", "reach", "jump", "strike", "PPO from scratch"} <= set(words)

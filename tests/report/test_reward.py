@@ -12,7 +12,8 @@ import pytest
 from skilltokens.experiments.records import Counted
 from skilltokens.report.reward import commanded, headline, markdown, needed, noisy, physics
 from skilltokens.report.reward_page import render
-from skilltokens.report.reward_runs import check_alike, read_reward_run, rows_of
+from skilltokens.report.reward_pairs import paired
+from skilltokens.report.reward_runs import RewardRun, check_alike, read_reward_run, rows_of
 from skilltokens.report.text import DASH
 from skilltokens.types import RunError
 
@@ -158,3 +159,49 @@ def test_a_page_of_several_tasks_shows_all_curves_at_a_glance_each_learner_in_on
     assert sorted(tones.values()) == ["mlp", "token"]
     for row in re.findall(r'<tr class="(m\d)"><th scope="row">(\w+)<', page):
         assert tones[row[0]] == row[1]
+
+
+def several(tmp_path: Path, *learners: tuple[str, list[int], list[int]]) -> list[RewardRun]:
+    """Runs of two tasks, one seed a learner, with these curves of ten episodes a point."""
+    runs = []
+    for name, reach, jump in learners:
+        (path,) = made_up(tmp_path, name, [reach])
+        run = json.loads(path.read_text())
+        run["tasks"].append({"name": "jump", "instruction": "leap"})
+        run["results"].append({**run["results"][0], "task": "jump", "successes": jump})
+        path.write_text(json.dumps(run))
+        runs.append(read_reward_run(path))
+    return runs
+
+
+def test_the_page_begins_with_who_holds_success_on_how_many_tasks(tmp_path: Path):
+    runs = several(
+        tmp_path,
+        ("token", [0, 9, 9], [0, 9, 9]),
+        ("mlp", [0, 0, 9], [0, 0, 9]),
+        ("finetune", [0, 0, 0, 9], [0, 0, 1, 1]),
+    )
+    page = render(runs)
+    first = page[: page.index('<section id="all">')]
+    assert "with <b>token</b> and <b>mlp</b> on both tasks; <b>finetune</b> on one of two." in first
+    assert "<b>token</b> needs the fewest environment steps, 1,000 a task, and <b>mlp</b> the most, 2,000" in first
+    assert first.count('<i class="on"') == 5
+    assert first.count('title="jump, steps needed: never"') == 1
+
+
+def test_where_nobody_holds_success_the_page_says_so(tmp_path: Path):
+    runs = [read_reward_run(path) for path in made_up(tmp_path, "token", [[0, 1, 2]])]
+    assert "No learner held success on 80\N{NO-BREAK SPACE}% of the test episodes." in render(runs)
+
+
+def test_each_cell_says_its_column_for_screens_that_stack_it(tmp_path: Path):
+    page = render([read_reward_run(path) for path in made_up(tmp_path, "token", [[0, 9, 9]])])
+    assert '<td data-name="steps to 80%">1,000</td>' in page
+
+
+def test_learners_are_paired_by_seed_and_task(tmp_path: Path):
+    runs = [read_reward_run(path) for path in made_up(tmp_path, "token", [[0, 9], [0, 9]])]
+    runs += [read_reward_run(path) for path in made_up(tmp_path, "mlp", [[0, 5], [0, 7], [0, 1]])]
+    ((label, seeds, pair),) = paired(runs, "mlp")
+    assert (label, seeds, pair.over, pair.wins) == ("token", 2, "seeds", 2)
+    assert pair.difference == pytest.approx(0.3)

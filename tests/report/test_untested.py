@@ -49,10 +49,10 @@ def test_what_was_lost_by_the_end_stands_for_what_was_not_measured(build: Build,
     keys = [definition.key for definition in defined([group])]
     assert "lost" in keys
     assert not {"nbt", "auc", "forgotten"} & set(keys)
-    told = runs[0].figures
-    assert told is not None
-    assert told.learned_of is not None
-    assert told.lost == pytest.approx(float((told.learned_of - told.final_of)[:-1].mean()))
+    figures = runs[0].figures
+    assert figures is not None
+    assert figures.learned_of is not None
+    assert figures.lost == pytest.approx(float((figures.learned_of - figures.final_of)[:-1].mean()))
     page = render(runs)
     assert "Lost by the end" in page
     assert re.search(r"<b>sequential</b> loses \d+ points on average by the end\.", page)

@@ -20,7 +20,7 @@ VERBS = {
     "grid": "Run a grid of methods, recipes, seeds and settings from one file",
     "tune": "Try as many settings of each method on validation states, and choose",
     "demos": "Make, show, check, import, export and download demonstrations",
-    "report": "Write one HTML page from run folders",
+    "report": "Write a page, tables or drawings from run folders",
     "compare": "Say which method is better, by how much, and whether it is more than chance",
     "list": "Show the recipes, methods, suites and tasks there are",
     "adapt": "Add a skill to a skill library from reward, by a task token",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,14 +179,14 @@ def _check_demonstrations(grid: Grid, runs: Sequence[PlannedRun]) -> None:
 
 
 def _home(settings: RunSettings[Any]) -> tuple[Any, ...]:
-    return settings.suite, settings.demonstrations, settings.tasks
+    return settings.suite, settings.demonstrations, settings.later, settings.tasks
 
 
 def _collide(one: RunSettings[Any], other: RunSettings[Any]) -> bool:
-    if (one.suite, one.demonstrations.folder) != (other.suite, other.demonstrations.folder):
+    if one.suite != other.suite or (one.tasks and other.tasks and not set(one.tasks) & set(other.tasks)):
         return False
-    apart = one.tasks and other.tasks and not set(one.tasks) & set(other.tasks)
-    return one.demonstrations != other.demonstrations and not apart
+    pairs = itertools.product((one.demonstrations, one.later), (other.demonstrations, other.later))
+    return any(mine.place == theirs.place and mine != theirs for mine, theirs in pairs)
 
 
 def _only(runs: Sequence[PlannedRun], only: Sequence[str], grid: Grid) -> tuple[PlannedRun, ...]:

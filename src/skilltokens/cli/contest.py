@@ -22,7 +22,7 @@ LONG = ("tasks", "order of the tasks", "digests of the demonstrations")
 
 
 def print_comparisons(comparisons: Comparisons, against: str = "") -> None:
-    """Prints every table with its pairs, and why they are apart.
+    """Prints every table with its pairs, why they are apart, and what is left out.
 
     Raises:
         SettingError: nothing is called `against`.
@@ -35,6 +35,8 @@ def print_comparisons(comparisons: Comparisons, against: str = "") -> None:
         _print_table(table, pairs)
     for sentence in comparisons.apart:
         say(f"Apart: {sentence}")
+    for sentence in comparisons.left_out:
+        say(f"Left out: {sentence}")
 
 
 def _print_table(table: Table, pairs: Sequence[Pair]) -> None:
@@ -50,7 +52,8 @@ def _print_table(table: Table, pairs: Sequence[Pair]) -> None:
         for pair in pairs:
             say(f"{verdict(pair)}.")
         if len(pairs) < len(table.pairs):
-            say(f"{len(table.pairs) - len(pairs)} more pairs: --against METHOD shows those of another one.")
+            more = text.plural(len(table.pairs) - len(pairs), "more pair")
+            say(f"{more}: --against METHOD shows those of another one.")
     say()
 
 
@@ -66,7 +69,7 @@ def _pairs_table(pairs: Sequence[Pair]) -> Grid:
     )
     heads = ("A less B", "difference", "bootstrap", "better/equal/worse", "p", "test", "would show")
     for head in heads:
-        grid.add_column(head, justify="left" if head == heads[0] else "right", no_wrap=head != "better/equal/worse")
+        grid.add_column(head, justify="left" if head == heads[0] else "right", no_wrap=head in ("p", "test"))
     for pair in pairs:
         grid.add_row(
             *cells(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from skilltokens.experiments.published import published_names
 from skilltokens.methods import method_names
 from skilltokens.skills.outline import Outline, outline
 from skilltokens.suites import load_suite, suite_names
@@ -15,7 +16,7 @@ from skilltokens.types import SkilltokensError
 Values = Mapping[str, Sequence[str]]
 """Name of an argument -> what was typed for it, or its default."""
 
-PLACES = ("folder", "library", "encoder")
+PLACES = ("folder", "library", "encoder", "results", "grid")
 """Options whose value is the path of a file or folder, though their type is text."""
 
 PLANAR = ("direction", "reach", "jump", "strike")
@@ -100,6 +101,7 @@ def names_for(verb: str, argument: str, typed: Values, word: str) -> Sequence[st
 _NAMES: dict[str, Callable[[Values, str], Sequence[str]]] = {
     "against": _methods,
     "suite": _suites,
+    "compare results": lambda typed, word: published_names(),
     "demos download suite": _published,
     "list suite": _listed,
     "skills show name": _versions,

@@ -80,6 +80,11 @@ def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
         return usual, words
     if not first or first.startswith("-"):
         raise SettingError(f"name a recipe first, such as `skilltokens run {usual}`: see `skilltokens list recipes`")
+    if first.endswith(".toml"):
+        raise SettingError(
+            f"{first} is no recipe: a grid is run by `skilltokens grid {first}`, and settings for a recipe are read by "
+            f"--config {first}"
+        )
     return first, words[1:]
 
 

@@ -25,7 +25,7 @@ HIDDEN = ("learned", "held")
 def output() -> Console:
     """Standard output for tables. A pipe or a file has no width: it gets whole lines."""
     console = Console()
-    return console if console.is_terminal else Console(width=140)
+    return console if console.is_terminal else Console(width=180)
 
 
 def print_table(runs: Sequence[Path]) -> None:
@@ -67,7 +67,7 @@ def methods_table(comparison: Comparison) -> Table:
     table.add_column("method", no_wrap=True)
     for definition in definitions:
         arrow = "↑" if definition.better == "higher" else "↓"
-        table.add_column(f"{definition.short} {arrow}", justify="right", no_wrap=definition.key != "final")
+        table.add_column(f"{definition.short} {arrow}", justify="right", no_wrap=definition.kind != "rate", min_width=6)
     figures = [[group.figure(definition) for definition in definitions] for group in comparison.groups]
     for group, row in zip(comparison.groups, figures, strict=True):
         shown = [_cell(d, f, [r[i] for r in figures]) for i, (d, f) in enumerate(zip(definitions, row, strict=True))]

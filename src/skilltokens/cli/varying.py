@@ -66,16 +66,20 @@ def label_of(combination: Combination, all_varied: Collection[str]) -> str:
 
 
 def own_folder(usual: Mapping[str, Any], combination: Combination) -> dict[str, Values]:
-    """A folder for demonstrations that vary, since one folder keeps one kind of a task; empty for the usual kind.
+    """A folder for demonstrations that vary, since one folder keeps one kind of a task; empty for the usual kind, and
+    where the folder's name has their number in it already.
 
     Args:
         usual: all settings, where nothing varies.
     """
     varied = {name: value for name, value in combination.items() if name.startswith("demonstrations.")}
     others = {name: value for name, value in varied.items() if value != usual[name]}
+    folder = usual.get("demonstrations.folder", "")
+    if "{episodes}" in folder:  # says the number by itself
+        others.pop("demonstrations.episodes", None)
     if not others or "demonstrations.folder" in varied:
         return {}
-    return {"demonstrations.folder": f"{usual['demonstrations.folder']}-{label_of(others, list(others))}"}
+    return {"demonstrations.folder": f"{folder}-{label_of(others, list(others))}"}
 
 
 def varied_in(texts: Sequence[str], usuals: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Value, ...]]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from skilltokens.configuration import check_settings
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods import method_of, registration
+from skilltokens.simulation.driven import expert_in
 from skilltokens.suites import in_context, load_suite, task_of
 from skilltokens.suites.limits import check_episodes
 from skilltokens.types import SettingError, Suite
@@ -16,10 +18,12 @@ def check_run(settings: RunSettings[Any], suite: Suite) -> None:
 
     Raises:
         SettingError: one is impossible, or something in it does not exist: a device, a task, a variant, so many
-            different episodes.
+            different episodes, an expert.
     """
     evaluation = settings.evaluate
     check_settings(settings)
+    if registration(method_of(settings.method)).expert:
+        expert_in(suite)
     check_episodes(suite, evaluation.split, evaluation.episodes, evaluation.horizon)
     for name in evaluation.variants:
         variant = load_suite(name)

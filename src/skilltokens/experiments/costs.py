@@ -39,7 +39,7 @@ def costs(settings: RunSettings[Any], groups: list[range], *, joint: bool, keeps
     train, variants = settings.train, len(settings.evaluate.variants)
     lessons = []
     for index, group in enumerate(groups):
-        first = train.first_iterations if index == 0 and not settings.base else train.iterations
+        first = train.first_iterations if index == 0 and settings.protocol != "A+" else train.iterations
         points = 0 if joint or len(group) > 1 else settings.evaluate.points - 1
         alone = keeps or (settings.evaluate.old == "end" and index < len(groups) - 1)
         final = len(group) if alone else group.stop

@@ -19,11 +19,12 @@ from skilltokens.model.actor import PolicyActor
 from skilltokens.model.ahead import Ahead
 from skilltokens.model.traced import WORTH, TracedActor
 from skilltokens.settings import EvaluateSettings
+from skilltokens.simulation.driven import Driven, Passenger
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import in_context, load_suite, task_of
 from skilltokens.suites.context import Context
-from skilltokens.types import Array, Counts, Progress, Report, Suite, SuiteError, Task
+from skilltokens.types import Actor, Array, Counts, Progress, Report, Suite, SuiteError, Task
 
 
 class Evaluator:
@@ -74,15 +75,15 @@ class Evaluator:
             roll_out: False: None is returned where no such cell is known.
         """
         choice = method.choose(self.instructions[task])
-        actor = self._actor(choice)
+        actor = None if choice.expert else self._actor(choice)
         cell = Cell(
             after=after,
             progress=progress,
             task=task,
             split=self.settings.split,
             selected_by="instruction",
-            policy=fingerprint(choice),
-            actions=action_digest(actor, self.stores[task], self.settings.group),
+            policy="" if actor is None else fingerprint(choice),
+            actions="" if actor is None else action_digest(actor, self.stores[task], self.settings.group),
             skill=choice.skill,
             called=_called(choice),
             successes=0,
@@ -150,7 +151,8 @@ class Evaluator:
         instruction = in_context(suite, task, self.context).instruction
         choice = method.choose(self.encoder([instruction])[0])
         report = labelled(self.report, f"{suite.name}/{task.name}", stage="variant")
-        counts = self._count(self._actor(choice), suite, task, pool, report)
+        actor = None if choice.expert else self._actor(choice)
+        counts = self._count(actor, suite, task, pool, report)
         return Variant(
             suite=suite.name,
             task=number,
@@ -171,12 +173,13 @@ class Evaluator:
         tasks = {task.name: number for number, task in enumerate(self.tasks)}
         for done, (name, number) in enumerate(tasks.items()):
             self.report(Progress("video", done, len(tasks), name))
-            actor = self._actor(method.choose(self.instructions[number]))
+            choice = method.choose(self.instructions[number])
+            actor = Passenger(self.suite) if choice.expert else self._actor(choice)
             path = f"videos/{file_name(name)}.webp"
             try:
                 record_video(
                     actor,
-                    self.suite,
+                    Driven(self.suite) if choice.expert else self.suite,
                     self.simulated[number],
                     self.settings.split,
                     0,
@@ -196,7 +199,15 @@ class Evaluator:
         actor = TracedActor(choice.policy, choice.embedding, self.device, after=WORTH)
         return Ahead(actor, self.settings.ahead)
 
-    def _count(self, actor: Ahead, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
+    def _count(self, actor: Ahead | None, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
+        """The outcomes of an actor; None: of the suite's scripted expert."""
+        if actor is None:
+            driven, settings = Driven(suite), self.settings
+            with Pool(driven, settings.workers, self.report, settings.step_limit) as own:
+                return self._counted(Passenger(suite), driven, task, own, report)
+        return self._counted(actor, suite, task, pool, report)
+
+    def _counted(self, actor: Actor, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
         outcomes = evaluate(
             actor,
             suite,

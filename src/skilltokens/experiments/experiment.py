@@ -24,6 +24,7 @@ from skilltokens.experiments.changes import lifelong_changes, reward_changes
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import Cost, costs_of
 from skilltokens.experiments.lessons import suites_own, tasks_of
+from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
 from skilltokens.experiments.settings import FREE, FREE_FROM_REWARD, RewardSettings, RunSettings
@@ -100,7 +101,7 @@ class Experiment(Protocol[Settings]):
         ...
 
     def prepare(self, settings: Settings, report: Report) -> None:
-        """Makes what runs share: demonstrations, or the policy to be steered."""
+        """Makes what runs share: demonstrations and the library to begin from, or the policy to be steered."""
         ...
 
     def run(self, settings: Settings, folder: Path, report: Report, recipe: str, command: str, tag: str = "") -> object:
@@ -172,21 +173,29 @@ class Lifelong:
                 return True
         check_run(settings, suite)
         open_base(settings, suite)
+        ahead = pretraining_of(settings)
+        if ahead is not None and not ahead.done:
+            check_run(ahead.settings, load_suite(ahead.settings.suite))
         return False
 
     def shared(self, settings: RunSettings[Any]) -> RunSettings[Any]:
-        kept = ("suite", "tasks", "first", "order", "order_seed", "lessons", "exponent", "demonstrations")
+        kept = (
+            *("suite", "tasks", "first", "order", "order_seed", "lessons", "exponent", "demonstrations"),
+            *("later_demonstrations", "protocol", "base", "pretrain"),
+        )
         limit = EvaluateSettings(step_limit=settings.evaluate.step_limit)
         return RunSettings(method=None, evaluate=limit, **{name: getattr(settings, name) for name in kept})
 
     def prepare(self, settings: RunSettings[Any], report: Report) -> None:
-        from skilltokens.simulation.demonstrate import demonstrations
+        from skilltokens.experiments.demonstrated import make_stores
         from skilltokens.suites import load_suite
 
+        if pretraining_of(settings) is not None:
+            from skilltokens.experiments.lifelong import make_base  # torch: only where there is a base to make
+
+            make_base(settings, report)
         suite = load_suite(settings.suite)
-        tasks = suites_own(suite, tasks_of(settings, suite))
-        workers, limit = os.cpu_count() or 1, settings.evaluate.step_limit
-        demonstrations(suite, tasks, settings.demonstrations, report, workers, limit)
+        make_stores(settings, suite, suites_own(suite, tasks_of(settings, suite)), report)
 
     def run(
         self, settings: RunSettings[Any], folder: Path, report: Report, recipe: str, command: str, tag: str = ""

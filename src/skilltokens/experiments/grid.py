@@ -190,7 +190,7 @@ def read_kept(folder: Path) -> dict[str, Any]:
     check_seal(content, path, RunError)
     kinds = {"name": str, "grid": dict, "cells": list}
     if not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
-        raise RunError(f"{path} is truncated or altered: restore it, or name the grid's file instead")
+        raise RunError(f"{path} is truncated or altered: restore it, or name the grid's own file")
     return content
 
 

@@ -27,6 +27,8 @@ def leave_library(
         LibraryError: it cannot be written.
     """
     policy, skills = method.library(lessons)
+    if not skills:  # of a method that learns none
+        return
     pairs = list(zip(skills, _notes(record, lessons), strict=True))
     features: Mapping[str, Feature]
     if base is None:

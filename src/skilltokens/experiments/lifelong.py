@@ -8,6 +8,7 @@ the same numbers. One process at a time works in a folder.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,21 +23,24 @@ from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import base_record, open_base, with_base
 from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
+from skilltokens.experiments.demonstrated import make_stores, stores_of
 from skilltokens.experiments.evaluator import Evaluator, labelled
 from skilltokens.experiments.leaving import leave_library
 from skilltokens.experiments.lessons import groups_of, lessons_of, suites_own, tasks_of
 from skilltokens.experiments.namesakes import tell_namesakes
 from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
+from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.experiments.working import working
 from skilltokens.files import sweep
 from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Lesson, Method, generator_of
 from skilltokens.model.policy import Policy, Shape
-from skilltokens.simulation.demonstrate import demonstrations
+from skilltokens.simulation.demonstrate import PATIENCE
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
@@ -76,11 +80,33 @@ def learn(
         sweep(folder)  # the process that ended it may have been killed in the very last write
         return record
     check_run(settings, suite)
+    make_base(settings, report)
     library = open_base(settings, suite)
     with working(folder, report):
         record = open_run(folder, settings, recipe, suite, tasks)
         record.tag = tag or record.tag
         return record if record.finished else _learn(settings, folder, record, suite, tasks, library, report, command)
+
+
+def make_base(settings: RunSettings[Any], report: Report = silent) -> None:
+    """Makes the library that a run begins from by the recipe of `pretrain`, where it is not there; resumes what began.
+
+    One process at a time makes it; others wait, and take what is there then.
+
+    Raises:
+        SkilltokensError: as `learn` does.
+    """
+    ahead = pretraining_of(settings)
+    if ahead is None or ahead.done:
+        return
+
+    def about(news: Progress) -> None:
+        report(dataclasses.replace(news, note=f"base {ahead.recipe}: {news.note}", lesson=None))
+
+    with locked(ahead.folder.parent, RunError, wait=PATIENCE, report=report):
+        suite = load_suite(ahead.settings.suite)
+        make_stores(ahead.settings, suite, suites_own(suite, tasks_of(ahead.settings, suite)), about)
+        learn(ahead.settings, ahead.folder, about, ahead.recipe)
 
 
 def _learn(
@@ -96,8 +122,7 @@ def _learn(
     """What is left of a run in a folder that nobody else writes in."""
     torch.set_num_threads(settings.train.threads)
     record.command = command or record.command
-    own, limit = suites_own(suite, tasks), settings.evaluate.step_limit
-    stores = demonstrations(suite, own, settings.demonstrations, report, limit=limit)
+    stores = stores_of(settings, suite, suites_own(suite, tasks), report)
     for store in stores:
         store.verify()  # altered numbers would be learned without a word
     note_demonstrations(record, stores)

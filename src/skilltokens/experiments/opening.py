@@ -10,6 +10,7 @@ from typing import Any
 from skilltokens.configuration import changes_of, differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
+from skilltokens.experiments.demonstrated import stores_there
 from skilltokens.experiments.lessons import suites_own
 from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import (
@@ -28,7 +29,6 @@ from skilltokens.experiments.settings import FREE, RunSettings
 from skilltokens.files import RUN_SCHEMA
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
-from skilltokens.simulation.demonstrate import store_of
 from skilltokens.train import Record
 from skilltokens.types import OtherConfigurationError, RunError, Suite, Task
 
@@ -50,7 +50,7 @@ def open_run(
         check_same(folder, old, {"method": method_of(settings.method), **flat(plain(settings))}, FREE)
         if record.finished:
             own = suites_own(suite, tasks)
-            _check_demonstrations(record, [store_of(suite, task, settings.demonstrations) for task in own])
+            _check_demonstrations(record, stores_there(settings, suite, own))
         return record
     return LifelongRecord(
         schema=RUN_SCHEMA,
@@ -126,8 +126,8 @@ def note_lesson(
     parameters = record.parameters
     if not parameters.trained:
         parameters.base = count(method.base)
-    held = training.rule.held()
-    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - held)
+    untrained = training.rule.untrained()
+    parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - untrained)
     parameters.total.append(method.stored())
     losses = [round(loss, 6) for loss in training_record.loss]
     record.learning.append(Loss(iterations=list(training_record.iterations), loss=losses))

@@ -12,7 +12,8 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from skilltokens.experiments.experiment import EXPERIMENTS, Experiment, experiment_of
-from skilltokens.experiments.lifelong_recipes import LIFELONG
+from skilltokens.experiments.lifelong_recipes import LIFELONG, TOGETHER
+from skilltokens.experiments.pretraining import LEARNER
 from skilltokens.experiments.reward_recipes import REWARD
 from skilltokens.plugins import object_at
 from skilltokens.types import SettingError, SkilltokensError, nearest
@@ -36,7 +37,8 @@ class Recipe:
 def _recipes() -> Iterator[Recipe]:
     lifelong, reward = (experiment_of(name) for name in ("lifelong", "reward"))
     for name, settings in LIFELONG.items():
-        yield Recipe(name, _summary(settings), lifelong, lifelong.usual, settings)
+        usual = (LEARNER,) if name in TOGETHER else lifelong.usual
+        yield Recipe(name, _summary(settings), lifelong, usual, settings)
     for name, (settings, learners) in REWARD.items():
         yield Recipe(name, _summary(settings), reward, learners, settings)
 

@@ -56,7 +56,8 @@ class Cell(_Record, kw_only=True):
     """One task evaluated once: `successes` of `episodes`.
 
     `after` is the place of the last task taught before, `progress` the share of that lesson's training that was done.
-    `policy` and `actions` are SHA-256 of the policy with its instruction, and of its actions on known observations.
+    `policy` and `actions` are SHA-256 of the policy with its instruction, and of its actions on known observations;
+    empty where no policy acted but the suite's scripted expert.
     `outcomes` has a letter for each initial state, in order: 1 for success, 0 for failure; empty in older files.
     """
 

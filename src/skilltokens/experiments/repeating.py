@@ -47,9 +47,9 @@ def recipe_in(path: Path) -> Recipe:
 def to_be_typed(settings: Any) -> dict[str, str]:
     """What a run.json may not decide, since anybody may have written it: option -> the value that it has there.
 
-    A suite in a module, or a Gymnasium id with a module, would load code; arguments of an environment could name
-    files; a sentence encoder's folder would be read from, and a folder for demonstrations that leads away from here
-    would be written to.
+    A suite or a recipe in a module, or a Gymnasium id with a module, would load code; arguments of an environment could
+    name files; a sentence encoder's folder would be read from, and a folder for demonstrations that leads away from
+    here would be written to.
     """
     values = {option: str(value) for option, value in flat(plain(settings)).items() if isinstance(value, str)}
     variants = getattr(getattr(settings, "evaluate", None), "variants", ())
@@ -58,6 +58,8 @@ def to_be_typed(settings: Any) -> dict[str, str]:
     encoder = values.get("encoder", PACKAGED)
     if encoder != PACKAGED and not is_hub_name(encoder):
         risky["encoder"] = encoder
+    if ":" in values.get("pretrain", ""):
+        risky["pretrain"] = values["pretrain"]
     for option in ("demonstrations.folder", "motion.folder"):
         folder = Path(values.get(option, "."))
         if folder.is_absolute() or ".." in folder.parts or str(folder).startswith("~"):

@@ -19,7 +19,7 @@ from skilltokens.types import SettingError
 
 Method = TypeVar("Method")
 
-FREE = ("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base")
+FREE = ("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base", "pretrain")
 """Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
 by its fingerprints."""
 FREE_FROM_REWARD = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
@@ -42,9 +42,13 @@ class RunSettings(Generic[Method]):
     context: Context = "none"
     """scene: each instruction also says the task's scene, where the suite has words for it (libero-90, libero-10)."""
     protocol: Literal["A", "A+", "B"] = "A"
-    """A: one task after another from scratch; A+: from the library --base; B: at first --first tasks together."""
+    """A: one task after another from scratch; A+: from the library --base, or of --pretrain; B: at first --first tasks
+    together."""
     base: str = ""
-    """Protocol A+: the folder of a skill library to begin from, with its policy and its skills."""
+    """Protocol A+: the folder of a skill library to begin from, with its policy and its skills; empty: --pretrain's."""
+    pretrain: str = ""
+    """Protocol A+ without --base: a recipe whose tasks are learned together before, in bases/RECIPE, once for all runs;
+    its library is the base. Other protocols do without."""
     first: Count = 1
     """Protocol B: how many tasks are learned together in the first lesson."""
     order: Literal["given", "shuffled", "power-law"] = "given"
@@ -59,10 +63,18 @@ class RunSettings(Generic[Method]):
     """Seed of the initial weights, the new parameter tokens and the batches."""
     encoder: str = "minilm"
     """Sentence encoder: minilm (needs no network), or the name or folder of a sentence-transformers model."""
+    later_demonstrations: CountFrom0 = 0
+    """Demonstrations of each task that is taught after the first lesson; 0: as many as --demonstrations.episodes."""
     policy: PolicySettings = field(default_factory=PolicySettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
+
+    @property
+    def later(self) -> DemonstrationSettings:
+        """The demonstrations of tasks that are taught after the first lesson."""
+        episodes = self.later_demonstrations or self.demonstrations.episodes
+        return dataclasses.replace(self.demonstrations, episodes=episodes)
 
     def check(self, _: str = "") -> None:
         """Checks what the settings ask of each other.
@@ -86,8 +98,11 @@ class RunSettings(Generic[Method]):
         self._check_protocol()
 
     def _check_protocol(self) -> None:
-        if self.protocol == "A+" and not self.base:
-            raise SettingError("protocol A+ begins from a skill library: name its folder with --base")
+        if self.protocol == "A+" and not (self.base or self.pretrain):
+            raise SettingError(
+                "protocol A+ begins from a skill library: name its folder with --base, or a recipe that makes one with "
+                "--pretrain"
+            )
         if self.protocol != "A+" and self.base:
             raise SettingError(f"--base {self.base} is for protocol A+: add --protocol A+")
         if self.protocol == "B" and self.first < 2:

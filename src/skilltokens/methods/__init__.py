@@ -14,9 +14,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from skilltokens.methods import (
+    adapters,
     agem,
     er,
     ewc,
+    expert,
     full_copy,
     head_only,
     l2,
@@ -24,15 +26,19 @@ from skilltokens.methods import (
     lwf,
     merge,
     multitask,
+    nearest,
     packnet,
+    prompts,
     psec,
     sequential,
     single_task,
     slow_learner,
     t2s,
+    untrained,
 )
 from skilltokens.methods.registration import Registration
-from skilltokens.types import SettingError, nearest
+from skilltokens.types import SettingError
+from skilltokens.types import nearest as nearest_name
 
 if TYPE_CHECKING:
     from skilltokens.methods.base import Method
@@ -51,8 +57,13 @@ METHODS = {
     "merge": merge.REGISTRATION,
     "packnet": packnet.REGISTRATION,
     "psec": psec.REGISTRATION,
+    "adapters": adapters.REGISTRATION,
+    "prompts": prompts.REGISTRATION,
     "full_copy": full_copy.REGISTRATION,
     "head_only": head_only.REGISTRATION,
+    "nearest": nearest.REGISTRATION,
+    "untrained": untrained.REGISTRATION,
+    "expert": expert.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
 }
@@ -101,7 +112,7 @@ def registration(name: str) -> Registration:
     """Raises SettingError for an unknown name."""
     known = methods()
     if name not in known:
-        raise SettingError(f"method {name!r} is unknown: {nearest(name, list(known))}")
+        raise SettingError(f"method {name!r} is unknown: {nearest_name(name, list(known))}")
     return known[name]
 
 

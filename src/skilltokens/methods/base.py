@@ -57,7 +57,8 @@ class Training:
 
     policy: Policy
     groups: list[dict[str, Any]]
-    """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none."""
+    """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none. Where no group has
+    any, nothing is learned: the loss alone is written down."""
     lessons: Sequence[Lesson] = ()
     """Where batches come from, lesson by lesson with equal shares."""
     rule: Rule = field(default_factory=Rule)
@@ -81,6 +82,8 @@ class Choice:
     cosine: float = 1.0
     name: str = ""
     """The skill's name, where there are skills."""
+    expert: bool = False
+    """The suite's scripted expert acts, and not the policy."""
 
 
 class Method(ABC):
@@ -150,7 +153,8 @@ class Method(ABC):
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         """What was learned as a skill library keeps it: the base, and the lessons' skills in the order learned.
 
-        By default one policy serves all skills: each is the base, called by the task's own wordings.
+        By default one policy serves all skills: each is the base, called by the task's own wordings. A method that has
+        no skills leaves no library.
         """
         return self.base, [
             Skill(name, wordings, vectors)
@@ -203,6 +207,10 @@ class Entry:
         if not isinstance(self._policy, Policy):
             self._policy = self._policy()
         return self._policy
+
+    def act_by(self, policy: Policy) -> None:
+        """The skill acts by another policy from here on."""
+        self._policy = policy
 
     @property
     def instruction(self) -> Array:

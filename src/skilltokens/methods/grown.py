@@ -63,10 +63,12 @@ class GrownMethod(SkillMethod):
         return self.stored_before() + sum(p.numel() for entry in own for p in self.own(entry.policy).values())
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
-        return self.base, [
-            Skill(entry.name, entry.wordings, entry.embeddings, dict(self.own(entry.policy)), form=self.form)
-            for entry in self.entries[len(self.adopted_skills) :]
-        ]
+        skills = []
+        for entry in self.entries[len(self.adopted_skills) :]:
+            own = dict(self.own(entry.policy))
+            form = self.form if own else "rows"  # the base itself
+            skills.append(Skill(entry.name, entry.wordings, entry.embeddings, own, form=form))
+        return self.base, skills
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}

@@ -17,3 +17,5 @@ class Registration:
     trials: tuple[Mapping[str, Any], ...] = ()
     """What `skilltokens tune` tries besides a recipe's own settings: three times what to change in them. Where it is
     left out, the setting `rate` times 1/2, 2 and 1/4 (experiments/tuning.py)."""
+    expert: bool = False
+    """Whether the suite's scripted expert acts instead of a policy: not every suite has one."""

@@ -83,7 +83,7 @@ class Rule:
         with `now.restart` at once.
         """
 
-    def held(self) -> int:
+    def untrained(self) -> int:
         """How many entries of the trained parameters it holds still all the time (masks): these do not count as
         trained."""
         return 0

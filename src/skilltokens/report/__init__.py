@@ -45,8 +45,8 @@ def write_reports(runs: Sequence[Path], outs: Sequence[Path], against: str = "")
     for out in outs:
         check_suffix(out, SUFFIXES)
     content = content_of(kind_of(runs), [Path(run) for run in runs], against)
-    made = [bytes_of(content, out.suffix.lower()) for out in outs]
-    for out, words in zip(outs, made, strict=True):
+    files = [bytes_of(content, out.suffix.lower()) for out in outs]
+    for out, words in zip(outs, files, strict=True):
         write_bytes(out, words, RunError)
     return outs
 

@@ -41,15 +41,18 @@ def _setting(run: Run, name: str) -> Any:
 
 
 def _source(run: Run) -> Hashable | None:
-    told = run.record.demonstrations
-    return (told.source, tuple(told.episodes)) if told.source and told.episodes else None
+    """Who demonstrated, and how often: one number, or task by task where they differ."""
+    demonstrations = run.record.demonstrations
+    if not demonstrations.source or not demonstrations.episodes:
+        return None
+    counts = tuple(demonstrations.episodes)
+    return demonstrations.source, counts[0] if len(set(counts)) == 1 else counts
 
 
-def _source_words(value: tuple[str, tuple[int, ...]]) -> str:
+def _source_words(value: tuple[str, int | tuple[int, ...]]) -> str:
     source, episodes = value
-    counts = dict.fromkeys(episodes)
-    if len(counts) == 1:
-        return f"{episodes[0]} {source} a task"
+    if isinstance(episodes, int):
+        return f"{episodes} {source} a task"
     return f"{', '.join(map(str, episodes))} {source}, task by task"
 
 

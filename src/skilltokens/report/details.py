@@ -8,7 +8,8 @@ from pathlib import Path
 
 from skilltokens import metrics
 from skilltokens.escaping import markdown, shell
-from skilltokens.report import reward, text
+from skilltokens.report import contests, reward, text
+from skilltokens.report.comparison.model import Comparisons
 from skilltokens.report.configs import machine, shown
 from skilltokens.report.definitions import DEFINITIONS, LIFELONG, Definition
 from skilltokens.report.finding import proved
@@ -19,11 +20,12 @@ HELD = next(definition for definition in DEFINITIONS if definition.key == "held"
 FIGURES = tuple(definition.key for definition in DEFINITIONS if definition is not HELD)
 
 
-def page(experiment: Published, root: Path) -> str:
+def page(experiment: Published, root: Path, contest: Comparisons | None = None) -> str:
     """The page as text.
 
     Args:
         root: the folder of RESULTS.md and docs/, to which the page links.
+        contest: the comparison of its runs, where many methods took part.
     """
     up = os.path.relpath(root, experiment.folder)
     head = (
@@ -36,6 +38,8 @@ def page(experiment: Published, root: Path) -> str:
         parts.append(experiment.about + "\n")
     if experiment.rewards:
         parts.append("## Figures\n\n" + reward.markdown(experiment.rewards))
+    if contest is not None:
+        parts.append(contests.detail(contest) + "\n")
     parts += [_section(comparison) for comparison in experiment.comparisons]
     return text.stacked("\n".join(parts))
 
@@ -68,6 +72,21 @@ def _section(comparison: Comparison) -> str:
         _machines(comparison),
     ]
     return "\n\n".join(blocks) + "\n"
+
+
+def differences_of(comparisons: Sequence[Comparison]) -> list[str]:
+    """What tells each comparison of an experiment from the others, in a word or two; nothing where there is one."""
+    if len(comparisons) < 2:
+        return [""] * len(comparisons)
+    records = [comparison.first.record for comparison in comparisons]
+    ways = (
+        [f"{text.either(int(n) for n in record.demonstrations.episodes)} demonstrations" for record in records],
+        [f"protocol {record.protocol}" for record in records],
+        [f"{record.observations} observations" for record in records],
+        [f"from {comparison.tasks[0]}" for comparison in comparisons],
+    )
+    telling = [way for way in ways if len(set(way)) > 1]
+    return [", ".join(way[place] for way in telling) for place in range(len(comparisons))]
 
 
 def figures(comparison: Comparison, keys: Sequence[str] = FIGURES) -> str:

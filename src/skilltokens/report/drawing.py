@@ -55,7 +55,7 @@ def sheet(
     columns = min(columns or len(panels), len(panels))
     across = WIDTH if dark or columns > 1 else ALONE
     key, rows = _key(names, gap, 54, across - gap)
-    top = 60 + 24 * rows if names else 48
+    top = 60 + 24 * rows if names else 58
     width = (across - gap * (columns + 1)) / columns
     height = width * size[1] / size[0]
     bottom = top + math.ceil(len(panels) / columns) * (height + 30) - 6

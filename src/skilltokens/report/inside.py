@@ -44,7 +44,7 @@ def parameters(comparison: Comparison) -> list[Stack]:
             for k, step in enumerate(steps)
             if step > 0
         )
-        times = totals[-1] / totals[0]
+        times = totals[-1] / max(totals[0], 1)  # the suite's expert stores nothing
         total = f"{totals[-1]:,} ({times:.2f} \N{MULTIPLICATION SIGN} base)"
         stacks.append(Stack(group.label, tone(index), segments, total, f"{group.label} stores {total} parameters."))
     return stacks

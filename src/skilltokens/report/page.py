@@ -150,7 +150,8 @@ def _cell(definition: Definition, group: Group, index: int, groups: Sequence[Gro
     elif figure.basis == "same":
         note = "the same in every seed"
     elif definition.key == "stored" and group.first.stored:
-        note = f"{figure.value / group.first.stored[0]:.2f} \N{MULTIPLICATION SIGN} base"
+        base = group.first.stored[0]  # none where the suite's expert acts
+        note = f"{figure.value / base:.2f} \N{MULTIPLICATION SIGN} base" if base else ""
     elif figure.basis == "episodes":
         note = "one seed"
     bar = charts.whisker(figure.value, figure.interval, index) if definition.key == "final" and figure.value else None

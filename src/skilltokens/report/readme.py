@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from skilltokens.escaping import markdown
 from skilltokens.report import text
+from skilltokens.report.comparison.model import Comparisons
+from skilltokens.report.contests import PLOTS, TOURNAMENT, summary
 from skilltokens.report.finding import basis, sentences, suites_table
 from skilltokens.report.pictures import LEARNERS_SHOWN, REWARD_SHOWN
 from skilltokens.report.published import Published, main_comparisons
@@ -13,12 +15,12 @@ from skilltokens.report.reward import needed
 from skilltokens.report.reward_runs import GOOD, Row, rows_of, tasks_in
 from skilltokens.types import RunError
 
-BLOCKS = ("finding", "results", "reward")
+BLOCKS = ("finding", "results", "methods", "reward")
 LEARNERS = ("token-goal", "finetune-goal", "mlp")
 """Of the learners in the picture, those whose steps are named."""
 
 
-def filled(published: Sequence[Published], readme: str) -> str:
+def filled(published: Sequence[Published], many: Mapping[str, Comparisons], readme: str) -> str:
     """The text of README.md with its parts as the runs have them; a part without markers is left out.
 
     Raises:
@@ -35,18 +37,21 @@ def filled(published: Sequence[Published], readme: str) -> str:
         if mark and not closing:
             raise RunError(f"README.md has {begin} without {end}: put it behind the part")
         if mark:
-            readme = f"{before}{begin}\n{block(published, name)}\n{end}{after}"
+            readme = f"{before}{begin}\n{block(published, many, name)}\n{end}{after}"
     return readme
 
 
-def block(published: Sequence[Published], name: str) -> str:
-    """One of BLOCKS: what was found, the table of methods by suites, or what came of learning from reward.
+def block(published: Sequence[Published], many: Mapping[str, Comparisons], name: str) -> str:
+    """One of BLOCKS: what was found, the table of methods by suites, that of all methods, or learning from reward.
 
     Raises:
         RunError: there are no runs to make it of.
     """
     if name == "reward":
         return _reward(published)
+    if name == "methods":
+        contest = next((experiment for experiment in published if experiment.name == TOURNAMENT in many), None)
+        return summary(many[TOURNAMENT], f"{contest.place}/{PLOTS}") if contest is not None else ""
     main = main_comparisons(published)
     if not main:
         raise RunError("there is no run of learning from demonstrations: README.md shows them in its results")

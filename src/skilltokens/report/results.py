@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skilltokens.escaping import markdown, shell, terminal
 from skilltokens.files import write_bytes
 from skilltokens.report import details, reward, text
+from skilltokens.report.comparison.model import Comparisons
+from skilltokens.report.contests import PLOTS, TOURNAMENT, TOURNAMENT_PAGE, contests, picture, summary, tournament
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.finding import basis, name_of, page_of, place_of, sentences, suites_table
 from skilltokens.report.pictures import pictures
@@ -55,12 +57,17 @@ def texts_of(folder: Path) -> dict[Path, str]:
     """
     folder = Path(folder)
     root, published = folder.parent, read_published(folder)
-    files = {root / "RESULTS.md": results(published, folder.name)}
-    files |= {experiment.folder / "README.md": details.page(experiment, root) for experiment in published}
+    many = contests(published)
+    files = {root / "RESULTS.md": results(published, many, folder.name)}
+    files |= {e.folder / "README.md": details.page(e, root, many.get(e.name)) for e in published}
+    files |= {e.folder / PLOTS: picture(many[e.name]) for e in published if e.name in many}
     files |= {root / path: drawing for path, drawing in pictures(published).items()}
+    for experiment in published:
+        if experiment.name == TOURNAMENT in many:
+            files[root / TOURNAMENT_PAGE] = tournament(experiment, many[experiment.name])
     readme = root / "README.md"
     if readme.is_file():
-        files[readme] = filled(published, _read(readme))
+        files[readme] = filled(published, many, _read(readme))
     return files
 
 
@@ -92,7 +99,7 @@ def check_results(folder: Path) -> None:
             raise RunError(f"{path} is stale in {where}: make it again with `{_command(folder)}`")
 
 
-def results(published: Sequence[Published], folder: str = "results") -> str:
+def results(published: Sequence[Published], many: Mapping[str, Comparisons], folder: str = "results") -> str:
     """The text of RESULTS.md: all experiments in one table, how to read it, and each one's headline table."""
     parts = [HEAD.format(folder=folder)]
     main = main_comparisons(published)
@@ -105,7 +112,7 @@ def results(published: Sequence[Published], folder: str = "results") -> str:
         parts += ["## Methods by suites\n", suites_table(main) + "\n", basis(main) + "\n"]
     for title, experiments in present.items():
         parts.append(f"## {title}\n")
-        parts += [_section(experiment) for experiment in experiments]
+        parts += [_section(experiment, many.get(experiment.name)) for experiment in experiments]
     return text.stacked("\n".join(parts))
 
 
@@ -117,18 +124,30 @@ def _summary(parts: dict[str, list[Published]]) -> str:
         for experiment in experiments:
             place = f"#{experiment.name}"
             ends = [text.linked(experiment.name, place), text.linked("page", page_of(experiment))]
-            rows += [[ends[0], *_endings(comparison), ends[1]] for comparison in experiment.comparisons]
+            apart = details.differences_of(experiment.comparisons)
+            rows += [
+                [ends[0], *_endings(comparison, what), ends[1]]
+                for comparison, what in zip(experiment.comparisons, apart, strict=True)
+            ]
             if experiment.rewards:
                 rows.append([ends[0], *_outcome(experiment), ends[1]])
     head = ["experiment", "tasks", "seeds", f"final success, or tasks held at {100 * GOOD:.0f} %", "page"]
     return text.table(head, rows).replace("---:", "---")
 
 
-def _endings(comparison: Comparison) -> list[str]:
-    """The cells of learning from demonstrations: tasks, seeds, and how each method ended."""
+def _endings(comparison: Comparison, what: str) -> list[str]:
+    """The cells of learning from demonstrations: tasks, seeds, and how each method ended.
+
+    Args:
+        what: tells the comparison from others of its experiment.
+    """
     groups = sorted(comparison.groups, key=lambda group: place_of(name_of(group)))
-    words = [f"{markdown(name_of(group))} {text.rate(group.figure(FINAL).value)}" for group in groups]
-    return [str(len(comparison.tasks)), _range({len(group.runs) for group in groups}), ", ".join(words)]
+    values = {group.label: group.figure(FINAL).value or 0.0 for group in groups}
+    if len(groups) > MOST:
+        groups.sort(key=lambda group: -values[group.label])
+    words = [f"{markdown(name_of(group))} {text.rate(values[group.label])}" for group in groups]
+    tasks = f"{len(comparison.tasks)}{', ' * bool(what)}{markdown(what)}"
+    return [tasks, _range({len(group.runs) for group in groups}), ", ".join(words)]
 
 
 def _outcome(experiment: Published) -> list[str]:
@@ -151,13 +170,16 @@ def _range(counts: set[int]) -> str:
     return " to ".join(str(count) for count in dict.fromkeys((min(counts), max(counts))))
 
 
-def _section(experiment: Published) -> str:
+def _section(experiment: Published, contest: Comparisons | None) -> str:
     """An experiment's part of RESULTS.md; what its page says besides is not repeated."""
     blocks = [f"### {markdown(experiment.name)}"]
     if experiment.sentence:
         blocks.append(experiment.sentence.replace("](../../", "]("))
-    for comparison in experiment.comparisons:
-        blocks += [details.figures(comparison, SHORT), *_against_lora(comparison)]
+    if contest is not None:
+        blocks.append(summary(contest, f"{experiment.place}/{PLOTS}"))
+    else:
+        for comparison in experiment.comparisons:
+            blocks += [details.figures(comparison, SHORT), *_against_lora(comparison)]
     if experiment.rewards:
         blocks.append(text.table(*text.named(*reward.headline(experiment.rewards))))
     blocks.append(text.linked("Every task, commands and machine", page_of(experiment)))

@@ -28,7 +28,7 @@ class Held:
     @property
     def marks(self) -> list[tuple[bool, str]]:
         """For each task whether success held, and words that say after how many steps."""
-        return [(row.middle is not None, f"{row.task}: {needed(row)} steps") for row in self.rows]
+        return [(row.middle is not None, f"{row.task}, steps needed: {needed(row)}") for row in self.rows]
 
     @property
     def count(self) -> int:
@@ -60,9 +60,8 @@ def sentences(learners: Sequence[Held]) -> list[Markup]:
     if not any(one.count for one in learners):
         return [Markup("No learner held success on {} of the test episodes.").format(share)]
     if len(learners) > MOST:
-        tasks = "the task" if most == 1 else f"all {word(most)} tasks"
         words = Markup("{} of {} settings hold success on {} of the test episodes of {}.")
-        parts = [words.format(len(winners), len(learners), share, tasks)]
+        parts = [words.format(len(winners), len(learners), share, _of(most, most, most))]
     else:
         counts = sorted({(one.count, len(one.rows)) for one in learners}, reverse=True)
         groups = [
@@ -92,7 +91,7 @@ def _of(count: int, tasks: int, most: int) -> str:
         return f"none of {word(tasks)}{tried}"
     if count < tasks or tried:
         return f"{word(count)} of {word(tasks)}{tried}"
-    return "the task" if tasks == 1 else f"all {word(tasks)} tasks"
+    return {1: "the task", 2: "both tasks"}.get(tasks, f"all {word(tasks)} tasks")
 
 
 def _name(one: Held) -> Markup:

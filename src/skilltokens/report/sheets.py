@@ -24,13 +24,17 @@ _FITTING = 7
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell: a name, or a figure with its interval. `best` marks those that are not told from the best."""
+    """One cell: a name, or a figure with its interval. `best` marks those that are not told from the best.
+
+    `code` is what CSV and JSON call a name, where that is not what people call it.
+    """
 
     words: str
     value: float | None = None
     interval: Interval | None = None
     kind: Kind = "rate"
     best: bool = False
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,9 @@ class Sheet:
     rows: tuple[tuple[Entry, ...], ...]
 
 
-def name(words: str) -> Entry:
+def name(words: str, code: str = "") -> Entry:
     """A cell that is a name."""
-    return Entry(words)
+    return Entry(words, code=code)
 
 
 def figure(value: float | None, kind: Kind, interval: Interval | None = None, best: bool = False) -> Entry:
@@ -74,16 +78,19 @@ def to_markdown(sheets: Sequence[Sheet]) -> str:
 
 
 def _markdown(sheet: Sheet) -> str:
+    note = f"\n{markdown(sheet.note)}\n" if sheet.note else ""
+    return f"## {markdown(sheet.title)}\n\n{markdown_table(sheet)}\n{note}"
+
+
+def markdown_table(sheet: Sheet) -> str:
+    """A table in Markdown without its title and note."""
+    head = [markdown(column.title) for column in sheet.columns]
+    rule = ["---:" if column.number else "---" for column in sheet.columns]
     rows = [
-        [
-            _spoken(entry) if column.number else markdown(entry.words)
-            for column, entry in zip(sheet.columns, row, strict=True)
-        ]
+        [_spoken(e) if column.number else markdown(e.words) for column, e in zip(sheet.columns, row, strict=True)]
         for row in sheet.rows
     ]
-    table = text.table([markdown(column.title) for column in sheet.columns], rows)
-    note = f"\n{markdown(sheet.note)}\n" if sheet.note else ""
-    return f"## {markdown(sheet.title)}\n\n{table}\n{note}"
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *rows))
 
 
 def to_latex(sheets: Sequence[Sheet]) -> str:
@@ -135,7 +142,7 @@ def _record(sheet: Sheet, row: Sequence[Entry]) -> dict[str, str | float | None]
     for column, entry in zip(sheet.columns, row, strict=True):
         whole = entry.kind == "count" and entry.value is not None and float(entry.value).is_integer()
         number = int(entry.value) if whole and entry.value is not None else entry.value
-        record[column.key] = number if column.number else _cell(entry.words)
+        record[column.key] = number if column.number else _cell(entry.code or entry.words)
         if any(other[sheet.columns.index(column)].interval is not None for other in sheet.rows):
             ends = entry.interval
             record |= {f"{column.key}_low": ends and ends.low, f"{column.key}_high": ends and ends.high}
@@ -166,7 +173,7 @@ def to_json(sheets: Sequence[Sheet]) -> str:
 
 def _plain(column: Column, entry: Entry) -> Any:
     if not column.number:
-        return entry.words
+        return entry.code or entry.words
     if entry.interval is None:
         return entry.value
     return {"value": entry.value, "low": entry.interval.low, "high": entry.interval.high}

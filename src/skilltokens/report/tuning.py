@@ -99,13 +99,15 @@ def words_of(trial: Trial) -> str:
 
 
 def fragment(trials: Sequence[Trial]) -> str:
-    """What was chosen, as TOML for the file of a grid: for each method a table of its settings."""
+    """What was chosen, as parts of a grid's file (docs/grids.md), one a method."""
     tables = []
     for name, tried in by_method(trials).items():
         best = best_of(tried)
-        if best is not None:  # a number, a truth value or a string of JSON is one of TOML
-            lines = [f"{key} = {json.dumps(value)}" for key, value in shown_settings(tried)[best.number].items()]
-            tables.append("\n".join([f"[methods.{json.dumps(name)}]", *lines]))
+        if best is not None:
+            settings = shown_settings(tried)[best.number]
+            # A number, a truth value or a string of JSON is one of TOML.
+            lines = [f"settings.method.{key} = {json.dumps(value)}" for key, value in settings.items()]
+            tables.append("\n".join(["[[part]]", f"methods = [{json.dumps(name)}]", *lines]))
     return "\n\n".join(tables)
 
 

@@ -138,7 +138,7 @@ def _make(
 
 def store_path(suite: Suite, task: Task, settings: DemonstrationSettings) -> Path:
     """Where the store of `task` is kept: FOLDER/SUITE/TASK."""
-    return Path(settings.folder).expanduser() / suite.name / task.name
+    return Path(settings.place).expanduser() / suite.name / task.name
 
 
 def make_store(

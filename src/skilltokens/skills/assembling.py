@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.model.bottleneck import bottlenecks
 from skilltokens.model.composed import STATE, STATE_TENSORS, StateNetwork, adapter_of, composed
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
+from skilltokens.model.prompted import prompted, prompts_of
 from skilltokens.model.task_token import TaskToken
 from skilltokens.skills.skill import ADAPTERS, BASE, TOKEN_PREFIX, Content, Find, Rows, Skill
 
@@ -68,6 +70,10 @@ def assemble(base: Policy, find: Find, skill: Skill) -> Policy:
         replaced |= _adapters(base, skill)
     if skill.form == "composed":
         replaced |= _composed(base, find, skill)
+    if skill.form == "bottleneck":
+        replaced |= bottlenecks(base, skill.tensors)
+    if skill.form == "prompted":
+        replaced |= prompted(base, prompts_of(base, skill.tensors))
     for path in own_modules(base):
         tensors = {n[len(path) + 1 :]: t.clone() for n, t in skill.tensors.items() if n.startswith(f"{path}.")}
         if tensors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,10 +10,12 @@ from torch import Tensor
 
 from skilltokens.configuration import settings_of
 from skilltokens.demos.rules import check_features
+from skilltokens.model.bottleneck import branch_ends
 from skilltokens.model.composed import STATE, STATE_TENSORS
 from skilltokens.model.encoders import ENCODERS
 from skilltokens.model.lowrank import leaves, matrices
 from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
+from skilltokens.model.prompted import PROMPTS
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.skills.assembling import base_rows, own_modules
@@ -147,7 +149,7 @@ def check_own(content: Content, base: Policy) -> None:
         same_shapes(own, {name: known[name] for name in own if name in known}, "it")
         if content.form == "composed":
             _check_states(content, tensors, base)
-        for problem in _grown(content, tensors, base) if content.form == "rows" else _adapted(tensors, base):
+        for problem in _FAULTS[content.form](content, tensors, base):
             raise ValueError(problem)
 
 
@@ -176,7 +178,7 @@ def _grown(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterat
     yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
 
 
-def _adapted(tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
+def _adapted(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
     """What is wrong with low-rank adapters."""
     for path, leaf in leaves(base):
         for name in matrices(leaf):
@@ -191,6 +193,45 @@ def _adapted(tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
                 if {up.dtype, down.dtype} != {known.dtype}:
                     yield f"its adapter in {path} is of another kind"
     yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
+
+
+def _narrow(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
+    """What is wrong with bottleneck adapters."""
+    width = base.settings.width
+    for path in branch_ends(base):
+        units = tensors.get(f"{path}.down.bias", torch.zeros(0)).numel()
+        down, up = {"down.weight": (units, width), "down.bias": (units,)}, {"up.weight": (width, units)}
+        shapes = {**down, **up, "up.bias": (width,)}
+        for name, shape in shapes.items():
+            tensor = tensors.pop(f"{path}.{name}", None)
+            if tensor is None or tensor.shape != shape or tensor.dtype != torch.float32:
+                yield f"its adapter in {path} has no {name}, or one of another shape or kind"
+    yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
+
+
+def _prompted(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
+    """What is wrong with prompts."""
+    shapes = set()
+    for i in range(len(base.stack)):
+        own = [tensors.pop(name) for name in sorted(tensors) if name.startswith(f"layers.{i}.{PROMPTS}.")]
+        shapes.add(tuple(tuple(tensor.shape) for tensor in own))
+        if not own or any(t.dim() != 2 or t.shape[1] != base.settings.width or not len(t) for t in own):
+            yield f"its prompts in layer {i} are missing or of another shape"
+        if any(tensor.dtype != torch.float32 for tensor in own):
+            yield f"its prompts in layer {i} are of another kind"
+    if len(shapes) > 1:
+        yield "its prompts are not the same number in every layer"
+    yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
+
+
+_FAULTS: Mapping[str, Callable[[Content, dict[str, Tensor], Policy], Iterator[str]]] = {
+    "rows": _grown,
+    "lora": _adapted,
+    "composed": _adapted,
+    "bottleneck": _narrow,
+    "prompted": _prompted,
+}
+"""For each form but "whole" what is wrong with the tensors that are no copies of the base's modules."""
 
 
 def _check_states(content: Content, tensors: dict[str, Tensor], base: Policy) -> None:

@@ -19,9 +19,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,149}")
 """What their files may be called: no path leads out of skills/."""
 Whole = Annotated[int, Meta(ge=0)]
-Form = Literal["rows", "lora", "composed", "whole"]
+Form = Literal["rows", "lora", "composed", "bottleneck", "prompted", "whole"]
 """What a skill's tensors are beside copies of the base's modules: rows (T2S), low-rank adapters, these with state
-networks that weigh earlier skills' adapters (PSEC), or a whole policy."""
+networks that weigh earlier skills' adapters (PSEC), bottleneck adapters, prompts, or a whole policy."""
 Words = Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=1000)], ...], Meta(min_length=1)]
 
 

@@ -3,6 +3,7 @@
 registry.py      suites and sequences of tasks by name
 metaworld/       Meta-World v3
 libero/          LIBERO and LIBERO-PRO, by poses or by pictures
+joined.py        several suites of one robot as one
 bodies/          bodies that learn to move from reward
 gymnasium.py     your own Gymnasium environments as a suite; gymnasium_ids.py makes one of an environment's id, and the
                  other gymnasium_*.py read what an environment gives, and blame it for what it gives amiss

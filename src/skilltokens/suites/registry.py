@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from skilltokens.plugins import module_at, object_at
+from skilltokens.suites.joined import Joined
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero import suites as libero_suites
 from skilltokens.suites.metaworld import CW10, CW20, MetaWorld
@@ -48,9 +49,20 @@ def _body(name: str) -> Suite:
         raise SuiteError(f'the suite {name} needs {problem.name}: run `pip install "skilltokens[reward]"`') from problem
 
 
+LIBERO_TWO = "libero-spatial-object"
+
+
+def _libero_two() -> Suite:
+    """LIBERO's suites of arrangements and of things as one."""
+    return Joined(LIBERO_TWO, [Libero("libero-spatial"), Libero("libero-object")])
+
+
 SUITES: dict[str, Entry] = {
     "metaworld": Entry(MetaWorld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
     **{name: Entry(functools.partial(Libero, name), summary) for name, summary in libero_suites().items()},
+    LIBERO_TWO: Entry(
+        _libero_two, "LIBERO: the 20 tasks of libero-spatial and libero-object as one suite, scripted experts"
+    ),
     **{
         name: Entry(functools.partial(_body, name), f"{title}: moving by reward, no demonstrations")
         for name, title in BODIES.items()

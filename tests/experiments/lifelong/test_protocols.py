@@ -25,10 +25,12 @@ from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import Cell, LifelongRecord
 from skilltokens.files import sealed
 from skilltokens.methods import METHODS
+from skilltokens.methods.adapters import AdaptersSettings
 from skilltokens.methods.agem import AGEMSettings
 from skilltokens.methods.base import Choice
 from skilltokens.methods.er import ERSettings
 from skilltokens.methods.ewc import EWCSettings
+from skilltokens.methods.expert import ExpertSettings
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.head_only import HeadOnlySettings
 from skilltokens.methods.l2 import L2Settings
@@ -36,12 +38,15 @@ from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.lwf import LwFSettings
 from skilltokens.methods.merge import MergeSettings
 from skilltokens.methods.multitask import MultitaskSettings
+from skilltokens.methods.nearest import NearestSettings
 from skilltokens.methods.packnet import PackNetSettings
+from skilltokens.methods.prompts import PromptsSettings
 from skilltokens.methods.psec import PsecSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.single_task import SingleTaskSettings
 from skilltokens.methods.slow_learner import SlowLearnerSettings
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.untrained import UntrainedSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.report import write_report
 from skilltokens.report.definitions import DEFINITIONS
@@ -57,20 +62,27 @@ CHOICES: dict[str, Any] = {
     "er": ERSettings(windows=30),
     "agem": AGEMSettings(windows=30, keep="phases"),
     "l2": L2Settings(),
-    "ewc": EWCSettings(windows=5, form="per-task"),
+    "ewc": EWCSettings(samples=5, form="per-task"),
     "lwf": LwFSettings(),
     "slow_learner": SlowLearnerSettings(),
     "merge": MergeSettings(),
     "packnet": PackNetSettings(),
     "psec": PsecSettings(share=0.5),
+    "adapters": AdaptersSettings(share=0.5),
+    "prompts": PromptsSettings(share=0.5, pool=4, top=2),
     "full_copy": FullCopySettings(),
     "head_only": HeadOnlySettings(),
+    "nearest": NearestSettings(),
+    "untrained": UntrainedSettings(),
+    "expert": ExpertSettings(),
     "single_task": SingleTaskSettings(),
     "multitask": MultitaskSettings(),
 }
 """Every method of the package, with room for its skills in so small a policy."""
 JOINT = ("multitask",)
-KEEPING = ("t2s", "lora", "packnet", "psec", "full_copy", "head_only", "single_task")
+UNCHANGING = ("nearest", "untrained", "expert")
+"""The methods that roll each task out once, since all cells have the same bits: lessons have less to interrupt."""
+KEEPING = ("t2s", "lora", "packnet", "psec", "adapters", "full_copy", "head_only", "nearest", "single_task")
 """The methods that keep what an earlier skill does; the others change the base it stands on."""
 PROTOCOLS = ("A", "B", "A+")
 CASES = [(method, protocol) for method in CHOICES for protocol in PROTOCOLS]
@@ -138,7 +150,7 @@ def test_a_run_that_is_interrupted_again_and_again_ends_with_the_same_bits(
     again = place / f"cut-{method}-{protocol}"
     for lesson, stage in ((0, "train"), (0, "evaluate"), (1, "train"), (1, "evaluate")):
         stop(under(settings, method, protocol, known), again, lesson, stage)
-        if method not in JOINT:
+        if method not in (*JOINT, *UNCHANGING):
             assert not read_lifelong(again).finished
     learn(under(settings, method, protocol, known), again, recipe="small")
     assert figures(again) == figures(folder)
@@ -165,10 +177,13 @@ def test_the_library_that_a_run_leaves_acts_as_the_run_did(
     method: str, protocol: str, settings: Settings, known: Path, place: Path
 ):
     folder, record = finished(settings, method, protocol, known, place)
+    if method == "expert":  # it learns nothing that could be kept
+        assert not (folder / "library").exists()
+        return
     library = SkillLibrary.open(folder / "library")
     names = [skill.name for skill in library.skills]
     own = [task.name for task in record.tasks]
-    keeps = protocol == "A+" and method in KEEPING
+    keeps = protocol == "A+" and method in (*KEEPING, "untrained")
     assert names == [*(TASKS[:2] if keeps else ()), *own]
     acts_as(library, range(len(names) - len(own), len(names)), record)
     if keeps:
@@ -325,10 +340,14 @@ def test_a_run_is_not_resumed_from_another_base_library(
     )
 
 
-@pytest.mark.parametrize("method", CHOICES)
-@pytest.mark.parametrize("before", CHOICES)
+LEARNERS = [name for name in CHOICES if name != "expert"]
+# Every library is begun from by two methods, and every method begins from T2S's: all pairs would be 400 runs.
+PAIRS = [(before, method) for before in LEARNERS for method in LEARNERS if before == "t2s" or method in ("t2s", "lora")]
+
+
+@pytest.mark.parametrize(("before", "method"), PAIRS)
 @pytest.mark.slow
-def test_every_method_begins_from_every_methods_library(
+def test_methods_begin_from_each_others_libraries(
     before: str, method: str, settings: Settings, known: Path, place: Path
 ):
     library = finished(settings, before, "A", known, place)[0] / "library"
@@ -353,6 +372,8 @@ def test_a_task_that_comes_back_in_a_stream_is_taught_again(method: str, setting
     names = [task.name for task in record.tasks]
     assert len(names) == 4 > len(set(names)) > 1
     assert record.lessons == (1 if method in JOINT else 4)
+    if method == "expert":
+        return
     library = SkillLibrary.open(place / f"stream-{method}" / "library")
     versions = {record.name: record.version for record in library.records}
     assert versions == {name: names.count(name) for name in names}

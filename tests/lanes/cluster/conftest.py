@@ -51,7 +51,7 @@ class Machines:
         return self._start(num_cpus=1, env_vars=environment)
 
     def _start(self, **about: Any) -> Any:
-        """A node as a batch script leaves it that starts Ray in the background: Ctrl-C must reach runs all the same."""
+        """A node, as a batch script leaves it that starts Ray in the background: Ctrl-C must reach runs too."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             for attempt in range(TRIES):

@@ -175,6 +175,8 @@ _FORMS = {
     "rows": "rows (parameter tokens)",
     "lora": "low-rank adapters",
     "composed": "low-rank adapters, and networks that weigh earlier skills' adapters",
+    "bottleneck": "bottleneck adapters",
+    "prompted": "prompts",
     "whole": "a whole policy of its own",
 }
 _SHOWN_APART = ("successes", "episodes", "aside")

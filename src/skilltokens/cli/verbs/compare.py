@@ -18,7 +18,8 @@ class CompareOptions:
 
     Named may be run folders, folders of runs, run.json files, published experiments (folders below ./results),
     comparisons that others wrote as JSON, and others' results: LeRobot's eval_info.json, LIBERO's result.pt, and a CSV.
-    What these do not say themselves is said behind them: FILE:suite=libero-goal,seed=1,episodes=20.
+    What these do not say themselves is said behind them: FILE:suite=libero-goal,seed=1,episodes=20. A run may be called
+    by another name: runs/new:method=new.
 
     Only runs of equal conditions stand in one table: tasks, demonstrations, initial states, observations, protocol,
     budget, horizon. Others are put apart, and the difference is said; where nothing is left to compare, nothing is.
@@ -28,7 +29,7 @@ class CompareOptions:
     examples:
       skilltokens compare runs/t2s-seed0 runs/lora-seed0
       skilltokens compare metaworld-cw10 --against lora --out table.json
-      skilltokens compare runs/new runs/main --against main --fail-below -0.02
+      skilltokens compare runs/new:method=new runs/old:method=old --against old --fail-below -0.02
       skilltokens compare metaworld-cw10 mine.csv --assume-equal
       skilltokens compare --check table.json
     """
@@ -41,7 +42,8 @@ class CompareOptions:
     """Exit with 1 where a method's final success is below this; with --against, where its difference from that one
     is."""
     out: tuple[Path, ...] = ()
-    """Files to write, by their suffix: .json holds all runs, for others to check and to enter theirs."""
+    """Files to write, by their suffix: .html is a page, .md, .tex and .csv are tables, .svg and .pdf drawings; .json
+    holds all runs, for others to check and to enter theirs."""
     assume_equal: bool = False
     """Take what a file does not say to be equal, and say so."""
     check: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from skilltokens.cli.checking import tell_idle, unfinished
 from skilltokens.cli.options import parse
 from skilltokens.cli.place import PlaceOptions
 from skilltokens.cli.planned import Plan, PlannedRun
-from skilltokens.escaping import shell
+from skilltokens.escaping import shell, terminal
 from skilltokens.experiments.grid import KEPT, Grid, keep, read_grid, read_kept
 from skilltokens.experiments.repeating import to_be_typed
-from skilltokens.types import Progress, SettingError
+from skilltokens.types import Progress, RunError, SettingError
 
 PROG = "skilltokens grid"
 
@@ -80,10 +80,13 @@ def main(words: Sequence[str]) -> int:
 
 def _run(options: GridOptions, again: str) -> int:
     grid = read_grid(options.grid)
+    careful = grid.place.endswith(KEPT) and not options.trust
+    if careful:  # before any recipe is loaded
+        _check_harmless(grid, {name for part in grid.parts for name in part.recipes if ":" in name})
     plan = plan_grid(grid, options.jobs, options.only, options.tag, options.dry_run)
     plan = replace(plan, cluster=options.place)
-    if grid.place.endswith(KEPT) and not options.trust:
-        _check_harmless(grid, plan)
+    if careful:
+        _check_harmless(grid, {value for run in plan.runs for value in to_be_typed(run.settings).values()})
     left = unfinished(plan, "cell")
     if plan.dry:
         from skilltokens.cli.outlook import show
@@ -92,7 +95,7 @@ def _run(options: GridOptions, again: str) -> int:
     from skilltokens.cli.execute import carry_out, conclude, prepare
     from skilltokens.cli.saying import say
 
-    tell_idle(plan, left, ())
+    tell_idle(plan, left, {f"--{name}" for part in grid.parts for name in (*part.common, *part.settings, *part.vary)})
     ledger = _Ledger(grid, plan, left)
     failures: dict[str, str | None] = {**prepare(left)}
     for name, failure in failures.items():
@@ -108,10 +111,8 @@ def _run(options: GridOptions, again: str) -> int:
     return status
 
 
-def _check_harmless(grid: Grid, plan: Plan) -> None:
+def _check_harmless(grid: Grid, risky: Collection[str]) -> None:
     """Raises SettingError where a grid.json, which anybody may have written, decides what only its user may."""
-    risky = {run.recipe.name for run in plan.runs if ":" in run.recipe.name}
-    risky |= {value for run in plan.runs for value in to_be_typed(run.settings).values()}
     if risky:
         named = ", ".join(sorted(risky))
         raise SettingError(
@@ -126,7 +127,7 @@ class _Ledger:
     def __init__(self, grid: Grid, plan: Plan, left: Sequence[PlannedRun]) -> None:
         self._grid = grid
         unfinished_names = {run.name for run in left}
-        self._cells: dict[str, dict[str, Any]] = _kept_cells(grid.out)
+        self._cells: dict[str, dict[str, Any]] = _kept_cells(grid.out, {folder.name for folder in plan.beside})
         for run in plan.runs:
             state = "waiting" if run.name in unfinished_names else "done"
             self._cells[run.name] = {**_entry(run), "state": state}
@@ -142,11 +143,16 @@ class _Ledger:
         keep(self._grid, list(self._cells.values()))
 
 
-def _kept_cells(out: Path) -> dict[str, dict[str, Any]]:
-    """Cells by name, as an earlier command left them; cells that the grid has no more stay."""
+def _kept_cells(out: Path, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Cells by name, as an earlier command left them: those that the grid has, and others that were begun."""
     if not (out / KEPT).exists():
         return {}
-    return {cell["name"]: cell for cell in read_kept(out)["cells"] if isinstance(cell, dict) and "name" in cell}
+    try:
+        cells = {str(cell.get("name")): cell for cell in read_kept(out)["cells"] if isinstance(cell, dict)}
+    except RunError as problem:  # what it says can be told from the runs, but for why some failed
+        print(terminal(f"note: {problem}; it is written anew"), file=sys.stderr)
+        return {}
+    return {name: cell for name, cell in cells.items() if name in names or (out / Path(name).name).is_dir()}
 
 
 def _entry(run: PlannedRun) -> Mapping[str, Any]:

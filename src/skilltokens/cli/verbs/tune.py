@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from skilltokens.cli.checking import unfinished
 from skilltokens.cli.options import parse_known
-from skilltokens.cli.plan import Plan, PlannedRun, make_plan
+from skilltokens.cli.plan import make_plan
+from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.configuration import Count, check_number
 from skilltokens.experiments.tuning import EVALUATION, as_trial, changed, changes_of
 from skilltokens.types import RunError, SettingError
@@ -66,15 +67,20 @@ def main(words: Sequence[str]) -> int:
 def _tune(words: Sequence[str]) -> int:
     options, plan, trials = plan_of(words)
     left = unfinished(plan)
+    if plan.dry:
+        from skilltokens.cli.outlook import show
+
+        return show(plan, left, "trials")
     from skilltokens.cli.execute import carry_out, prepare
 
-    prepare(left)
-    failures = [failure for failure in carry_out(plan, left).values() if failure is not None]
+    failures: dict[str, str | None] = {**prepare(left)}
+    failures |= carry_out(plan, [run for run in left if run.name not in failures])
     done = [_read(trial) for trial in trials]
     if any(trial.run for trial in done):
         _conclude(options, plan, done, words)
-    if failures:
-        raise RunError("; ".join(failures))
+    sentences = dict.fromkeys(failure for failure in failures.values() if failure is not None)
+    if sentences:
+        raise RunError("; ".join(sentences))
     return 0
 
 
@@ -97,6 +103,8 @@ def plan_of(words: Sequence[str]) -> tuple[TuneOptions, Plan, list[PlannedTrial]
         raise SettingError(f"{recipe} learns from reward: only methods that learn from demonstrations are tuned")
     for run in plan.runs:
         _check_evaluation(run.settings, names)
+        if run.varied:
+            raise SettingError("what trials vary a method declares: leave out --vary, or use `skilltokens run` with it")
     if len({run.seed for run in plan.runs}) > 1:
         raise SettingError("every trial has the same one seed: give --seed, or --seeds with one number")
     command = shlex.join(["skilltokens", "tune", *words])

@@ -18,7 +18,7 @@ class ERSettings(SequentialSettings):
     """Fine-tune everything, and replay windows of every earlier task. It keeps demonstrations."""
 
     windows: Count = 1000
-    """Windows kept of each task taught, from all of its demonstrations; their steps' bytes are counted."""
+    """Windows of training kept of each task taught, from all of its demonstrations."""
     keep: Literal["reservoir", "phases"] = "reservoir"
     """Which windows are kept: a fair sample of all, or as many of each phase of each demonstration, where a phase ends
     where the actions change, so that short ones are not starved."""

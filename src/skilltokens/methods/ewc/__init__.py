@@ -25,7 +25,7 @@ class EWCSettings(SequentialSettings):
     and its own parameters to be pulled to, all of them kept."""
     decay: Share = 1.0
     """Online: what is left of the importance of earlier tasks after each further one."""
-    windows: Count = 200
+    samples: Count = 200
     """Windows of each task, one by one, from which its importance (the diagonal Fisher information) is estimated."""
 
 

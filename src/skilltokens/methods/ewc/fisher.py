@@ -26,17 +26,17 @@ from skilltokens.model.heads import MixtureHead, RegressionHead
 from skilltokens.model.policy import Policy
 
 
-def fisher(policy: Policy, source: Source, windows: int, generator: np.random.Generator) -> Tensor:
+def fisher(policy: Policy, source: Source, samples: int, generator: np.random.Generator) -> Tensor:
     """The diagonal (P,), in the order of the policy's parameters.
 
     Args:
-        source: of one task; `windows` of its windows are looked at, or all where there are fewer.
+        source: of one task; so many of its windows are looked at, or all where there are fewer.
         generator: draws which, and the actions.
     """
     parameters = list(policy.parameters())
     total = torch.zeros(sum(parameter.numel() for parameter in parameters), device=policy.device)
     steps = torch.zeros((), device=policy.device)
-    for number in generator.choice(len(source), size=(min(windows, len(source)), 1), replace=False):
+    for number in generator.choice(len(source), size=(min(samples, len(source)), 1), replace=False):
         seen = source.at(number, generator).to(policy.device)
         x = policy(seen.observation, seen.words, seen.mask, None, seen.stride)
         losses = policy.head.loss(x, drawn(policy.head, x.detach(), generator)) * seen.mask

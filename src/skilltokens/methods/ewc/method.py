@@ -39,7 +39,7 @@ class EWC(Sequential):
         rows = []
         for number, task in enumerate(lesson.apart()):
             generator = np.random.default_rng([self.seed, lesson.index, number])
-            rows.append(fisher(self.base, Source(task, self.train, self.base), self.settings.windows, generator))
+            rows.append(fisher(self.base, Source(task, self.train, self.base), self.settings.samples, generator))
         new, before = torch.stack(rows), self.kept.get("fisher")
         if self.settings.form == "online":
             new = new.sum(0, keepdim=True)

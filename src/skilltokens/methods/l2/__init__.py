@@ -16,7 +16,7 @@ from skilltokens.methods.sequential import SequentialSettings
 class L2Settings(SequentialSettings):
     """Fine-tune everything, and pull all parameters alike back to where the last lesson left them."""
 
-    weight: NotNegative = 1e-3
+    weight: NotNegative = 1e-2
     """Of the pull, which also grows with the number of tasks learned; 0 is fine-tuning."""
 
 
@@ -24,5 +24,5 @@ REGISTRATION = Registration(
     "fine-tunes, pulled back to the last parameters",
     "skilltokens.methods.l2.method:L2",
     L2Settings,
-    trials=({"weight": 1e-2}, {"weight": 1e-4}, {"weight": 1e-1}),
+    trials=({"weight": 1e-3}, {"weight": 1e-1}, {"weight": 1.0}),
 )

@@ -62,7 +62,8 @@ class PackNet(SkillMethod):
         self.tasks = self.settings.tasks or lessons
         if lessons > self.tasks:
             raise SettingError(
-                f"method.tasks {self.tasks} makes fewer shares than the run has lessons: use {lessons} or more, or 0"
+                f"method.tasks {self.tasks} makes fewer shares than the run has lessons: use {lessons} or more, or 0 "
+                "for as many as there are"
             )
         if lessons > MOST:
             raise SettingError(f"packnet shares the weights among {MOST} lessons at most, not {lessons}: use --lessons")
@@ -191,7 +192,7 @@ class Pack(Rule):
             self.kept[name] = self.kept[name].masked_fill(free & ~stays, LATER)
         return sum(int((owner == LATER).sum()) for owner in self.kept.values()) > before
 
-    def held(self) -> int:
+    def untrained(self) -> int:
         return sum(int(((owner != FREE) & (owner != LATER)).sum()) for owner in self.kept.values())
 
 

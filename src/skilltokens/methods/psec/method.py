@@ -100,11 +100,10 @@ class Psec(GrownMethod):
         identities = [skill.identity for skill in self.adopted_skills]
         skills: list[Skill] = []
         for entry in self.entries[len(self.adopted_skills) :]:
-            number = len(identities)
-            numbers = self.used(entry.embeddings[0], number) if entry.policy is not self.base else []
+            tensors, number = dict(self.own(entry.policy)), len(identities)
+            numbers = self.used(entry.embeddings[0], number) if tensors else []
             active = {ADAPTERS: Rows.of([(identities[n], np.zeros(1)) for n in numbers])} if numbers else {}
-            form = "composed" if numbers else "lora"
-            tensors = dict(self.own(entry.policy))
+            form = "composed" if numbers else "lora" if tensors else "rows"
             skills.append(Skill(entry.name, entry.wordings, entry.embeddings, tensors, active, form=form))
             identities.append(skills[-1].identity)
         return self.base, skills

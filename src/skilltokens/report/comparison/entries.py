@@ -1,9 +1,10 @@
 """What may be named in a comparison, found and read: runs, published experiments, comparisons, and others' results.
 
-runs/demo                       a run's folder, or a folder of such folders
-metaworld-cw10                  a published experiment: a folder below ./results
-all.json                        a comparison that somebody wrote with `compare --out all.json`
-eval_info.json:suite=libero-goal,seed=1     others' results, with what they do not say themselves
+runs/demo                                a run's folder, or a folder of such folders
+runs/new:method=new                      the same under a name of its own, as to compare two states of one method
+metaworld-cw10                           a published experiment: a folder below ./results
+all.json                                 a comparison that somebody wrote with `compare --out all.json`
+eval_info.json:suite=libero-goal,seed=1  others' results, with what they do not say themselves
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from skilltokens.experiments.foreign import NAMES, read_foreign
+from skilltokens.experiments.published import PUBLISHED, published_names
 from skilltokens.experiments.reading import LIFELONG, REWARD
 from skilltokens.files import COMPARISON_SCHEMA, parse_json, read_bytes
 from skilltokens.methods import method_names
@@ -21,8 +25,6 @@ from skilltokens.report.comparison.tournament import read_tournament
 from skilltokens.report.runs import Run, read_run, run_of
 from skilltokens.types import RunError, natural, nearest
 
-PUBLISHED = Path("results")
-"""Where published experiments lie, seen from the working directory."""
 _SAID = re.compile(r"(?P<file>.+?):(?P<said>[a-z_]+=[^,]*(?:,[a-z_]+=[^,]*)*)", re.DOTALL)
 
 
@@ -30,7 +32,8 @@ def read_entries(words: Sequence[str]) -> list[Run]:
     """Every run that is named, or lies in or below a folder that is named, each file once.
 
     Raises:
-        RunError: nothing was named, there is nothing at one of the paths, or a file cannot be read.
+        RunError: nothing was named, there is nothing at one of the paths, different things are said of one file, or a
+            file cannot be read.
     """
     if not words:
         raise RunError("no run was named: give run folders, such as runs/demo")
@@ -38,7 +41,9 @@ def read_entries(words: Sequence[str]) -> list[Run]:
     for word in words:
         path, said = _named(word)
         for file in _files(path):
-            files.setdefault(file.resolve(), (file, said))
+            known = files.setdefault(file.resolve(), (file, said))
+            if known[1] != said:
+                raise RunError(f"{file} is named twice, and other things are said of it: name it once")
     return [run for file, said in files.values() for run in _runs(file, said)]
 
 
@@ -54,11 +59,6 @@ def _named(word: str) -> tuple[Path, dict[str, str]]:
     if not os.path.lexists(path):
         raise RunError(f"{path} does not exist{_hint(path)}")
     return path, said
-
-
-def published_names() -> list[str]:
-    """The published experiments below the working directory."""
-    return sorted({file.parent.parent.name for file in PUBLISHED.glob("*/*/run.json")})
 
 
 def _hint(path: Path) -> str:
@@ -88,8 +88,8 @@ def _rank(run: Path) -> tuple[int, list[str | int]]:
 
 def _runs(path: Path, said: Mapping[str, str]) -> list[Run]:
     schema = _schema(path)
-    if schema in (*LIFELONG, *REWARD, COMPARISON_SCHEMA) and said:
-        raise RunError(f"{path} says itself what it is: nothing can be said behind it ({', '.join(said)})")
+    if schema in (*LIFELONG, *REWARD, COMPARISON_SCHEMA) and set(said) - ({"method"} if schema in LIFELONG else set()):
+        raise RunError(f"{path} says itself what it is: only method=NAME, for a run, can be said behind it")
     if schema in REWARD:
         raise RunError(
             f"{path} is of learning from reward, which has no lessons to compare: `skilltokens report` shows it"
@@ -97,8 +97,13 @@ def _runs(path: Path, said: Mapping[str, str]) -> list[Run]:
     if schema == COMPARISON_SCHEMA:
         return read_tournament(path)
     if schema in LIFELONG or path.name == "run.json":
-        return [read_run(path)]
+        return [_called(read_run(path), said.get("method", ""))]
     return [run_of(record, path) for record in read_foreign(path, said)]
+
+
+def _called(run: Run, name: str) -> Run:
+    """A run under another name than its method's: the same method by another program, say."""
+    return run_of(msgspec.structs.replace(run.record, method=name), run.path) if name else run
 
 
 def _schema(path: Path) -> str:

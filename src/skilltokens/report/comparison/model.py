@@ -141,3 +141,5 @@ class Comparisons:
     tables: tuple[Table, ...]
     apart: tuple[str, ...]
     """One sentence for each further table: in what it differs from the first."""
+    left_out: tuple[str, ...] = ()
+    """One sentence for each run that has no test yet."""

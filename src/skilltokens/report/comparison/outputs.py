@@ -7,14 +7,16 @@ from pathlib import Path
 
 from skilltokens.report.comparison.model import Comparisons
 from skilltokens.report.comparison.tournament import write_tournament
+from skilltokens.report.comparison.writing import SUFFIXES, write
 from skilltokens.report.runs import Run
 from skilltokens.types import SettingError
 
-Writer = Callable[[Sequence[Run], Comparisons, Path, bool], None]
+Writer = Callable[[Sequence[Run], Comparisons, Path, bool], object]
 """Writes runs and their tables to a file; the last says whether what files do not say was assumed to be equal."""
 
 WRITERS: Mapping[str, Writer] = {
     ".json": lambda runs, _, out, assume_equal: write_tournament(runs, out, assume_equal),
+    **dict.fromkeys(SUFFIXES, lambda runs, comparisons, out, assume_equal: write(comparisons, out)),
 }
 """Suffix -> what writes such a file."""
 

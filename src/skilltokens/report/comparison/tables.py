@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from skilltokens.report.comparison.costs import costs_of
 from skilltokens.report.comparison.model import Comparisons, Contender, Table
@@ -26,13 +25,14 @@ def compare_runs(runs: Sequence[Run], assume_equal: bool = False) -> Comparisons
             say.
 
     Raises:
-        RunError: none was given, one comes twice, one has no test yet, or no two methods may be compared.
+        RunError: none was given, one comes twice, none has a test yet, or no two methods may be compared.
     """
     if not runs:
         raise RunError("no run was named: give run folders, such as runs/demo")
-    for run in runs:
-        if not run.learned:
-            raise RunError(f"{run.path} has no lesson yet that was tested: let it go on, or leave it out")
+    untested = [f"{run.path} has no lesson yet that was tested" for run in runs if not run.learned]
+    if len(untested) == len(runs):
+        raise RunError(f"nothing here can be compared: {untested[0]}")
+    runs = [run for run in runs if run.learned]
     # Runs that say all come first, so that what others do not say is taken from them.
     said = sorted(runs, key=lambda run: sum(condition.of(run) is None for condition in CONDITIONS))
     benches: list[list[Run]] = []
@@ -49,7 +49,7 @@ def compare_runs(runs: Sequence[Run], assume_equal: bool = False) -> Comparisons
     apart = tuple(_why_apart(benches[0], bench, assume_equal) for bench in benches[1:])
     if len(tables) > 1 and all(len(table.contenders) == 1 for table in tables):
         raise RunError(f"nothing here can be compared: {apart[0]}")
-    return Comparisons(tables, apart)
+    return Comparisons(tables, apart, tuple(untested))
 
 
 def _table(runs: Sequence[Run]) -> Table:
@@ -104,18 +104,16 @@ def _why_apart(bench: Sequence[Run], others: Sequence[Run], assume_equal: bool) 
     pairs = [(first, other, unequal(first, other, assume_equal)) for first in bench for other in others]
     first, other, problems = max(pairs, key=lambda pair: (bool(_unlike(pair[2])), bool(pair[2])))
     unlike = _unlike(problems)
-    told = "; ".join(_told(problem, first.path, other.path) for problem in unlike or problems)
-    remedy = "" if unlike else " (--assume-equal takes what is not said to be equal)"
-    return f"{first.path} and {other.path} are not of equal conditions: {told}{remedy}"
+    if unlike:
+        words = [f"{problem.condition.name} {problem.first} against {problem.second}" for problem in unlike]
+        return f"{first.path} and {other.path} are not of equal conditions: {'; '.join(words)}"
+    silent = [
+        f"{run.path} does not say {listed(names)}"
+        for run, side in ((first, "first"), (other, "second"))
+        if (names := [problem.condition.name for problem in problems if getattr(problem, side) == UNSAID])
+    ]
+    return f"{'; '.join(silent)}: say it behind the file's name, or take it to be equal with --assume-equal"
 
 
 def _unlike(problems: Sequence[Unequal]) -> list[Unequal]:
     return [problem for problem in problems if UNSAID not in (problem.first, problem.second)]
-
-
-def _told(problem: Unequal, first: Path, other: Path) -> str:
-    name = problem.condition.name
-    if UNSAID not in (problem.first, problem.second):
-        return f"{name} {problem.first} against {problem.second}"
-    silent = [str(path) for path, words in ((first, problem.first), (other, problem.second)) if words == UNSAID]
-    return f"{name} not said by {' nor '.join(silent)}"

@@ -31,7 +31,7 @@ SHOWN = 60
 
 
 def write_tournament(runs: Sequence[Run], out: Path, assume_equal: bool = False) -> None:
-    """Writes a comparison of `runs` with all its figures.
+    """Writes a comparison of `runs` with all its figures; those without a test yet are left out.
 
     Raises:
         RunError: the runs cannot be compared, or `out` cannot be written.
@@ -40,7 +40,7 @@ def write_tournament(runs: Sequence[Run], out: Path, assume_equal: bool = False)
         {
             "schema": COMPARISON_SCHEMA,
             "assume_equal": assume_equal,
-            "runs": [_entry(run) for run in runs],
+            "runs": [_entry(run) for run in runs if run.learned],
             "tables": figures_of(compare_runs(runs, assume_equal)),
         }
     )

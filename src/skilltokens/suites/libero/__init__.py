@@ -14,7 +14,7 @@ import functools
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from skilltokens.types import (
     ACTION,
     SIMULATOR_STATE,
     STATE,
+    Array,
     DemonstrationError,
     Episode,
     Feature,
@@ -137,6 +138,16 @@ class Libero:
             ) from problem
         pictures = {} if self.states is None else {"libero-pictures": PICTURES}
         return {**versions, "libero-experts": EXPERTS, **pictures}
+
+    def expert_in(self, environment: LiberoEnvironment) -> Callable[[], Array]:
+        """What gives the scripted expert's action (7,), in [-1, 1], in an environment that was just reset.
+
+        Raises:
+            SuiteError: no expert knows the task.
+        """
+        from skilltokens.suites.libero.experts import expert
+
+        return expert(environment).act
 
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         """Episodes in which the scripted expert succeeds; the first n are the same whatever comes after.

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import importlib.metadata
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,6 +103,10 @@ class MetaWorld:
             raise _not_installed() from problem
         return {**versions, "metaworld-experts": EXPERTS}
 
+    def expert_in(self, environment: MetaWorldEnvironment) -> Callable[[], Array]:
+        """What gives the scripted expert's action (4,), clipped to [-1, 1], in an environment that was just reset."""
+        return functools.partial(_clipped, _simulator().expert(environment.task), environment)
+
     def demonstrate(self, task: Task, episodes: int, seed: int, noise: float) -> Iterator[Episode]:
         """Episodes in which Meta-World's scripted expert succeeds; the first n are the same whatever comes after.
 
@@ -122,21 +126,22 @@ class MetaWorld:
 
 def _attempt(environment: MetaWorldEnvironment, expert: Any, index: int, noise: float) -> Episode | None:
     """One episode of the expert on initial state `index` of the split "train"; None where it fails."""
-
-    def act() -> Array:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experts warn of actions beyond [-1, 1]; clipping them is the design
-            return np.clip(np.asarray(expert.get_action(environment.raw), dtype=np.float64), -1, 1)
-
     return one_attempt(
         environment,
         environment.reset("train", index),
-        act,
+        functools.partial(_clipped, expert, environment),
         seed=episode_seed("metaworld", environment.task, "train", index),
         noise=noise,
         limit=environment.horizon,
         after_success=AFTER_SUCCESS,
     )
+
+
+def _clipped(expert: Any, environment: MetaWorldEnvironment) -> Array:
+    """The expert's action (4,) now, in [-1, 1]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # experts warn of actions beyond [-1, 1]; clipping them is the design
+        return np.clip(np.asarray(expert.get_action(environment.raw), dtype=np.float64), -1, 1)
 
 
 def _simulator():

@@ -249,12 +249,16 @@ def test_seeds_that_only_one_has_do_not_pair(build: Build, tmp_path: Path):
     assert "have no seed in common" in table.remarks[0]
 
 
-def test_a_run_twice_or_without_a_test_is_refused(build: Build, tmp_path: Path):
+def test_a_run_twice_is_refused_and_one_without_a_test_left_out(build: Build, tmp_path: Path):
     one, copy = (read_run(build(tmp_path / name)) for name in ("a", "b"))
     with pytest.raises(RunError, match="are the same method, configuration and seed"):
         compare_runs([one, copy])
+    untested = read_run(build(tmp_path / "c", "lora", learned=0))
     with pytest.raises(RunError, match="has no lesson yet that was tested"):
-        compare_runs([one, read_run(build(tmp_path / "c", "lora", learned=0))])
+        compare_runs([untested])
+    comparisons = compare_runs([one, untested])
+    assert [contender.label for contender in comparisons.tables[0].contenders] == ["t2s"]
+    assert comparisons.left_out == (f"{untested.path} has no lesson yet that was tested",)
     with pytest.raises(RunError, match="no run was named"):
         compare_runs([])
 
@@ -289,8 +293,9 @@ def test_what_a_file_does_not_say_is_equal_to_nothing_unless_that_is_asked_for(b
     runs = read_entries(words)
     with pytest.raises(RunError) as refused:
         compare_runs(runs)
-    for name in ("protocol", "budget", "horizon", "split of the initial states", "order of the tasks"):
-        assert f"{name} not said by {tmp_path / 'er.csv'}" in str(refused.value)
+    assert f"{tmp_path / 'er.csv'} does not say order of the tasks, protocol, " in str(refused.value)
+    for name in ("budget", "horizon", "split of the initial states"):
+        assert name in str(refused.value)
     assert "--assume-equal" in str(refused.value)
     assert "observations" not in str(refused.value)
     table = _compared(*runs, assume_equal=True)
@@ -312,6 +317,18 @@ def test_assuming_makes_no_two_said_conditions_equal_through_a_silent_third(buil
     methods = [[contender.group.method for contender in table.contenders] for table in comparisons.tables]
     assert methods == [["t2s", "er"], ["lora"]]
     assert "horizon 500 steps against 77 steps" in comparisons.apart[0]
+
+
+def test_each_of_a_table_is_held_against_all_others_and_not_the_first_alone(tmp_path: Path):
+    """The second and the third differ, and the first says nothing of what they differ in."""
+    said = {"er": "horizon=500,ahead=1,split=test", "ewc": "protocol=A", "l2": "protocol=B,first=2"}
+    for name in said:
+        (tmp_path / f"{name}.csv").write_text("task,successes,episodes\npush,1,2\npull,1,2\n")
+    runs = read_entries([f"{tmp_path / name}.csv:{words}" for name, words in said.items()])
+    comparisons = compare_runs(runs, assume_equal=True)
+    methods = [[contender.group.method for contender in table.contenders] for table in comparisons.tables]
+    assert methods == [["er", "ewc"], ["l2"]]
+    assert "protocol A against B" in comparisons.apart[0]
 
 
 def test_outcomes_of_states_that_are_only_assumed_to_be_ours_do_not_pair(build: Build, tmp_path: Path):
@@ -354,8 +371,18 @@ def test_folders_files_and_published_names_are_found_once(
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="holds no run"):
         read_entries(["empty"])
-    with pytest.raises(RunError, match="nothing can be said behind it"):
+    with pytest.raises(RunError, match="only method=NAME, for a run, can be said behind it"):
         read_entries(["results/cw10/t2s-seed0/run.json:seed=4"])
+
+
+def test_two_states_of_one_method_are_compared_under_names_of_their_own(build: Build, tmp_path: Path):
+    for name in ("new", "old"):
+        build(tmp_path / name)
+    words = [f"{tmp_path / name}:method={name}" for name in ("new", "old")]
+    (pair,) = _compared(*read_entries(words)).pairs
+    assert (pair.a.label, pair.b.label, pair.difference) == ("new", "old", 0)
+    with pytest.raises(RunError, match="is named twice"):
+        read_entries([words[0], f"{tmp_path / 'new'}:method=old"])
 
 
 def test_a_run_from_reward_is_refused(tmp_path: Path):

@@ -1,0 +1,117 @@
+"""The drawings of a comparison that have a line for each method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from skilltokens import metrics
+from skilltokens.report import text
+from skilltokens.report.comparison.labels import RATES, WIDTH, Drawing, height, named, names, places
+from skilltokens.report.comparison.model import Comparisons, Contender, Table
+from skilltokens.report.comparison.ranks import final_rates
+from skilltokens.report.comparison.standing import ranked
+from skilltokens.report.svg import Plot, dash, element, marker, path, picture, tone
+
+Line = tuple[Contender, Sequence[float], Sequence[float]]
+"""Whose it is, and its points, x and y."""
+
+
+def learning(table: Table) -> Drawing | None:
+    """Mean success on the task being learned, against the iterations of its lesson done."""
+    lines: list[Line] = []
+    for one in ranked(table):
+        steps = one.group.first.config.get("train.iterations")
+        curves = [curve for task in range(len(table.tasks)) if (curve := one.group.curve(task)) is not None]
+        shared = sorted(set.intersection(*(set(curve.progress.tolist()) for curve in curves))) if curves else []
+        if len(shared) > 1 and isinstance(steps, int):
+            means = [
+                float(np.mean([metrics.rates(c.successes, c.episodes)[c.progress == point][0] for c in curves]))
+                for point in shared
+            ]
+            lines.append((one, [point * steps for point in shared], means))
+    if not lines:
+        return None
+    note = "The mean over tasks, each while it is learned; the area below is FWT."
+    return _lines(table, lines, "Success while a task is learned", "iterations of the lesson", note)
+
+
+def profiles(table: Table) -> Drawing:
+    """The share of (task, seed) pairs whose final success is at least so high (Agarwal et al., arXiv 2108.13264)."""
+    lines: list[Line] = []
+    for one in ranked(table):
+        xs, ys = profile(final_rates(one).ravel())
+        lines.append((one, xs, ys))
+    note = "A line that lies higher is better at every level that it lies higher at."
+    return _lines(
+        table,
+        lines,
+        "Performance profile",
+        "final success of a task is at least",
+        note,
+        steps=True,
+        side="share of tasks and seeds",
+    )
+
+
+def profile(values: np.ndarray) -> tuple[list[float], list[float]]:
+    """The steps of the share of `values` (n,) that are at least x, for x from 0 to 1: the corners, x and y."""
+    xs, ys, before = [0.0], [1.0], 0.0
+    for level in np.unique([*values[values > 0], 1.0]).tolist():
+        share = float((values >= level - 1e-9).mean())
+        xs, ys, before = [*xs, before, level], [*ys, share, share], level
+    return xs, ys
+
+
+def demonstrations(comparisons: Comparisons) -> Drawing | None:
+    """Final success against demonstrations of a task, over tables that differ in those; None where they do not."""
+    first = comparisons.tables[0]
+    alike = [table for table in comparisons.tables if (table.suite, table.tasks) == (first.suite, first.tasks)]
+    points: dict[str, dict[float, float]] = {}
+    for table in alike:
+        for one in table.contenders:
+            if one.finished and one.costs.demonstrations and one.final.value is not None:
+                points.setdefault(one.label, {})[one.costs.demonstrations] = one.final.value
+    points = {label: dict(sorted(known.items())) for label, known in points.items() if len(known) > 1}
+    if not points:
+        return None
+    owners = {one.label: one for table in alike[::-1] for one in table.contenders}
+    lines = [(owners[label], [math.log10(x) for x in known], list(known.values())) for label, known in points.items()]
+    counts = sorted({count for known in points.values() for count in known})
+    feet = [(math.log10(count), f"{count:g}") for count in counts]
+    note = "Each number of demonstrations is a table of its own: with others, other runs."
+    return _lines(first, lines, "Success against demonstrations", "demonstrations of a task", note, feet=feet)
+
+
+def _lines(
+    table: Table,
+    lines: Sequence[Line],
+    title: str,
+    axis: str,
+    note: str,
+    *,
+    steps: bool = False,
+    feet: Sequence[tuple[float, str]] = (),
+    side: str = "success",
+) -> Drawing:
+    """One line a method, its name at its end."""
+    every = [x for _, xs, _ in lines for x in xs]
+    low, high = min(every), max(every)
+    plot = Plot(30, 10, 222, height(table) - 34, low=(low, 0), high=(high, 1))
+    middle = (low + high) / 2
+    shown = feet or [(x, f"{x:,.0f}" if high > 10 else f"{x:.3g}") for x in (low, middle, high)]
+    parts = [plot.rules(RATES), plot.feet(shown, axis)]
+    where = places(table)
+    ends, phrases = [], []
+    for (one, xs, ys), name in zip(lines, names([one for one, _, _ in lines]), strict=True):
+        place = where.get(one.label, len(where))
+        points = plot.points(xs, ys)
+        line = element("path", class_="line", d=path(points), stroke_dasharray=dash(place))
+        dots = [] if steps else [marker(place, x, y, 2.8) for x, y in points]
+        parts.append(element("g", element("title", one.label), line, *dots, class_=tone(place)))
+        ends.append((place, name, *points[-1]))
+        phrases.append(f"{one.label} {', '.join(text.rate(y) for y in (ys[::2] if steps else ys))}")
+    label = f"{title}, {side} against {axis}: {'; '.join(phrases)}."
+    return Drawing(title, note, picture(WIDTH, height(table), label, *parts, named(plot, ends)))
