@@ -32,7 +32,8 @@ from skilltokens.types import RunError, SettingError
 RESULTS = Path(__file__).parents[2] / "results"
 BOUNDS = (Ge, Gt, Le, Lt)
 ANY_FINITE = {
-    *("LoraSettings.near", "T2SSettings.near", "CommonPpoSettings.log_std", "PpoSettings.presence"),
+    *("FullCopySettings.near", "LoraSettings.near", "T2SSettings.near"),
+    *("CommonPpoSettings.log_std", "PpoSettings.presence"),
     *("RewardSettings.gravity", "RewardSettings.friction", "RewardSettings.noise", "RewardSettings.commands"),
 }
 """Numbers that may be any finite one; every other number of a settings class has a range beside it."""

@@ -275,6 +275,7 @@ def test_costs_are_what_the_runs_wrote_down(build: Build, tmp_path: Path):
     assert costs.demonstrations == 30
     (joint,) = _compared(read_run(build(tmp_path / "joint", "multitask"))).contenders
     assert joint.costs.trained is None
+    assert joint.costs.iterations == 1000 + 9 * 800, "one lesson as long as all of a method's with lessons"
 
 
 # ---------------------------------------------------------------- what is not said
