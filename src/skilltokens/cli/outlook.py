@@ -23,8 +23,10 @@ def show(plan: Plan, left: Sequence[PlannedRun], noun: str) -> int:
         say(f"{name:<{width}}  {state.words}")
     estimate = remaining(plan, left)
     done = len(plan.runs) - len(left)
-    say(f"{len(plan.runs)} {noun}: {done} done, {len(left)} to do, {plan.jobs or cores()} at once")
-    if left:
+    alone = not plan.cluster or bool(plan.jobs)
+    room = f"{plan.jobs or cores()} at once" if alone else "as many at once as the cluster has room for"
+    say(f"{len(plan.runs)} {noun}: {done} done, {len(left)} to do, {room}")
+    if left and alone:
         first = ", by a first guess" if estimate.guessed else ""
         say(f"they take {in_words(estimate.left())}{first}; demonstrations that are missing come first")
     return 0

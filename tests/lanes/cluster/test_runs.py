@@ -29,13 +29,13 @@ def alone(place: Path) -> dict[str, object]:
 
 
 def results(folder: Path) -> dict[str, object]:
-    """All of each cell's run.json but its times."""
+    """All of each cell's run.json but its times, and whether another commit resumed it."""
     return {cell: _timeless(json.loads((folder / cell / "run.json").read_text())) for cell in CELLS}
 
 
 def _timeless(content: dict[str, object]) -> dict[str, object]:
     assert content["finished"]
-    times = ("started", "finished", "timing", "command", "digest")
+    times = ("started", "finished", "timing", "command", "digest", "commit", "resumed")
     return {key: value for key, value in content.items() if key not in times}
 
 

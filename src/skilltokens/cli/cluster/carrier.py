@@ -98,7 +98,7 @@ class _Trip:
         self._deaths = dict.fromkeys((job.name for job in jobs), 0)
         self._looked = self._room = 0
         self._fitted = dict.fromkeys((job.name for job in jobs), time.monotonic())
-        """When a node was last seen that each job fits on."""
+        """When a node was last known that each job fits on, the one that it ran on included."""
         self._not_before: dict[str, float] = {}
 
     def begin(self) -> None:
@@ -165,7 +165,7 @@ class _Trip:
                 "command again goes on where the run was",
             )
             return
-        self._looked = 0.0
+        self._looked, self._fitted[job.name] = 0.0, time.monotonic()
         self._not_before[job.name] = time.monotonic() + PAUSE
         self.waiting.insert(0, job)
         note = "its node has died: it goes on from its last point on another one"
