@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from skilltokens.configuration import flat, with_new_names
 from skilltokens.experiments.grid import KEPT, read_kept
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
+from skilltokens.experiments.rereading import config_of
 from skilltokens.experiments.settings import FREE, FREE_FROM_REWARD
 from skilltokens.experiments.states import state_of
 from skilltokens.files import shown
@@ -40,7 +41,8 @@ class Listed:
         """Its settings on one level, with its recipe; empty where it has not begun."""
         if self.record is None:
             return {}
-        settings = flat(with_new_names(self.record.config))
+        lifelong = isinstance(self.record, LifelongRecord)
+        settings = config_of(self.record) if lifelong else flat(with_new_names(self.record.config))
         return {"recipe": self.record.recipe or "", **{n: v for n, v in settings.items() if not isinstance(v, dict)}}
 
 
@@ -97,7 +99,7 @@ def rows(runs: Sequence[Listed], now: datetime.datetime) -> list[list[str]]:
         [
             run.method,
             str(run.seed),
-            " ".join(f"{name}={_value(run.config[name])}" for name in apart if name in run.config),
+            " ".join(f"{name}={_value(run.config[name])}" for name in apart(run) if name in run.config),
             run.state,
             _final(run),
             _age(run, now),
@@ -108,23 +110,29 @@ def rows(runs: Sequence[Listed], now: datetime.datetime) -> list[list[str]]:
     ]
 
 
-def _apart(runs: Sequence[Listed]) -> list[str]:
-    """The settings that differ: between recipes only the recipe, between methods only what both have."""
-    names: dict[str, None] = {}
+def _apart(runs: Sequence[Listed]) -> Callable[[Listed], list[str]]:
+    """Says of a run the settings that set it apart: between recipes only the recipe, and of a method's own settings
+    those that differ among its runs."""
     configs = [(run, run.config) for run in runs if run.record is not None]
-    if len({config["recipe"] for _, config in configs}) > 1:
-        names["recipe"] = None
+    several = len({config["recipe"] for _, config in configs}) > 1
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run, config in configs:
-        common = {name: value for name, value in config.items() if not name.startswith("method")}
-        groups.setdefault((config["recipe"], ""), []).append(common)
-        own = {name: value for name, value in config.items() if name.startswith("method")}
-        groups.setdefault((config["recipe"], run.method), []).append(own)
-    for group in groups.values():
-        for name in group[0]:
-            if name not in ELSEWHERE and any(config.get(name) != group[0][name] for config in group):
-                names[name] = None
-    return list(names)
+        for method in ("", run.method):
+            own = {name: value for name, value in config.items() if name.startswith("method") == bool(method)}
+            groups.setdefault((config["recipe"], method), []).append(own)
+
+    def apart(run: Listed) -> list[str]:
+        recipe = run.config.get("recipe", "")
+        names = ["recipe"] if several else []
+        for group in (groups.get((recipe, method), []) for method in ("", run.method)):
+            names += [name for name in (group[0] if group else ()) if _differs(name, group)]
+        return names
+
+    return apart
+
+
+def _differs(name: str, configs: Sequence[dict[str, Any]]) -> bool:
+    return name not in ELSEWHERE and any(config.get(name) != configs[0][name] for config in configs)
 
 
 def _value(value: Any) -> str:
