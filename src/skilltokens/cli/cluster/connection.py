@@ -8,9 +8,10 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skilltokens.cli.cluster import node
@@ -69,7 +70,12 @@ class Connection:
         """The nodes that are alive, this one first."""
         here = self.ray.get_runtime_context().get_node_id()
         alive = [_node(entry) for entry in self.ray.nodes() if entry["Alive"]]
-        return sorted(alive, key=lambda entry: (entry.id != here, entry.name, entry.id))
+        several = Counter(entry.name for entry in alive)  # nodes of one machine
+        named = [
+            replace(entry, name=f"{entry.name}, {entry.id[:8]}") if several[entry.name] > 1 else entry
+            for entry in alive
+        ]
+        return sorted(named, key=lambda entry: (entry.id != here, entry.name, entry.id))
 
     def ask(self, question: Callable[..., Any], nodes: Sequence[Node], *words: Any) -> list[Any]:
         """What a function of node.py returns on each of the nodes.
