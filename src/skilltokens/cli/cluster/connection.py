@@ -55,16 +55,22 @@ class Connection:
         self._address = address
         self._heard = time.monotonic()
 
-    def check(self) -> None:
-        """Raises ClusterError where the cluster's head has not answered for a while."""
+    def answers(self) -> bool:
+        """Whether the cluster's head answers now; where it does not, `nodes` would wait for it.
+
+        Raises:
+            ClusterError: it has not answered for a while.
+        """
         if _answers(self._address):
             self._heard = time.monotonic()
-        elif time.monotonic() - self._heard > SILENCE:
+            return True
+        if time.monotonic() - self._heard > SILENCE:
             self.lost = True
             raise ClusterError(
                 f"the head of the Ray cluster at {self._address} does not answer any more: start a cluster again, "
                 "and the same command again, which goes on where the runs were"
             )
+        return False
 
     def nodes(self) -> list[Node]:
         """The nodes that are alive, this one first."""
