@@ -89,15 +89,18 @@ class OtherConfigurationError(RunError):
     Args:
         folders: the folders of such runs.
         changes: where the configurations differ, a clause each.
+        elsewhere: what to choose where they shall differ.
     """
 
-    def __init__(self, folders: Sequence[str], changes: Sequence[str]) -> None:
+    def __init__(
+        self, folders: Sequence[str], changes: Sequence[str], elsewhere: str = "a new folder with --out"
+    ) -> None:
         self.folders, self.changes = tuple(folders), tuple(changes)
         one = len(self.folders) == 1
         hold = "holds a run" if one else "hold runs"
         super().__init__(
             f"{', '.join(self.folders)} {hold} of another configuration ({shortened(self.changes)}): give these "
-            f"settings to resume {'it' if one else 'them'}, or choose a new folder with --out"
+            f"settings to resume {'it' if one else 'them'}, or choose {elsewhere}"
         )
 
 

@@ -165,8 +165,10 @@ def test_a_cell_of_another_configuration_is_named_before_anything_is_made(
     monkeypatch.chdir(ROOT)
     shutil.copytree(place / "whole" / "t2s-seed0", tmp_path / "other" / "t2s-seed0")
     said = sentence(["grid", grid(tmp_path, "other", share=0.4)], capsys)
-    assert said.startswith("cell t2s-seed0: ")
-    assert "method.share was 0.3, is 0.4" in said
+    assert said.startswith(
+        f"{tmp_path / 'other' / 't2s-seed0'} holds a run of another configuration (method.share was "
+    )
+    assert "or choose a new folder by out = ... in the grid's file" in said
     assert os.listdir(tmp_path / "other") == ["t2s-seed0"]
     assert not (tmp_path / "demos").exists()
 

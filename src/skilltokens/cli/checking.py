@@ -37,7 +37,8 @@ def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
             kind = SettingError if isinstance(problem, SettingError) else RunError
             raise kind(f"{noun} {run.name}: {problem}") from problem
     if others:
-        raise OtherConfigurationError(list(others), _merged(others))
+        elsewhere = "a new folder by out = ... in the grid's file" if noun else "a new folder with --out"
+        raise OtherConfigurationError(list(others), _merged(others), elsewhere)
     if plan.cluster:
         from skilltokens.cli.cluster.planning import check_place
 
