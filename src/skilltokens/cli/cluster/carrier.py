@@ -114,7 +114,8 @@ class _Trip:
             self.running.append(_Remote(self._cluster, job, self._folder))
 
     def _look(self, now: float) -> None:
-        self._cluster.check()
+        if not self._cluster.answers():
+            return
         nodes = self._cluster.nodes()
         self._room = slots(nodes, self._jobs)
         still = [remote for remote in self.running if not remote.begun]

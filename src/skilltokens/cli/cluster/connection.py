@@ -7,10 +7,12 @@ import importlib
 import logging
 import os
 import socket
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skilltokens.cli.cluster import node
@@ -54,22 +56,33 @@ class Connection:
         self._address = address
         self._heard = time.monotonic()
 
-    def check(self) -> None:
-        """Raises ClusterError where the cluster's head has not answered for a while."""
+    def answers(self) -> bool:
+        """Whether the cluster's head answers now; where it does not, `nodes` would wait for it.
+
+        Raises:
+            ClusterError: it has not answered for a while.
+        """
         if _answers(self._address):
             self._heard = time.monotonic()
-        elif time.monotonic() - self._heard > SILENCE:
+            return True
+        if time.monotonic() - self._heard > SILENCE:
             self.lost = True
             raise ClusterError(
                 f"the head of the Ray cluster at {self._address} does not answer any more: start a cluster again, "
                 "and the same command again, which goes on where the runs were"
             )
+        return False
 
     def nodes(self) -> list[Node]:
         """The nodes that are alive, this one first."""
         here = self.ray.get_runtime_context().get_node_id()
         alive = [_node(entry) for entry in self.ray.nodes() if entry["Alive"]]
-        return sorted(alive, key=lambda entry: (entry.id != here, entry.name, entry.id))
+        several = Counter(entry.name for entry in alive)  # nodes of one machine
+        named = [
+            replace(entry, name=f"{entry.name}, {entry.id[:8]}") if several[entry.name] > 1 else entry
+            for entry in alive
+        ]
+        return sorted(named, key=lambda entry: (entry.id != here, entry.name, entry.id))
 
     def ask(self, question: Callable[..., Any], nodes: Sequence[Node], *words: Any) -> list[Any]:
         """What a function of node.py returns on each of the nodes.
@@ -154,8 +167,16 @@ def connected(address: str) -> Iterator[Connection]:
         ray.cloudpickle.unregister_pickle_by_value(node)
         if connection.lost:
             atexit.unregister(ray.shutdown)  # it would ask the head
+            atexit.register(_leave)
         else:
             ray.shutdown()
+
+
+def _leave() -> None:
+    """Ends this process after a mistake, without Ray's own end, which crashes where its head is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)
 
 
 def _ray() -> Any:
