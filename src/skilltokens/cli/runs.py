@@ -41,8 +41,8 @@ class Listed:
         """Its settings on one level, with its recipe; empty where it has not begun."""
         if self.record is None:
             return {}
-        lifelong = isinstance(self.record, LifelongRecord)
-        settings = config_of(self.record) if lifelong else flat(with_new_names(self.record.config))
+        record = self.record
+        settings = config_of(record) if isinstance(record, LifelongRecord) else flat(with_new_names(record.config))
         return {"recipe": self.record.recipe or "", **{n: v for n, v in settings.items() if not isinstance(v, dict)}}
 
 
