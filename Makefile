@@ -109,8 +109,8 @@ lerobot-constraints: .venv-lerobot/.installed  ## Write constraints-lerobot.txt 
 	mv constraints-lerobot.txt.tmp constraints-lerobot.txt
 
 constraints: setup  ## Write constraints.txt from .venv
-	{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --exclude-editable \
-		| sed -E 's/^([^#]*==[^+]*)\+.*/\1/' | grep -vE '^(skilltokens|pip|setuptools)\b'; } > constraints.txt.tmp
+	{ sed -n '/^#/p' constraints.txt; { grep '^ray==' constraints.txt; $(BIN)/pip freeze --exclude-editable; } \
+		| sed -E 's/^([^#]*==[^+]*)\+.*/\1/' | grep -vE '^(skilltokens|pip|setuptools)\b' | sort -f; } > constraints.txt.tmp
 	mv constraints.txt.tmp constraints.txt
 
 clean:  ## Remove .venv and every cache; runs and demonstrations stay

@@ -66,8 +66,7 @@ class EvaluateSettings:
     points: Count = 6
     """Points of the learning curve, evenly spaced from 0 to the end of training; 1 is the end alone."""
     old: Literal["each", "end"] = "each"
-    """When tasks of earlier lessons are tested again: after each lesson, or after the last alone (end), which is
-    cheaper but leaves NBT unmeasured where old skills change; skills proved the same bits are noted each time."""
+    """When old tasks are tested again: after each lesson, or at the end alone, which is cheaper but measures no NBT."""
     split: Literal["validation", "test"] = "test"
     """Initial states to use: validation states choose settings, test states are reported."""
     horizon: CountFrom0 = 0

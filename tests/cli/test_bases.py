@@ -12,7 +12,7 @@ from skilltokens.files import digest
 
 TINY = (
     *("--tasks", "push", "--policy.width", "16", "--policy.layers", "1", "--policy.history", "4"),
-    *("--train.iterations", "4", "--train.batch", "4", "--method.share", "0.5"),
+    *("--train.iterations", "4", "--train.batch", "4", "--method.share", "0.5", "--method.mu", "1"),
     *("--evaluate.episodes", "2", "--evaluate.group", "2", "--evaluate.points", "2", "--evaluate.horizon", "20"),
 )
 
