@@ -66,7 +66,7 @@ def test_the_help_of_every_recipe_is_one_sentence_and_a_page_lists_it():
         ("metaworld-40", "A", 40, 1, 20, 20),
         ("libero-few", "A+", 10, 1, 10, 10),
         ("libero-goal-b", "B", 10, 6, 50, 10),
-        ("libero-spatial-object", "A", 20, 1, 20, 20),
+        ("libero-spatial-and-object", "A", 20, 1, 20, 20),
     ],
 )
 def test_the_streams_have_the_size_and_the_demonstrations_that_they_are_known_by(

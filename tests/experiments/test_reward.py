@@ -96,7 +96,7 @@ def test_a_run_that_lost_its_end_gives_the_same_numbers_again(study: Path, tmp_p
 def test_other_settings_are_refused_in_the_same_folder(study: Path, monkeypatch, capsys):
     monkeypatch.chdir(study)
     assert main(["run", *SMALL, "--ppo.tokens", "2"]) == 2
-    assert "run of another configuration (ppo.tokens was 1, is 2)" in capsys.readouterr().err
+    assert "runs of another configuration (ppo.tokens was 1, is 2)" in capsys.readouterr().err
     assert main(["run", *SMALL, "--motion.noise", "0.1", "--out", "other"]) == 2
     assert "made with other settings" in capsys.readouterr().err
     stored = study / "demos/short/halfcheetah/motion"

@@ -55,7 +55,7 @@ def test_suites_that_are_not_of_one_kind_are_refused():
 
 
 def test_two_suites_of_libero_are_one_suite_too():
-    suite = load_suite("libero-spatial-object")
+    suite = load_suite("libero-spatial-and-object")
     parts = [load_suite(name) for name in ("libero-spatial", "libero-object")]
     assert suite.tasks == (*parts[0].tasks, *parts[1].tasks)
     assert (suite.horizon, dict(suite.scales)) == (parts[0].horizon, dict(parts[0].scales))

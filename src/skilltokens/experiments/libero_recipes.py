@@ -38,9 +38,9 @@ def libero_goal_b(method: str) -> RunSettings[Any]:
     return replace(together, demonstrations=DemonstrationSettings(folder=BY_NUMBER))
 
 
-def libero_spatial_object(method: str) -> RunSettings[Any]:
+def libero_spatial_and_object(method: str) -> RunSettings[Any]:
     """The 20 tasks of LIBERO-Spatial and LIBERO-Object together: the base that libero-few begins from."""
-    settings = _libero(method, "libero-spatial-object")
+    settings = _libero(method, "libero-spatial-and-object")
     return replace(
         settings,
         train=replace(settings.train, iterations=600, first_iterations=600),
@@ -58,7 +58,7 @@ def libero_few(method: str) -> RunSettings[Any]:
     return replace(
         settings,
         protocol="A+",
-        pretrain="libero-spatial-object",
+        pretrain="libero-spatial-and-object",
         train=replace(settings.train, iterations=800, first_iterations=800),
         evaluate=replace(settings.evaluate, points=5, variants=()),
         demonstrations=DemonstrationSettings(episodes=10, folder=BY_NUMBER),

@@ -24,9 +24,9 @@ LIFELONG: dict[str, Callable[[str], RunSettings[Any]]] = {
     "libero-10": libero.libero_10,
     "libero-few": libero.libero_few,
     "libero-goal-b": libero.libero_goal_b,
-    "libero-spatial-object": libero.libero_spatial_object,
+    "libero-spatial-and-object": libero.libero_spatial_and_object,
     "libero-goal-images": libero.libero_goal_images,
 }
 
-TOGETHER = ("metaworld-40", "libero-spatial-object")
+TOGETHER = ("metaworld-40", "libero-spatial-and-object")
 """Those that make a base: where no method is named, their tasks are learned together."""

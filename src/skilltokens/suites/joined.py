@@ -36,7 +36,9 @@ class Joined:
         self.horizon = min(part.horizon for part in parts)
         self.memory: int = max(getattr(part, "memory", 0) for part in parts)
         """Bytes that a process with one task needs at most; 0: not known."""
-        for attribute in ("frequency", "action_units"):
+        # A suite's expert acts in an environment whatever its task: that of one suite acts in those of its kind.
+        alike = all(type(other) is type(first) for other in others)
+        for attribute in ("frequency", "action_units", *(("expert_in",) if alike else ())):
             if hasattr(first, attribute):
                 setattr(self, attribute, getattr(first, attribute))
 

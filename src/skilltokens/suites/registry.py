@@ -49,7 +49,7 @@ def _body(name: str) -> Suite:
         raise SuiteError(f'the suite {name} needs {problem.name}: run `pip install "skilltokens[reward]"`') from problem
 
 
-LIBERO_TWO = "libero-spatial-object"
+LIBERO_TWO = "libero-spatial-and-object"
 
 
 def _libero_two() -> Suite:
