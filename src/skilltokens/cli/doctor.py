@@ -14,6 +14,7 @@ from pathlib import Path
 from skilltokens.cli import probes
 from skilltokens.cli.probes import Finding, Probe
 from skilltokens.escaping import shell, terminal
+from skilltokens.machine import cores
 
 SYSTEM = ("libosmesa6", "libegl1", "libgl1-mesa-dri", "libgl1", "libglib2.0-0")
 """Debian packages through which MuJoCo draws without a screen; opencv, which LIBERO imports, needs the last two."""
@@ -53,9 +54,8 @@ def _machine() -> Iterator[Finding]:
     fits = (3, 11) <= sys.version_info < (3, 14)
     fix = "" if fits else "python3.12 -m venv .venv    (skilltokens needs Python 3.11 to 3.13)"
     yield Finding("machine", "Python", "ok" if fits else "broken", platform.python_version(), fix=fix)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = _gibibytes("SC_PHYS_PAGES")
-    yield Finding("machine", "cores", "ok", f"{cores}, {memory:.0f} GiB of memory", needed=False)
+    yield Finding("machine", "cores", "ok", f"{cores()}, {memory:.0f} GiB of memory", needed=False)
     here = Path.cwd()
     free = shutil.disk_usage(here).free / 2**30
     enough = free >= 1

@@ -22,6 +22,7 @@ from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.cli.progress import Single, watching
 from skilltokens.cli.remaining import Expected, Remaining, in_words
 from skilltokens.experiments.states import state_of
+from skilltokens.machine import cores
 from skilltokens.types import RunError, SkilltokensError
 
 
@@ -60,11 +61,6 @@ def remaining(plan: Plan, left: Sequence[PlannedRun]) -> Remaining:
 def _expected(run: PlannedRun, share: float) -> Expected:
     experiment = run.recipe.experiment
     return Expected(run.name, f"{run.recipe.name} {run.learner}", guess(experiment.costs(run.settings)), share)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def carry_out(plan: Plan, left: Sequence[PlannedRun], also: View | None = None) -> dict[str, str | None]:

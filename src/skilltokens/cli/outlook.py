@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from skilltokens.cli.execute import cores, remaining
+from skilltokens.cli.execute import remaining
 from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.cli.remaining import in_words
 from skilltokens.cli.saying import say
 from skilltokens.experiments.states import state_of
+from skilltokens.machine import cores
 
 
 def show(plan: Plan, left: Sequence[PlannedRun], noun: str) -> int:

@@ -258,6 +258,11 @@ class SkillMethod(Method):
         for name, wordings, vectors in zip(lesson.names, lesson.wordings, lesson.embeddings, strict=True):
             self.entries.append(Entry(name, wordings, vectors, policy, vectors[0]))
 
+    def begin_base(self, lesson: Lesson) -> Training:
+        """The first lesson from scratch: all of the base is trained, and the lesson's tasks act by it."""
+        self.enter(lesson, self.base)
+        return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+
     def nearest(self, embedding: Array, before: int, near: float) -> int:
         """The skill, of the first `before` ones, whose wordings are nearest to an instruction; the newest of them if
         none is nearer than a cosine of `near`."""

@@ -48,8 +48,7 @@ class GrownMethod(SkillMethod):
 
     def begin(self, lesson: Lesson) -> Training:
         if self.begins_fresh(lesson):
-            self.enter(lesson, self.base)
-            return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+            return self.begin_base(lesson)
         self.base.requires_grad_(False)
         grown = self.grow(lesson)
         self.enter(lesson, grown.policy)

@@ -77,7 +77,7 @@ def _tune(words: Sequence[str]) -> int:
     failures |= carry_out(plan, [run for run in left if run.name not in failures])
     done = [_read(trial) for trial in trials]
     if any(trial.run for trial in done):
-        _conclude(options, plan, done, words)
+        _conclude(options, plan, done)
     sentences = dict.fromkeys(failure for failure in failures.values() if failure is not None)
     if sentences:
         raise RunError("; ".join(sentences))
@@ -135,14 +135,14 @@ def _check_evaluation(settings: Any, typed: set[str]) -> None:
             )
 
 
-def _conclude(options: TuneOptions, plan: Plan, done: Sequence[Trial], words: Sequence[str]) -> None:
+def _conclude(options: TuneOptions, plan: Plan, done: Sequence[Trial]) -> None:
     """Prints all trials and what was chosen, and writes both down."""
     from skilltokens.cli.saying import cells, say
     from skilltokens.cli.tables import empty_table, output
     from skilltokens.report.tuning import HEAD, best_of, by_method, fragment, rows_of, words_of, write_tuning
 
-    command = shlex.join(["skilltokens", "tune", *words])
-    files = write_tuning(plan.out, plan.runs[0].recipe.name, command, done, options.docs)
+    first = plan.runs[0]
+    files = write_tuning(plan.out, first.recipe.name, first.command, done, options.docs)
     table = empty_table(f"{options.trials} trials of each method on validation states")
     for head in HEAD:
         table.add_column(head, justify="right" if head in ("final", "learned", "lost") else "left")

@@ -24,8 +24,7 @@ class Nearest(SkillMethod):
 
     def begin(self, lesson: Lesson) -> Training:
         if self.begins_fresh(lesson):
-            self.enter(lesson, self.base)
-            return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+            return self.begin_base(lesson)
         self.base.requires_grad_(False)
         self._enter_nearest(lesson)
         policy = self.entries[self.first_entry(lesson)].policy

@@ -71,8 +71,7 @@ class T2S(SkillMethod):
         del self.skills[self.first_entry(lesson) :]
         if self.begins_fresh(lesson):
             self.skills += _base_skills(lesson)
-            self.enter(lesson, self.base)
-            return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+            return self.begin_base(lesson)
         self.base.requires_grad_(False)
         skill = self._new_skill(lesson)
         policy = assemble(self.base, self._find, skill)
