@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from skilltokens.model.pattention import GrownPattention, Pattention, fused_pattention, pattention
+from skilltokens.model.pattention import Bend, GrownPattention, Pattention, fused_pattention, pattention
 
 
 def random_tensors(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -178,3 +178,62 @@ def test_as_one_plain_map_it_computes_the_same():
     assert plain.key.shape == (10, 4)
     assert not any(parameter.requires_grad for parameter in plain.parameters())
     torch.testing.assert_close(plain(x), grown(x))
+
+
+@given(sizes, st.integers(0, 3), st.integers(0, 3), st.integers(1, 4), st.booleans())
+@settings(max_examples=40)
+def test_bends_and_factors_on_shared_rows_are_what_they_say(
+    case: tuple[int, int, int, int], new: int, reused: int, rank: int, gated: bool
+):
+    rows, width_in, width_out, seed = case
+    base = Pattention(rows, width_in, width_out, torch.Generator().manual_seed(seed))
+    x, key, value, more_key, more_value, up_k, down_k, up_v, down_v, factor, gate = random_tensors(
+        seed,
+        *((5, width_in), (new, width_in), (new, width_out), (reused, width_in), (reused, width_out)),
+        *((rows, rank), (rank, width_in), (rows, rank), (rank, width_out), (1,), (rows + reused,)),
+        dtype=torch.float32,
+    )
+    shared = (torch.cat([base.key, more_key]), torch.cat([base.value, more_value]))
+    owner = torch.tensor([0] * rows + [1] * reused)
+    gate = gate if gated else None
+
+    def layer(amount: float, factor: Tensor) -> GrownPattention:
+        bend = Bend({"key": amount * up_k, "value": amount * up_v}, {"key": down_k, "value": down_v})
+        return GrownPattention(base, *shared, key, value, gate, bend, factor, owner)
+
+    # As it says, row by row.
+    keys = torch.cat([base.key + up_k @ down_k, factor * more_key, key])
+    values = torch.cat([base.value + up_v @ down_v, more_value, value])
+    ones = None if gate is None else torch.cat([gate, torch.ones(new)])
+    bent = layer(1.0, factor)
+    expected = pattention(x, keys, values, base.tau, ones)
+    torch.testing.assert_close(bent(x), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(bent.fused()(x), bent(x), rtol=0, atol=1e-6 * max(1.0, float(expected.abs().max())))
+    assert not any(parameter.requires_grad for parameter in bent.fused().parameters())
+    # Its derivative is autograd's, and the rows that are shared have none.
+    bent(x).square().sum().backward()
+    learned = [parameter for parameter in bent.parameters() if parameter.numel()]
+    copies = [parameter.detach().clone().requires_grad_() for parameter in bent.parameters()]
+    named = dict(zip([name for name, _ in bent.named_parameters()], copies, strict=True))
+    keys = torch.cat(
+        [
+            base.key.detach() + named["bend.up.key"] @ named["bend.down.key"],
+            named["skill_gate"] * more_key,
+            named["key"],
+        ]
+    )
+    values = torch.cat(
+        [base.value.detach() + named["bend.up.value"] @ named["bend.down.value"], more_value, named["value"]]
+    )
+    ones = None if gate is None else torch.cat([named["gate"], torch.ones(new)])
+    pattention(x, keys, values, base.tau, ones).square().sum().backward()
+    for parameter, copy in zip(bent.parameters(), copies, strict=True):
+        if copy.grad is not None and parameter.grad is not None and parameter.numel():
+            scale = float(copy.grad.abs().max())
+            torch.testing.assert_close(parameter.grad, copy.grad, rtol=1e-3, atol=1e-3 * max(scale, 1e-3))
+    assert learned
+    assert base.key.grad is None
+    assert bent.frozen_key.grad is None
+    # Without amounts it is the base with its new rows.
+    plain = GrownPattention(base, base.key, base.value, key, value, None if gate is None else gate[:rows])
+    torch.testing.assert_close(layer(0.0, torch.zeros(1))(x), plain(x), rtol=1e-4, atol=1e-5)
