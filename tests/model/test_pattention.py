@@ -186,54 +186,50 @@ def test_bends_and_factors_on_shared_rows_are_what_they_say(
     case: tuple[int, int, int, int], new: int, reused: int, rank: int, gated: bool
 ):
     rows, width_in, width_out, seed = case
-    base = Pattention(rows, width_in, width_out, torch.Generator().manual_seed(seed))
-    x, key, value, more_key, more_value, up_k, down_k, up_v, down_v, factor, gate = random_tensors(
-        seed,
-        *((5, width_in), (new, width_in), (new, width_out), (reused, width_in), (reused, width_out)),
-        *((rows, rank), (rank, width_in), (rows, rank), (rank, width_out), (1,), (rows + reused,)),
-        dtype=torch.float32,
-    )
-    shared = (torch.cat([base.key, more_key]), torch.cat([base.value, more_value]))
+    base = Pattention(rows, width_in, width_out).double()
+    shapes = {
+        "x": (5, width_in),
+        "key": (new, width_in),
+        "value": (new, width_out),
+        "reused key": (reused, width_in),
+        "reused value": (reused, width_out),
+        "up.key": (rows, rank),
+        "up.value": (rows, rank),
+        "down.key": (rank, width_in),
+        "down.value": (rank, width_out),
+        "factor": (1,),
+        "gate": (rows + reused,),
+    }
+    t = dict(zip(shapes, random_tensors(seed, *shapes.values()), strict=True))
     owner = torch.tensor([0] * rows + [1] * reused)
-    gate = gate if gated else None
 
-    def layer(amount: float, factor: Tensor) -> GrownPattention:
-        bend = Bend({"key": amount * up_k, "value": amount * up_v}, {"key": down_k, "value": down_v})
-        return GrownPattention(base, *shared, key, value, gate, bend, factor, owner)
+    def layer(amount: float) -> GrownPattention:
+        shared = torch.cat([base.key, t["reused key"]]), torch.cat([base.value, t["reused value"]])
+        up, down = ({name: t[f"{side}.{name}"] for name in ("key", "value")} for side in ("up", "down"))
+        bend = Bend({name: amount * change for name, change in up.items()}, down)
+        gate = t["gate"] if gated else None
+        return GrownPattention(base, *shared, t["key"], t["value"], gate, bend, amount * t["factor"], owner)
 
-    # As it says, row by row.
-    keys = torch.cat([base.key + up_k @ down_k, factor * more_key, key])
-    values = torch.cat([base.value + up_v @ down_v, more_value, value])
-    ones = None if gate is None else torch.cat([gate, torch.ones(new)])
-    bent = layer(1.0, factor)
-    expected = pattention(x, keys, values, base.tau, ones)
-    torch.testing.assert_close(bent(x), expected, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(bent.fused()(x), bent(x), rtol=0, atol=1e-6 * max(1.0, float(expected.abs().max())))
-    assert not any(parameter.requires_grad for parameter in bent.fused().parameters())
-    # Its derivative is autograd's, and the rows that are shared have none.
-    bent(x).square().sum().backward()
-    learned = [parameter for parameter in bent.parameters() if parameter.numel()]
-    copies = [parameter.detach().clone().requires_grad_() for parameter in bent.parameters()]
-    named = dict(zip([name for name, _ in bent.named_parameters()], copies, strict=True))
-    keys = torch.cat(
-        [
-            base.key.detach() + named["bend.up.key"] @ named["bend.down.key"],
-            named["skill_gate"] * more_key,
-            named["key"],
-        ]
-    )
-    values = torch.cat(
-        [base.value.detach() + named["bend.up.value"] @ named["bend.down.value"], more_value, named["value"]]
-    )
-    ones = None if gate is None else torch.cat([named["gate"], torch.ones(new)])
-    pattention(x, keys, values, base.tau, ones).square().sum().backward()
-    for parameter, copy in zip(bent.parameters(), copies, strict=True):
-        if copy.grad is not None and parameter.grad is not None and parameter.numel():
-            scale = float(copy.grad.abs().max())
-            torch.testing.assert_close(parameter.grad, copy.grad, rtol=1e-3, atol=1e-3 * max(scale, 1e-3))
-    assert learned
+    bent = layer(1.0)
+    y = bent(t["x"])
+    y.square().sum().backward()
+    for tensor in t.values():
+        tensor.requires_grad_()
+    key = torch.cat([base.key.detach() + t["up.key"] @ t["down.key"], t["factor"] * t["reused key"], t["key"]])
+    value = torch.cat([base.value.detach() + t["up.value"] @ t["down.value"], t["reused value"], t["value"]])
+    gate = torch.cat([t["gate"], torch.ones(new)]) if gated else None
+    expected = pattention(t["x"], key, value, base.tau, gate)
+    torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)
+    expected.square().sum().backward()
+    named = dict(bent.named_parameters())
+    for name, ours in (("up.key", "bend.up.key"), ("down.value", "bend.down.value"), ("factor", "skill_gate")):
+        torch.testing.assert_close(named[ours].grad, t[name].grad, rtol=1e-3, atol=1e-5)
     assert base.key.grad is None
     assert bent.frozen_key.grad is None
-    # Without amounts it is the base with its new rows.
-    plain = GrownPattention(base, base.key, base.value, key, value, None if gate is None else gate[:rows])
-    torch.testing.assert_close(layer(0.0, torch.zeros(1))(x), plain(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        plain = bent.fused()
+        torch.testing.assert_close(plain(t["x"]), y, rtol=1e-9, atol=1e-9)
+        assert not any(parameter.requires_grad for parameter in plain.parameters())
+        gate = t["gate"][:rows] if gated else None
+        grown = GrownPattention(base, base.key, base.value, t["key"], t["value"], gate)
+        torch.testing.assert_close(layer(0.0)(t["x"]), grown(t["x"]), rtol=1e-6, atol=1e-6)
