@@ -134,7 +134,8 @@ def test_specific_rows_begin_as_the_pool_has_them(toy_stores: list[Demonstration
 def test_the_first_skill_leaves_the_rows_that_it_does_not_use_as_they_were_drawn(toy_stores: list[DemonstrationStore]):
     drawn, method = make_policy(), taught(build(DECAYING), toy_stores, 1)
     for path in method.base.maps():
-        used = np.isin(np.arange(len(drawn.get_parameter(f"{path}.key"))), method.uses[0][path].rows)
+        used = torch.zeros(len(drawn.get_parameter(f"{path}.key")), dtype=torch.bool)
+        used[method.uses[0][path].rows] = True
         for name in ("key", "value"):
             before, after = (policy.get_parameter(f"{path}.{name}") for policy in (drawn, method.base))
             assert torch.equal(before[~used], after[~used])
@@ -247,7 +248,7 @@ def test_a_pool_that_is_used_up_can_grow(toy_stores: list[DemonstrationStore]):
     ("changes", "said"),
     [({"share": 0.01}, r"method\.share 0\.01 leaves no row"), ({"mu": 0.05}, r"method\.mu 0\.05 leaves no specific")],
 )
-def test_impossible_budgets_are_refused_in_words(changes: dict[str, float], said: str):
+def test_impossible_budgets_are_refused_in_words(changes: dict[str, Any], said: str):
     with pytest.raises(SettingError, match=said):
         build(**changes).check(2)
 
