@@ -111,8 +111,8 @@ def test_settings_that_contradict_each_other_are_refused():
         check_settings(T2SSettings(reuse=1.0, reuse_skills=1), "method")
     with pytest.raises(SettingError, match=r"method\.gates-first 0\.1 has no gates"):
         check_settings(T2SSettings(gates_first=0.1), "method")
-    for kinds in ({"gates": True}, {"reuse_skills": 1}):
-        check_settings(T2SSettings(gates_first=0.1, **kinds), "method")
+    for chosen in (T2SSettings(gates=True), T2SSettings(reuse_skills=1)):
+        check_settings(replace(chosen, gates_first=0.1), "method")
     with pytest.raises(SettingError, match=r"method\.fork 1\.5 is impossible"):
         check_settings(T2SSettings(fork=1.5), "method")
     with pytest.raises(SettingError, match=r"method\.reuse_skills 4 is impossible"):
