@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from skilltokens.configuration import Seed, check_number, check_settings, plain
+from skilltokens.configuration import Seed, check_number, check_settings, plain, plain_as_before
 from skilltokens.demos import (
     DemonstrationStore,
     check_readings,
@@ -180,7 +180,7 @@ class _Work:
         content = {
             "demonstrations": self.store.digest,
             "words": list(self.words),
-            "method": {"name": method_of(self.method), **plain(self.method)},
+            "method": {"name": method_of(self.method), **plain_as_before(self.method)},
             "train": train,
             "seed": self.seed,
         }

@@ -27,11 +27,12 @@ class FullCopy(SkillMethod):
         self.base.requires_grad_(fresh)
         self.enter(lesson, policy)
         rate = self.train.rate if fresh else self.settings.rate
-        return Training(policy, [{"params": list(policy.parameters()), "lr": rate}], [lesson])
+        training = Training(policy, [{"params": list(policy.parameters()), "lr": rate}], [lesson])
+        return training if fresh else self.hold(training)
 
     def _start(self, lesson: Lesson) -> Policy:
         """What a new skill begins as."""
-        if self.settings.start == "base":
+        if self.settings.start != "nearest":
             return self.base
         number = self.nearest(lesson.embeddings[0][0], self.first_entry(lesson), self.settings.near)
         policy = self.entries[number].policy
@@ -39,6 +40,7 @@ class FullCopy(SkillMethod):
         return policy if shapes == needed else self.base
 
     def finish(self, lesson: Lesson) -> None:
+        self.keep()
         self.entries[self.first_entry(lesson)].policy.requires_grad_(False)
 
     def _copies(self) -> list[tuple[int, Policy]]:
@@ -53,10 +55,11 @@ class FullCopy(SkillMethod):
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
         for i, policy in self._copies():
             tensors |= {f"skill.{i}.{name}": tensor for name, tensor in policy.state_dict().items()}
-        return tensors
+        return tensors | self.start_state()
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
+        self.restore_start(state)
         self.base.requires_grad_(False)
         for lesson in lessons:
             policy = self.base

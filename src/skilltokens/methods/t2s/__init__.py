@@ -10,10 +10,11 @@ from typing import Literal
 
 from skilltokens.configuration import NotNegative, Positive, Share, ShareFrom0
 from skilltokens.methods.registration import Registration
+from skilltokens.methods.start import StartSettings
 
 
 @dataclass(frozen=True)
-class T2SSettings:
+class T2SSettings(StartSettings):
     """T2S: a new skill adds a few parameter tokens and trains only those (and its own small head and encoders)."""
 
     share: Positive = 0.08
@@ -30,8 +31,9 @@ class T2SSettings:
     """A skill has a factor of its own on each shared row (one number a row)."""
     reuse: NotNegative = 0.0
     """Earlier skills' rows that a skill reuses in a Pattention layer, for each new row there; 0: the base's alone."""
-    start: Literal["base", "nearest", "copy"] = "copy"
-    """A skill starts as the base, with the head and encoders of its nearest skill, or as a full copy of that skill."""
+    start: Literal["base", "nearest", "copy", "learned"] = "copy"
+    """A skill starts as the base, with the head and encoders of its nearest skill, as a full copy of that skill, or
+    where all skills so far have moved a common start to (start_step)."""
     near: float = 0.5
     """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
     base_rows: ShareFrom0 = 1.0

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, shorter_chunk, under
+from skilltokens.methods.base import LEARNED, Lesson, SkillMethod, Training, count, generator_of, shorter_chunk, under
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.model.pattention import Pattention
@@ -81,12 +81,14 @@ class T2S(SkillMethod):
         rows = [p for name, p in mine.items() if name.endswith((".key", ".value"))]
         own = [p for name, p in mine.items() if not name.endswith((".key", ".value"))]
         groups = [{"params": rows, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
-        return Training(policy, [group for group in groups if group["params"]], [lesson], rule=GradientFlow(policy))
+        groups = [group for group in groups if group["params"]]
+        return self.hold(Training(policy, groups, [lesson], rule=GradientFlow(policy)))
 
     def finish(self, lesson: Lesson) -> None:
         if self.begins_fresh(lesson):
             self.base.requires_grad_(False)
             return
+        self.keep()
         number = self.first_entry(lesson)
         skill, policy = self.skills[number], self.entries[number].policy
         tensors = {name: value.detach().clone() for name, value in trained(policy, skill).items()}
@@ -122,7 +124,7 @@ class T2S(SkillMethod):
 
     def _start(self, embedding: Array, before: int) -> tuple[Skill, Policy]:
         """The skill that a new one starts from, of the first `before` ones, and its policy without any task token."""
-        number = 0 if self.settings.start == "base" else self.nearest(embedding, before, self.settings.near)
+        number = 0 if self.settings.start in ("base", LEARNED) else self.nearest(embedding, before, self.settings.near)
         skill = self.skills[number]
         steered = standing(self._find, skill)
         if steered is skill:
@@ -228,7 +230,7 @@ class T2S(SkillMethod):
             for path, rows in skill.active.items():
                 tensors[f"active.{i}.{path}.source"] = torch.as_tensor(self._places(rows)[rows.source])
                 tensors[f"active.{i}.{path}.row"] = torch.as_tensor(rows.row)
-        return tensors
+        return tensors | self.start_state()
 
     def _places(self, rows: Rows) -> Array:
         """For each source of some rows its place among the skills, as a state keeps it; 0 for the base."""
@@ -237,6 +239,7 @@ class T2S(SkillMethod):
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
+        self.restore_start(state)
         self.base.requires_grad_(False)
         self.skills = list(self.adopted_skills)
         for lesson in lessons:
