@@ -25,6 +25,7 @@ from skilltokens.demos import (
     still_entries,
 )
 from skilltokens.demos.kinds import as_read, unseen
+from skilltokens.demos.windows import check_chunk
 from skilltokens.files import seal
 from skilltokens.foundation import first_policy, observed
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
@@ -207,6 +208,7 @@ class _Work:
         part = store.part(0, store.episodes - kept)
         self._check_constants(report)
         learner = _learner(self._base(part, language), library, self.method, self.train, self.seed)
+        check_chunk([part], learner.base.settings.chunk)
         count = 0 if library is None else len(library.names)
         lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), 0, learner.base.settings.chunk)
         fresh = learner.begins_fresh(lesson)

@@ -19,6 +19,7 @@ import torch
 
 from skilltokens.demos import DemonstrationStore, check_readings
 from skilltokens.demos.kinds import unseen
+from skilltokens.demos.windows import check_chunk
 from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import base_record, open_base, with_base
 from skilltokens.experiments.checkpoint import Work
@@ -137,6 +138,7 @@ def _learn(
     record.encoder = encoder.name
     method = _method(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
+    check_chunk(stores, method.base.settings.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
