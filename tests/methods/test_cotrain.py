@@ -68,6 +68,12 @@ def test_a_step_is_what_is_seen_and_the_actions_that_follow(toy_stores: list[Dem
         np.testing.assert_allclose(rows[step, :6], place / np.sqrt(6), rtol=1e-5)
 
 
+@pytest.mark.parametrize("numbers", [np.zeros((3, 2)), np.zeros(42), np.full((42, 1), np.nan)])
+def test_what_a_suite_compares_must_be_numbers(numbers: Any, toy_stores: list[DemonstrationStore]):
+    with pytest.raises(SettingError, match=r"no table of finite numbers for its 42 steps.*from_hand"):
+        described(toy_stores[0], lambda observation: numbers, 3, None)
+
+
 def test_nearness_is_that_of_the_nearest_step():
     random = np.random.default_rng(0)
     new, old = torch.tensor(random.standard_normal((7, 30))), torch.tensor(random.standard_normal((11, 30)))

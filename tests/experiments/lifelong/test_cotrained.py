@@ -23,6 +23,7 @@ from skilltokens.methods.er import ERSettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.untrained import UntrainedSettings
 from skilltokens.report.conditions import unequal
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import groups_of
@@ -80,6 +81,9 @@ def test_a_comparison_keeps_both_apart_by_name_and_puts_them_in_one_table(run: S
         learn(changed(run, share=share), tmp_path / name)
     both = [read_run(tmp_path / name) for name in ("with", "alone")]
     assert unequal(*both) == []
+    learn(dataclasses.replace(run, method=UntrainedSettings(), cotrain=CotrainSettings()), tmp_path / "rival")
+    with_rival = groups_of([both[0], read_run(tmp_path / "rival")])
+    assert [group.label for group in with_rival] == ["lora (cotrain.share=0.5)", "untrained"]
     assert {group.label for group in groups_of(both)} == {"lora (cotrain.share=0.5)", "lora (cotrain.share=0)"}
 
 

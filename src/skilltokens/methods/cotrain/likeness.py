@@ -67,15 +67,23 @@ def described(store: DemonstrationStore, seen: Seen, ahead: int, action: Scale |
 
     Args:
         action: constants of actions in the robot's own units; None where they are in [-1, 1].
+
+    Raises:
+        SettingError: `seen` gives no finite numbers (steps, d).
     """
-    observed = seen({name: np.array(store[name], np.float32) for name in vectors(store)})
+    observed = np.asarray(seen({name: np.array(store[name], np.float32) for name in vectors(store)}), np.float32)
+    if observed.ndim != 2 or len(observed) != store.steps or not np.isfinite(observed).all():
+        raise SettingError(
+            f"what is compared of {store.path} is no table of finite numbers for its {store.steps} steps but "
+            f'{observed.shape}: mend the suite\'s `from_hand`, or set cotrain.score to "any"'
+        )
     offsets, steps = np.asarray(store.offsets), np.arange(store.steps)
     last = np.repeat(offsets[1:] - 1, np.diff(offsets))
     actions = torch.from_numpy(np.array(store[ACTION], np.float32))
     if action is not None:
         actions = Scaled(action).scaled(actions, None)
     following = actions[np.minimum(steps[:, None] + np.arange(ahead), last[:, None])].flatten(1)
-    parts = (torch.from_numpy(np.asarray(observed, np.float32)), following)
+    parts = (torch.from_numpy(observed), following)
     return torch.cat([part / part.shape[1] ** 0.5 for part in parts], 1)
 
 
