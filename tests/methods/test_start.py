@@ -18,7 +18,7 @@ from torch import Tensor
 from skilltokens.configuration import plain, plain_as_before
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import Lesson, SkillMethod
+from skilltokens.methods.base import Lesson, SkillMethod, count
 from skilltokens.methods.examples import Source
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.lora import LoraSettings
@@ -131,6 +131,8 @@ def test_a_learned_start_goes_a_step_towards_each_skill_and_no_old_skill_sees_it
         teach(method, lesson, LONGER)
         learned = kept(method, lesson, start)
         before = {name: start[name].lerp(learned[name], 0.25) for name in start}
+    skills = sum(kept(method, lesson, before or {})[name].numel() for lesson in plan[1:3] for name in before or {})
+    assert method.stored() == count(method.base) + skills + sum(value.numel() for value in (before or {}).values())
     actions = [called(method, lesson, seen) for lesson in plan[:3]]
     again = method_for(method.settings)
     again.restore({name: value.clone() for name, value in method.state().items()}, plan[:3])

@@ -289,6 +289,10 @@ class SkillMethod(Method):
             self.learned_start = self.held.start_after(self.learned_start)
         self.held = None
 
+    def start_size(self) -> int:
+        """Numbers of the learned start, as part of `stored`."""
+        return sum(value.numel() for value in self.learned_start.values())
+
     def start_state(self) -> dict[str, Tensor]:
         """The learned start, as part of `state`."""
         return {f"{START}{name}": value for name, value in self.learned_start.items()}

@@ -61,7 +61,8 @@ class GrownMethod(SkillMethod):
 
     def stored(self) -> int:
         own = self.entries[len(self.adopted_skills) :]
-        return self.stored_before() + sum(p.numel() for entry in own for p in self.own(entry.policy).values())
+        numbers = sum(p.numel() for entry in own for p in self.own(entry.policy).values())
+        return self.stored_before() + numbers + self.start_size()
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         skills = []

@@ -49,7 +49,7 @@ class FullCopy(SkillMethod):
         return [(i, entry.policy) for i, entry in own if entry.policy is not self.base]
 
     def stored(self) -> int:
-        return self.stored_before() + sum(count(policy) for _, policy in self._copies())
+        return self.stored_before() + sum(count(policy) for _, policy in self._copies()) + self.start_size()
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}

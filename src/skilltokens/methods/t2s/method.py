@@ -204,7 +204,7 @@ class T2S(SkillMethod):
         return {f"{path}.key": key.to(self.base.device), f"{path}.value": value.to(self.base.device)}
 
     def stored(self) -> int:
-        return count(self.base) + sum(skill.parameters for skill in self.skills)
+        return count(self.base) + sum(skill.parameters for skill in self.skills) + self.start_size()
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         return self.base, list(self.skills[len(self.adopted_skills) :])
