@@ -15,7 +15,7 @@ from tests.small import TRAIN, called, lessons, make_policy, observations, teach
 from tests.toy import TASKS
 from torch import Tensor
 
-from skilltokens.configuration import plain, plain_as_before
+from skilltokens.configuration import check_settings, plain, plain_as_before
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.base import Lesson, SkillMethod, count
@@ -28,9 +28,10 @@ from skilltokens.methods.start import StartSettings
 from skilltokens.methods.start.held import Pulled
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.train import fit
+from skilltokens.types import SettingError
 
-KINDS: list[Any] = [T2SSettings(), T2SSettings(rows_in="all", gates=True), LoraSettings(), FullCopySettings()]
-IDS = ["t2s", "t2s gates", "lora", "full_copy"]
+KINDS: list[Any] = [T2SSettings(), T2SSettings(bend=0.5, gates=True), LoraSettings(), FullCopySettings()]
+IDS = ["t2s", "t2s bend", "lora", "full_copy"]
 LONGER = dataclasses.replace(TRAIN, iterations=8, weight_decay=0.01, observation_noise=0.05)
 
 
@@ -151,6 +152,13 @@ def test_a_start_is_learned_where_it_is_asked_for_alone(toy_stores: list[Demonst
     assert not [name for name in method.state() if name.startswith("start.")]
 
 
+def test_a_learned_start_and_rows_of_each_skills_own_choice_are_not_mixed():
+    for settings in (T2SSettings(fork=0.5), T2SSettings(reuse=1.0), T2SSettings(reuse_skills=1)):
+        check_settings(settings, "method")
+        with pytest.raises(SettingError, match=r"method\.start learned is one start for all skills.*method\.fork"):
+            check_settings(dataclasses.replace(settings, start="learned"), "method")
+
+
 def test_methods_without_these_settings_hold_nothing(toy_stores: list[DemonstrationStore]):
     method, plan = method_for(PsecSettings()), lessons(toy_stores[:2])
     teach(method, plan[0])
@@ -162,7 +170,7 @@ def test_methods_without_these_settings_hold_nothing(toy_stores: list[Demonstrat
 def test_seals_of_before_there_were_these_settings_stay():
     for settings in KINDS:
         assert isinstance(settings, StartSettings)
-        assert plain(settings).keys() - plain_as_before(settings).keys() == {"pull", "blend", "start_step"}
+        assert plain(settings).keys() - plain_as_before(settings).keys() >= {"pull", "blend", "start_step", "otherwise"}
         assert "blend" in plain_as_before(dataclasses.replace(settings, blend=0.5))
 
 

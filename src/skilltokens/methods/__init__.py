@@ -35,6 +35,7 @@ from skilltokens.methods import (
     single_task,
     slow_learner,
     t2s,
+    t2s_paper,
     untrained,
 )
 from skilltokens.methods.registration import Registration
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "t2s": t2s.REGISTRATION,
+    "t2s-paper": t2s_paper.REGISTRATION,
     "sequential": sequential.REGISTRATION,
     "lora": lora.REGISTRATION,
     "er": er.REGISTRATION,

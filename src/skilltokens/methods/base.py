@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.methods.registration import Otherwise
 from skilltokens.methods.rule import Rule
 from skilltokens.methods.start.held import Held
 from skilltokens.model.policy import Policy
@@ -301,11 +302,13 @@ class SkillMethod(Method):
         """The reverse of `start_state`, for `restore`."""
         self.learned_start = under(START, state)
 
-    def nearest(self, embedding: Array, before: int, near: float) -> int:
-        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; the newest of them if
-        none is nearer than a cosine of `near`."""
+    def nearest(self, embedding: Array, before: int, near: float, otherwise: Otherwise = "newest") -> int:
+        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; if none has a cosine of
+        at least `near`, the newest of them, or the first, which is the base itself, as `otherwise` says."""
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:before]])
-        return number if cosine >= near else before - 1
+        if cosine >= near:
+            return number
+        return before - 1 if otherwise == "newest" else 0
 
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])

@@ -6,10 +6,10 @@ Its settings and registration; free of torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from skilltokens.configuration import Positive
-from skilltokens.methods.registration import Registration
+from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.start import StartSettings
 
 
@@ -24,7 +24,11 @@ class FullCopySettings(StartSettings):
     whole policy of the base's form counts as the base), or where all skills so far have moved a common start to
     (start_step)."""
     near: float = 0.5
-    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    """Least cosine between two instructions that counts as near."""
+    otherwise: Otherwise = "newest"
+    """What a skill starts from where none is near: the newest skill, or the base."""
+
+    ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
 
 
 REGISTRATION = Registration(
