@@ -134,6 +134,7 @@ def _learn(
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
+    method.check_lessons(lessons)
     method.check_memory(lessons)
     record.first = len(groups[0])
     _note_base(record, library, settings.base)
@@ -308,8 +309,7 @@ class _Run:
 
     def _curve(self, lesson: Lesson) -> list[float]:
         """The points of the learning curve, its end included; several tasks together have no curve of one task."""
-        points = 1 if self.method.joint or len(lesson.names) > 1 else self.settings.evaluate.points
-        return [1.0] if points == 1 else [i / (points - 1) for i in range(points)]
+        return [1.0] if self.method.joint or len(lesson.names) > 1 else list(self.settings.evaluate.curve)
 
     def _stops(self, lesson: Lesson) -> list[float]:
         """Where training is kept: at the points of its curve, or where it has none on the way after every tenth."""

@@ -129,6 +129,7 @@ def _check_evaluation(settings: Any, typed: set[str]) -> None:
         group, negated = f"--evaluate.{name}", f"--evaluate.no-{name}"
         if typed & {group, negated} and getattr(settings.evaluate, name) != value:
             how = f"{group} {value}" if isinstance(value, str | int) and value is not False else negated
+            how = f"leave out {group}" if value == () else how
             raise SettingError(
                 f"{group} is not yours to choose here: trials are evaluated once, at their end, on validation states "
                 f"({how})"

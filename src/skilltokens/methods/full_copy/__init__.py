@@ -10,6 +10,7 @@ from typing import Literal
 
 from skilltokens.configuration import Positive
 from skilltokens.methods.registration import Registration
+from skilltokens.methods.starting import NeighbourRule, check_start
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,16 @@ class FullCopySettings:
     is no whole policy of the base's form counts as the base."""
     near: float = 0.5
     """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    neighbour: NeighbourRule = "instruction"
+    """What chooses the nearest skill: its instruction, the new demonstrations (the least cloning loss; --method.near
+    counts for nothing then), or --method.named."""
+    named: tuple[str, ...] = ()
+    """With neighbour named: TASK=SKILL for each task, a skill by its name or number; a SKILL alone is for all other
+    tasks, base is the base itself."""
+
+    def check(self, name: str = "method") -> None:
+        """Raises SettingError where the rule that chooses a start lacks what it goes by."""
+        check_start(name, self.neighbour, self.named, self.start, "nearest")
 
 
 REGISTRATION = Registration(

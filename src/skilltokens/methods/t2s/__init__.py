@@ -10,6 +10,7 @@ from typing import Literal
 
 from skilltokens.configuration import NotNegative, Positive, Share, ShareFrom0
 from skilltokens.methods.registration import Registration
+from skilltokens.methods.starting import NeighbourRule, check_start
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,16 @@ class T2SSettings:
     """Pattention layers that get new rows: attention's, the feed-forward ones, or all, in proportion to the base's."""
     value_std: NotNegative = 0.2
     """Standard deviation of a new row's values; its key starts at zero."""
+    neighbour: NeighbourRule = "instruction"
+    """What chooses the nearest skill: its instruction, the new demonstrations (the least cloning loss; --method.near
+    counts for nothing then), or --method.named."""
+    named: tuple[str, ...] = ()
+    """With neighbour named: TASK=SKILL for each task, a skill by its name or number; a SKILL alone is for all other
+    tasks, base is the base itself."""
+
+    def check(self, name: str = "method") -> None:
+        """Raises SettingError where the rule that chooses a start lacks what it goes by."""
+        check_start(name, self.neighbour, self.named, self.start, "copy")
 
 
 REGISTRATION = Registration(

@@ -104,7 +104,7 @@ class T2S(SkillMethod):
     def _new_skill(self, lesson: Lesson) -> Skill:
         """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
         embedding, generator = lesson.embeddings[0][0], generator_of(self.seed, lesson.index)
-        start, policy = self._start(embedding, self.first_entry(lesson))
+        start, policy = self._start(lesson)
         self.started = start
         tensors = self._own_tensors(policy)
         counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
@@ -115,14 +115,22 @@ class T2S(SkillMethod):
             tensors |= self._new_rows(path, new, generator)
             if self.settings.gates:
                 tensors[f"{path}.gate"] = torch.ones(len(active[path]), device=self.base.device)
-        if self.settings.start == "copy" and start.form == "rows":
+        if self.settings.start == "copy" and start is not None and start.form == "rows":
             old = start.tensors
             tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
 
-    def _start(self, embedding: Array, before: int) -> tuple[Skill, Policy]:
-        """The skill that a new one starts from, of the first `before` ones, and its policy without any task token."""
-        number = 0 if self.settings.start == "base" else self.nearest(embedding, before, self.settings.near)
+    def start_policy(self, number: int) -> Policy | None:
+        skill, policy = self._without_token(number)
+        return policy if skill.form == "rows" else None
+
+    def _start(self, lesson: Lesson) -> tuple[Skill | None, Policy]:
+        """The skill that a new one starts from, None for the base itself, and its policy without any task token."""
+        number = 0 if self.settings.start == "base" else self.start_from(lesson)
+        return (None, self.base) if number is None else self._without_token(number)
+
+    def _without_token(self, number: int) -> tuple[Skill, Policy]:
+        """A skill, or the one that it steers by a task token, and its policy."""
         skill = self.skills[number]
         steered = standing(self._find, skill)
         if steered is skill:
