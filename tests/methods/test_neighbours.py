@@ -37,7 +37,7 @@ STARTING: dict[str, Any] = {
     "full copy": FullCopySettings(start="nearest"),
 }
 Run = Callable[[Any, str], Any]
-each = pytest.mark.parametrize("settings", STARTING.values(), ids=list(STARTING))
+starting = pytest.mark.parametrize("settings", STARTING.values(), ids=list(STARTING))
 
 
 def make(settings: Any, train: TrainSettings = TRAIN) -> SkillMethod:
@@ -65,7 +65,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> list[Lesson]:
     return [*plan[:2], dataclasses.replace(renamed, embeddings=(ENCODER([words.instruction]),))]
 
 
-@each
+@starting
 def test_data_chooses_the_skill_that_does_what_is_shown_where_words_choose_another(settings: Any, again: list[Lesson]):
     train = dataclasses.replace(TRAIN, iterations=40, first_iterations=40, rate=3e-3)
     method = taught(dataclasses.replace(settings, near=-1.0), again[:2], train)
@@ -83,7 +83,7 @@ def test_data_chooses_the_skill_that_does_what_is_shown_where_words_choose_anoth
     assert by_data.asked == 3
 
 
-@each
+@starting
 def test_the_chosen_skill_is_what_the_new_one_begins_as(settings: Any, toy_stores: list[DemonstrationStore]):
     plan = lessons(toy_stores[:3])
     method = taught(settings, plan[:2])
@@ -100,7 +100,7 @@ def test_the_chosen_skill_is_what_the_new_one_begins_as(settings: Any, toy_store
     assert not alike("base", "reach-blue")
 
 
-@each
+@starting
 @pytest.mark.parametrize("rule", ["instruction", "data", "named"])
 def test_a_lesson_that_begins_again_chooses_the_same_and_a_restored_one_chooses_nothing(
     settings: Any, rule: str, toy_stores: list[DemonstrationStore], tmp_path: Path

@@ -128,7 +128,7 @@ def _learn(
     note_demonstrations(record, stores)
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
-    method = _method(settings, suite, encoder, library)
+    method = method_before(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
@@ -144,7 +144,9 @@ def _learn(
         return _Run(settings, folder, record, method, lessons, evaluator, library, report).finish()
 
 
-def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None) -> Method:
+def method_before(
+    settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None
+) -> Method:
     """The method before its first lesson: with a fresh policy, or with what a library holds."""
     kind = load_method(method_of(settings.method))
     if settings.policy.maps not in kind.maps:
