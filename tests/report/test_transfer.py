@@ -79,7 +79,7 @@ def test_the_page_has_rules_pairs_starts_and_a_drawing(results: Path):
     assert "each learned by t2s from the skill of each, on a base of 2 tasks, from 5 scripted demonstrations" in page
     assert "| 1 hammer | 0.500 | 0.900 push-wall | 0.900 push-wall |" in page
     assert r"3 fau\|cet" in page
-    assert "13.3 min on Linux, Example CPU, 2 cores. Commit cccccccccccc." in page
+    assert "On Linux, Example CPU, 2 cores, in 13.3 min. Commit cccccccccccc." in page
     assert "skilltokens transfer metaworld-few" in page
     drawing = files[results / "transfer-matrix" / "t2s-seed0.svg"]
     texts = [element.text for element in ElementTree.fromstring(drawing).iter() if element.tag.endswith("text")]

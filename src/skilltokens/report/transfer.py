@@ -205,8 +205,12 @@ def _what(record: TransferRecord) -> str:
 def _made_on(record: TransferRecord) -> str:
     machine = record.machine or Machine()
     hours = text.duration(sum(cell.seconds for cell in record.cells))
-    commits = dict.fromkeys(str(c or "unknown")[:12] for c in (record.commit, *(r.commit for r in record.resumed)))
-    return f"{hours} on {machine.system}, {machine.processor}, {machine.cores} cores. Commit {', '.join(commits)}."
+    commits = list(
+        dict.fromkeys(str(c or "unknown")[:12] for c in (record.commit, *(r.commit for r in record.resumed)))
+    )
+    return (
+        f"On {machine.system}, {machine.processor}, {machine.cores} cores, in {hours}. Commit {text.listed(commits)}."
+    )
 
 
 def summary(records: dict[str, TransferRecord], folder: str = "results") -> str:
