@@ -26,6 +26,7 @@ from skilltokens.methods.neighbours import (
     cosines,
     least,
 )
+from skilltokens.methods.registration import Otherwise
 from skilltokens.methods.rule import Rule
 from skilltokens.methods.starting import BASE_ITSELF, named_skill
 from skilltokens.model.policy import Policy
@@ -300,7 +301,7 @@ class SkillMethod(Method):
             DemonstrationError: the rule needs demonstrations that are gone.
         """
         embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
-        nearest = self.nearest(embedding, before, self.settings.near)
+        nearest = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
         names = [entry.name for entry in self.entries[:before]]
         if self.settings.neighbour == "named":
             number = named_skill(self.settings.named, lesson.names[0], names)
@@ -330,11 +331,13 @@ class SkillMethod(Method):
     def neighbour(self) -> Neighbour | None:
         return self._neighbour
 
-    def nearest(self, embedding: Array, before: int, near: float) -> int:
-        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; the newest of them if
-        none is nearer than a cosine of `near`."""
+    def nearest(self, embedding: Array, before: int, near: float, otherwise: Otherwise = "newest") -> int:
+        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; if none has a cosine of
+        at least `near`, the newest of them, or the first, which is the base itself, as `otherwise` says."""
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:before]])
-        return number if cosine >= near else before - 1
+        if cosine >= near:
+            return number
+        return before - 1 if otherwise == "newest" else 0
 
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skilltokens.configuration import Positive
-from skilltokens.methods.registration import Registration
+from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.starting import NeighbourRule, check_start
 
 
@@ -23,7 +23,9 @@ class FullCopySettings:
     """A new skill starts as a copy of the base, or of its nearest skill by the instruction; a skill of a library that
     is no whole policy of the base's form counts as the base."""
     near: float = 0.5
-    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    """Least cosine between two instructions that counts as near."""
+    otherwise: Otherwise = "newest"
+    """What a skill starts from where none is near: the newest skill, or the base."""
     neighbour: NeighbourRule = "instruction"
     """What chooses the nearest skill: its instruction, the new demonstrations (the least cloning loss; --method.near
     counts for nothing then), or --method.named."""

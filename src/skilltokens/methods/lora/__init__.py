@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skilltokens.configuration import Positive
-from skilltokens.methods.registration import Registration
+from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.starting import NeighbourRule, check_start
 
 
@@ -30,7 +30,9 @@ class LoraSettings:
     start: Literal["base", "copy"] = "base"
     """A new skill starts as the base, or as a copy of its nearest skill."""
     near: float = 0.5
-    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    """Least cosine between two instructions that counts as near."""
+    otherwise: Otherwise = "newest"
+    """What a skill starts from where none is near: the newest skill, or the base."""
     neighbour: NeighbourRule = "instruction"
     """What chooses the nearest skill: its instruction, the new demonstrations (the least cloning loss; --method.near
     counts for nothing then), or --method.named."""
