@@ -30,7 +30,7 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli import VERBS
 from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
-from skilltokens.cli.verbs import demos, hub, skills, tune
+from skilltokens.cli.verbs import demos, hub, skills, transfer, tune
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import METHODS
@@ -240,6 +240,9 @@ def try_command(words: list[str]) -> None:
     elif rest[0] == "tune":
         if rest[1:]:
             tune.plan_of(rest[1:])
+    elif rest[0] == "transfer":
+        if rest[1:]:
+            transfer.plan_of(rest[1:])
     elif rest[0] == "demos":
         if rest[1:]:
             parse(demos.ACTIONS[rest[1]][1], _complete(rest[1], rest[2:]), "demos")

@@ -136,13 +136,14 @@ def _learn(
     note_demonstrations(record, stores)
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
-    method = _method(settings, suite, encoder, library)
+    method = method_before(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
     check_chunk(stores, method.base.settings.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
+    method.check_lessons(lessons)
     method.check_memory(lessons)
     cotraining = Cotraining(settings, suite, method, lessons, () if library is None else library.names, report)
     note_cotrained(record, cotraining.digests)
@@ -154,7 +155,9 @@ def _learn(
         return _Run(settings, folder, record, method, lessons, evaluator, library, cotraining, report).finish()
 
 
-def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None) -> Method:
+def method_before(
+    settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None
+) -> Method:
     """The method before its first lesson: with a fresh policy, or with what a library holds."""
     kind = load_method(method_of(settings.method))
     if settings.policy.maps not in kind.maps:
@@ -321,8 +324,7 @@ class _Run:
 
     def _curve(self, lesson: Lesson) -> list[float]:
         """The points of the learning curve, its end included; several tasks together have no curve of one task."""
-        points = 1 if self.method.joint or len(lesson.names) > 1 else self.settings.evaluate.points
-        return [1.0] if points == 1 else [i / (points - 1) for i in range(points)]
+        return [1.0] if self.method.joint or len(lesson.names) > 1 else list(self.settings.evaluate.curve)
 
     def _stops(self, lesson: Lesson) -> list[float]:
         """Where training is kept: at the points of its curve, or where it has none on the way after every tenth."""

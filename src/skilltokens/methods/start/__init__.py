@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skilltokens.configuration import NotNegative, Share, ShareFrom0
+from skilltokens.methods.starting import NeighbourRule
 
 
 @dataclass(frozen=True)
@@ -22,4 +23,11 @@ class StartSettings:
     start_step: Share = 0.2
     """With start "learned": the share of the way to each new skill that the start of later skills goes (Reptile)."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pull", "blend", "start_step")
+    neighbour: NeighbourRule = "instruction"
+    """What chooses the nearest skill: its instruction, the new demonstrations (the least cloning loss; --method.near
+    counts for nothing then), or --method.named."""
+    named: tuple[str, ...] = ()
+    """With neighbour named: TASK=SKILL for each task, a skill by its name or number; a SKILL alone is for all other
+    tasks, base is the base itself."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("pull", "blend", "start_step", "neighbour", "named")
