@@ -188,7 +188,7 @@ def test_tasks_of_one_lesson_leave_the_later_lessons_their_rows(toy_stores: list
     method = build(mu=0.2)
     method.check(5)
     method.begin(lessons(toy_stores[:4], joint=True)[0])
-    most = method._most()
+    most = method.room.most()
     for path in method.base.maps():
         assert method._pool(path, 4).free >= 4 * most[path]
 
