@@ -128,9 +128,9 @@ class T2SPaper(SkillMethod):
     def _pull(self, pool: Pool, use: Use, skill: Skill) -> None:
         """Moves the keys of the rows that a skill used, as the setting `keys` has it."""
         if self.settings.keys == "learned":
-            pool.pull(use.specific_rows, skill.key, self.settings.pull)
+            pool.pull(use.specific_rows, skill.key, self.settings.key_pull)
         elif self.settings.keys == "usage" and use.amount is not None:
-            pool.pull(use.rows, skill.key, self.settings.pull * use.amount)
+            pool.pull(use.rows, skill.key, self.settings.key_pull * use.amount)
 
     def _pick(self, embedding: Array, number: int) -> dict[str, Use]:
         """The rows of a new skill, which is the run's own of this number.
