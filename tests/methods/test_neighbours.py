@@ -214,7 +214,9 @@ def test_run_json_says_what_each_skill_started_from_and_why(run: Run, tmp_path: 
     for start in record.starts:
         assert (start.rule, start.skill, start.number) == ("data", start.scores[0].skill, start.scores[0].number)
     assert sorted({cell.progress for cell in record.cells}) == [0.0, 0.2, 1.0]
-    assert read_run(tmp_path / "data").figures.fwt is not None
+    figures = read_run(tmp_path / "data").figures
+    assert figures is not None
+    assert figures.fwt is not None
 
 
 def test_the_rule_by_instruction_is_kept_too(run: Run):
