@@ -24,7 +24,7 @@ from skilltokens.methods.base import Lesson, SkillMethod
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.neighbours import WINDOWS, asked_about_data
-from skilltokens.methods.starting import named_skill
+from skilltokens.methods.start.choosing import named_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.report.runs import read_run

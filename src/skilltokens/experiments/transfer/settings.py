@@ -19,8 +19,8 @@ EVALUATION: Mapping[str, Any] = {
     "wordings": False,
 }
 """How every cell is evaluated: on states that are never reported, since rules and ceilings are chosen by them."""
-COPIES = {"t2s": "copy", "lora": "copy", "full_copy": "nearest"}
-"""The methods that can start from a skill, and how their setting `start` says so."""
+STARTING = ("t2s", "lora", "full_copy")
+"""The methods that can start from a skill."""
 
 
 def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
@@ -30,9 +30,9 @@ def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
         SettingError: there is no base, or the method cannot start from a skill.
     """
     name = method_of(settings.method)
-    if name not in COPIES:
+    if name not in STARTING:
         raise SettingError(
-            f"a transfer matrix needs a method that starts from an earlier skill: use {', '.join(COPIES)}, not {name}"
+            f"a transfer matrix needs a method that starts from an earlier skill: use {', '.join(STARTING)}, not {name}"
         )
     if settings.protocol != "A+":
         raise SettingError(
@@ -45,7 +45,7 @@ def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
 
 def from_skill(settings: RunSettings[Any], number: int) -> Any:
     """The method's settings that start a new skill as a copy of the skill of a number."""
-    copies = COPIES[method_of(settings.method)]
+    copies = settings.method.COPIES
     return dataclasses.replace(settings.method, start=copies, neighbour="named", named=(str(number),))
 
 

@@ -6,15 +6,15 @@ Its settings and registration; free of torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from skilltokens.configuration import Positive
 from skilltokens.methods.registration import Otherwise, Registration
-from skilltokens.methods.starting import NeighbourRule, check_start
+from skilltokens.methods.start import StartSettings
 
 
 @dataclass(frozen=True)
-class LoraSettings:
+class LoraSettings(StartSettings):
     """LoRA: one low-rank adapter a skill on the frozen base, chosen by the instruction, of the same trained size."""
 
     share: Positive = 0.08
@@ -27,22 +27,15 @@ class LoraSettings:
     """A skill has its own action head, started as a copy."""
     own_encoders: bool = True
     """A skill has its own observation encoders, started as copies."""
-    start: Literal["base", "copy"] = "base"
-    """A new skill starts as the base, or as a copy of its nearest skill."""
+    start: Literal["base", "copy", "learned"] = "base"
+    """A new skill starts as the base, as a copy of its nearest skill, or where all skills so far have moved a common
+    start to (start_step)."""
     near: float = 0.5
     """Least cosine between two instructions that counts as near."""
     otherwise: Otherwise = "newest"
     """What a skill starts from where none is near: the newest skill, or the base."""
-    neighbour: NeighbourRule = "instruction"
-    """What chooses the nearest skill: its instruction, the new demonstrations (the least cloning loss; --method.near
-    counts for nothing then), or --method.named."""
-    named: tuple[str, ...] = ()
-    """With neighbour named: TASK=SKILL for each task, a skill by its name or number; a SKILL alone is for all other
-    tasks, base is the base itself."""
 
-    def check(self, name: str = "method") -> None:
-        """Raises SettingError where the rule that chooses a start lacks what it goes by."""
-        check_start(name, self.neighbour, self.named, self.start, "copy")
+    ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
 
 
 REGISTRATION = Registration(
