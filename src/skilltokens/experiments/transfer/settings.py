@@ -27,7 +27,7 @@ def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
     """The run that learns every task from the base alone: the skills that others start from.
 
     Raises:
-        SettingError: there is no base, or the method cannot start from a skill.
+        SettingError: there is no base, the method cannot start from a skill, or old demonstrations come in.
     """
     name = method_of(settings.method)
     if name not in STARTING:
@@ -38,6 +38,8 @@ def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
         raise SettingError(
             f"a transfer matrix measures what a skill gives over a base: use protocol A+, not {settings.protocol}"
         )
+    if settings.cotrain.share:
+        raise SettingError("a transfer matrix learns from the new demonstrations alone: leave out --cotrain.share")
     method = dataclasses.replace(settings.method, start="base", neighbour="instruction", named=())
     evaluate = dataclasses.replace(settings.evaluate, **EVALUATION)
     return dataclasses.replace(settings, method=method, evaluate=evaluate)
