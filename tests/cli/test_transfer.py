@@ -65,6 +65,7 @@ def test_what_cannot_be_is_told_in_a_sentence_and_nothing_is_made(here: Path, ca
         ([RECIPE, "--seeds", "0-1"], "one method and one seed"),
         ([RECIPE, "--methods", "er"], "that starts from an earlier skill: use t2s, lora, full_copy, not er"),
         ([RECIPE, "--protocol", "A"], "use protocol A+, not A"),
+        ([RECIPE, "--cotrain.share", ".5"], "leave out --cotrain.share"),
         ([RECIPE, "--evaluate.split", "test"], "--evaluate.split is not yours to choose here"),
         ([RECIPE, "--evaluate.variants", "tests.toy:paraphrased"], "leave out --evaluate.variants"),
         ([RECIPE, "--held-out", "-1"], "--held-out -1 is impossible"),

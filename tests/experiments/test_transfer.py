@@ -101,7 +101,7 @@ def test_a_matrix_has_every_pair_the_base_and_what_every_rule_says(whole: Transf
     assert np.diag(words) == pytest.approx(np.ones(3), abs=1e-5)
     # a skill that has learned a task fits its demonstrations better than the base that it was learned from
     assert (np.diag(whole.rules[2].scores) < np.array(whole.rules[2].base)).all()
-    assert len({tuple(timeless(cell)[2:]) for cell in whole.cells}) > 6  # the start makes a difference
+    assert len({str(timeless(cell)[2:]) for cell in whole.cells}) > 6  # the start makes a difference
 
 
 def test_the_base_row_is_what_the_run_that_learned_the_skills_says(whole: TransferRecord, place: Path):
@@ -262,7 +262,7 @@ def test_the_rank_correlation_is_scipys(pairs: list[tuple[int, int]]):
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         assert math.isnan(spearman(one, other))
     else:
-        assert spearman(one, other) == pytest.approx(float(spearmanr(one, other).statistic))
+        assert spearman(one, other) == pytest.approx(float(spearmanr(one, other)[0]))
         assert spearman(one, other) == pytest.approx(spearman(np.exp(one), other))
 
 

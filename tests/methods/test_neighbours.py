@@ -24,7 +24,7 @@ from skilltokens.methods.base import Lesson, SkillMethod
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.neighbours import WINDOWS, asked_about_data
-from skilltokens.methods.starting import named_skill
+from skilltokens.methods.start.choosing import named_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.report.runs import read_run
@@ -214,7 +214,9 @@ def test_run_json_says_what_each_skill_started_from_and_why(run: Run, tmp_path: 
     for start in record.starts:
         assert (start.rule, start.skill, start.number) == ("data", start.scores[0].skill, start.scores[0].number)
     assert sorted({cell.progress for cell in record.cells}) == [0.0, 0.2, 1.0]
-    assert read_run(tmp_path / "data").figures.fwt is not None
+    figures = read_run(tmp_path / "data").figures
+    assert figures is not None
+    assert figures.fwt is not None
 
 
 def test_the_rule_by_instruction_is_kept_too(run: Run):

@@ -52,6 +52,7 @@ from skilltokens.simulation.demonstrate import PATIENCE
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.skill import Skills
 from skilltokens.suites import load_suite
 from skilltokens.tensors import check_like, on_cpu
 from skilltokens.train import fit
@@ -156,9 +157,17 @@ def _learn(
 
 
 def method_before(
-    settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None
+    settings: RunSettings[Any],
+    suite: Suite,
+    encoder: LanguageEncoder,
+    library: SkillLibrary | None,
+    skills: Skills | None = None,
 ) -> Method:
-    """The method before its first lesson: with a fresh policy, or with what a library holds."""
+    """The method before its first lesson: with a fresh policy, or with what a library holds.
+
+    Args:
+        skills: those of the library's that it begins with; None: all of them.
+    """
     kind = load_method(method_of(settings.method))
     if settings.policy.maps not in kind.maps:
         raise SettingError(
@@ -171,7 +180,7 @@ def method_before(
         return kind(base, settings.method, settings.train, settings.seed)
     base = Policy(library.base.shape, library.base.settings, generator_of(settings.seed, 0)).to(settings.train.device)
     method = kind(base, settings.method, settings.train, settings.seed)
-    method.adopt(library.base, library.skills)
+    method.adopt(library.base, library.skills if skills is None else skills)
     return method
 
 

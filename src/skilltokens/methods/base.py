@@ -28,8 +28,8 @@ from skilltokens.methods.neighbours import (
 )
 from skilltokens.methods.registration import Otherwise
 from skilltokens.methods.rule import Rule
+from skilltokens.methods.start.choosing import BASE_ITSELF, named_skill
 from skilltokens.methods.start.held import Held
-from skilltokens.methods.starting import BASE_ITSELF, named_skill
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.assembling import assemble, standing
@@ -256,11 +256,11 @@ class SkillMethod(Method):
         self.entries: list[Entry] = []
         self.adopted_skills = Skills()
         """Skills of the library that the run began from; their entries come first."""
+        self._neighbour: Neighbour | None = None
         self.held: Held | None = None
         """The new skill in training, where it began by `hold`."""
         self.learned_start: dict[str, Tensor] = {}
         """Where the next skill starts, by its parameters' names, as the skills so far have moved it; see `keep`."""
-        self._neighbour: Neighbour | None = None
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
@@ -292,34 +292,6 @@ class SkillMethod(Method):
         """The first lesson from scratch: all of the base is trained, and the lesson's tasks act by it."""
         self.enter(lesson, self.base)
         return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
-
-    def hold(self, training: Training) -> Training:
-        """The training of a new skill, bound to where it starts as the settings say (`StartSettings`): the last thing
-        that `begin` does."""
-        self.held = Held(training, self.settings, self.learned_start)
-        return training
-
-    def keep(self) -> None:
-        """Keeps of the skill in training what its blend says, and moves the learned start: the first thing that
-        `finish` does. A skill that is kept is changed by nothing that comes later."""
-        if self.held is None:
-            return
-        self.held.keep()
-        if getattr(self.settings, "start", "") == LEARNED:
-            self.learned_start = self.held.start_after(self.learned_start)
-        self.held = None
-
-    def start_size(self) -> int:
-        """Numbers of the learned start, as part of `stored`."""
-        return sum(value.numel() for value in self.learned_start.values())
-
-    def start_state(self) -> dict[str, Tensor]:
-        """The learned start, as part of `state`."""
-        return {f"{START}{name}": value for name, value in self.learned_start.items()}
-
-    def restore_start(self, state: Mapping[str, Tensor]) -> None:
-        """The reverse of `start_state`, for `restore`."""
-        self.learned_start = under(START, state)
 
     def check_lessons(self, lessons: Sequence[Lesson]) -> None:
         if getattr(self.settings, "neighbour", "") != "named":
@@ -368,6 +340,34 @@ class SkillMethod(Method):
 
     def neighbour(self) -> Neighbour | None:
         return self._neighbour
+
+    def hold(self, training: Training) -> Training:
+        """The training of a new skill, bound to where it starts as the settings say (`StartSettings`): the last thing
+        that `begin` does."""
+        self.held = Held(training, self.settings, self.learned_start)
+        return training
+
+    def keep(self) -> None:
+        """Keeps of the skill in training what its blend says, and moves the learned start: the first thing that
+        `finish` does. A skill that is kept is changed by nothing that comes later."""
+        if self.held is None:
+            return
+        self.held.keep()
+        if getattr(self.settings, "start", "") == LEARNED:
+            self.learned_start = self.held.start_after(self.learned_start)
+        self.held = None
+
+    def start_size(self) -> int:
+        """Numbers of the learned start, as part of `stored`."""
+        return sum(value.numel() for value in self.learned_start.values())
+
+    def start_state(self) -> dict[str, Tensor]:
+        """The learned start, as part of `state`."""
+        return {f"{START}{name}": value for name, value in self.learned_start.items()}
+
+    def restore_start(self, state: Mapping[str, Tensor]) -> None:
+        """The reverse of `start_state`, for `restore`."""
+        self.learned_start = under(START, state)
 
     def nearest(self, embedding: Array, before: int, near: float, otherwise: Otherwise = "newest") -> int:
         """The skill, of the first `before` ones, whose wordings are nearest to an instruction; if none has a cosine of

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from skilltokens.methods.examples import Examples, Source, imitation
-from skilltokens.methods.starting import BASE_ITSELF
+from skilltokens.methods.start.choosing import BASE_ITSELF
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.types import Array, DemonstrationError
@@ -150,7 +150,7 @@ def least(candidates: Sequence[Candidate], losses: Sequence[float], by_instructi
 
 def by_words(number: int, names: Sequence[str], nearness: NDArray[np.float64]) -> Neighbour:
     """The choice by instruction, with the cosines of the nearest skills."""
-    order = np.argsort(-nearness, kind="stable")[:KEPT].tolist()
+    order = [int(i) for i in np.argsort(-nearness, kind="stable")[:KEPT]]
     scores = tuple(Score(names[i], i, float(nearness[i])) for i in order)
     return Neighbour("instruction", number, names[number], scores, len(names), names[number])
 

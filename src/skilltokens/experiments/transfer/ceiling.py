@@ -7,8 +7,8 @@ from pathlib import Path
 
 from skilltokens.experiments.transfer.judging import best_starts
 from skilltokens.experiments.transfer.record import TransferRecord
-from skilltokens.experiments.transfer.settings import COPIES
 from skilltokens.files import write_bytes
+from skilltokens.methods import method_settings
 from skilltokens.types import RunError
 
 FILE = "best.toml"
@@ -44,7 +44,7 @@ def ceiling(library: Path, record: TransferRecord) -> str:
         "[settings]\n"
         f"base = {json.dumps(str(library))}\n"
         f"tasks = {json.dumps([task.name for task in record.tasks])}\n"
-        f'method.start = "{COPIES[record.method]}"\n'
+        f'method.start = "{method_settings(record.method).COPIES}"\n'
         'method.neighbour = "named"\n'
         f"method.named = {json.dumps(starts)}\n"
     )

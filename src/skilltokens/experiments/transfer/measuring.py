@@ -48,6 +48,7 @@ from skilltokens.methods.neighbours import Candidate, cloning_losses, cosines, h
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.skill import Skills
 from skilltokens.suites import load_suite
 from skilltokens.train import fit
 from skilltokens.types import Progress, Report, RunError, SettingError, Suite, Task, silent
@@ -242,14 +243,18 @@ class _Bench:
         """The number of a task's skill in the library, which has the newest of a name alone."""
         return self.library.names.index(self.lessons[task].names[0])
 
-    def _method(self, chosen: Any) -> SkillMethod:
-        """The method before it learns anything on the library."""
-        method = method_before(dataclasses.replace(self.settings, method=chosen), self.suite, *self._words())
+    def _before(self, start: int) -> Skills:
+        """The base library's skills, and the one that is started from behind them: no other task's is to be seen."""
+        learned, skills = {lesson.names[0] for lesson in self.lessons}, self.library.skills
+        kept = [skill for skill in skills if skill.name not in learned]
+        return Skills([*kept, skills[self._skill(start)]], skills.find)
+
+    def _method(self, chosen: Any, skills: Skills | None = None) -> SkillMethod:
+        """The method before it learns anything, on the library or on some of its skills."""
+        settings = dataclasses.replace(self.settings, method=chosen)
+        method = method_before(settings, self.suite, self.evaluator.encoder, self.library, skills)
         assert isinstance(method, SkillMethod)
         return method
-
-    def _words(self) -> tuple[Any, SkillLibrary]:
-        return self.evaluator.encoder, self.library
 
     def _from_base(self, task: int) -> TransferCell:
         """What the run that learned from the base alone says."""
@@ -266,7 +271,8 @@ class _Bench:
 
     def _from_skill(self, task: int, start: int, report: Report) -> TransferCell:
         """A task learned from a skill."""
-        method = self._method(from_skill(self.settings, self._skill(start)))
+        skills = self._before(start)
+        method = self._method(from_skill(self.settings, len(skills) - 1), skills)
         lesson = dataclasses.replace(self.lessons[task], first=0)  # the first after the library's
         training = method.begin(lesson)
         cell = TransferCell(start=start, task=task, progress=[], successes=[], outcomes=[], episodes=0)

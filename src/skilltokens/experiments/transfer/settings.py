@@ -19,25 +19,27 @@ EVALUATION: Mapping[str, Any] = {
     "wordings": False,
 }
 """How every cell is evaluated: on states that are never reported, since rules and ceilings are chosen by them."""
-COPIES = {"t2s": "copy", "lora": "copy", "full_copy": "nearest"}
-"""The methods that can start from a skill, and how their setting `start` says so."""
+STARTING = ("t2s", "lora", "full_copy")
+"""The methods that can start from a skill."""
 
 
 def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
     """The run that learns every task from the base alone: the skills that others start from.
 
     Raises:
-        SettingError: there is no base, or the method cannot start from a skill.
+        SettingError: there is no base, the method cannot start from a skill, or old demonstrations come in.
     """
     name = method_of(settings.method)
-    if name not in COPIES:
+    if name not in STARTING:
         raise SettingError(
-            f"a transfer matrix needs a method that starts from an earlier skill: use {', '.join(COPIES)}, not {name}"
+            f"a transfer matrix needs a method that starts from an earlier skill: use {', '.join(STARTING)}, not {name}"
         )
     if settings.protocol != "A+":
         raise SettingError(
             f"a transfer matrix measures what a skill gives over a base: use protocol A+, not {settings.protocol}"
         )
+    if settings.cotrain.share:
+        raise SettingError("a transfer matrix learns from the new demonstrations alone: leave out --cotrain.share")
     method = dataclasses.replace(settings.method, start="base", neighbour="instruction", named=())
     evaluate = dataclasses.replace(settings.evaluate, **EVALUATION)
     return dataclasses.replace(settings, method=method, evaluate=evaluate)
@@ -45,7 +47,7 @@ def from_base(settings: RunSettings[Any]) -> RunSettings[Any]:
 
 def from_skill(settings: RunSettings[Any], number: int) -> Any:
     """The method's settings that start a new skill as a copy of the skill of a number."""
-    copies = COPIES[method_of(settings.method)]
+    copies = settings.method.COPIES
     return dataclasses.replace(settings.method, start=copies, neighbour="named", named=(str(number),))
 
 

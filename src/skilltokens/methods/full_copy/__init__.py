@@ -11,7 +11,6 @@ from typing import ClassVar, Literal
 from skilltokens.configuration import Positive
 from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.start import StartSettings
-from skilltokens.methods.starting import check_start
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,8 @@ class FullCopySettings(StartSettings):
     otherwise: Otherwise = "newest"
     """What a skill starts from where none is near: the newest skill, or the base."""
 
+    COPIES: ClassVar[str] = "nearest"
     ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
-
-    def check(self, name: str = "method") -> None:
-        """Raises SettingError where the rule that chooses a start lacks what it goes by."""
-        check_start(name, self.neighbour, self.named, self.start, "nearest")
 
 
 REGISTRATION = Registration(

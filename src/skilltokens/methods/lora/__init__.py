@@ -11,7 +11,6 @@ from typing import ClassVar, Literal
 from skilltokens.configuration import Positive
 from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.start import StartSettings
-from skilltokens.methods.starting import check_start
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,6 @@ class LoraSettings(StartSettings):
     """What a skill starts from where none is near: the newest skill, or the base."""
 
     ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
-
-    def check(self, name: str = "method") -> None:
-        """Raises SettingError where the rule that chooses a start lacks what it goes by."""
-        check_start(name, self.neighbour, self.named, self.start, "copy")
 
 
 REGISTRATION = Registration(

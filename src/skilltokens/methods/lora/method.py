@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from skilltokens.methods.base import LEARNED, Lesson, generator_of
+from skilltokens.methods.base import Lesson, generator_of
 from skilltokens.methods.grown import Grown, GrownMethod, own_copies, ranks_of
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.model.lowrank import LowRank, leaves, matrices
@@ -35,7 +35,7 @@ class Lora(GrownMethod):
         return Grown(policy, groups)
 
     def start(self, lesson: Lesson, policy: Policy) -> None:
-        number = None if self.settings.start in ("base", LEARNED) else self.start_from(lesson)
+        number = self.start_from(lesson) if self.settings.start == "copy" else None
         if number is not None:
             target, source = self.own(policy), self.own(self.entries[number].policy)
             # A skill of the library that the run began from may be of another form, or have other ranks.

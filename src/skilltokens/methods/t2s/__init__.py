@@ -13,7 +13,6 @@ from annotated_types import Ge, Le
 from skilltokens.configuration import NotNegative, Positive, Share, ShareFrom0
 from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.start import StartSettings
-from skilltokens.methods.starting import check_start
 from skilltokens.types import SettingError
 
 
@@ -69,7 +68,7 @@ class T2SSettings(StartSettings):
 
     def check(self, name: str = "method") -> None:
         """Raises SettingError for settings that contradict each other."""
-        check_start(name, self.neighbour, self.named, self.start, "copy")
+        super().check(name)
         prefix = f"{name}." if name else ""
         if self.start == "learned" and (self.fork or self.reuse or self.reuse_skills):
             raise SettingError(

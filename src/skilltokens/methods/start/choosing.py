@@ -27,9 +27,9 @@ def check_start(name: str, neighbour: str, named: Sequence[str], start: str, cop
     Raises:
         SettingError: a rule is chosen that nothing goes by, or one that lacks what it goes by.
     """
-    if neighbour != "instruction" and start == "base":
+    if neighbour != "instruction" and start in ("base", "learned"):
         raise SettingError(
-            f"{name}.neighbour {neighbour} chooses nothing where {name}.start is base: use {name}.start {copies}"
+            f"{name}.neighbour {neighbour} chooses nothing where {name}.start is {start}: use {name}.start {copies}"
         )
     if neighbour == "named" and not named:
         raise SettingError(f"{name}.neighbour named goes by names: give {name}.named, such as TASK=SKILL")
