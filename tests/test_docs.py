@@ -221,9 +221,9 @@ def commands(page: Path) -> list[str]:
     text = page.read_text(encoding="utf-8")
     lines = re.findall(r"^(?: {4})?((?:skilltokens|make|python -m) .*)$", text, re.MULTILINE)
     lines += re.findall(r"`(skilltokens [a-z][^`]*)`", text)
-    lines = [line.removesuffix(" &") for line in lines]
+    lines = [re.sub(r"\bMETHOD\b", "sequential", line.removesuffix(" &")) for line in lines]
     commands = [" ".join(shlex.split(line.replace("|", " "), comments=True)) if "#" in line else line for line in lines]
-    # Words in capitals stand for something, and dots for something left out.
+    # Other words in capitals stand for something too, and dots for something left out.
     return [line for line in commands if not re.search(r"\b[A-Z]{3,}\b|\.\.\.", line)]
 
 

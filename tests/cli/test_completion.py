@@ -112,9 +112,17 @@ def test_names_of_suites_tasks_and_skills(library: Path):
     assert after("adapt", place, "--env", "metaworld/button-press-w") == {"metaworld/button-press-wall"}
     assert after("adapt", place, "--env", "ha") == {"halfcheetah/"}
     assert "hammer" in after("evaluate", place, "--tasks", ""), "of the suite that the library was learned on"
-    assert {"metaworld-cw10", "libero-goal"} <= after("compare", "")
-    assert after("compare", "metaworld-cw10", "metaworld-cw10") == {"metaworld-cw10-start"}
     assert after("adapt", "nowhere", "--on", "") == after("run", "demo", "--suite", "no", "--tasks", "") == set()
+
+
+def test_names_of_published_experiments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for place in ("metaworld-cw10/t2s-seed0", "metaworld-cw10-orders/t2s-seed0", "libero-goal/lora-seed1"):
+        (tmp_path / "results" / place).mkdir(parents=True)
+        (tmp_path / "results" / place / "run.json").touch()
+    (tmp_path / "results" / "metaworld-figures").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert after("compare", "m") == {"metaworld-cw10", "metaworld-cw10-orders"}
+    assert after("compare", "metaworld-cw10", "metaworld-cw10") == {"metaworld-cw10-orders"}
 
 
 def test_choices_flags_and_paths():

@@ -92,8 +92,8 @@ def tournament(experiment: Published, comparisons: Comparisons) -> str:
     )
     command = text.fenced(
         [
-            f"skilltokens run {table.contenders[0].group.first.record.recipe} --methods mine --out runs/mine",
-            f"skilltokens compare {experiment.name} runs/mine --out all.json all.html",
+            f"skilltokens run {table.contenders[0].group.first.record.recipe} --methods METHOD --out runs/METHOD",
+            f"skilltokens compare {experiment.name} runs/METHOD --out all.json all.html",
             "skilltokens compare --check all.json",
         ]
     )
@@ -107,9 +107,9 @@ def tournament(experiment: Published, comparisons: Comparisons) -> str:
         markdown_table(sheets.standing(table)),
         markdown(f"{sheets.WHAT_THEY_ARE} {sheets.BOLD}"),
         "## Enter",
-        "A run enters where all of this is equal; another is put apart, and the reason is said. Let your method learn "
-        "the same stream, compare it with what is here, and hand on the JSON: it holds every run, and `--check` makes "
-        "each figure again from its cells.",
+        "A run enters where all of this is equal; another is put apart, and the reason is said. Let your method "
+        "(METHOD: [one of your own](adding-a-method.md) has a name too) learn the same stream, compare it with what is "
+        "here, and hand on the JSON: it holds every run, and `--check` makes each figure again from its cells.",
         command,
         conditions,
         "## Task by task",
