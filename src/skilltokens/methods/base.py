@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.attached.beside import Attached
 from skilltokens.demos.store import DemonstrationStore
-from skilltokens.methods.rule import Rule
+from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.assembling import assemble, standing
@@ -55,7 +56,7 @@ class Lesson:
 class Training:
     """What fit() needs to know of a lesson."""
 
-    policy: Policy
+    policy: Policy | Attached
     groups: list[dict[str, Any]]
     """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none. Where no group has
     any, nothing is learned: the loss alone is written down."""
@@ -63,6 +64,9 @@ class Training:
     """Where batches come from, lesson by lesson with equal shares."""
     rule: Rule = field(default_factory=Rule)
     """What the method does within each step."""
+    loss: Callable[[Now], Tensor] | None = None
+    """The loss of a step, a scalar, of a policy that is none of ours: it draws its batch from `now.batches`, and all
+    other chance from there too. Then there are no lessons, and the rule's `examples` and `loss` are not asked."""
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that is trained."""

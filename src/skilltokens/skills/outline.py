@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from skilltokens.files import read_json
 from skilltokens.skills.disk import Disk
-from skilltokens.skills.head import HEAD, LIBRARY_SCHEMA, OLD_SCHEMA
+from skilltokens.skills.head import ATTACHED_SCHEMA, HEAD, LIBRARY_SCHEMA, OLD_SCHEMA
 from skilltokens.types import LibraryError
 
 
@@ -39,8 +40,8 @@ def outline(folder: Path) -> Outline:
         LibraryError: there is none, or it is damaged.
     """
     folder = Path(folder)
-    content = read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
-    if content["schema"] == LIBRARY_SCHEMA:
+    content = read_json(folder / HEAD, (LIBRARY_SCHEMA, ATTACHED_SCHEMA, OLD_SCHEMA), LibraryError)
+    if content["schema"] != OLD_SCHEMA:
         disk = Disk.open(folder)
         skills = {name: record.wordings for name, record in disk.state.skills.items()}
         notes = [record.about() for record in disk.state.skills.values()]
@@ -57,6 +58,13 @@ def outline(folder: Path) -> Outline:
         raise LibraryError(
             f"{folder / HEAD} is damaged or altered ({problem!r:.200}): restore it from a copy"
         ) from problem
+
+
+def is_attached(folder: Path) -> bool:
+    """Whether the library in a folder stands beside a policy of another make; False where there is none."""
+    with contextlib.suppress(LibraryError):
+        return read_json(folder / HEAD, ATTACHED_SCHEMA, LibraryError)["schema"] == ATTACHED_SCHEMA
+    return False
 
 
 def _suites(notes: Iterable[Mapping[str, Any]]) -> frozenset[str]:
