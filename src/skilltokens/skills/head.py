@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "damaged",
     "encoded",
+    "is_attached",
     "read_head",
     "write_head",
 ]
@@ -104,6 +106,13 @@ def read_head(folder: Path) -> Head:
     if head.wordings < 1 or head.changes.bytes < 1 or head.base.bytes < 1:
         raise damaged(path, "a size is below 1")
     return head
+
+
+def is_attached(folder: Path) -> bool:
+    """Whether the library in a folder stands beside a policy of another make; False where there is none."""
+    with contextlib.suppress(LibraryError):
+        return read_json(folder / HEAD, ATTACHED_SCHEMA, LibraryError)["schema"] == ATTACHED_SCHEMA
+    return False
 
 
 def write_head(folder: Path, head: Head) -> Head:

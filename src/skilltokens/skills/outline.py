@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,13 +57,6 @@ def outline(folder: Path) -> Outline:
         raise LibraryError(
             f"{folder / HEAD} is damaged or altered ({problem!r:.200}): restore it from a copy"
         ) from problem
-
-
-def is_attached(folder: Path) -> bool:
-    """Whether the library in a folder stands beside a policy of another make; False where there is none."""
-    with contextlib.suppress(LibraryError):
-        return read_json(folder / HEAD, ATTACHED_SCHEMA, LibraryError)["schema"] == ATTACHED_SCHEMA
-    return False
 
 
 def _suites(notes: Iterable[Mapping[str, Any]]) -> frozenset[str]:

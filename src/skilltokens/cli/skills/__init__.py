@@ -22,7 +22,7 @@ PROG = "skilltokens skills LIBRARY"
 
 def open_library(folder: Path, encoder: str | None = None) -> ManagedList:
     """The library in a folder, whatever its skills stand on."""
-    from skilltokens.skills.outline import is_attached
+    from skilltokens.skills.head import is_attached
 
     if is_attached(folder):
         from skilltokens.attached.library import AttachedLibrary

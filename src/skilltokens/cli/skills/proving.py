@@ -36,7 +36,7 @@ class VerifyOptions:
 
 
 def _findings(library: Path, options: VerifyOptions, report: Report) -> list[Finding]:
-    from skilltokens.skills.outline import is_attached
+    from skilltokens.skills.head import is_attached
 
     if is_attached(library):
         from skilltokens.attached.verifying import verify as attached_findings

@@ -19,8 +19,7 @@ from skilltokens.methods import method_names, method_settings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
-from skilltokens.skills.head import HEAD
-from skilltokens.skills.outline import is_attached
+from skilltokens.skills.head import HEAD, is_attached
 from skilltokens.types import LibraryError, SettingError
 
 if TYPE_CHECKING:
