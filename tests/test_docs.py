@@ -295,7 +295,7 @@ def test_settings_that_are_named_exist():
     methods = [RunSettings(method=registration.settings()) for registration in METHODS.values()]
     kinds = [*(("", kind) for kind in methods), ("adapt.", AdaptSettings()), ("ppo.", PpoSettings())]
     known = {name.removeprefix("--") for prefix, kind in kinds for name in known_options(kind, prefix)}
-    pattern = re.compile(r"`(?:--)?((?:policy|train|evaluate|demonstrations|method|adapt|ppo)\.[a-z_-]+)")
+    pattern = re.compile(r"`(?:--)?((?:policy|train|evaluate|demonstrations|cotrain|method|adapt|ppo)\.[a-z_-]+)")
     named = {(page.name, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))}
     assert len(named) > 5
     strange = {

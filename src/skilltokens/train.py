@@ -22,7 +22,6 @@ from torch import Tensor
 from skilltokens.methods.base import Training
 from skilltokens.methods.examples import Examples, Source, imitation, observation_noise
 from skilltokens.methods.rule import Now, checked_examples, checked_loss, checked_state
-from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.tensors import check_like
 from skilltokens.types import Progress, Report, RunError, SkilltokensError, silent
@@ -93,7 +92,7 @@ def fit(
         RunError: `start` is not of this training.
         RuleError: the rule returned what cannot be learned from.
     """
-    sources = [Source(lesson, settings, _ours(training)) for lesson in training.lessons]
+    sources = [Source(lesson, settings, training.ours) for lesson in training.lessons]
     work = _Work(training, settings, seed)
     if start is not None:
         work.load(*start)
@@ -124,7 +123,7 @@ def fit(
             rule.gradients(now)
         elif noted and sources:
             with torch.no_grad():
-                loss = imitation(_ours(training), _batch(sources, now), settings, now.generator)
+                loss = imitation(training.ours, _batch(sources, now), settings, now.generator)
         if noted:
             record.note(now.step, float(loss.detach()), rule.figures())
             report(Progress("train", now.step, iterations, figures={"loss": record.loss[-1]}))
@@ -200,12 +199,6 @@ class Average:
         self._swap()
 
 
-def _ours(training: Training) -> Policy:
-    """The policy of a training that learns from lessons."""
-    assert isinstance(training.policy, Policy)
-    return training.policy
-
-
 def _batch(sources: Sequence[Source], now: Now) -> Examples:
     """A batch of every source."""
     return reduce(Examples.joined, [source.draw(now.batches) for source in sources])
@@ -219,19 +212,19 @@ def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings
     learned = checked_examples(training.rule, new, now)
     if settings.observation_noise:
         learned = _noisy(learned, new, training, settings, now)
-    loss = imitation(_ours(training), learned, settings, now.generator)
+    loss = imitation(training.ours, learned, settings, now.generator)
     return checked_loss(training.rule, loss, learned, now)
 
 
 def _noisy(learned: Examples, new: Examples, training: Training, settings: TrainSettings, now: Now) -> Examples:
     """Examples with noise on what is seen. That of the new batch is drawn in any case: the next batch depends on it."""
     order = list(new.observation)
-    noise = observation_noise(_ours(training), new, settings, now.batches, order)
+    noise = observation_noise(training.ours, new, settings, now.batches, order)
     if learned.noise is not None or noise is None:
         return learned
     if len(learned) > len(new):
         added = learned.rows(slice(len(new), None))
-        more = observation_noise(_ours(training), added, settings, now.generator, order) or {}
+        more = observation_noise(training.ours, added, settings, now.generator, order) or {}
         noise = {name: torch.cat([noise[name], value]) for name, value in more.items()}
     return replace(learned, noise={name: value[: len(learned)] for name, value in noise.items()})
 

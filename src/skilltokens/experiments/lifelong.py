@@ -19,16 +19,24 @@ import torch
 
 from skilltokens.demos import DemonstrationStore, check_readings
 from skilltokens.demos.kinds import unseen
+from skilltokens.demos.windows import check_chunk
 from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import base_record, open_base, with_base
 from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
+from skilltokens.experiments.cotraining import Cotraining
 from skilltokens.experiments.demonstrated import make_stores, stores_of
 from skilltokens.experiments.evaluator import Evaluator, labelled
 from skilltokens.experiments.leaving import leave_library
 from skilltokens.experiments.lessons import groups_of, lessons_of, suites_own, tasks_of
 from skilltokens.experiments.namesakes import tell_namesakes
-from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
+from skilltokens.experiments.opening import (
+    note_cotrained,
+    note_demonstrations,
+    note_lesson,
+    note_resumed,
+    open_run,
+)
 from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import Cell, LifelongRecord
@@ -130,17 +138,20 @@ def _learn(
     record.encoder = encoder.name
     method = _method(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
+    check_chunk(stores, method.base.settings.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
     method.check_memory(lessons)
+    cotraining = Cotraining(settings, suite, method, lessons, () if library is None else library.names, report)
+    note_cotrained(record, cotraining.digests)
     record.first = len(groups[0])
     _note_base(record, library, settings.base)
     with Pool(suite, settings.evaluate.workers, report, settings.evaluate.step_limit) as pool:
         device = settings.train.device
         evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report, settings.context)
-        return _Run(settings, folder, record, method, lessons, evaluator, library, report).finish()
+        return _Run(settings, folder, record, method, lessons, evaluator, library, cotraining, report).finish()
 
 
 def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None) -> Method:
@@ -200,6 +211,7 @@ class _Run:
     lessons: Sequence[Lesson]
     evaluator: Evaluator
     library: SkillLibrary | None
+    cotraining: Cotraining
     report: Report
 
     def finish(self) -> LifelongRecord:
@@ -254,7 +266,7 @@ class _Run:
 
     def _teach(self, lesson: Lesson) -> None:
         """Trains one lesson with stops on the way, evaluates every task taught so far, and commits."""
-        record, training = self.record, self.method.begin(lesson)
+        record, training = self.record, self.cotraining.beside(self.method.begin(lesson), lesson)
         report = labelled(self.report, self._label(lesson), lesson=lesson.index)
         work, point = Work(self.folder, lesson.index, record, self.report), None
         taught = lesson.first + len(lesson.names)
@@ -283,8 +295,9 @@ class _Run:
             work.spent("evaluate")
             if cell is not None and cell.same_as is None:  # the others cost nothing
                 work.keep()
-        note_lesson(record, self.method, training, point.record, work.seconds)
         done = lesson.index + 1
+        kept = self.cotraining.nbytes(done)
+        note_lesson(record, self.method, training, point.record, work.seconds, kept)
         record.state = checkpoint.save_state(self.folder, done, self.method.state())
         write_record(self.folder, record)
         checkpoint.forget(self.folder, done)

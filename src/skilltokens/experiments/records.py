@@ -175,6 +175,8 @@ class LifelongRecord(_Record, kw_only=True):
     """How many tasks the first lesson taught; None in older files: one, or all for a joint method."""
     base: BaseLibrary | None = None
     demonstrations: Demonstrations
+    cotrained: list[str] = []
+    """Digests of the demonstrations of the base's tasks that co-training may draw from; empty where it does not."""
     cells: list[Cell] = msgspec.field(name="evaluations")
     parameters: Parameters
     remembered: list[int] = []

@@ -1,6 +1,7 @@
 """The methods, one folder each: settings and registration in its `__init__.py`, the method itself in `method.py`.
 
-Other packages add theirs by the entry point group `skilltokens.methods`.
+Two folders are no methods but what methods share: `start` (what binds a skill to where it starts) and `cotrain` (old
+windows beside new ones, a setting of the run). Other packages add theirs by the entry points `skilltokens.methods`.
 
 An entry point names a function without arguments that returns a `Registration`.
 """
@@ -34,6 +35,7 @@ from skilltokens.methods import (
     single_task,
     slow_learner,
     t2s,
+    t2s_paper,
     untrained,
 )
 from skilltokens.methods.registration import Registration
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "t2s": t2s.REGISTRATION,
+    "t2s-paper": t2s_paper.REGISTRATION,
     "sequential": sequential.REGISTRATION,
     "lora": lora.REGISTRATION,
     "er": er.REGISTRATION,

@@ -17,13 +17,20 @@ from torch import Tensor
 
 from skilltokens.attached.beside import Attached
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.methods.registration import Otherwise
 from skilltokens.methods.rule import Now, Rule
+from skilltokens.methods.start.held import Held
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Skill, Skills
 from skilltokens.types import Array
+
+LEARNED = "learned"
+"""The setting `start` of a method whose skills start where earlier ones have moved the start to."""
+START = "start."
+"""Before the names of the learned start's tensors in a state."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,12 @@ class Training:
     loss: Callable[[Now], Tensor] | None = None
     """The loss of a step, a scalar, of a policy that is none of ours: it draws its batch from `now.batches`, and all
     other chance from there too. Then there are no lessons, and the rule's `examples` and `loss` are not asked."""
+
+    @property
+    def ours(self) -> Policy:
+        """The policy, where it is one of this package's and learns from lessons."""
+        assert isinstance(self.policy, Policy)
+        return self.policy
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that is trained."""
@@ -235,6 +248,10 @@ class SkillMethod(Method):
         self.entries: list[Entry] = []
         self.adopted_skills = Skills()
         """Skills of the library that the run began from; their entries come first."""
+        self.held: Held | None = None
+        """The new skill in training, where it began by `hold`."""
+        self.learned_start: dict[str, Tensor] = {}
+        """Where the next skill starts, by its parameters' names, as the skills so far have moved it; see `keep`."""
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
@@ -267,16 +284,48 @@ class SkillMethod(Method):
         self.enter(lesson, self.base)
         return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
 
-    def nearest(self, embedding: Array, before: int, near: float) -> int:
-        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; the newest of them if
-        none is nearer than a cosine of `near`."""
+    def hold(self, training: Training) -> Training:
+        """The training of a new skill, bound to where it starts as the settings say (`StartSettings`): the last thing
+        that `begin` does."""
+        self.held = Held(training, self.settings, self.learned_start)
+        return training
+
+    def keep(self) -> None:
+        """Keeps of the skill in training what its blend says, and moves the learned start: the first thing that
+        `finish` does. A skill that is kept is changed by nothing that comes later."""
+        if self.held is None:
+            return
+        self.held.keep()
+        if getattr(self.settings, "start", "") == LEARNED:
+            self.learned_start = self.held.start_after(self.learned_start)
+        self.held = None
+
+    def start_size(self) -> int:
+        """Numbers of the learned start, as part of `stored`."""
+        return sum(value.numel() for value in self.learned_start.values())
+
+    def start_state(self) -> dict[str, Tensor]:
+        """The learned start, as part of `state`."""
+        return {f"{START}{name}": value for name, value in self.learned_start.items()}
+
+    def restore_start(self, state: Mapping[str, Tensor]) -> None:
+        """The reverse of `start_state`, for `restore`."""
+        self.learned_start = under(START, state)
+
+    def nearest(self, embedding: Array, before: int, near: float, otherwise: Otherwise = "newest") -> int:
+        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; if none has a cosine of
+        at least `near`, the newest of them, or the first, which is the base itself, as `otherwise` says."""
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:before]])
-        return number if cosine >= near else before - 1
+        if cosine >= near:
+            return number
+        return before - 1 if otherwise == "newest" else 0
 
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
         entry, task = self.entries[number], number - len(self.adopted_skills)
-        return Choice(entry.policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
+        policy, held = entry.policy, self.held
+        policy = held.shown() if held is not None and held.policy is policy else policy
+        return Choice(policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         """Each skill as a whole policy of its own, but those that act by the base itself; after a library's, if the run

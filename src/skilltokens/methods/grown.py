@@ -52,14 +52,17 @@ class GrownMethod(SkillMethod):
         self.base.requires_grad_(False)
         grown = self.grow(lesson)
         self.enter(lesson, grown.policy)
-        return Training(grown.policy, [group for group in grown.groups if group["params"]], [lesson], rule=grown.rule)
+        groups = [group for group in grown.groups if group["params"]]
+        return self.hold(Training(grown.policy, groups, [lesson], rule=grown.rule))
 
     def finish(self, lesson: Lesson) -> None:
+        self.keep()
         self.entries[self.first_entry(lesson)].policy.requires_grad_(False)
 
     def stored(self) -> int:
         own = self.entries[len(self.adopted_skills) :]
-        return self.stored_before() + sum(p.numel() for entry in own for p in self.own(entry.policy).values())
+        numbers = sum(p.numel() for entry in own for p in self.own(entry.policy).values())
+        return self.stored_before() + numbers + self.start_size()
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         skills = []
@@ -73,11 +76,12 @@ class GrownMethod(SkillMethod):
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
         for i, entry in enumerate(self.entries[len(self.adopted_skills) :]):
             tensors |= {f"skill.{i}.{name}": value for name, value in self.own(entry.policy).items()}
-        return tensors
+        return tensors | self.start_state()
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
+        self.restore_start(state)
         self.base.requires_grad_(False)
         for lesson in lessons:
             if self.begins_fresh(lesson):
@@ -118,11 +122,20 @@ def ranks_of(base: Policy, room: int, share: float) -> list[int]:
         SettingError: there is none.
     """
     shapes = [getattr(leaf, name).shape for _, leaf in leaves(base) for name in matrices(leaf)]
-    rank = room // sum(a + b for a, b in shapes)
-    if rank < 1:
+    ranks = spread_ranks(shapes, room)
+    if not ranks:
         raise SettingError(
             f"method.share {share} leaves no rank for this policy's adapters: {shorter_chunk(base)}raise it"
         )
+    return ranks
+
+
+def spread_ranks(shapes: Sequence[tuple[int, ...]], room: int) -> list[int]:
+    """A rank for a low-rank change of each matrix (a, b), the same for all but for what rounding leaves over, so that
+    all changes together have at most `room` parameters; empty where that is not enough for a rank of 1."""
+    rank = room // sum(a + b for a, b in shapes)
+    if rank < 1:
+        return []
     left = room - rank * sum(a + b for a, b in shapes)
     ranks = []
     for a, b in shapes:

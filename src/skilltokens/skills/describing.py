@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skilltokens.model.pattention import BEND
 from skilltokens.skills.known import Aside, Counts, aside, counts
 from skilltokens.skills.listed import LibraryList
 from skilltokens.skills.records import Record
@@ -37,6 +38,7 @@ class Description:
         is_base: it is the base itself and has no parameters of its own.
         share: its parameters as a part of the base's; 1 of the base itself.
         own_rows: rows that it learned or, of the base, has, over all linear maps.
+        bends: numbers of its own that bend the base's rows where it shares them.
         reused: rows of others that it computes with, by who learned them, over all maps.
         steering: of a skill from reward.
         dependants: skills that cannot act without it; those that were removed themselves in brackets.
@@ -53,6 +55,7 @@ class Description:
     is_base: bool
     share: float
     own_rows: int
+    bends: int
     reused: Mapping[str, int]
     steering: Steering | None
     dependants: tuple[str, ...]
@@ -89,6 +92,7 @@ def describe(library: LibraryList, name: str) -> Description:
         is_base=is_base,
         share=1.0 if is_base else record.parameters / library.parameters,
         own_rows=library.own_rows(skill),
+        bends=sum(tensor.numel() for part, tensor in skill.tensors.items() if BEND in part),
         reused=dict(reused.most_common()),
         steering=None if token is None else Steering(by_identity[token.on], token),
         dependants=tuple(labels[id(other)] for other in state.dependants(record)),

@@ -145,6 +145,8 @@ def _lines(skill: Description) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{record.parameters:,}, {skill.share:.1%} of the base's"
     if skill.own_rows:
         yield "rows", f"{skill.own_rows:,} of its own"
+    if skill.bends:
+        yield "bend", f"{skill.bends:,} numbers that bend the base's rows"
     for source, count in skill.reused.items():
         yield "", f"{count:,} reused of {source}"
     if skill.steering is not None:
