@@ -87,7 +87,7 @@ def cotraining(
     number = round(train.batch * settings.share / (1 - settings.share))
     if not number:
         return training
-    source = Source(_as_new(lesson, old), train, training.policy)
+    source = Source(_as_new(lesson, old), train, training.ours)
     numbers, weights = _chosen(lesson, old, settings, train, seen, action, seed)
     windows = Retrieved(source, numbers, weights)
     training.rule = Cotrain(training.rule, windows, number, train.batch, settings.alone)
