@@ -15,8 +15,9 @@ help:  ## This list
 demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
 	$(BIN)/skilltokens run demo --methods t2s sequential
 
+# One process a core; each has half of the tests, say, file after file, and takes from the other's where it ends before.
 test: check  ## Everything that must hold: ruff, pyright, import-linter, tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 libero: setup  ## Set up LIBERO beside Meta-World, and prove that it works: files, a step, a frame
 	$(BIN)/skilltokens doctor

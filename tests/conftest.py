@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
-from skilltokens.demos import DemonstrationStore
+from skilltokens.machine import cores
+
+if TYPE_CHECKING:
+    from skilltokens.demos import DemonstrationStore
 
 # A busy machine is no fault: tests make no claim on time.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One process a core, and no more threads than that: each reads this when it loads its libraries, as do its commands.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+MOST_WORKERS = 8
+"""Processes that `-n auto` starts at most: each may come to hold a gibibyte."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +34,12 @@ def pytest_configure() -> None:
     """A shell that runs the tests in the background makes them ignore Ctrl-C, and so would the commands they stop."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` is. Lanes have no xdist."""
+    return min(cores(), MOST_WORKERS)
 
 
 @pytest.fixture(scope="session")
