@@ -70,8 +70,9 @@ LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 python \
 		"lerobot[training,evaluation]" pytest hypothesis
 	@touch $@
 
-soak: setup  ## The long tests: thousands of damaged files for every reader, commands killed at every operation on files
+soak: setup  ## The long tests: thousands of damaged files for every reader, kills at every operation, every simulated task
 	$(BIN)/python -m tests.soak
+	$(BIN)/pytest --all-tasks tests/suites/test_metaworld.py tests/suites/libero/test_environment.py
 
 bench: setup  ## Measure speed against physical limits
 	$(BIN)/python -m benchmarks

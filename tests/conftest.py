@@ -19,7 +19,7 @@ hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("untimed")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # One process a core, and no more threads than that: each reads this when it loads its libraries, as do its commands.
+    # One process a core, and one thread each: libraries read this when they are loaded, here and in tests' commands.
     os.environ["OMP_NUM_THREADS"] = "1"
 
 MOST_WORKERS = 8
@@ -27,7 +27,9 @@ MOST_WORKERS = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all-tasks", action="store_true", help="tests of all tasks take libero-90 as well")
+    parser.addoption(
+        "--all-tasks", action="store_true", help="tests of simulators take every task of a suite, not some"
+    )
 
 
 def pytest_configure() -> None:
@@ -48,3 +50,9 @@ def toy_stores(tmp_path_factory: pytest.TempPathFactory) -> list[DemonstrationSt
     from tests.small import make_stores  # torch: only where these are used
 
     return make_stores(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder of demonstrations for runs of the toy suite, four of a task; the first such run makes them."""
+    return str(tmp_path_factory.mktemp("demos"))
