@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -27,15 +28,20 @@ MOST_WORKERS = 8
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--all-tasks", action="store_true", help="tests of simulators take every task of a suite, not some"
-    )
+    parser.addoption("--all-tasks", action="store_true", help="tests take every task and every moment, not some")
 
 
 def pytest_configure() -> None:
     """A shell that runs the tests in the background makes them ignore Ctrl-C, and so would the commands they stop."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among several processes the longest files come first, so that none of them is left over at the end."""
+    if hasattr(config, "workerinput"):
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.hookimpl(optionalhook=True)
