@@ -22,6 +22,7 @@ from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, gene
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.psec import PsecSettings
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
@@ -35,7 +36,7 @@ TRAIN = TrainSettings(iterations=4, first_iterations=4, batch=8, window=12, warm
 
 EVERYWHERE = T2SSettings(rows_in="all", start="base")
 """T2S in its plain form: new rows in every map, nothing copied."""
-SkillSettings = T2SSettings | LoraSettings | PsecSettings | AdaptersSettings
+SkillSettings = T2SSettings | T2SPaperSettings | LoraSettings | PsecSettings | AdaptersSettings
 """Settings of the methods with a budget for each skill."""
 SKILL_METHODS: dict[str, SkillSettings] = {
     "t2s": T2SSettings(),
@@ -45,6 +46,7 @@ SKILL_METHODS: dict[str, SkillSettings] = {
     "t2s nearest": replace(EVERYWHERE, start="nearest", near=-1.0, reuse=1.0),
     "t2s copy": replace(EVERYWHERE, start="copy", near=-1.0, reuse=1.0, gates=True),
     "t2s rows alone": replace(EVERYWHERE, own_head=False, own_encoders=False),
+    "t2s-paper": T2SPaperSettings(mu=0.5, keys="random"),
     "lora": LoraSettings(),
     "psec": PsecSettings(),
     "adapters": AdaptersSettings(),

@@ -59,6 +59,10 @@ class LibraryError(SkilltokensError):
     """A skill library that is damaged, foreign or of another make."""
 
 
+class AttachError(SkilltokensError):
+    """A policy of somebody else beside which no skill can stand as asked, or which is no more what it was."""
+
+
 class ObservationError(SkilltokensError):
     """What a policy is given to look at is not what it reads: a name, a shape, a dtype or a number is wrong."""
 

@@ -34,6 +34,7 @@ from skilltokens.methods import (
     single_task,
     slow_learner,
     t2s,
+    t2s_paper,
     untrained,
 )
 from skilltokens.methods.registration import Registration
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "t2s": t2s.REGISTRATION,
+    "t2s-paper": t2s_paper.REGISTRATION,
     "sequential": sequential.REGISTRATION,
     "lora": lora.REGISTRATION,
     "er": er.REGISTRATION,

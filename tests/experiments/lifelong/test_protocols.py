@@ -46,6 +46,7 @@ from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.single_task import SingleTaskSettings
 from skilltokens.methods.slow_learner import SlowLearnerSettings
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.methods.untrained import UntrainedSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.report import write_report
@@ -57,6 +58,7 @@ from skilltokens.types import LibraryError, Progress, RunError
 ROOT = Path(__file__).parents[3]
 CHOICES: dict[str, Any] = {
     "t2s": T2SSettings(reuse=1.0, rows_in="all"),
+    "t2s-paper": T2SPaperSettings(share=0.5, mu=0.2, keys="usage"),
     "sequential": SequentialSettings(),
     "lora": LoraSettings(share=0.5),
     "er": ERSettings(windows=30),
@@ -82,7 +84,18 @@ CHOICES: dict[str, Any] = {
 JOINT = ("multitask",)
 UNCHANGING = ("nearest", "untrained", "expert")
 """The methods that roll each task out once, since all cells have the same bits: lessons have less to interrupt."""
-KEEPING = ("t2s", "lora", "packnet", "psec", "adapters", "full_copy", "head_only", "nearest", "single_task")
+KEEPING = (
+    "t2s",
+    "t2s-paper",
+    "lora",
+    "packnet",
+    "psec",
+    "adapters",
+    "full_copy",
+    "head_only",
+    "nearest",
+    "single_task",
+)
 """The methods that keep what an earlier skill does; the others change the base it stands on."""
 PROTOCOLS = ("A", "B", "A+")
 KINDS = ("t2s", "sequential", "er", "lwf", "packnet", "psec", "prompts", "nearest", "expert", "multitask")
