@@ -45,6 +45,8 @@ SKILL_METHODS: dict[str, SkillSettings] = {
     "t2s gates": replace(EVERYWHERE, reuse=1.0, gates=True),
     "t2s nearest": replace(EVERYWHERE, start="nearest", near=-1.0, reuse=1.0),
     "t2s copy": replace(EVERYWHERE, start="copy", near=-1.0, reuse=1.0, gates=True),
+    "t2s bend": replace(EVERYWHERE, start="copy", near=-1.0, bend=1.0),
+    "t2s skills": replace(EVERYWHERE, start="copy", near=-1.0, reuse_skills=3),
     "t2s rows alone": replace(EVERYWHERE, own_head=False, own_encoders=False),
     "t2s-paper": T2SPaperSettings(mu=0.5, keys="random"),
     "lora": LoraSettings(),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from skilltokens.model.pattention import GrownPattention, Pattention, fused_pattention, pattention
+from skilltokens.model.pattention import Bend, GrownPattention, Pattention, fused_pattention, pattention
 
 
 def random_tensors(seed: int, *shapes: tuple[int, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -178,3 +178,58 @@ def test_as_one_plain_map_it_computes_the_same():
     assert plain.key.shape == (10, 4)
     assert not any(parameter.requires_grad for parameter in plain.parameters())
     torch.testing.assert_close(plain(x), grown(x))
+
+
+@given(sizes, st.integers(0, 3), st.integers(0, 3), st.integers(1, 4), st.booleans())
+@settings(max_examples=40)
+def test_bends_and_factors_on_shared_rows_are_what_they_say(
+    case: tuple[int, int, int, int], new: int, reused: int, rank: int, gated: bool
+):
+    rows, width_in, width_out, seed = case
+    base = Pattention(rows, width_in, width_out).double()
+    shapes = {
+        "x": (5, width_in),
+        "key": (new, width_in),
+        "value": (new, width_out),
+        "reused key": (reused, width_in),
+        "reused value": (reused, width_out),
+        "up.key": (rows, rank),
+        "up.value": (rows, rank),
+        "down.key": (rank, width_in),
+        "down.value": (rank, width_out),
+        "factor": (1,),
+        "gate": (rows + reused,),
+    }
+    t = dict(zip(shapes, random_tensors(seed, *shapes.values()), strict=True))
+    owner = torch.tensor([0] * rows + [1] * reused)
+
+    def layer(amount: float) -> GrownPattention:
+        shared = torch.cat([base.key, t["reused key"]]), torch.cat([base.value, t["reused value"]])
+        up, down = ({name: t[f"{side}.{name}"] for name in ("key", "value")} for side in ("up", "down"))
+        bend = Bend({name: amount * change for name, change in up.items()}, down)
+        gate = t["gate"] if gated else None
+        return GrownPattention(base, *shared, t["key"], t["value"], gate, bend, amount * t["factor"], owner)
+
+    bent = layer(1.0)
+    y = bent(t["x"])
+    y.square().sum().backward()
+    for tensor in t.values():
+        tensor.requires_grad_()
+    key = torch.cat([base.key.detach() + t["up.key"] @ t["down.key"], t["factor"] * t["reused key"], t["key"]])
+    value = torch.cat([base.value.detach() + t["up.value"] @ t["down.value"], t["reused value"], t["value"]])
+    gate = torch.cat([t["gate"], torch.ones(new)]) if gated else None
+    expected = pattention(t["x"], key, value, base.tau, gate)
+    torch.testing.assert_close(y, expected, rtol=1e-6, atol=1e-6)
+    expected.square().sum().backward()
+    named = dict(bent.named_parameters())
+    for name, ours in (("up.key", "bend.up.key"), ("down.value", "bend.down.value"), ("factor", "skill_gate")):
+        torch.testing.assert_close(named[ours].grad, t[name].grad, rtol=1e-3, atol=1e-5)
+    assert base.key.grad is None
+    assert bent.frozen_key.grad is None
+    with torch.no_grad():
+        plain = bent.fused()
+        torch.testing.assert_close(plain(t["x"]), y, rtol=1e-9, atol=1e-9)
+        assert not any(parameter.requires_grad for parameter in plain.parameters())
+        gate = t["gate"][:rows] if gated else None
+        grown = GrownPattention(base, base.key, base.value, t["key"], t["value"], gate)
+        torch.testing.assert_close(layer(0.0)(t["x"]), grown(t["x"]), rtol=1e-6, atol=1e-6)

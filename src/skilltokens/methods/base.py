@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.methods.registration import Otherwise
 from skilltokens.methods.rule import Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -263,11 +264,13 @@ class SkillMethod(Method):
         self.enter(lesson, self.base)
         return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
 
-    def nearest(self, embedding: Array, before: int, near: float) -> int:
-        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; the newest of them if
-        none is nearer than a cosine of `near`."""
+    def nearest(self, embedding: Array, before: int, near: float, otherwise: Otherwise = "newest") -> int:
+        """The skill, of the first `before` ones, whose wordings are nearest to an instruction; if none has a cosine of
+        at least `near`, the newest of them, or the first, which is the base itself, as `otherwise` says."""
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries[:before]])
-        return number if cosine >= near else before - 1
+        if cosine >= near:
+            return number
+        return before - 1 if otherwise == "newest" else 0
 
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])

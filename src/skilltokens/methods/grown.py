@@ -118,11 +118,20 @@ def ranks_of(base: Policy, room: int, share: float) -> list[int]:
         SettingError: there is none.
     """
     shapes = [getattr(leaf, name).shape for _, leaf in leaves(base) for name in matrices(leaf)]
-    rank = room // sum(a + b for a, b in shapes)
-    if rank < 1:
+    ranks = spread_ranks(shapes, room)
+    if not ranks:
         raise SettingError(
             f"method.share {share} leaves no rank for this policy's adapters: {shorter_chunk(base)}raise it"
         )
+    return ranks
+
+
+def spread_ranks(shapes: Sequence[tuple[int, ...]], room: int) -> list[int]:
+    """A rank for a low-rank change of each matrix (a, b), the same for all but for what rounding leaves over, so that
+    all changes together have at most `room` parameters; empty where that is not enough for a rank of 1."""
+    rank = room // sum(a + b for a, b in shapes)
+    if rank < 1:
+        return []
     left = room - rank * sum(a + b for a, b in shapes)
     ranks = []
     for a, b in shapes:

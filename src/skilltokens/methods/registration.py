@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Otherwise = Literal["newest", "base"]
+"""What a skill starts from where no earlier one is near by its instruction: the newest skill, or the base itself."""
 
 
 @dataclass(frozen=True)

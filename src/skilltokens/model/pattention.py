@@ -12,6 +12,7 @@ output. A new row with K = 0 leaves the function as it was, and gradients still 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,6 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 EPSILON = 1e-6
+BEND = ".bend."
+"""What stands between a map's path and the rest in the names of the tensors that bend its shared rows."""
+BENT = ("key", "value")
+"""What is bent of a row."""
 
 
 def pattention(x: Tensor, key: Tensor, value: Tensor, tau: float, gate: Tensor | None = None) -> Tensor:
@@ -43,6 +48,11 @@ def _weights(x: Tensor, key: Tensor, tau: float) -> tuple[Tensor, Tensor, Tensor
     ratio = tau / (scores.norm(dim=-1, keepdim=True) + EPSILON)
     scaled = scores.mul_(ratio)
     return scaled, ratio, F.gelu(scaled)
+
+
+def row_weights(x: Tensor, key: Tensor, tau: float) -> Tensor:
+    """theta, the weight of each row (..., rows) for inputs (..., d_in)."""
+    return _weights(x, key, tau)[2]
 
 
 class _Fused(torch.autograd.Function):
@@ -124,6 +134,26 @@ class Pattention(nn.Module):
         return fused_pattention(x, self.key, self.value, self.tau)
 
 
+class Bend(nn.Module):
+    """A skill's own low-rank change of the shared rows' keys and values, W + up @ down: it bends rows that it shares
+    without touching them. A fresh one has up = 0 and changes nothing.
+
+    Args:
+        up: "key" and "value" -> (rows, r), for the first `rows` shared rows.
+        down: "key" -> (r, d_in), "value" -> (r, d_out).
+    """
+
+    def __init__(self, up: Mapping[str, Tensor], down: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.up = nn.ParameterDict({name: nn.Parameter(up[name]) for name in BENT})
+        self.down = nn.ParameterDict({name: nn.Parameter(down[name]) for name in BENT})
+
+    def forward(self, name: str, rows: Tensor) -> Tensor:
+        """The keys (shared, d_in), or the values (shared, d_out), bent."""
+        change = self.up[name] @ self.down[name]
+        return torch.cat([rows[: len(change)] + change, rows[len(change) :]])
+
+
 class GrownPattention(nn.Module):
     """A linear map as a skill uses it: frozen rows of the base and of earlier skills, and the skill's specific rows.
 
@@ -131,11 +161,16 @@ class GrownPattention(nn.Module):
         base: the base policy's linear map; tau is taken from it.
         frozen_key, frozen_value: (shared, d_in) and (shared, d_out), the shared rows that are active.
         key, value: (new, d_in) and (new, d_out), this skill's specific rows.
-        gate: (shared,), this skill's own factor on each shared row, or None.
+        gate: (shared,), this skill's own factor on each shared row's value, or None.
+        bend: this skill's own low-rank change of the first shared rows, or None.
+        skill_gate: (skills,), this skill's own factor on the keys of all rows of an earlier skill, or None. At 0 these
+            rows are not there, for the norm neither; at 1 they are as they were learned.
+        owner: (shared,) int64, whose each shared row is: 0 the base's, n the n-th earlier skill's.
     """
 
     frozen_key: Tensor
     frozen_value: Tensor
+    owner: Tensor
 
     def __init__(
         self,
@@ -145,6 +180,9 @@ class GrownPattention(nn.Module):
         key: Tensor,
         value: Tensor,
         gate: Tensor | None = None,
+        bend: Bend | None = None,
+        skill_gate: Tensor | None = None,
+        owner: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.tau = base.tau
@@ -153,18 +191,35 @@ class GrownPattention(nn.Module):
         self.key = nn.Parameter(key)
         self.value = nn.Parameter(value)
         self.gate = None if gate is None else nn.Parameter(gate)
+        self.bend = bend
+        self.skill_gate = None if skill_gate is None else nn.Parameter(skill_gate)
+        if skill_gate is not None:
+            assert owner is not None
+            self.register_buffer("owner", owner)
+
+    def shared(self) -> tuple[Tensor, Tensor]:
+        """Keys (shared, d_in) and values (shared, d_out) of the shared rows, as this skill has them."""
+        key, value = self.frozen_key, self.frozen_value
+        if self.bend is not None:
+            key, value = self.bend("key", key), self.bend("value", value)
+        if self.skill_gate is not None:
+            key = key * F.pad(self.skill_gate, (1, 0), value=1.0)[self.owner][:, None]
+        return key, value
 
     def forward(self, x: Tensor) -> Tensor:
-        key = torch.cat([self.frozen_key, self.key])
-        value = torch.cat([self.frozen_value, self.value])
+        key, value = self.shared()
+        key, value = torch.cat([key, self.key]), torch.cat([value, self.value])
         gate = None if self.gate is None else F.pad(self.gate, (0, len(self.key)), value=1.0)
-        return fused_pattention(x, key, value, self.tau, gate, len(self.frozen_key))
+        bent = self.bend is not None or self.skill_gate is not None
+        return fused_pattention(x, key, value, self.tau, gate, 0 if bent else len(self.frozen_key))
 
     def fused(self) -> Pattention:
-        """The same function as a plain `Pattention` without gradients, for acting; gates become part of the values."""
+        """The same function as a plain `Pattention` without gradients, for acting: gates and bends become part of the
+        rows."""
         plain = Pattention(1, 1, 1)
         plain.tau = self.tau
-        gated = self.frozen_value if self.gate is None else self.frozen_value * self.gate[:, None]
-        plain.key = nn.Parameter(torch.cat([self.frozen_key, self.key]).detach(), requires_grad=False)
+        key, value = self.shared()
+        gated = value if self.gate is None else value * self.gate[:, None]
+        plain.key = nn.Parameter(torch.cat([key, self.key]).detach(), requires_grad=False)
         plain.value = nn.Parameter(torch.cat([gated, self.value]).detach(), requires_grad=False)
         return plain

@@ -12,7 +12,7 @@ from torch import Tensor
 from skilltokens.model.bottleneck import bottlenecks
 from skilltokens.model.composed import STATE, STATE_TENSORS, StateNetwork, adapter_of, composed
 from skilltokens.model.lowrank import LowRank, leaves, matrices
-from skilltokens.model.pattention import GrownPattention, Pattention
+from skilltokens.model.pattention import BENT, Bend, GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompted import prompted, prompts_of
 from skilltokens.model.task_token import TaskToken
@@ -58,14 +58,9 @@ def assemble(base: Policy, find: Find, skill: Skill) -> Policy:
         return policy
     replaced: dict[str, torch.nn.Module] = {}
     for path, linear_map in base.maps().items():
-        if f"{path}.key" not in skill.tensors:
-            continue
-        assert isinstance(linear_map, Pattention)
-        own = [skill.tensors.get(f"{path}.{name}") for name in ("key", "value", "gate")]
-        key, value, gate = (None if tensor is None else tensor.clone() for tensor in own)
-        assert key is not None and value is not None
-        shared = gather_rows(base, find, path, skill.active[path])
-        replaced[path] = GrownPattention(linear_map, *shared, key, value, gate)
+        if f"{path}.key" in skill.tensors:
+            assert isinstance(linear_map, Pattention)
+            replaced[path] = _grown(base, find, skill, path, linear_map)
     if skill.form == "lora":
         replaced |= _adapters(base, skill)
     if skill.form == "composed":
@@ -82,6 +77,25 @@ def assemble(base: Policy, find: Find, skill: Skill) -> Policy:
             module.requires_grad_()  # the base is frozen, this copy is the skill's own
             replaced[path] = module
     return base.derive(replaced)
+
+
+def _grown(base: Policy, find: Find, skill: Skill, path: str, linear_map: Pattention) -> GrownPattention:
+    """The linear map at `path` with the skill's own rows, and whatever it changes in those that it shares."""
+    rows = skill.active[path]
+    own = {n[len(path) + 1 :]: t.clone() for n, t in skill.tensors.items() if n.startswith(f"{path}.")}
+    bend = None
+    if "bend.up.key" in own:
+        bend = Bend(*({name: own[f"bend.{side}.{name}"] for name in BENT} for side in ("up", "down")))
+    return GrownPattention(
+        linear_map,
+        *gather_rows(base, find, path, rows),
+        own["key"],
+        own["value"],
+        own.get("gate"),
+        bend,
+        own.get("skill_gate"),
+        torch.as_tensor(rows.owners()).to(base.device),
+    )
 
 
 def _composed(base: Policy, find: Find, skill: Skill) -> dict[str, torch.nn.Module]:

@@ -14,13 +14,14 @@ from skilltokens.model.bottleneck import branch_ends
 from skilltokens.model.composed import STATE, STATE_TENSORS
 from skilltokens.model.encoders import ENCODERS
 from skilltokens.model.lowrank import leaves, matrices
+from skilltokens.model.pattention import BEND, BENT, Pattention
 from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
 from skilltokens.model.prompted import PROMPTS
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.skills.assembling import base_rows, own_modules
 from skilltokens.skills.scene import SceneDensity, SceneJudge
-from skilltokens.skills.skill import ADAPTERS, BASE, Content, Find
+from skilltokens.skills.skill import ADAPTERS, BASE, Content, Find, Rows
 from skilltokens.types import ACTION, Feature, Scale
 
 
@@ -159,8 +160,9 @@ def _owned(name: str, base: Policy) -> bool:
 
 
 def _grown(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:
-    """What is wrong with specific rows and gates; `tensors` are those of the skill's maps."""
-    if content.active.keys() != {name.removesuffix(".key") for name in tensors if name.endswith(".key")}:
+    """What is wrong with specific rows, gates and bends; `tensors` are those of the skill's maps."""
+    keys = {name.removesuffix(".key") for name in tensors if name.endswith(".key") and BEND not in name}
+    if content.active.keys() != keys:
         yield "it has active rows without rows of its own, or the reverse"
     for path, rows in content.active.items():
         if path not in base.maps() or not base_rows(base, path):
@@ -175,7 +177,31 @@ def _grown(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterat
         gate = tensors.pop(f"{path}.gate", None)
         if gate is not None and (gate.shape != (len(rows),) or gate.dtype != linear_map.key.dtype):
             yield f"its gates in {path} are not one a row"
+        gate = tensors.pop(f"{path}.skill_gate", None)
+        if gate is not None and (gate.shape != (len(rows.skills()),) or gate.dtype != linear_map.key.dtype):
+            yield f"its gates in {path} are not one a skill"
+        yield from _bent(path, rows, tensors, linear_map)
     yield from (f"it has an unknown tensor {name!r:.100}" for name in tensors)
+
+
+def _bent(path: str, rows: Rows, tensors: dict[str, Tensor], linear_map: Pattention) -> Iterator[str]:
+    """What is wrong with the low-rank change of shared rows, of which the base's come first."""
+    mine = {name: tensors.pop(name) for name in list(tensors) if name.startswith(f"{path}{BEND}")}
+    if not mine:
+        return
+    bent = rows.of_base()
+    if bent.tolist() != list(range(len(bent))):
+        yield f"it bends rows in {path} of which the base's do not come first"
+    for name in BENT:
+        up, down = (mine.pop(f"{path}{BEND}{side}.{name}", None) for side in ("up", "down"))
+        known = getattr(linear_map, name)
+        if up is None or down is None or up.dim() != 2:
+            yield f"its bend in {path} is half there"
+        elif up.shape != (len(bent), len(down)) or down.shape != (up.shape[1], known.shape[1]):
+            yield f"its bend in {path} has another shape"
+        elif {up.dtype, down.dtype} != {known.dtype}:
+            yield f"its bend in {path} is of another kind"
+    yield from (f"it has an unknown tensor {name!r:.100}" for name in mine)
 
 
 def _adapted(content: Content, tensors: dict[str, Tensor], base: Policy) -> Iterator[str]:

@@ -73,6 +73,28 @@ class Rows:
         """How many rows come from each source."""
         return {name: int((self.source == number).sum()) for number, name in enumerate(self.sources)}
 
+    def joined(self, other: Rows) -> Rows:
+        """These rows with those of `other`, of other sources, behind them."""
+        return Rows(
+            (*self.sources, *other.sources),
+            np.concatenate([self.source, len(self.sources) + other.source]),
+            np.concatenate([self.row, other.row]),
+        )
+
+    def of_base(self) -> Array:
+        """The places in this list of the base's rows."""
+        names = np.array([name == BASE for name in self.sources], bool)
+        return np.flatnonzero(names[self.source])
+
+    def skills(self) -> list[str]:
+        """The earlier skills, in the order in which their first rows stand; the order of `sources` may be another."""
+        return [name for name in dict.fromkeys(self.sources[number] for number in self.source) if name != BASE]
+
+    def owners(self) -> Array:
+        """(n,) int64: whose each row is, 0 the base's, i the i-th's of `skills`, counted from 1."""
+        places = {name: 1 + place for place, name in enumerate(self.skills())}
+        return np.array([places.get(name, 0) for name in self.sources], np.int64)[self.source]
+
 
 @dataclass(frozen=True, eq=False)
 class Proof:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skilltokens.configuration import Positive
-from skilltokens.methods.registration import Registration
+from skilltokens.methods.registration import Otherwise, Registration
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class FullCopySettings:
     """A new skill starts as a copy of the base, or of its nearest skill by the instruction; a skill of a library that
     is no whole policy of the base's form counts as the base."""
     near: float = 0.5
-    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    """Least cosine between two instructions that counts as near."""
+    otherwise: Otherwise = "newest"
+    """What a skill starts from where none is near: the newest skill, or the base."""
 
 
 REGISTRATION = Registration(

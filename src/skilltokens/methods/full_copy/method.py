@@ -33,7 +33,8 @@ class FullCopy(SkillMethod):
         """What a new skill begins as."""
         if self.settings.start == "base":
             return self.base
-        number = self.nearest(lesson.embeddings[0][0], self.first_entry(lesson), self.settings.near)
+        embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
+        number = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
         policy = self.entries[number].policy
         shapes, needed = ({n: t.shape for n, t in p.state_dict().items()} for p in (policy, self.base))
         return policy if shapes == needed else self.base

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from skilltokens.configuration import Positive
-from skilltokens.methods.registration import Registration
+from skilltokens.methods.registration import Otherwise, Registration
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,9 @@ class LoraSettings:
     start: Literal["base", "copy"] = "base"
     """A new skill starts as the base, or as a copy of its nearest skill."""
     near: float = 0.5
-    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    """Least cosine between two instructions that counts as near."""
+    otherwise: Otherwise = "newest"
+    """What a skill starts from where none is near: the newest skill, or the base."""
 
 
 REGISTRATION = Registration(

@@ -32,7 +32,8 @@ class Lora(GrownMethod):
     def grow(self, lesson: Lesson) -> Grown:
         policy, adapters, own = self._adapted(lesson.index)
         if self.settings.start == "copy":
-            number = self.nearest(lesson.embeddings[0][0], self.first_entry(lesson), self.settings.near)
+            embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
+            number = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
             target, source = self.own(policy), self.own(self.entries[number].policy)
             # A skill of the library that the run began from may be of another form, or have other ranks.
             _copy({n: t for n, t in source.items() if n in target and t.shape == target[n].shape}, target)

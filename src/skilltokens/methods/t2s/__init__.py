@@ -6,10 +6,13 @@ Its settings and registration; free of torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
 
 from skilltokens.configuration import NotNegative, Positive, Share, ShareFrom0
-from skilltokens.methods.registration import Registration
+from skilltokens.methods.registration import Otherwise, Registration
+from skilltokens.types import SettingError
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,39 @@ class T2SSettings:
     start: Literal["base", "nearest", "copy"] = "copy"
     """A skill starts as the base, with the head and encoders of its nearest skill, or as a full copy of that skill."""
     near: float = 0.5
-    """Least cosine between two instructions that counts as near; with no skill near, the newest is taken."""
+    """Least cosine between two instructions that counts as near."""
+    otherwise: Otherwise = "newest"
+    """What a skill starts from where none is near: the newest skill, or the base."""
     base_rows: ShareFrom0 = 1.0
     """Share of the base's rows that a skill uses, chosen by language; 1 is best where the base has learned one task."""
     mu: Share = 0.5
     """Of the rows that a skill uses in a Pattention layer, at most this share may be new; the others are reused."""
-    rows_in: Literal["all", "attention", "feed-forward"] = "feed-forward"
-    """Pattention layers that get new rows: attention's, the feed-forward ones, or all, in proportion to the base's."""
+    rows_in: Literal["all", "attention", "feed-forward", "first", "last"] = "feed-forward"
+    """Pattention layers that get new rows, in proportion to the base's: all, attention's, the feed-forward ones, or all
+    of the transformer's first or last half."""
     value_std: NotNegative = 0.2
     """Standard deviation of a new row's values; its key starts at zero."""
+    fork: ShareFrom0 = 0.0
+    """Share of the new rows that take the place of rows of the base, as copies that the skill may change."""
+    fork_by: Literal["use", "gradient"] = "use"
+    """Rows of the base that are forked: those that weigh most on the demonstrations, or with the largest gradients."""
+    bend: ShareFrom0 = 0.0
+    """Share of the rows' budget that goes to a low-rank change of the shared rows; the rest buys new rows."""
+    reuse_skills: Annotated[int, Ge(0), Le(3)] = 0
+    """Nearest earlier skills, at most, whose rows are shared whole, each by one learned factor a map, from 0 on."""
+    gates_first: ShareFrom0 = 0.0
+    """Share of training in which only the factors on shared rows are trained."""
+
+    def check(self, name: str = "method") -> None:
+        """Raises SettingError for settings that contradict each other."""
+        prefix = f"{name}." if name else ""
+        if self.reuse and self.reuse_skills:
+            raise SettingError(f"{prefix}reuse and {prefix}reuse-skills both share earlier skills' rows: set one to 0")
+        if self.gates_first and not (self.gates or self.reuse_skills):
+            raise SettingError(
+                f"{prefix}gates-first {self.gates_first:g} has no gates to train: set {prefix}reuse-skills or "
+                f"{prefix}gates"
+            )
 
 
 REGISTRATION = Registration(

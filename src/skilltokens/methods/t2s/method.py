@@ -4,14 +4,20 @@
 2. *Base.* The first lesson trains everything from scratch (protocol A). Then the base is frozen for good.
 3. *Language-guided skill scaling.* Every row carries a language key: the instruction embedding of the skill that
    learned it. For a new skill with instruction embedding e each map ranks the rows by cos(e, key) and activates the
-   Top-K as shared rows, without gradients (`_shared_rows`).
+   Top-K as shared rows, without gradients (beginning.py).
 4. *Specific rows.* The skill adds rows with K = 0 and V ~ N(0, value_std^2): the function is unchanged at the start
-   and gradients flow to K (`_new_rows`). They alone are trained, with the skill's own small head and encoders.
+   and gradients flow to K (beginning.py). They alone are trained, with the skill's own small head and encoders.
    Where an earlier skill is near by its instruction (cosine of at least `near`), the new rows, head and encoders
    start as copies of that skill's, and where none is near as copies of the newest skill's (`nearest`): the new skill
    then begins with what that skill does. This is ours, not the paper's; `start="base"` is the plain form.
 5. *Budget.* All that a skill trains is at most `share` of the base policy, encoders and head included; `mu` bounds
-   the share of a map's active rows that may be new (`_rows_by_map`).
+   the share of a map's active rows that may be new (budget.py).
+
+Ours too, each off unless a setting asks for it, since new rows alone cannot change what a shared row does:
+
+6. *Fork.* Some of the new rows take the place of rows of the base, as copies, which are trained (forking.py).
+7. *Bend.* A part of the budget buys a low-rank change of the shared rows, the skill's own (model/pattention.py).
+8. *Gated reuse.* The rows of up to three earlier skills are shared whole, by one learned factor a skill and map.
 
 No forgetting, by construction: an old skill computes with its own active rows only, the norm inside Pattention runs
 over those rows only, and tau is fixed when the base is made. So nothing that is added later enters its arithmetic.
@@ -28,18 +34,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, shorter_chunk, under
+from skilltokens.methods.base import Lesson, SkillMethod, Training, count, under
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.beginning import Beginning, own_tensors
+from skilltokens.methods.t2s.budget import check_mu, divide
 from skilltokens.methods.t2s.flow import GradientFlow
-from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
-from skilltokens.skills.assembling import assemble, base_rows, own_modules, standing, trained
+from skilltokens.skills.assembling import assemble, base_rows, standing, trained
 from skilltokens.skills.skill import BASE, Rows, Skill
-from skilltokens.types import Array, SettingError
-
-GROWN = {"all": ("q", "k", "v", "o", "ffn"), "attention": ("q", "k", "v", "o"), "feed-forward": ("ffn",)}
-"""The setting `rows_in` -> the last part of the paths of the maps that get new rows."""
+from skilltokens.types import Array
 
 
 class T2S(SkillMethod):
@@ -62,10 +66,10 @@ class T2S(SkillMethod):
     def check(self, lessons: int) -> None:
         if lessons < 2 and not self.adopted:
             return
-        counts = self._rows_by_map(sum(tensor.numel() for tensor in self._own_tensors(self.base).values()))
-        for path, new in counts.items():  # the second skill has none but the base's rows to share: the fewest of all
-            rows = base_rows(self.base, path)
-            self._check_mu(path, min(round(self.settings.base_rows * rows), rows), new)
+        own = own_tensors(self.base, self.settings, self.base).values()
+        parts = divide(self.base, self.settings, sum(tensor.numel() for tensor in own))
+        for path, part in parts.items():  # the second skill has none but the base's rows to share: the fewest of all
+            check_mu(self.settings, path, part.base, part.rows)
 
     def begin(self, lesson: Lesson) -> Training:
         del self.skills[self.first_entry(lesson) :]
@@ -73,7 +77,9 @@ class T2S(SkillMethod):
             self.skills += _base_skills(lesson)
             return self.begin_base(lesson)
         self.base.requires_grad_(False)
-        skill = self._new_skill(lesson)
+        self.started, policy = self._start(lesson.embeddings[0][0], self.first_entry(lesson))
+        earlier = (self.skills, self._find, self.started, policy)
+        skill = Beginning(self.base, self.settings, self.train, self.seed, *earlier).skill(lesson)
         policy = assemble(self.base, self._find, skill)
         self.skills.append(skill)
         self.enter(lesson, policy)
@@ -81,7 +87,8 @@ class T2S(SkillMethod):
         rows = [p for name, p in mine.items() if name.endswith((".key", ".value"))]
         own = [p for name, p in mine.items() if not name.endswith((".key", ".value"))]
         groups = [{"params": rows, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
-        return Training(policy, [group for group in groups if group["params"]], [lesson], rule=GradientFlow(policy))
+        rule = GradientFlow(policy, skill.active if self.settings.fork else {}, self.settings.gates_first)
+        return Training(policy, [group for group in groups if group["params"]], [lesson], rule=rule)
 
     def finish(self, lesson: Lesson) -> None:
         if self.begins_fresh(lesson):
@@ -101,105 +108,15 @@ class T2S(SkillMethod):
                 return skill
         return self.adopted_skills.find(identity)
 
-    def _new_skill(self, lesson: Lesson) -> Skill:
-        """The skill before its training: rows that change nothing yet, modules copied from where it starts."""
-        embedding, generator = lesson.embeddings[0][0], generator_of(self.seed, lesson.index)
-        start, policy = self._start(embedding, self.first_entry(lesson))
-        self.started = start
-        tensors = self._own_tensors(policy)
-        counts = self._rows_by_map(sum(tensor.numel() for tensor in tensors.values()))
-        active: dict[str, Rows] = {}
-        for path, new in counts.items():
-            active[path] = self._shared_rows(path, embedding, new)
-            self._check_mu(path, len(active[path]), new)
-            tensors |= self._new_rows(path, new, generator)
-            if self.settings.gates:
-                tensors[f"{path}.gate"] = torch.ones(len(active[path]), device=self.base.device)
-        if self.settings.start == "copy" and start.form == "rows":
-            old = start.tensors
-            tensors |= {n: old[n].clone() for n, t in tensors.items() if n in old and old[n].shape == t.shape}
-        return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
-
     def _start(self, embedding: Array, before: int) -> tuple[Skill, Policy]:
         """The skill that a new one starts from, of the first `before` ones, and its policy without any task token."""
-        number = 0 if self.settings.start == "base" else self.nearest(embedding, before, self.settings.near)
+        chosen = self.settings
+        number = 0 if chosen.start == "base" else self.nearest(embedding, before, chosen.near, chosen.otherwise)
         skill = self.skills[number]
         steered = standing(self._find, skill)
         if steered is skill:
             return skill, self.entries[number].policy
         return steered, assemble(self.base, self._find, steered) if steered.tensors else self.base
-
-    def _own_tensors(self, start: Policy) -> dict[str, Tensor]:
-        """Copies of the head and the encoders of the policy that the skill starts from."""
-        own_kinds = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
-        return {
-            f"{path}.{name}": parameter.detach().clone()
-            for path in own_modules(self.base)
-            if own_kinds[path.split(".")[0]]
-            for name, parameter in start.get_submodule(path).named_parameters()
-        }
-
-    def _rows_by_map(self, spent: int) -> dict[str, int]:
-        """How many rows each map gets, in proportion to the base's, from what the budget leaves."""
-        grown = GROWN[self.settings.rows_in]
-        maps = {path: part for path, part in self.base.maps().items() if path.split(".")[-1] in grown}
-        sizes = {path: len(part.key) for path, part in maps.items() if isinstance(part, Pattention)}
-        gated = self.settings.reuse if self.settings.gates else 0  # a reused row costs a gate
-        cost = {
-            path: part.key.shape[1] + part.value.shape[1] + gated
-            for path, part in maps.items()
-            if isinstance(part, Pattention)
-        }
-        left = int(self.settings.share * count(self.base)) - spent
-        if self.settings.gates:
-            left -= sum(round(self.settings.base_rows * size) for size in sizes.values())
-        unit = left / sum(sizes[path] * cost[path] for path in sizes)
-        rows = {path: int(unit * size) for path, size in sizes.items()}
-        left -= sum(rows[path] * cost[path] for path in rows)
-        for path in sorted(sizes, key=lambda p: -sizes[p]):  # what rounding left over: one row more, widest maps first
-            if left >= cost[path]:
-                rows[path], left = rows[path] + 1, left - cost[path]
-        if any(number < 1 for number in rows.values()):
-            raise SettingError(
-                f"method.share {self.settings.share} leaves no row for some map of this policy: raise it, widen the "
-                f"policy, {shorter_chunk(self.base)}or set method.own-head or method.own-encoders to False"
-            )
-        return rows
-
-    def _shared_rows(self, path: str, embedding: Array, new: int) -> Rows:
-        """Top-K by language: the base's rows (or a share of them) and `reuse * new` of the later skills', whose rows
-        all have the language key of the skill: the nearest skill's first, of equally near ones the older one's."""
-        rows = base_rows(self.base, path)
-        parts = [(BASE, np.arange(min(round(self.settings.base_rows * rows), rows)))]
-        left = round(self.settings.reuse * new)
-        if left:
-            nearness = (np.stack([skill.key for skill in self.skills]) @ embedding)[1:]
-            for number in np.argsort(-nearness, kind="stable"):
-                skill = self.skills[1 + number]
-                used = min(skill.rows(path), left)
-                parts.append((skill.identity if used else "", np.arange(used)))
-                left -= used
-                if not left:
-                    break
-        return Rows.of(parts)
-
-    def _check_mu(self, path: str, shared: int, new: int) -> None:
-        if new > self.settings.mu * (shared + new):
-            raise SettingError(
-                f"{new} of {shared + new} active rows in {path} would be new, more than method.mu {self.settings.mu} "
-                "allows: lower method.share or raise method.mu"
-            )
-
-    def _new_rows(self, path: str, rows: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """K = 0 and V random: theta(0) = 0 keeps the function, and dL/dK does not vanish, since it goes through V.
-
-        Drawn on the CPU, wherever the base is: the same seed gives the same numbers.
-        """
-        linear_map = self.base.maps()[path]
-        assert isinstance(linear_map, Pattention)
-        value = torch.randn(rows, linear_map.value.shape[1], generator=generator) * self.settings.value_std
-        key = torch.zeros(rows, linear_map.key.shape[1])
-        return {f"{path}.key": key.to(self.base.device), f"{path}.value": value.to(self.base.device)}
 
     def stored(self) -> int:
         return count(self.base) + sum(skill.parameters for skill in self.skills)
