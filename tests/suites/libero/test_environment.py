@@ -34,7 +34,6 @@ from skilltokens.types import (
     SuiteError,
 )
 
-SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
 EVERY = {"libero-spatial": 5, "libero-object": 5, "libero-goal": 5, "libero-10": 3, "libero-90": 45}
 """Suite -> every which task of it is tried, where not all are: those of the first three share a kind of scene each."""
 
