@@ -496,3 +496,9 @@ def test_constants_of_a_new_library_may_be_measured_on_further_stores(tmp_path: 
     assert not [line.note for line in news if line.stage == NOTE]
     with pytest.raises(SettingError, match="fixed with a library's first skill"):
         learn_skill(tmp_path / "two", near, **small, name="near-again", constants=[far])
+
+
+def test_a_chunk_longer_than_every_demonstration_makes_no_library(tmp_path: Path, stores: list[DemonstrationStore]):
+    with pytest.raises(SettingError, match=r"policy\.chunk 99 is longer than every demonstration of 'reach-red'"):
+        learn_skill(tmp_path / "library", stores[0], train=TRAIN, policy=replace(POLICY, chunk=99))
+    assert not (tmp_path / "library").exists()

@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(toy_stores: list
     assert not torch.equal(endings[0][0]["head.map.weight"], endings[2][0]["head.map.weight"])
 
 
-@pytest.mark.parametrize("name", ["t2s gates", "lora"])
+@pytest.mark.parametrize("name", ["t2s gates", "t2s bend", "lora"])
 def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: list[DemonstrationStore], tmp_path: Path):
     points, training = [0.0, 0.25, 0.5, 0.75, 1.0], second(name, toy_stores)
     stops: list[Point] = []

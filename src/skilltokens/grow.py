@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from skilltokens.configuration import Seed, check_number, check_settings, plain
+from skilltokens.configuration import Seed, check_number, check_settings, plain, plain_as_before
 from skilltokens.demos import (
     DemonstrationStore,
     check_readings,
@@ -25,6 +25,7 @@ from skilltokens.demos import (
     still_entries,
 )
 from skilltokens.demos.kinds import as_read, unseen
+from skilltokens.demos.windows import check_chunk
 from skilltokens.files import seal
 from skilltokens.foundation import first_policy, observed
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
@@ -38,7 +39,8 @@ from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings, check_training
 from skilltokens.skills.disk import abandon, check_free
 from skilltokens.skills.head import HEAD
-from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.managing import check_name
 from skilltokens.skills.parcel import keep_apart
 from skilltokens.skills.scene import SceneDensity
 from skilltokens.skills.takeover import check_takeover
@@ -180,7 +182,7 @@ class _Work:
         content = {
             "demonstrations": self.store.digest,
             "words": list(self.words),
-            "method": {"name": method_of(self.method), **plain(self.method)},
+            "method": {"name": method_of(self.method), **plain_as_before(self.method)},
             "train": train,
             "seed": self.seed,
         }
@@ -207,6 +209,7 @@ class _Work:
         part = store.part(0, store.episodes - kept)
         self._check_constants(report)
         learner = _learner(self._base(part, language), library, self.method, self.train, self.seed)
+        check_chunk([part], learner.base.settings.chunk)
         count = 0 if library is None else len(library.names)
         lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), 0, learner.base.settings.chunk)
         fresh = learner.begins_fresh(lesson)

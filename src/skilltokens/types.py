@@ -235,6 +235,10 @@ class Suite(Protocol):
     environment that was just reset it gives a function of no arguments, which gives the expert's action (A,) for each
     step, in the suite's units. The method expert asks for it.
 
+    One that knows which of its numbers say where things lie may say by a method `from_hand(observation) -> Array` how
+    alike two moments are: of observations (n, *shape) it gives numbers (n, d) in units of the workspace, such as the
+    offset from the hand to the object. Co-training compares by them, else by all numbers that are seen.
+
     One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
     that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use
     them, so that two tasks with one instruction are told apart.

@@ -38,6 +38,7 @@ from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.pattention import GrownPattention
 from skilltokens.model.policy import Policy
+from skilltokens.skills.describing import describe
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import export_skill, import_skill
 from skilltokens.skills.skill import Skill
@@ -110,8 +111,8 @@ def test_settings_that_contradict_each_other_are_refused():
         check_settings(T2SSettings(reuse=1.0, reuse_skills=1), "method")
     with pytest.raises(SettingError, match=r"method\.gates-first 0\.1 has no gates"):
         check_settings(T2SSettings(gates_first=0.1), "method")
-    for kinds in ({"gates": True}, {"reuse_skills": 1}):
-        check_settings(T2SSettings(gates_first=0.1, **kinds), "method")
+    for chosen in (T2SSettings(gates=True), T2SSettings(reuse_skills=1)):
+        check_settings(replace(chosen, gates_first=0.1), "method")
     with pytest.raises(SettingError, match=r"method\.fork 1\.5 is impossible"):
         check_settings(T2SSettings(fork=1.5), "method")
     with pytest.raises(SettingError, match=r"method\.reuse_skills 4 is impossible"):
@@ -265,6 +266,20 @@ def test_a_library_keeps_every_bit_and_gives_it_to_another(
         )
     for folder in (library.folder, other.folder):
         assert not any(finding.fault for finding in verify(folder, actions=True))
+
+
+def test_a_skill_without_rows_of_its_own_is_kept_and_description(toy_stores: list[DemonstrationStore], tmp_path: Path):
+    plan = lessons(toy_stores[:2])
+    method = taught(replace(EVERYWHERE, bend=1.0), plan)
+    base, skills = method.library(plan)
+    library = made(tmp_path / "library", base, skills, toy_stores)
+    opened = SkillLibrary.open(library.folder)
+    assert opened.policy(1).fingerprint() == method.entries[1].policy.fingerprint()
+    description = describe(opened, skills[1].name)
+    bends = sum(tensor.numel() for name, tensor in skills[1].tensors.items() if ".bend." in name)
+    assert (description.own_rows, description.bends) == (0, bends)
+    assert describe(opened, skills[0].name).bends == 0
+    assert not any(finding.fault for finding in verify(library.folder, actions=True))
 
 
 FAULTS: dict[str, tuple[str, Callable[[dict[str, torch.Tensor]], Any]]] = {

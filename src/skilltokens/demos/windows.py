@@ -12,6 +12,18 @@ from skilltokens.demos.store import DemonstrationStore, same_features
 from skilltokens.types import ACTION, Array, Feature, SettingError
 
 
+def check_chunk(stores: Sequence[DemonstrationStore], chunk: int) -> None:
+    """Raises SettingError where a policy predicts more actions at a time than any demonstration of a task has: it would
+    learn to repeat the last one."""
+    for store in stores:
+        longest = int(np.diff(store.offsets).max())
+        if chunk > longest:
+            raise SettingError(
+                f"policy.chunk {chunk} is longer than every demonstration of {store.task.name!r} ({longest} steps at "
+                "most): lower it"
+            )
+
+
 @dataclass(frozen=True)
 class Batch:
     """B windows of T steps, unscaled.

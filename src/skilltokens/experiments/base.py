@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skilltokens.configuration import settings_of
+from skilltokens.configuration import changes_of, flat, plain, settings_of
 from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.records import BaseLibrary
 from skilltokens.experiments.settings import RunSettings
@@ -14,7 +14,7 @@ from skilltokens.language import recorded_encoder
 from skilltokens.model.settings import PolicySettings
 from skilltokens.skills.head import HEAD, damaged
 from skilltokens.skills.outline import outline
-from skilltokens.types import SettingError, Suite
+from skilltokens.types import SettingError, Suite, shortened
 
 if TYPE_CHECKING:
     from skilltokens.skills.library import SkillLibrary
@@ -56,7 +56,11 @@ def _with_policy(settings: RunSettings[Any], folder: Path, policy: PolicySetting
     """Raises SettingError where the settings ask for another policy or encoder than the library's."""
     usual = {field.name: field.default for field in dataclasses.fields(RunSettings)}
     if settings.policy not in (PolicySettings(), policy):
-        raise SettingError(f"the library {folder} keeps its own policy: leave out --policy with --base")
+        changes = shortened(changes_of(flat(plain(policy)), flat(plain(settings.policy))))
+        raise SettingError(
+            f"the library {folder} keeps its own policy ({changes}): leave out --policy, or begin from a base that was "
+            "learned with it, such as a run of multitask leaves in its folder library"
+        )
     if settings.encoder not in (usual["encoder"], encoder):
         raise SettingError(f"the library {folder} keeps its own sentence encoder {encoder!r}: leave out --encoder")
     return dataclasses.replace(settings, policy=policy, encoder=encoder)

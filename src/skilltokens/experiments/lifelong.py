@@ -19,16 +19,24 @@ import torch
 
 from skilltokens.demos import DemonstrationStore, check_readings
 from skilltokens.demos.kinds import unseen
+from skilltokens.demos.windows import check_chunk
 from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import base_record, open_base, with_base
 from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
+from skilltokens.experiments.cotraining import Cotraining
 from skilltokens.experiments.demonstrated import make_stores, stores_of
 from skilltokens.experiments.evaluator import Evaluator, labelled
 from skilltokens.experiments.leaving import leave_library
 from skilltokens.experiments.lessons import groups_of, lessons_of, suites_own, tasks_of
 from skilltokens.experiments.namesakes import tell_namesakes
-from skilltokens.experiments.opening import note_demonstrations, note_lesson, note_resumed, open_run
+from skilltokens.experiments.opening import (
+    note_cotrained,
+    note_demonstrations,
+    note_lesson,
+    note_resumed,
+    open_run,
+)
 from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.reading import write_record
 from skilltokens.experiments.records import Cell, LifelongRecord
@@ -44,6 +52,7 @@ from skilltokens.simulation.demonstrate import PATIENCE
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.skill import Skills
 from skilltokens.suites import load_suite
 from skilltokens.tensors import check_like, on_cpu
 from skilltokens.train import fit
@@ -128,23 +137,37 @@ def _learn(
     note_demonstrations(record, stores)
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
-    method = _method(settings, suite, encoder, library)
+    method = method_before(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
+    check_chunk(stores, method.base.settings.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
+    method.check_lessons(lessons)
     method.check_memory(lessons)
+    cotraining = Cotraining(settings, suite, method, lessons, () if library is None else library.names, report)
+    note_cotrained(record, cotraining.digests)
     record.first = len(groups[0])
     _note_base(record, library, settings.base)
     with Pool(suite, settings.evaluate.workers, report, settings.evaluate.step_limit) as pool:
         device = settings.train.device
         evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report, settings.context)
-        return _Run(settings, folder, record, method, lessons, evaluator, library, report).finish()
+        return _Run(settings, folder, record, method, lessons, evaluator, library, cotraining, report).finish()
 
 
-def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None) -> Method:
-    """The method before its first lesson: with a fresh policy, or with what a library holds."""
+def method_before(
+    settings: RunSettings[Any],
+    suite: Suite,
+    encoder: LanguageEncoder,
+    library: SkillLibrary | None,
+    skills: Skills | None = None,
+) -> Method:
+    """The method before its first lesson: with a fresh policy, or with what a library holds.
+
+    Args:
+        skills: those of the library's that it begins with; None: all of them.
+    """
     kind = load_method(method_of(settings.method))
     if settings.policy.maps not in kind.maps:
         raise SettingError(
@@ -157,7 +180,7 @@ def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, 
         return kind(base, settings.method, settings.train, settings.seed)
     base = Policy(library.base.shape, library.base.settings, generator_of(settings.seed, 0)).to(settings.train.device)
     method = kind(base, settings.method, settings.train, settings.seed)
-    method.adopt(library.base, library.skills)
+    method.adopt(library.base, library.skills if skills is None else skills)
     return method
 
 
@@ -200,6 +223,7 @@ class _Run:
     lessons: Sequence[Lesson]
     evaluator: Evaluator
     library: SkillLibrary | None
+    cotraining: Cotraining
     report: Report
 
     def finish(self) -> LifelongRecord:
@@ -254,7 +278,7 @@ class _Run:
 
     def _teach(self, lesson: Lesson) -> None:
         """Trains one lesson with stops on the way, evaluates every task taught so far, and commits."""
-        record, training = self.record, self.method.begin(lesson)
+        record, training = self.record, self.cotraining.beside(self.method.begin(lesson), lesson)
         report = labelled(self.report, self._label(lesson), lesson=lesson.index)
         work, point = Work(self.folder, lesson.index, record, self.report), None
         taught = lesson.first + len(lesson.names)
@@ -283,8 +307,9 @@ class _Run:
             work.spent("evaluate")
             if cell is not None and cell.same_as is None:  # the others cost nothing
                 work.keep()
-        note_lesson(record, self.method, training, point.record, work.seconds)
         done = lesson.index + 1
+        kept = self.cotraining.nbytes(done)
+        note_lesson(record, self.method, training, point.record, work.seconds, kept)
         record.state = checkpoint.save_state(self.folder, done, self.method.state())
         write_record(self.folder, record)
         checkpoint.forget(self.folder, done)
@@ -308,8 +333,7 @@ class _Run:
 
     def _curve(self, lesson: Lesson) -> list[float]:
         """The points of the learning curve, its end included; several tasks together have no curve of one task."""
-        points = 1 if self.method.joint or len(lesson.names) > 1 else self.settings.evaluate.points
-        return [1.0] if points == 1 else [i / (points - 1) for i in range(points)]
+        return [1.0] if self.method.joint or len(lesson.names) > 1 else list(self.settings.evaluate.curve)
 
     def _stops(self, lesson: Lesson) -> list[float]:
         """Where training is kept: at the points of its curve, or where it has none on the way after every tenth."""

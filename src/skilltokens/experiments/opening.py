@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from skilltokens.configuration import changes_of, differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
@@ -21,6 +23,7 @@ from skilltokens.experiments.records import (
     Parameters,
     Resumed,
     Reuse,
+    Start,
     TaskEntry,
     Timing,
 )
@@ -29,6 +32,7 @@ from skilltokens.experiments.settings import FREE, RunSettings
 from skilltokens.files import RUN_SCHEMA
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
+from skilltokens.methods.neighbours import noted
 from skilltokens.train import Record
 from skilltokens.types import OtherConfigurationError, RunError, Suite, Task
 
@@ -119,10 +123,30 @@ def note_demonstrations(record: LifelongRecord, stores: Sequence[DemonstrationSt
     record.demonstrations = demonstrations
 
 
+def note_cotrained(record: LifelongRecord, digests: Sequence[str]) -> None:
+    """Writes down the base's demonstrations that co-training may draw from; a run that is resumed must find the same.
+
+    Raises:
+        RunError: they are others.
+    """
+    if record.lessons and record.cotrained != list(digests):
+        raise RunError(OTHERS)
+    record.cotrained = list(digests)
+
+
 def note_lesson(
-    record: LifelongRecord, method: Method, training: Training, training_record: Record, seconds: Mapping[str, float]
+    record: LifelongRecord,
+    method: Method,
+    training: Training,
+    training_record: Record,
+    seconds: Mapping[str, float],
+    kept: int = 0,
 ) -> None:
-    """Appends a lesson's parameters, losses, gradient norms, reuse of rows, kept data and times."""
+    """Appends a lesson's parameters, losses, gradient norms, reuse of rows, kept data and times.
+
+    Args:
+        kept: bytes of demonstrations that are kept beside those that the method remembers.
+    """
     parameters = record.parameters
     if not parameters.trained:
         parameters.base = count(method.base)
@@ -137,9 +161,13 @@ def note_lesson(
         record.reuse.append(
             Reuse(base=reuse["base"], new=reuse["new"], earlier=reuse["from"], start=reuse.get("start", ""))
         )
-    if method.remembered() or record.remembered:
+    neighbour = method.neighbour()
+    if neighbour is not None:
+        record.starts.append(msgspec.convert({"lesson": len(parameters.trained) - 1, **noted(neighbour)}, Start))
+    remembered = method.remembered() + kept
+    if remembered or record.remembered:
         record.remembered += [0] * (len(parameters.trained) - 1 - len(record.remembered))
-        record.remembered.append(method.remembered())
+        record.remembered.append(remembered)
     if training.rule.passes != 1 or record.passes:
         record.passes += [1.0] * (len(parameters.trained) - 1 - len(record.passes))
         record.passes.append(training.rule.passes)

@@ -12,6 +12,7 @@ from typing import Generic, Literal, TypeVar
 
 from skilltokens.behaviour.settings import AdaptSettings, MotionSettings, PpoSettings
 from skilltokens.configuration import Count, CountFrom0, NotNegative, Seed
+from skilltokens.methods.cotrain import CotrainSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings, check_training
 from skilltokens.suites.context import Context
@@ -19,9 +20,12 @@ from skilltokens.types import SettingError
 
 Method = TypeVar("Method")
 
-FREE = ("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base", "pretrain")
+FREE = (
+    *("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base", "pretrain"),
+    "cotrain.folders",
+)
 """Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
-by its fingerprints."""
+by its fingerprints, and what is in `cotrain.folders` by digests."""
 FREE_FROM_REWARD = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
 """The same of a run from reward."""
 
@@ -69,6 +73,7 @@ class RunSettings(Generic[Method]):
     train: TrainSettings = field(default_factory=TrainSettings)
     evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
     demonstrations: DemonstrationSettings = field(default_factory=DemonstrationSettings)
+    cotrain: CotrainSettings = field(default_factory=CotrainSettings)
 
     @property
     def later(self) -> DemonstrationSettings:
@@ -90,10 +95,18 @@ class RunSettings(Generic[Method]):
                 "are predicted at a step: lower it, or raise policy.chunk"
             )
         stretches = min(self.train.iterations, self.train.first_iterations)
-        if self.evaluate.points - 1 > stretches:
+        points = self.evaluate.points
+        if not self.evaluate.at and points - 1 > stretches:
             raise SettingError(
-                f"evaluate.points {self.evaluate.points} is impossible where a lesson has {stretches} iterations: use "
-                f"at most {stretches + 1}"
+                f"evaluate.points {points} is impossible where a lesson has {stretches} iterations: use at most "
+                f"{stretches + 1}"
+            )
+        stops = [round(share * stretches) for share in self.evaluate.at]
+        if len(set(stops)) < len(stops):
+            shown = " ".join(f"{share:g}" for share in self.evaluate.at)
+            raise SettingError(
+                f"evaluate.at {shown} is impossible where a lesson has {stretches} iterations: two of these shares are "
+                "the same iteration; leave one out"
             )
         self._check_protocol()
 
@@ -102,6 +115,11 @@ class RunSettings(Generic[Method]):
             raise SettingError(
                 "protocol A+ begins from a skill library: name its folder with --base, or a recipe that makes one with "
                 "--pretrain"
+            )
+        if self.protocol != "A+" and self.cotrain.folders:
+            raise SettingError(
+                f"cotrain.folders {self.cotrain.folders[0]} is for what a base has learned before the run: add "
+                "--protocol A+, or leave it out"
             )
         if self.protocol != "A+" and self.base:
             raise SettingError(f"--base {self.base} is for protocol A+: add --protocol A+")

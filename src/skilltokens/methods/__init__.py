@@ -1,6 +1,7 @@
 """The methods, one folder each: settings and registration in its `__init__.py`, the method itself in `method.py`.
 
-Other packages add theirs by the entry point group `skilltokens.methods`.
+Two folders are no methods but what methods share: `start` (what binds a skill to where it starts) and `cotrain` (old
+windows beside new ones, a setting of the run). Other packages add theirs by the entry points `skilltokens.methods`.
 
 An entry point names a function without arguments that returns a `Registration`.
 """

@@ -15,15 +15,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.attached.beside import Attached
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.methods.neighbours import (
+    Candidate,
+    Neighbour,
+    asked_about_data,
+    by_name,
+    by_words,
+    cloning_losses,
+    cosines,
+    least,
+)
 from skilltokens.methods.registration import Otherwise
-from skilltokens.methods.rule import Rule
+from skilltokens.methods.rule import Now, Rule
+from skilltokens.methods.start.choosing import BASE_ITSELF, named_skill
+from skilltokens.methods.start.held import Held
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Skill, Skills
 from skilltokens.types import Array
+
+LEARNED = "learned"
+"""The setting `start` of a method whose skills start where earlier ones have moved the start to."""
+START = "start."
+"""Before the names of the learned start's tensors in a state."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,7 @@ class Lesson:
 class Training:
     """What fit() needs to know of a lesson."""
 
-    policy: Policy
+    policy: Policy | Attached
     groups: list[dict[str, Any]]
     """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none. Where no group has
     any, nothing is learned: the loss alone is written down."""
@@ -64,6 +82,15 @@ class Training:
     """Where batches come from, lesson by lesson with equal shares."""
     rule: Rule = field(default_factory=Rule)
     """What the method does within each step."""
+    loss: Callable[[Now], Tensor] | None = None
+    """The loss of a step, a scalar, of a policy that is none of ours: it draws its batch from `now.batches`, and all
+    other chance from there too. Then there are no lessons, and the rule's `examples` and `loss` are not asked."""
+
+    @property
+    def ours(self) -> Policy:
+        """The policy, where it is one of this package's and learns from lessons."""
+        assert isinstance(self.policy, Policy)
+        return self.policy
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that is trained."""
@@ -131,6 +158,9 @@ class Method(ABC):
     def check_memory(self, lessons: Sequence[Lesson]) -> None:
         """Raises SettingError where what it would keep of these lessons' demonstrations does not fit into memory."""
 
+    def check_lessons(self, lessons: Sequence[Lesson]) -> None:
+        """Raises SettingError where the settings name what there is not when one of these lessons begins."""
+
     @abstractmethod
     def begin(self, lesson: Lesson) -> Training:
         """Prepares a lesson. Called again with the same state it must return the same: runs resume here."""
@@ -169,6 +199,10 @@ class Method(ABC):
         {"base": rows of the base, "new": its own, "from": {earlier skill's name: rows}}, and as "start" the name of
         the skill that it started from, if it did.
         """
+        return None
+
+    def neighbour(self) -> Neighbour | None:
+        """What the newest skill started from, and why; None where it started from no earlier skill."""
         return None
 
     def state(self) -> dict[str, Tensor]:
@@ -232,6 +266,11 @@ class SkillMethod(Method):
         self.entries: list[Entry] = []
         self.adopted_skills = Skills()
         """Skills of the library that the run began from; their entries come first."""
+        self._neighbour: Neighbour | None = None
+        self.held: Held | None = None
+        """The new skill in training, where it began by `hold`."""
+        self.learned_start: dict[str, Tensor] = {}
+        """Where the next skill starts, by its parameters' names, as the skills so far have moved it; see `keep`."""
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:
         super().adopt(base, skills)
@@ -264,6 +303,82 @@ class SkillMethod(Method):
         self.enter(lesson, self.base)
         return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
 
+    def check_lessons(self, lessons: Sequence[Lesson]) -> None:
+        if getattr(self.settings, "neighbour", "") != "named":
+            return
+        names = [entry.name for entry in self.entries[: len(self.adopted_skills)]]
+        for lesson in lessons:
+            if not self.begins_fresh(lesson):
+                named_skill(self.settings.named, lesson.names[0], names)
+            names += lesson.names
+
+    def start_from(self, lesson: Lesson) -> int | None:
+        """The skill that a lesson's starts from, by the rule that the settings `neighbour`, `named` and `near` name;
+        None: the base itself. The same each time; where a skill was learned already, `restore` needs no choice.
+
+        Raises:
+            SettingError: the settings name no skill that there is.
+            DemonstrationError: the rule needs demonstrations that are gone.
+        """
+        embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
+        nearest = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
+        names = [entry.name for entry in self.entries[:before]]
+        if self.settings.neighbour == "named":
+            number = named_skill(self.settings.named, lesson.names[0], names)
+            self._neighbour = by_name(number, names, names[nearest])
+        elif self.settings.neighbour == "data":
+            candidates = self._candidates(embedding, before)
+            losses = cloning_losses(candidates, lesson, self.train)
+            self._neighbour = least(candidates, losses, names[nearest])
+        else:
+            nearness = cosines(embedding, [entry.embeddings for entry in self.entries[:before]])
+            self._neighbour = by_words(nearest, names, nearness)
+        return self._neighbour.number
+
+    def _candidates(self, embedding: Array, before: int) -> list[Candidate]:
+        """What a new skill may start from: skills, each by its own instruction, and the base by the new one."""
+        numbers = asked_about_data(embedding, [entry.embeddings for entry in self.entries[:before]])
+        starts = [(number, self.entries[number], self.start_policy(number)) for number in numbers]
+        skills = [
+            Candidate(e.name, number, policy, e.instruction) for number, e, policy in starts if policy is not None
+        ]
+        return [*skills, Candidate(BASE_ITSELF, None, self.base, embedding)]
+
+    def start_policy(self, number: int) -> Policy | None:
+        """The policy that a new skill starts with as a copy of an earlier one; None where it cannot be copied."""
+        return self.entries[number].policy
+
+    def neighbour(self) -> Neighbour | None:
+        return self._neighbour
+
+    def hold(self, training: Training) -> Training:
+        """The training of a new skill, bound to where it starts as the settings say (`StartSettings`): the last thing
+        that `begin` does."""
+        self.held = Held(training, self.settings, self.learned_start)
+        return training
+
+    def keep(self) -> None:
+        """Keeps of the skill in training what its blend says, and moves the learned start: the first thing that
+        `finish` does. A skill that is kept is changed by nothing that comes later."""
+        if self.held is None:
+            return
+        self.held.keep()
+        if getattr(self.settings, "start", "") == LEARNED:
+            self.learned_start = self.held.start_after(self.learned_start)
+        self.held = None
+
+    def start_size(self) -> int:
+        """Numbers of the learned start, as part of `stored`."""
+        return sum(value.numel() for value in self.learned_start.values())
+
+    def start_state(self) -> dict[str, Tensor]:
+        """The learned start, as part of `state`."""
+        return {f"{START}{name}": value for name, value in self.learned_start.items()}
+
+    def restore_start(self, state: Mapping[str, Tensor]) -> None:
+        """The reverse of `start_state`, for `restore`."""
+        self.learned_start = under(START, state)
+
     def nearest(self, embedding: Array, before: int, near: float, otherwise: Otherwise = "newest") -> int:
         """The skill, of the first `before` ones, whose wordings are nearest to an instruction; if none has a cosine of
         at least `near`, the newest of them, or the first, which is the base itself, as `otherwise` says."""
@@ -275,7 +390,9 @@ class SkillMethod(Method):
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
         entry, task = self.entries[number], number - len(self.adopted_skills)
-        return Choice(entry.policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
+        policy, held = entry.policy, self.held
+        policy = held.shown() if held is not None and held.policy is policy else policy
+        return Choice(policy, entry.instruction, task if task >= 0 else None, cosine, entry.name)
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         """Each skill as a whole policy of its own, but those that act by the base itself; after a library's, if the run

@@ -46,20 +46,27 @@ class GrownMethod(SkillMethod):
             SettingError: the budget is too small.
         """
 
+    def start(self, lesson: Lesson, policy: Policy) -> None:
+        """Gives a skill that `grow` returned the numbers that it begins with, where these are not the base's."""
+
     def begin(self, lesson: Lesson) -> Training:
         if self.begins_fresh(lesson):
             return self.begin_base(lesson)
         self.base.requires_grad_(False)
         grown = self.grow(lesson)
+        self.start(lesson, grown.policy)
         self.enter(lesson, grown.policy)
-        return Training(grown.policy, [group for group in grown.groups if group["params"]], [lesson], rule=grown.rule)
+        groups = [group for group in grown.groups if group["params"]]
+        return self.hold(Training(grown.policy, groups, [lesson], rule=grown.rule))
 
     def finish(self, lesson: Lesson) -> None:
+        self.keep()
         self.entries[self.first_entry(lesson)].policy.requires_grad_(False)
 
     def stored(self) -> int:
         own = self.entries[len(self.adopted_skills) :]
-        return self.stored_before() + sum(p.numel() for entry in own for p in self.own(entry.policy).values())
+        numbers = sum(p.numel() for entry in own for p in self.own(entry.policy).values())
+        return self.stored_before() + numbers + self.start_size()
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         skills = []
@@ -73,11 +80,12 @@ class GrownMethod(SkillMethod):
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
         for i, entry in enumerate(self.entries[len(self.adopted_skills) :]):
             tensors |= {f"skill.{i}.{name}": value for name, value in self.own(entry.policy).items()}
-        return tensors
+        return tensors | self.start_state()
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
+        self.restore_start(state)
         self.base.requires_grad_(False)
         for lesson in lessons:
             if self.begins_fresh(lesson):

@@ -100,6 +100,41 @@ class Rule:
         self.kept = dict(state)
 
 
+class Around(Rule):
+    """A rule around another one: what a subclass does not override is the other's, its state included.
+
+    What a subclass overrides, it passes on: `self.inner.loss(...)`.
+    """
+
+    def __init__(self, inner: Rule) -> None:
+        self.inner = inner
+        self.passes = inner.passes
+
+    def examples(self, new: Examples, now: Now) -> Examples:
+        return self.inner.examples(new, now)
+
+    def loss(self, loss: Tensor, learned: Examples, now: Now) -> Tensor:
+        return self.inner.loss(loss, learned, now)
+
+    def gradients(self, now: Now) -> None:
+        self.inner.gradients(now)
+
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        return self.inner.figures()
+
+    def stepped(self, now: Now) -> None:
+        self.inner.stepped(now)
+
+    def untrained(self) -> int:
+        return self.inner.untrained()
+
+    def state(self) -> dict[str, Tensor]:
+        return self.inner.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.inner.restore(state)
+
+
 def checked_examples(rule: Rule, new: Examples, now: Now) -> Examples:
     """What the rule makes of a batch.
 

@@ -13,6 +13,7 @@ from skilltokens.report.runs import Run
 _PER_RUN = (
     *("seed", "train.threads", "train.device", "train.log_every"),
     *("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder"),
+    "cotrain.folders",
 )
 
 

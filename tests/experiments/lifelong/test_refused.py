@@ -331,3 +331,11 @@ def test_unknown_tasks_and_impossible_policies_are_refused(settings: Settings, t
     with pytest.raises(SettingError, match=r"grows policies of pattention maps.*set policy\.maps"):
         learn(dataclasses.replace(settings, policy=linear), tmp_path / "b")
     assert not (tmp_path / "b" / "run.json").exists()
+
+
+def test_a_chunk_longer_than_every_demonstration_is_refused_before_anything_is_written(settings: Settings, place: Path):
+    other = dataclasses.replace(settings, policy=dataclasses.replace(settings.policy, chunk=99))
+    said = r"policy\.chunk 99 is longer than every demonstration of 'reach-red' \(\d+ steps at most\): lower it"
+    with pytest.raises(SettingError, match=said):
+        learn(other, place / "chunk")
+    assert not (place / "chunk" / "run.json").exists()

@@ -27,19 +27,24 @@ class FullCopy(SkillMethod):
         self.base.requires_grad_(fresh)
         self.enter(lesson, policy)
         rate = self.train.rate if fresh else self.settings.rate
-        return Training(policy, [{"params": list(policy.parameters()), "lr": rate}], [lesson])
+        training = Training(policy, [{"params": list(policy.parameters()), "lr": rate}], [lesson])
+        return training if fresh else self.hold(training)
 
     def _start(self, lesson: Lesson) -> Policy:
         """What a new skill begins as."""
-        if self.settings.start == "base":
+        if self.settings.start != "nearest":
             return self.base
-        embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
-        number = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
+        number = self.start_from(lesson)
+        policy = None if number is None else self.start_policy(number)
+        return self.base if policy is None else policy
+
+    def start_policy(self, number: int) -> Policy | None:
         policy = self.entries[number].policy
         shapes, needed = ({n: t.shape for n, t in p.state_dict().items()} for p in (policy, self.base))
-        return policy if shapes == needed else self.base
+        return policy if shapes == needed else None
 
     def finish(self, lesson: Lesson) -> None:
+        self.keep()
         self.entries[self.first_entry(lesson)].policy.requires_grad_(False)
 
     def _copies(self) -> list[tuple[int, Policy]]:
@@ -48,16 +53,17 @@ class FullCopy(SkillMethod):
         return [(i, entry.policy) for i, entry in own if entry.policy is not self.base]
 
     def stored(self) -> int:
-        return self.stored_before() + sum(count(policy) for _, policy in self._copies())
+        return self.stored_before() + sum(count(policy) for _, policy in self._copies()) + self.start_size()
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"base.{name}": tensor for name, tensor in self.base.state_dict().items()}
         for i, policy in self._copies():
             tensors |= {f"skill.{i}.{name}": tensor for name, tensor in policy.state_dict().items()}
-        return tensors
+        return tensors | self.start_state()
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
+        self.restore_start(state)
         self.base.requires_grad_(False)
         for lesson in lessons:
             policy = self.base

@@ -6,14 +6,15 @@ Its settings and registration; free of torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from skilltokens.configuration import Positive
 from skilltokens.methods.registration import Otherwise, Registration
+from skilltokens.methods.start import StartSettings
 
 
 @dataclass(frozen=True)
-class LoraSettings:
+class LoraSettings(StartSettings):
     """LoRA: one low-rank adapter a skill on the frozen base, chosen by the instruction, of the same trained size."""
 
     share: Positive = 0.08
@@ -26,12 +27,15 @@ class LoraSettings:
     """A skill has its own action head, started as a copy."""
     own_encoders: bool = True
     """A skill has its own observation encoders, started as copies."""
-    start: Literal["base", "copy"] = "base"
-    """A new skill starts as the base, or as a copy of its nearest skill."""
+    start: Literal["base", "copy", "learned"] = "base"
+    """A new skill starts as the base, as a copy of its nearest skill, or where all skills so far have moved a common
+    start to (start_step)."""
     near: float = 0.5
     """Least cosine between two instructions that counts as near."""
     otherwise: Otherwise = "newest"
     """What a skill starts from where none is near: the newest skill, or the base."""
+
+    ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
 
 
 REGISTRATION = Registration(

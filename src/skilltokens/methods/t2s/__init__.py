@@ -6,17 +6,18 @@ Its settings and registration; free of torch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
 from skilltokens.configuration import NotNegative, Positive, Share, ShareFrom0
 from skilltokens.methods.registration import Otherwise, Registration
+from skilltokens.methods.start import StartSettings
 from skilltokens.types import SettingError
 
 
 @dataclass(frozen=True)
-class T2SSettings:
+class T2SSettings(StartSettings):
     """T2S: a new skill adds a few parameter tokens and trains only those (and its own small head and encoders)."""
 
     share: Positive = 0.08
@@ -33,8 +34,9 @@ class T2SSettings:
     """A skill has a factor of its own on each shared row (one number a row)."""
     reuse: NotNegative = 0.0
     """Earlier skills' rows that a skill reuses in a Pattention layer, for each new row there; 0: the base's alone."""
-    start: Literal["base", "nearest", "copy"] = "copy"
-    """A skill starts as the base, with the head and encoders of its nearest skill, or as a full copy of that skill."""
+    start: Literal["base", "nearest", "copy", "learned"] = "copy"
+    """A skill starts as the base, with the head and encoders of its nearest skill, as a full copy of that skill, or
+    where all skills so far have moved a common start to (start_step)."""
     near: float = 0.5
     """Least cosine between two instructions that counts as near."""
     otherwise: Otherwise = "newest"
@@ -59,9 +61,20 @@ class T2SSettings:
     gates_first: ShareFrom0 = 0.0
     """Share of training in which only the factors on shared rows are trained."""
 
+    ADDED: ClassVar[tuple[str, ...]] = (
+        *StartSettings.ADDED,
+        *("otherwise", "fork", "fork_by", "bend", "reuse_skills", "gates_first"),
+    )
+
     def check(self, name: str = "method") -> None:
         """Raises SettingError for settings that contradict each other."""
+        super().check(name)
         prefix = f"{name}." if name else ""
+        if self.start == "learned" and (self.fork or self.reuse or self.reuse_skills):
+            raise SettingError(
+                f"{prefix}start learned is one start for all skills, whose rows must mean the same: set {prefix}fork, "
+                f"{prefix}reuse and {prefix}reuse-skills to 0"
+            )
         if self.reuse and self.reuse_skills:
             raise SettingError(f"{prefix}reuse and {prefix}reuse-skills both share earlier skills' rows: set one to 0")
         if self.gates_first and not (self.gates or self.reuse_skills):

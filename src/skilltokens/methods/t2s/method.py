@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, under
+from skilltokens.methods.base import LEARNED, Lesson, SkillMethod, Training, count, under
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.beginning import Beginning, own_tensors
 from skilltokens.methods.t2s.budget import check_mu, divide
@@ -77,7 +77,7 @@ class T2S(SkillMethod):
             self.skills += _base_skills(lesson)
             return self.begin_base(lesson)
         self.base.requires_grad_(False)
-        self.started, policy = self._start(lesson.embeddings[0][0], self.first_entry(lesson))
+        self.started, policy = self._start(lesson)
         earlier = (self.skills, self._find, self.started, policy)
         skill = Beginning(self.base, self.settings, self.train, self.seed, *earlier).skill(lesson)
         policy = assemble(self.base, self._find, skill)
@@ -87,13 +87,15 @@ class T2S(SkillMethod):
         rows = [p for name, p in mine.items() if name.endswith((".key", ".value"))]
         own = [p for name, p in mine.items() if not name.endswith((".key", ".value"))]
         groups = [{"params": rows, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
+        groups = [group for group in groups if group["params"]]
         rule = GradientFlow(policy, skill.active if self.settings.fork else {}, self.settings.gates_first)
-        return Training(policy, [group for group in groups if group["params"]], [lesson], rule=rule)
+        return self.hold(Training(policy, groups, [lesson], rule=rule))
 
     def finish(self, lesson: Lesson) -> None:
         if self.begins_fresh(lesson):
             self.base.requires_grad_(False)
             return
+        self.keep()
         number = self.first_entry(lesson)
         skill, policy = self.skills[number], self.entries[number].policy
         tensors = {name: value.detach().clone() for name, value in trained(policy, skill).items()}
@@ -108,10 +110,17 @@ class T2S(SkillMethod):
                 return skill
         return self.adopted_skills.find(identity)
 
-    def _start(self, embedding: Array, before: int) -> tuple[Skill, Policy]:
-        """The skill that a new one starts from, of the first `before` ones, and its policy without any task token."""
-        chosen = self.settings
-        number = 0 if chosen.start == "base" else self.nearest(embedding, before, chosen.near, chosen.otherwise)
+    def start_policy(self, number: int) -> Policy | None:
+        skill, policy = self._without_token(number)
+        return policy if skill.form == "rows" else None
+
+    def _start(self, lesson: Lesson) -> tuple[Skill, Policy]:
+        """The skill that a new one starts from, and its policy without any task token; the first is the base itself."""
+        number = None if self.settings.start in ("base", LEARNED) else self.start_from(lesson)
+        return self._without_token(number or 0)
+
+    def _without_token(self, number: int) -> tuple[Skill, Policy]:
+        """A skill, or the one that it steers by a task token, and its policy."""
         skill = self.skills[number]
         steered = standing(self._find, skill)
         if steered is skill:
@@ -119,7 +128,7 @@ class T2S(SkillMethod):
         return steered, assemble(self.base, self._find, steered) if steered.tensors else self.base
 
     def stored(self) -> int:
-        return count(self.base) + sum(skill.parameters for skill in self.skills)
+        return count(self.base) + sum(skill.parameters for skill in self.skills) + self.start_size()
 
     def library(self, lessons: Sequence[Lesson]) -> tuple[Policy, list[Skill]]:
         return self.base, list(self.skills[len(self.adopted_skills) :])
@@ -145,7 +154,7 @@ class T2S(SkillMethod):
             for path, rows in skill.active.items():
                 tensors[f"active.{i}.{path}.source"] = torch.as_tensor(self._places(rows)[rows.source])
                 tensors[f"active.{i}.{path}.row"] = torch.as_tensor(rows.row)
-        return tensors
+        return tensors | self.start_state()
 
     def _places(self, rows: Rows) -> Array:
         """For each source of some rows its place among the skills, as a state keeps it; 0 for the base."""
@@ -154,6 +163,7 @@ class T2S(SkillMethod):
 
     def restore(self, state: Mapping[str, Tensor], lessons: Sequence[Lesson]) -> None:
         self.base.load_state_dict(under("base.", state))
+        self.restore_start(state)
         self.base.requires_grad_(False)
         self.skills = list(self.adopted_skills)
         for lesson in lessons:

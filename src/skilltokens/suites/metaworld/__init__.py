@@ -95,6 +95,11 @@ class MetaWorld:
         """
         return _simulator().MetaWorldEnvironment(task.name)
 
+    def from_hand(self, observation: Mapping[str, Array]) -> Array:
+        """Where the first object lies from the hand, in units of scaled places, and the gripper's opening (n, 4)."""
+        hand, things = observation[STATE], observation[ENVIRONMENT_STATE]
+        return np.concatenate([(things[:, :3] - hand[:, :3]) / _REACH, hand[:, 3:]], 1)
+
     def versions(self) -> dict[str, str]:
         """Versions of Meta-World (environments and experts) and MuJoCo. Raises SuiteError where one is missing."""
         try:
