@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from skilltokens.methods.examples import Examples, Source, imitation
-from skilltokens.methods.starting import BASE_ITSELF
+from skilltokens.methods.start.choosing import BASE_ITSELF
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.types import Array, DemonstrationError
