@@ -9,7 +9,7 @@ from skilltokens.experiments.metaworld_recipes import metaworld_40
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import method_settings
 from skilltokens.model.settings import PolicySettings
-from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
+from skilltokens.settings import BY_NUMBER, DemonstrationSettings, EvaluateSettings, TrainSettings
 
 
 def two(method: str) -> RunSettings[Any]:
@@ -46,3 +46,16 @@ def itself(method: str) -> RunSettings[Any]:
 def nothing(method: str) -> object:
     """No settings."""
     return method
+
+
+def on_two(method: str) -> RunSettings[Any]:
+    """Three tasks on the base of two."""
+    few = two(method)
+    return dataclasses.replace(
+        few,
+        tasks=("reach-blue", "between", "avoid-red"),
+        protocol="A+",
+        pretrain="tests.bases:two",
+        evaluate=dataclasses.replace(few.evaluate, episodes=1, group=1),
+        demonstrations=DemonstrationSettings(episodes=2, folder=BY_NUMBER),
+    )

@@ -98,6 +98,37 @@ def test_the_order_of_a_curves_points_does_not_change_fwt(run: Counts, order):
     assert metrics.lifelong(successes, episodes, shuffled).fwt == pytest.approx(metrics.lifelong(*run).fwt)
 
 
+@given(counts(), st.randoms(use_true_random=False))
+def test_the_points_of_an_even_curve_may_be_named_in_any_order(run: Counts, order):
+    successes, episodes, curves = run
+    shuffled, at = [], []
+    for good, tried in curves:
+        places = list(range(len(good)))
+        order.shuffle(places)
+        shuffled.append((good[places], tried[places]))
+        at.append(np.array(places) / (len(good) - 1))
+    even = metrics.lifelong(successes, episodes, shuffled, at=at)
+    assert even.fwt == pytest.approx(metrics.lifelong(*run).fwt)
+    assert even.auc == pytest.approx(metrics.lifelong(*run).auc)
+
+
+@given(st.sets(st.integers(1, 99), max_size=6), st.floats(0, 0.5), st.floats(-0.5, 0.5))
+def test_the_area_below_a_straight_line_is_its_middle_wherever_its_points_lie(inner: set[int], low: float, rise: float):
+    at = np.array(sorted({0, *inner, 100})) / 100
+    line = low + 0.5 + rise * (at - 0.5) - 0.25
+    area = metrics.forward_transfer([line], [at])
+    assert area == pytest.approx(np.array([low + 0.25]))
+
+
+def test_points_at_unequal_distances_weigh_as_much_as_the_training_around_them():
+    at = [0.0, 0.1, 0.25, 0.5, 1.0]
+    assert metrics.forward_transfer([[0, 0, 0, 0, 1]], [at]) == pytest.approx(np.array([0.25]))
+    assert metrics.forward_transfer([[0, 1, 0, 0, 0]], [at]) == pytest.approx(np.array([0.125]))
+    assert metrics.forward_transfer([[0, 0, 0, 0, 1]]) == pytest.approx(np.array([0.2]))
+    with pytest.raises(ValueError, match="5 points"):
+        metrics.forward_transfer([[0, 0, 0, 0, 1]], [at[1:]])
+
+
 @given(counts(tasks=5))
 def test_what_lies_above_the_diagonal_is_not_read(run: Counts):
     successes, episodes, curves = run

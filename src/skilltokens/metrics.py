@@ -162,9 +162,27 @@ def rate_interval(successes: ArrayLike, episodes: ArrayLike) -> Interval:
     return Interval(low, high) if seeds is None else Interval(min(low, seeds.low), max(high, seeds.high))
 
 
-def forward_transfer(curves: Sequence[ArrayLike]) -> Rates:
-    """FWT_k for each task, (K,): the mean of its learning curve, rates (points,), from the first point to the last."""
-    return np.array([np.asarray(curve, dtype=np.float64).mean() for curve in curves])
+def forward_transfer(curves: Sequence[ArrayLike], at: Sequence[ArrayLike] = ()) -> Rates:
+    """FWT_k for each task, (K,): the mean of its learning curve, rates (points,), from the first point to the last.
+
+    Args:
+        at: for each curve the shares of training of its points (points,); left out: they are evenly spaced. Evenly
+            spaced points weigh the same, as LIBERO has it; of others each weighs as much as the training that it is
+            nearest to (the trapezoidal rule), so that the area does not hang on where most of the points lie.
+    """
+    places: Sequence[ArrayLike | None] = at or [None] * len(curves)
+    return np.array([_area(curve, shares) for curve, shares in zip(curves, places, strict=True)])
+
+
+def _area(curve: ArrayLike, at: ArrayLike | None) -> float:
+    rates_of, shares = np.asarray(curve, dtype=np.float64), np.asarray([] if at is None else at, dtype=np.float64)
+    if at is not None and shares.shape != rates_of.shape:
+        raise ValueError(f"a learning curve of {rates_of.size} points was measured at {shares.size} of them")
+    order = np.argsort(shares, kind="stable")
+    gaps = np.diff(shares[order])
+    if len(gaps) == 0 or np.ptp(gaps) < 1e-6:
+        return float(rates_of.mean())
+    return float(np.trapezoid(rates_of[order], shares[order]) / gaps.sum())
 
 
 def negative_backward_transfer(matrix: ArrayLike, together: int = 1, where: ArrayLike | None = None) -> Rates:
@@ -183,13 +201,19 @@ def negative_backward_transfer(matrix: ArrayLike, together: int = 1, where: Arra
     return np.array([losses.mean() for losses in lost], dtype=np.float64)
 
 
-def area_under_curve(matrix: ArrayLike, curves: Sequence[ArrayLike], first: int = 0) -> Rates:
-    """AUC_k for each task from `first` on: (FWT_k + the sum over t > k of c[t, k]) / (K - k), tasks counted from 0."""
+def area_under_curve(
+    matrix: ArrayLike, curves: Sequence[ArrayLike], first: int = 0, at: Sequence[ArrayLike] = ()
+) -> Rates:
+    """AUC_k for each task from `first` on: (FWT_k + the sum over t > k of c[t, k]) / (K - k), tasks counted from 0.
+
+    Args:
+        at: as in `forward_transfer`.
+    """
     c = _square(matrix)
     tasks = len(c)
     if len(curves) != tasks - first:
         raise ValueError(f"{len(curves)} learning curves for {tasks - first} tasks")
-    area = forward_transfer(curves)
+    area = forward_transfer(curves, at)
     return np.array([(area[k - first] + c[k + 1 :, k].sum()) / (tasks - k) for k in range(first, tasks)])
 
 
@@ -211,6 +235,7 @@ def lifelong(
     curves: Sequence[tuple[ArrayLike, ArrayLike]] = (),
     together: int = 1,
     miscalled: ArrayLike | None = None,
+    at: Sequence[ArrayLike] = (),
 ) -> Lifelong:
     """All figures of a run that learned its tasks one after another.
 
@@ -224,6 +249,7 @@ def lifelong(
             read, and these tasks have no curve: FWT and AUC are over the others, NBT over all.
         miscalled: (K, K), the cells that another task's skill acted in: what is lost there is not forgotten. Left out:
             none.
+        at: for each curve the shares of training of its points; left out: evenly spaced (`forward_transfer`).
 
     NBT is None where nothing was taught after any task. Where old tasks were not tested after every lesson but were
     after the last, NBT and AUC are None.
@@ -246,9 +272,9 @@ def lifelong(
     return Lifelong(
         final_of=c[-1].copy(),
         learned_of=learned,
-        fwt_of=forward_transfer(lines) if measured else None,
+        fwt_of=forward_transfer(lines, at) if measured else None,
         nbt_of=negative_backward_transfer(c, together) if later and whole else None,
-        auc_of=area_under_curve(c, lines, alone.start) if measured and whole else None,
+        auc_of=area_under_curve(c, lines, alone.start, at) if measured and whole else None,
         lost_of=(learned - c[-1])[:-1] if later else None,
         forgotten_of=negative_backward_transfer(c, together, kept) if later and whole else None,
     )

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from skilltokens.configuration import Count, CountFrom0, Infinite, NotNegative, Positive, Seed, check_settings
+from skilltokens.configuration import (
+    Count,
+    CountFrom0,
+    Infinite,
+    NotNegative,
+    Positive,
+    Seed,
+    ShareFrom0,
+    check_settings,
+)
 from skilltokens.types import SettingError
 
 STEP_LIMIT = 120.0
@@ -65,6 +75,9 @@ class EvaluateSettings:
     """Test episodes in a cell."""
     points: Count = 6
     """Points of the learning curve, evenly spaced from 0 to the end of training; 1 is the end alone."""
+    at: tuple[ShareFrom0, ...] = ()
+    """Shares of the training, rising from 0 to 1, at which the learning curve has its points instead; empty: evenly
+    spaced --evaluate.points. Early points show transfer best: 0 .1 .25 .5 1."""
     old: Literal["each", "end"] = "each"
     """When old tasks are tested again: after each lesson, or at the end alone, which is cheaper but measures no NBT."""
     split: Literal["validation", "test"] = "test"
@@ -85,6 +98,23 @@ class EvaluateSettings:
     """Record one short video of each skill at the end."""
     wordings: bool = True
     """Count how often held-out wordings choose the right skill."""
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """The shares of a lesson's training at which its learning curve has points, its end included."""
+        if self.at:
+            return self.at
+        return (1.0,) if self.points == 1 else tuple(i / (self.points - 1) for i in range(self.points))
+
+    def check(self, name: str = "evaluate") -> None:
+        """Raises SettingError where the shares of a learning curve do not rise from 0 to 1."""
+        rising = all(early < late for early, late in pairwise(self.at))
+        if self.at and not (rising and self.at[-1] == 1 and self.at[0] == 0):
+            shown = " ".join(f"{share:g}" for share in self.at)
+            raise SettingError(
+                f"{name}.at {shown} is impossible: give shares of the training that rise from 0 to 1, such as "
+                "0 .1 .25 .5 1"
+            )
 
 
 BY_NUMBER = "demos/{episodes}"

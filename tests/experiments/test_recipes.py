@@ -65,6 +65,7 @@ def test_the_help_of_every_recipe_is_one_sentence_and_a_page_lists_it():
         ("metaworld-recurring", "A", 40, 1, 50, 50),
         ("metaworld-40", "A", 40, 1, 20, 20),
         ("libero-few", "A+", 10, 1, 10, 10),
+        ("libero-few-long", "A+", 10, 1, 10, 10),
         ("libero-goal-b", "B", 10, 6, 50, 10),
         ("libero-spatial-and-object", "A", 20, 1, 20, 20),
     ],
@@ -79,7 +80,7 @@ def test_the_streams_have_the_size_and_the_demonstrations_that_they_are_known_by
 
 
 def test_a_base_has_none_of_the_tasks_that_are_learned_on_it():
-    for name in ("metaworld-few", "libero-few"):
+    for name in ("metaworld-few", "libero-few", "libero-few-long"):
         settings, suite = plan(name)
         ahead = pretraining_of(settings)
         assert ahead is not None
@@ -99,6 +100,17 @@ def test_one_option_makes_a_recipe_of_protocol_a_plus_one_from_scratch():
     assert order_of(settings, suite) == CW10
     assert [cost.steps for cost in costs_of(settings)] == [400] * 10
     assert [cost.steps for cost in costs_of(plan("metaworld-few")[0])] == [400] * 10
+
+
+def test_on_a_base_early_points_are_tested_and_one_option_gives_them_to_any_recipe():
+    early = (0.0, 0.1, 0.25, 0.5, 1.0)
+    for name in ("libero-few", "libero-few-long"):
+        settings, _ = plan(name)
+        assert settings.evaluate.curve == early
+        assert costs_of(settings)[0].points == 4
+    usual = plan("metaworld-few")[0].evaluate
+    assert (usual.curve, usual.episodes) == ((0.0, 0.25, 0.5, 0.75, 1.0), 20)
+    assert dataclasses.replace(usual, at=early).curve == early
 
 
 def test_seeded_orders_are_four_different_ones_of_the_same_tasks():

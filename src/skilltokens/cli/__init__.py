@@ -19,6 +19,7 @@ VERBS = {
     "run": "Learn tasks one after another by several methods; compare, report",
     "grid": "Run a grid of methods, recipes, seeds and settings from one file",
     "tune": "Try as many settings of each method on validation states, and choose",
+    "transfer": "Learn every task from every other one's skill: which helps, and which rule knows",
     "demos": "Make, show, check, import, export and download demonstrations",
     "report": "Write a page, tables or drawings from run folders",
     "compare": "Say which method is better, by how much, and whether it is more than chance",

@@ -143,9 +143,10 @@ def _of_skills(before: Sequence[str], word: str) -> Candidates:
 
 
 def _of_run(verb: str, before: Sequence[str], word: str) -> Candidates:
-    """After `skilltokens run` or `tune`: a recipe or a run.json, then the options of that recipe and the methods named.
+    """After `skilltokens run`, `tune` or `transfer`: a recipe or a run.json, then the options of that recipe and the
+    methods named.
 
-    `tune` has options of its own besides.
+    The latter two have options of their own besides.
     """
     from skilltokens.experiments.recipes import RECIPES, settings_from
 
@@ -154,6 +155,10 @@ def _of_run(verb: str, before: Sequence[str], word: str) -> Candidates:
         from skilltokens.cli.verbs.tune import TuneOptions
 
         own = [TuneOptions()]
+    if verb == "transfer":
+        from skilltokens.cli.verbs.transfer import TransferOptions
+
+        own = [TransferOptions()]
     if not before:
         options = [option for kind in own for argument in arguments_of(kind) for option in argument.options]
         return _beginning((*RECIPES, *options, *HELP), word, files=not word.startswith("-"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.cli.varying import usual_settings
@@ -56,6 +57,24 @@ def _merged(others: dict[str, Sequence[str]]) -> list[str]:
         change if len(folders) == len(others) else f"{change} in {', '.join(folders)}"
         for change, folders in owners.items()
     ]
+
+
+def check_evaluation(settings: Any, typed: Collection[str], fixed: Mapping[str, Any], why: str) -> None:
+    """Checks that no option was typed that would be heeded nowhere.
+
+    Args:
+        fixed: settings of `evaluate` that are not their user's to choose, and their values.
+        why: how everything is evaluated.
+
+    Raises:
+        SettingError: one was typed, with another value.
+    """
+    for name, value in fixed.items():
+        group, negated = f"--evaluate.{name}", f"--evaluate.no-{name}"
+        if {group, negated} & set(typed) and getattr(settings.evaluate, name) != value:
+            how = f"{group} {value}" if isinstance(value, str | int) and value is not False else negated
+            how = f"leave out {group}" if value == () else how
+            raise SettingError(f"{group} is not yours to choose here: {why} ({how})")
 
 
 def tell_idle(plan: Plan, left: Sequence[PlannedRun], typed: Collection[str]) -> None:

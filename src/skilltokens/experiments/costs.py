@@ -40,7 +40,7 @@ def costs(settings: RunSettings[Any], groups: list[range], *, joint: bool, keeps
     lessons = []
     for index, group in enumerate(groups):
         first = train.first_iterations if index == 0 and settings.protocol != "A+" else train.iterations
-        points = 0 if joint or len(group) > 1 else settings.evaluate.points - 1
+        points = 0 if joint or len(group) > 1 else len(settings.evaluate.curve) - 1
         alone = keeps or (settings.evaluate.old == "end" and index < len(groups) - 1)
         final = len(group) if alone else group.stop
         lessons.append(Cost(first + train.iterations * (len(group) - 1), points, final))

@@ -52,6 +52,7 @@ from skilltokens.simulation.demonstrate import PATIENCE
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.skill import Skills
 from skilltokens.suites import load_suite
 from skilltokens.tensors import check_like, on_cpu
 from skilltokens.train import fit
@@ -136,13 +137,14 @@ def _learn(
     note_demonstrations(record, stores)
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
-    method = _method(settings, suite, encoder, library)
+    method = method_before(settings, suite, encoder, library)
     _check_seen(stores, method.base.shape.scales, report)
     check_chunk(stores, method.base.settings.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
+    method.check_lessons(lessons)
     method.check_memory(lessons)
     cotraining = Cotraining(settings, suite, method, lessons, () if library is None else library.names, report)
     note_cotrained(record, cotraining.digests)
@@ -154,8 +156,18 @@ def _learn(
         return _Run(settings, folder, record, method, lessons, evaluator, library, cotraining, report).finish()
 
 
-def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, library: SkillLibrary | None) -> Method:
-    """The method before its first lesson: with a fresh policy, or with what a library holds."""
+def method_before(
+    settings: RunSettings[Any],
+    suite: Suite,
+    encoder: LanguageEncoder,
+    library: SkillLibrary | None,
+    skills: Skills | None = None,
+) -> Method:
+    """The method before its first lesson: with a fresh policy, or with what a library holds.
+
+    Args:
+        skills: those of the library's that it begins with; None: all of them.
+    """
     kind = load_method(method_of(settings.method))
     if settings.policy.maps not in kind.maps:
         raise SettingError(
@@ -168,7 +180,7 @@ def _method(settings: RunSettings[Any], suite: Suite, encoder: LanguageEncoder, 
         return kind(base, settings.method, settings.train, settings.seed)
     base = Policy(library.base.shape, library.base.settings, generator_of(settings.seed, 0)).to(settings.train.device)
     method = kind(base, settings.method, settings.train, settings.seed)
-    method.adopt(library.base, library.skills)
+    method.adopt(library.base, library.skills if skills is None else skills)
     return method
 
 
@@ -321,8 +333,7 @@ class _Run:
 
     def _curve(self, lesson: Lesson) -> list[float]:
         """The points of the learning curve, its end included; several tasks together have no curve of one task."""
-        points = 1 if self.method.joint or len(lesson.names) > 1 else self.settings.evaluate.points
-        return [1.0] if points == 1 else [i / (points - 1) for i in range(points)]
+        return [1.0] if self.method.joint or len(lesson.names) > 1 else list(self.settings.evaluate.curve)
 
     def _stops(self, lesson: Lesson) -> list[float]:
         """Where training is kept: at the points of its curve, or where it has none on the way after every tenth."""

@@ -23,6 +23,7 @@ LIFELONG: dict[str, Callable[[str], RunSettings[Any]]] = {
     "libero-goal": libero.libero_goal,
     "libero-10": libero.libero_10,
     "libero-few": libero.libero_few,
+    "libero-few-long": libero.libero_few_long,
     "libero-goal-b": libero.libero_goal_b,
     "libero-spatial-and-object": libero.libero_spatial_and_object,
     "libero-goal-images": libero.libero_goal_images,

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from skilltokens.configuration import changes_of, differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
@@ -21,6 +23,7 @@ from skilltokens.experiments.records import (
     Parameters,
     Resumed,
     Reuse,
+    Start,
     TaskEntry,
     Timing,
 )
@@ -29,6 +32,7 @@ from skilltokens.experiments.settings import FREE, RunSettings
 from skilltokens.files import RUN_SCHEMA
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
+from skilltokens.methods.neighbours import noted
 from skilltokens.train import Record
 from skilltokens.types import OtherConfigurationError, RunError, Suite, Task
 
@@ -157,6 +161,9 @@ def note_lesson(
         record.reuse.append(
             Reuse(base=reuse["base"], new=reuse["new"], earlier=reuse["from"], start=reuse.get("start", ""))
         )
+    neighbour = method.neighbour()
+    if neighbour is not None:
+        record.starts.append(msgspec.convert({"lesson": len(parameters.trained) - 1, **noted(neighbour)}, Start))
     remembered = method.remembered() + kept
     if remembered or record.remembered:
         record.remembered += [0] * (len(parameters.trained) - 1 - len(record.remembered))

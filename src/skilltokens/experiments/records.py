@@ -148,6 +148,32 @@ class Reuse(_Record, kw_only=True):
     """The skill that it started from."""
 
 
+class Score(_Record, kw_only=True):
+    """How a rule judged one candidate to start from."""
+
+    skill: str
+    number: int | None = None
+    """Its place among all skills, a base library's first; None: the base with the new instruction."""
+    score: float
+
+
+class Start(_Record, kw_only=True):
+    """What a lesson's skill started from, and why."""
+
+    lesson: int
+    rule: str
+    skill: str
+    """The name of the skill that was chosen; "base": the base itself."""
+    number: int | None = None
+    """Its place among all skills, a base library's first; None: the base itself."""
+    asked: int = 0
+    """How many candidates were judged."""
+    by_instruction: str = ""
+    """What the rule by instruction chooses."""
+    scores: list[Score] = []
+    """Of the best candidates, the best first: cosines by instruction, cloning losses by data."""
+
+
 class BaseLibrary(_Record, kw_only=True):
     """The library that a run of protocol A+ began from."""
 
@@ -188,6 +214,8 @@ class LifelongRecord(_Record, kw_only=True):
     learning: list[Loss] = []
     gradients: list[Flow] = []
     reuse: list[Reuse] = []
+    starts: list[Start] = []
+    """What each lesson's skill started from, of lessons that had a choice."""
     selection: list[Wording] = []
     variants: list[Variant] = []
     videos: dict[str, str] = msgspec.field(name="films", default_factory=dict)

@@ -95,10 +95,18 @@ class RunSettings(Generic[Method]):
                 "are predicted at a step: lower it, or raise policy.chunk"
             )
         stretches = min(self.train.iterations, self.train.first_iterations)
-        if self.evaluate.points - 1 > stretches:
+        points = self.evaluate.points
+        if not self.evaluate.at and points - 1 > stretches:
             raise SettingError(
-                f"evaluate.points {self.evaluate.points} is impossible where a lesson has {stretches} iterations: use "
-                f"at most {stretches + 1}"
+                f"evaluate.points {points} is impossible where a lesson has {stretches} iterations: use at most "
+                f"{stretches + 1}"
+            )
+        stops = [round(share * stretches) for share in self.evaluate.at]
+        if len(set(stops)) < len(stops):
+            shown = " ".join(f"{share:g}" for share in self.evaluate.at)
+            raise SettingError(
+                f"evaluate.at {shown} is impossible where a lesson has {stretches} iterations: two of these shares are "
+                "the same iteration; leave one out"
             )
         self._check_protocol()
 

@@ -20,6 +20,7 @@ FACTORS = (0.5, 2.0, 0.25)
 EVALUATION: Mapping[str, Any] = {
     "split": "validation",
     "points": 1,
+    "at": (),
     "old": "end",
     "variants": (),
     "videos": False,

@@ -17,8 +17,19 @@ from torch import Tensor
 
 from skilltokens.attached.beside import Attached
 from skilltokens.demos.store import DemonstrationStore
+from skilltokens.methods.neighbours import (
+    Candidate,
+    Neighbour,
+    asked_about_data,
+    by_name,
+    by_words,
+    cloning_losses,
+    cosines,
+    least,
+)
 from skilltokens.methods.registration import Otherwise
 from skilltokens.methods.rule import Now, Rule
+from skilltokens.methods.start.choosing import BASE_ITSELF, named_skill
 from skilltokens.methods.start.held import Held
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -147,6 +158,9 @@ class Method(ABC):
     def check_memory(self, lessons: Sequence[Lesson]) -> None:
         """Raises SettingError where what it would keep of these lessons' demonstrations does not fit into memory."""
 
+    def check_lessons(self, lessons: Sequence[Lesson]) -> None:
+        """Raises SettingError where the settings name what there is not when one of these lessons begins."""
+
     @abstractmethod
     def begin(self, lesson: Lesson) -> Training:
         """Prepares a lesson. Called again with the same state it must return the same: runs resume here."""
@@ -185,6 +199,10 @@ class Method(ABC):
         {"base": rows of the base, "new": its own, "from": {earlier skill's name: rows}}, and as "start" the name of
         the skill that it started from, if it did.
         """
+        return None
+
+    def neighbour(self) -> Neighbour | None:
+        """What the newest skill started from, and why; None where it started from no earlier skill."""
         return None
 
     def state(self) -> dict[str, Tensor]:
@@ -248,6 +266,7 @@ class SkillMethod(Method):
         self.entries: list[Entry] = []
         self.adopted_skills = Skills()
         """Skills of the library that the run began from; their entries come first."""
+        self._neighbour: Neighbour | None = None
         self.held: Held | None = None
         """The new skill in training, where it began by `hold`."""
         self.learned_start: dict[str, Tensor] = {}
@@ -283,6 +302,54 @@ class SkillMethod(Method):
         """The first lesson from scratch: all of the base is trained, and the lesson's tasks act by it."""
         self.enter(lesson, self.base)
         return Training(self.base, [{"params": list(self.base.parameters()), "lr": self.train.rate}], [lesson])
+
+    def check_lessons(self, lessons: Sequence[Lesson]) -> None:
+        if getattr(self.settings, "neighbour", "") != "named":
+            return
+        names = [entry.name for entry in self.entries[: len(self.adopted_skills)]]
+        for lesson in lessons:
+            if not self.begins_fresh(lesson):
+                named_skill(self.settings.named, lesson.names[0], names)
+            names += lesson.names
+
+    def start_from(self, lesson: Lesson) -> int | None:
+        """The skill that a lesson's starts from, by the rule that the settings `neighbour`, `named` and `near` name;
+        None: the base itself. The same each time; where a skill was learned already, `restore` needs no choice.
+
+        Raises:
+            SettingError: the settings name no skill that there is.
+            DemonstrationError: the rule needs demonstrations that are gone.
+        """
+        embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
+        nearest = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
+        names = [entry.name for entry in self.entries[:before]]
+        if self.settings.neighbour == "named":
+            number = named_skill(self.settings.named, lesson.names[0], names)
+            self._neighbour = by_name(number, names, names[nearest])
+        elif self.settings.neighbour == "data":
+            candidates = self._candidates(embedding, before)
+            losses = cloning_losses(candidates, lesson, self.train)
+            self._neighbour = least(candidates, losses, names[nearest])
+        else:
+            nearness = cosines(embedding, [entry.embeddings for entry in self.entries[:before]])
+            self._neighbour = by_words(nearest, names, nearness)
+        return self._neighbour.number
+
+    def _candidates(self, embedding: Array, before: int) -> list[Candidate]:
+        """What a new skill may start from: skills, each by its own instruction, and the base by the new one."""
+        numbers = asked_about_data(embedding, [entry.embeddings for entry in self.entries[:before]])
+        starts = [(number, self.entries[number], self.start_policy(number)) for number in numbers]
+        skills = [
+            Candidate(e.name, number, policy, e.instruction) for number, e, policy in starts if policy is not None
+        ]
+        return [*skills, Candidate(BASE_ITSELF, None, self.base, embedding)]
+
+    def start_policy(self, number: int) -> Policy | None:
+        """The policy that a new skill starts with as a copy of an earlier one; None where it cannot be copied."""
+        return self.entries[number].policy
+
+    def neighbour(self) -> Neighbour | None:
+        return self._neighbour
 
     def hold(self, training: Training) -> Training:
         """The training of a new skill, bound to where it starts as the settings say (`StartSettings`): the last thing

@@ -46,11 +46,15 @@ class GrownMethod(SkillMethod):
             SettingError: the budget is too small.
         """
 
+    def start(self, lesson: Lesson, policy: Policy) -> None:
+        """Gives a skill that `grow` returned the numbers that it begins with, where these are not the base's."""
+
     def begin(self, lesson: Lesson) -> Training:
         if self.begins_fresh(lesson):
             return self.begin_base(lesson)
         self.base.requires_grad_(False)
         grown = self.grow(lesson)
+        self.start(lesson, grown.policy)
         self.enter(lesson, grown.policy)
         groups = [group for group in grown.groups if group["params"]]
         return self.hold(Training(grown.policy, groups, [lesson], rule=grown.rule))

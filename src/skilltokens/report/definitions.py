@@ -41,8 +41,9 @@ def _figure(name: str) -> Callable[[Run], float | None]:
 def _held_fwt(run: Run) -> float | None:
     if run.figures is None or run.figures.fwt_of is None:
         return None
-    lines = [metrics.rates(c.successes, c.episodes) for k in range(run.learned) if (c := run.curves.get(k)) is not None]
-    return float(metrics.forward_transfer([metrics.held(line) for line in lines]).mean())
+    curves = [curve for k in range(run.learned) if (curve := run.curves.get(k)) is not None]
+    lines = [metrics.held(metrics.rates(curve.successes, curve.episodes)) for curve in curves]
+    return float(metrics.forward_transfer(lines, [curve.progress for curve in curves]).mean())
 
 
 def _data(run: Run) -> float | None:

@@ -25,6 +25,8 @@ from skilltokens.report.published import Published, main_comparisons, read_publi
 from skilltokens.report.readme import filled
 from skilltokens.report.reward_runs import GOOD, rows_of, tasks_in
 from skilltokens.report.summary import Comparison, versus
+from skilltokens.report.transfer import read_matrices, transfer_files
+from skilltokens.report.transfer import summary as summary_of_transfer
 from skilltokens.types import RunError, SkilltokensError
 
 HEAD = """# Results
@@ -58,7 +60,10 @@ def texts_of(folder: Path) -> dict[Path, str]:
     folder = Path(folder)
     root, published = folder.parent, read_published(folder)
     many = contests(published)
-    files = {root / "RESULTS.md": results(published, many, folder.name)}
+    transfer = read_matrices(folder)
+    page = results(published, many, folder.name)
+    files = {root / "RESULTS.md": page + ("\n" + summary_of_transfer(transfer, folder.name) if transfer else "")}
+    files |= transfer_files(folder)
     files |= {e.folder / "README.md": details.page(e, root, many.get(e.name)) for e in published}
     files |= {e.folder / PLOTS: picture(many[e.name]) for e in published if e.name in many}
     files |= {root / path: drawing for path, drawing in pictures(published).items()}

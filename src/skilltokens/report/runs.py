@@ -106,14 +106,15 @@ class Run:
         if self.joint:
             return metrics.together(self.successes[-1], self.episodes[-1])
         alone = range(self.together if self.together > 1 else 0, n)
-        curves = [(c.successes, c.episodes) for k in alone if (c := self.curves.get(k)) is not None]
+        curves = [curve for k in alone if (curve := self.curves.get(k)) is not None]
         whole = len(curves) == len(alone)
         return metrics.lifelong(
             self.successes[:n, :n],
             self.episodes[:n, :n],
-            curves if whole else (),
+            [(curve.successes, curve.episodes) for curve in curves] if whole else (),
             self.together,
             self.miscalled[:n, :n],
+            [curve.progress for curve in curves] if whole else (),
         )
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skilltokens.cli.checking import unfinished
+from skilltokens.cli.checking import check_evaluation, unfinished
 from skilltokens.cli.options import parse_known
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.planned import Plan, PlannedRun
@@ -102,7 +102,9 @@ def plan_of(words: Sequence[str]) -> tuple[TuneOptions, Plan, list[PlannedTrial]
     if plan.experiment.name != "lifelong":
         raise SettingError(f"{recipe} learns from reward: only methods that learn from demonstrations are tuned")
     for run in plan.runs:
-        _check_evaluation(run.settings, names)
+        check_evaluation(
+            run.settings, names, EVALUATION, "trials are evaluated once, at their end, on validation states"
+        )
         if run.varied:
             raise SettingError("what trials vary a method declares: leave out --vary, or use `skilltokens run` with it")
     if len({run.seed for run in plan.runs}) > 1:
@@ -121,18 +123,6 @@ def _trials_of(run: PlannedRun, out: Path, count: int, command: str) -> list[Pla
         planned = dataclasses.replace(run, settings=of_trial, folder=folder, command=command)
         trials.append(PlannedTrial(planned, changes, number))
     return trials
-
-
-def _check_evaluation(settings: Any, typed: set[str]) -> None:
-    """Raises SettingError where an option was typed that would be heeded in no trial."""
-    for name, value in EVALUATION.items():
-        group, negated = f"--evaluate.{name}", f"--evaluate.no-{name}"
-        if typed & {group, negated} and getattr(settings.evaluate, name) != value:
-            how = f"{group} {value}" if isinstance(value, str | int) and value is not False else negated
-            raise SettingError(
-                f"{group} is not yours to choose here: trials are evaluated once, at their end, on validation states "
-                f"({how})"
-            )
 
 
 def _conclude(options: TuneOptions, plan: Plan, done: Sequence[Trial]) -> None:

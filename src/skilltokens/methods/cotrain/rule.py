@@ -131,4 +131,4 @@ def _chosen(
     numbers = best(of_windows, settings.retrieved)
     if settings.score == "nearest":
         return numbers, np.ones(len(numbers))
-    return numbers, np.exp(np.minimum(of_windows[numbers] - of_windows[numbers].min(), np.log(MOST)))
+    return numbers, np.exp(np.maximum(of_windows[numbers] - of_windows.max(), -np.log(MOST)))

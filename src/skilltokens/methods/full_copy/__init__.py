@@ -28,6 +28,7 @@ class FullCopySettings(StartSettings):
     otherwise: Otherwise = "newest"
     """What a skill starts from where none is near: the newest skill, or the base."""
 
+    COPIES: ClassVar[str] = "nearest"
     ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
 
 

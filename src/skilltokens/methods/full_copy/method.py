@@ -34,11 +34,14 @@ class FullCopy(SkillMethod):
         """What a new skill begins as."""
         if self.settings.start != "nearest":
             return self.base
-        embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
-        number = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
+        number = self.start_from(lesson)
+        policy = None if number is None else self.start_policy(number)
+        return self.base if policy is None else policy
+
+    def start_policy(self, number: int) -> Policy | None:
         policy = self.entries[number].policy
         shapes, needed = ({n: t.shape for n, t in p.state_dict().items()} for p in (policy, self.base))
-        return policy if shapes == needed else self.base
+        return policy if shapes == needed else None
 
     def finish(self, lesson: Lesson) -> None:
         self.keep()

@@ -31,14 +31,19 @@ class Lora(GrownMethod):
 
     def grow(self, lesson: Lesson) -> Grown:
         policy, adapters, own = self._adapted(lesson.index)
-        if self.settings.start == "copy":
-            embedding, before = lesson.embeddings[0][0], self.first_entry(lesson)
-            number = self.nearest(embedding, before, self.settings.near, self.settings.otherwise)
+        groups = [{"params": adapters, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
+        return Grown(policy, groups)
+
+    def start(self, lesson: Lesson, policy: Policy) -> None:
+        number = self.start_from(lesson) if self.settings.start == "copy" else None
+        if number is not None:
             target, source = self.own(policy), self.own(self.entries[number].policy)
             # A skill of the library that the run began from may be of another form, or have other ranks.
             _copy({n: t for n, t in source.items() if n in target and t.shape == target[n].shape}, target)
-        groups = [{"params": adapters, "lr": self.settings.rate}, {"params": own, "lr": self.settings.own_rate}]
-        return Grown(policy, groups)
+
+    def start_policy(self, number: int) -> Policy | None:
+        own = number >= len(self.adopted_skills) or self.adopted_skills[number].form in ("rows", self.form)
+        return self.entries[number].policy if own else None
 
     def _adapted(self, index: int) -> tuple[Policy, list[nn.Parameter], list[nn.Parameter]]:
         """The policy with a fresh adapter, its adapter's parameters, and those of its own head and encoders."""

@@ -1,6 +1,6 @@
-"""What binds a new skill to where it starts: settings that methods with a policy for each skill share.
+"""Where a new skill starts, and what binds it to there: settings that methods with a policy for each skill share.
 
-No method of its own; what the settings do is in `held.py`. Free of torch.
+No method of its own; what the settings do is in `held.py`, and in methods/neighbours.py. Free of torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skilltokens.configuration import NotNegative, Share, ShareFrom0
+from skilltokens.methods.start.choosing import NeighbourRule, check_start
 
 
 @dataclass(frozen=True)
@@ -22,4 +23,17 @@ class StartSettings:
     start_step: Share = 0.2
     """With start "learned": the share of the way to each new skill that the start of later skills goes (Reptile)."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("pull", "blend", "start_step")
+    neighbour: NeighbourRule = "instruction"
+    """What chooses the nearest skill, where one is started from: its instruction, the new demonstrations (the least
+    cloning loss; near counts for nothing then), or the names of --method.named."""
+    named: tuple[str, ...] = ()
+    """With neighbour named: TASK=SKILL for each task, a skill by its name or number; a SKILL alone is for all other
+    tasks, base is the base itself."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("pull", "blend", "start_step", "neighbour", "named")
+    COPIES: ClassVar[str] = "copy"
+    """The value of `start` by which a new skill starts as its nearest one."""
+
+    def check(self, name: str = "method") -> None:
+        """Raises SettingError where the rule that chooses a start lacks what it goes by, or has nothing to choose."""
+        check_start(name, self.neighbour, self.named, getattr(self, "start", self.COPIES), self.COPIES)

@@ -68,6 +68,7 @@ class T2SSettings(StartSettings):
 
     def check(self, name: str = "method") -> None:
         """Raises SettingError for settings that contradict each other."""
+        super().check(name)
         prefix = f"{name}." if name else ""
         if self.start == "learned" and (self.fork or self.reuse or self.reuse_skills):
             raise SettingError(

@@ -77,7 +77,7 @@ class T2S(SkillMethod):
             self.skills += _base_skills(lesson)
             return self.begin_base(lesson)
         self.base.requires_grad_(False)
-        self.started, policy = self._start(lesson.embeddings[0][0], self.first_entry(lesson))
+        self.started, policy = self._start(lesson)
         earlier = (self.skills, self._find, self.started, policy)
         skill = Beginning(self.base, self.settings, self.train, self.seed, *earlier).skill(lesson)
         policy = assemble(self.base, self._find, skill)
@@ -110,10 +110,17 @@ class T2S(SkillMethod):
                 return skill
         return self.adopted_skills.find(identity)
 
-    def _start(self, embedding: Array, before: int) -> tuple[Skill, Policy]:
-        """The skill that a new one starts from, of the first `before` ones, and its policy without any task token."""
-        chosen, first = self.settings, self.settings.start in ("base", LEARNED)
-        number = 0 if first else self.nearest(embedding, before, chosen.near, chosen.otherwise)
+    def start_policy(self, number: int) -> Policy | None:
+        skill, policy = self._without_token(number)
+        return policy if skill.form == "rows" else None
+
+    def _start(self, lesson: Lesson) -> tuple[Skill, Policy]:
+        """The skill that a new one starts from, and its policy without any task token; the first is the base itself."""
+        number = None if self.settings.start in ("base", LEARNED) else self.start_from(lesson)
+        return self._without_token(number or 0)
+
+    def _without_token(self, number: int) -> tuple[Skill, Policy]:
+        """A skill, or the one that it steers by a task token, and its policy."""
         skill = self.skills[number]
         steered = standing(self._find, skill)
         if steered is skill:

@@ -26,7 +26,7 @@ def missing_cells(run: Run) -> Iterator[str]:
     if lacking:
         places = ", ".join(f"{run.tasks[k]} after lesson {t + 1}" for t, k in lacking[:3])
         yield f"{len(lacking)} cells are missing ({places}{', ...' if len(lacking) > 3 else ''})"
-    points = run.config.get("evaluate.points", 1)
+    points = len(run.config.get("evaluate.at", ())) or run.config.get("evaluate.points", 1)
     alone = range(run.together if run.together > 1 else 0, run.learned)
     short = [k for k in alone if len(run.curves[k].progress if k in run.curves else ()) != points]
     if short:

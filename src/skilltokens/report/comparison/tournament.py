@@ -24,7 +24,7 @@ from skilltokens.report.comparison.tables import compare_runs
 from skilltokens.report.runs import Run, run_of
 from skilltokens.types import RunError
 
-LEFT_OUT = ("learning", "gradients", "reuse", "films", "state")
+LEFT_OUT = ("learning", "gradients", "reuse", "starts", "films", "state")
 """Keys of run.json that no figure depends on."""
 SHOWN = 60
 """Letters of a value in a message."""
