@@ -14,6 +14,7 @@ from tests.attached.test_library import LOADER, SHARE, acts, create, opened
 from torch import Tensor, nn
 
 from skilltokens.attached.batches import Steps, StoreBatches, steps_of
+from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.settings import AttachedSettings
 from skilltokens.attached.statistics import measured
 from skilltokens.cli import main
@@ -46,13 +47,19 @@ def test_a_skill_is_learned_and_the_base_stays(kind: str, tmp_path: Path, toy_st
     assert again.names == ["base", "reach-red"]
     assert np.array_equal(acts(again.actor_of("reach-red")), skill)
     assert np.array_equal(acts(again.actor_of("base")), before)
+    assert learned_beside(again, toy_stores[1], "nearest").notes[2]["start"] == "reach-red"
+    again.undo()
     notes = again.notes[1]
     assert notes["method"] == "attached-rows"
     assert notes["aside"]["episodes"] == 1
     learn_attached(
         again, toy_stores[0], settings=AttachedSettings(rate=3e-2, own_rate=1e-2), train=replace(TRAIN, iterations=40)
     )
-    assert len(again.history()) == 2  # it was there already
+    assert len(again.history()) == 4  # it was there already
+
+
+def learned_beside(library: AttachedLibrary, store: DemonstrationStore, start: str) -> AttachedLibrary:
+    return learn_attached(library, store, settings=AttachedSettings(start=start), train=TRAIN)
 
 
 def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, toy_stores: list[DemonstrationStore]) -> None:

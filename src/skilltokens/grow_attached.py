@@ -19,7 +19,7 @@ from skilltokens.attached.batches import StoreBatches, steps_of
 from skilltokens.attached.beside import SHARE, Attached
 from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.loading import Load
-from skilltokens.attached.settings import AttachedSettings
+from skilltokens.attached.settings import NEAREST, AttachedSettings
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.statistics import measured
 from skilltokens.configuration import Seed, check_number, check_settings, plain
@@ -31,6 +31,7 @@ from skilltokens.methods.base import Training
 from skilltokens.methods.rule import Now, Rule
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.managing import check_name
+from skilltokens.skills.selection import choose
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
 from skilltokens.suites import sentences_of
@@ -100,7 +101,8 @@ def learn_attached(
     attached = library.attached
     attached.policy.to(train.device)
     part = store.part(0, store.episodes - kept)
-    skill = library.new(seed, settings.kind, settings.rows or None, settings.start)
+    begin = _nearest(library, words[0], settings) if settings.start == NEAREST else settings.start
+    skill = library.new(seed, settings.kind, settings.rows or None, begin)
     skill.statistics = measured(part)
     batches = StoreBatches(
         part, steps_of(attached.root), words, skill.statistics, train.batch, attached.device, library.prepare
@@ -111,6 +113,8 @@ def learn_attached(
             pass
         attached.check_called()
     skill.frozen()
+    if begin:
+        notes["start"] = begin
     notes |= _worth(library, skill, words[0], store, kept)
     attached.use(None)
     library.add(name, words, skill, notes, again=again, report=report)
@@ -271,6 +275,18 @@ def _check_words(library: AttachedLibrary, name: str, words: tuple[str, ...], ta
     )
     for sentence in [*sentences, *check_takeover(library, name, words, take_over, sentences_of)]:
         report(Progress(NOTE, 0, 1, sentence))
+
+
+def _nearest(library: AttachedLibrary, words: str, settings: AttachedSettings) -> str:
+    """The skill of the same kind and size whose wordings are nearest to an instruction; empty where there is none."""
+    rows = settings.rows or library.attached.rows
+    size = library.attached.size_of(rows)
+    alike = [r for r in library.records if r.parameters == size and r.form == settings.kind and not r.retired]
+    if not alike:
+        return ""
+    encoder = library.language()
+    number, _ = choose(encoder([words])[0], [library.skill_of(record).embeddings for record in alike])
+    return alike[number].name
 
 
 def _worth(

@@ -255,8 +255,9 @@ def test_a_map_that_is_never_called_is_refused_at_the_first_forward_pass() -> No
         beside.policy(torch.ones(2, 4))
 
 
+@pytest.mark.parametrize("own", [["1"], []])
 @pytest.mark.parametrize("first", ["attached", "compiled"])
-def test_torch_compile_before_and_after(first: str) -> None:
+def test_torch_compile_before_and_after(first: str, own: list[str]) -> None:
     """What was compiled before hooks were added does not see them: it is compiled again."""
     beside: Attached
     with torch.no_grad():
@@ -264,17 +265,18 @@ def test_torch_compile_before_and_after(first: str) -> None:
             frozen = nn.Sequential(Layer(16).eval(), nn.Linear(16, 3)).requires_grad_(False)  # torch looks at that too
             whole = torch.compile(frozen, backend="eager")
             plain, x = whole(torch.ones(2, 3, 16)), torch.ones(2, 3, 16)
-            beside = attach(whole, ["0.linear?"], ["1"], share=0.9, rows=2)  # pyright: ignore[reportArgumentType]
+            beside = attach(whole, ["0.linear?"], own, share=0.9, rows=2)  # pyright: ignore[reportArgumentType]
         else:
-            beside = attach(nn.Sequential(Layer(16).eval(), nn.Linear(16, 3)), ["0.linear?"], ["1"], share=0.9, rows=2)
+            beside = attach(nn.Sequential(Layer(16).eval(), nn.Linear(16, 3)), ["0.linear?"], own, share=0.9, rows=2)
             whole, x = torch.compile(beside.policy, backend="eager"), torch.ones(2, 3, 16)
             plain = whole(x)
-        assert list(beside.slots) == ["1.weight", "1.bias"]
+        assert list(beside.slots) == (["1.weight", "1.bias"] if own else [])
         skills = []
         for seed in range(12):  # more than the number of times that torch compiles a function anew
             skill = beside.new(seed)
             stir(skill, seed)
-            skill.own["1.weight"].add_(seed)
+            for copied in skill.own.values():
+                copied.add_(seed)
             skills.append(skill)
         for skill in skills:
             beside.use(skill)
@@ -392,6 +394,7 @@ def test_the_fused_path_of_a_transformer_encoder() -> None:
         with pytest.raises((AttachError, AssertionError), match=r"nested|NestedTensor"):
             encoder(x, src_key_padding_mask=mask)
         beside.use(None)
+        assert not any(module._forward_hooks for module in encoder.modules())
         assert same(encoder(x), fused)
         assert same(encoder(x, src_key_padding_mask=mask), padded)
 

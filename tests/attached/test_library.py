@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,9 @@ from skilltokens.attached.acting import AttachedActor
 from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.verifying import verify
+from skilltokens.skills.adding import added
+from skilltokens.skills.disk import Disk
+from skilltokens.skills.head import Source, read_head, write_head
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import diff, export_skill, import_skill
 from skilltokens.types import ACTION, Array, AttachError, Feature, LibraryError, NoSkillError, SettingError
@@ -184,6 +188,24 @@ def test_a_base_without_words_is_called_by_none(bases: Path, tmp_path: Path) -> 
     assert acts(library.actor_of("base")).shape == (5, 3, 2)
 
 
+def test_only_the_skills_that_act_are_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = opened(folder)
+    skill = numbers(library, 3)
+    entries = [library.described(f"skill-{number}", [f"press button {number}"], skill) for number in range(47)]
+    library.change(lambda disk: added(library, disk, [(entry, {}) for entry in entries]))
+    read: list[str] = []
+    whole = Disk.read_skill
+    monkeypatch.setattr(Disk, "read_skill", lambda disk, record: (read.append(record.name), whole(disk, record))[1])
+    library = opened(folder)
+    assert len(library.names) == 50
+    first, second = library.actor("push the block"), library.actor("press button 7")
+    memories = first.start(3), second.start(3)
+    for step in range(4):
+        first.act(seen(step=step), memories[0])
+        second.act(seen(step=step), memories[1])
+    assert read == ["push", "skill-7"]
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -240,10 +262,13 @@ def test_what_cannot_be_made_leaves_nothing(
 
 def test_a_loader_that_a_file_names_is_not_run(folder: Path) -> None:
     """A stranger's library.json may name anything: only the user, or an installed package's entry point, is asked."""
-    library = AttachedLibrary.open(folder)
-    assert library.source.loader == ""
+    assert AttachedLibrary.open(folder).source.loader == ""
+    head = read_head(folder)
+    assert isinstance(head.source, Source)
+    write_head(folder, msgspec.structs.replace(head, source=msgspec.structs.replace(head.source, loader=LOADER)))
     with pytest.raises(LibraryError, match="who makes a policy of the base is not known here"):
-        _ = library.attached
+        _ = AttachedLibrary.open(folder).attached
+    assert acts(opened(folder).actor_of("push")).shape == (5, 3, 2)
 
 
 def test_a_skill_beside_a_base_that_changed_is_not_kept(folder: Path) -> None:

@@ -259,8 +259,7 @@ class Attached:
 
     def summary(self) -> str:
         """What a skill is, and what part of the policy it reaches, in a line."""
-        part = self.reach
-        one = sum(place.width_in + place.width_out for place in self.maps.values()) * self.rows + part.own
+        part, one = self.reach, self.size_of(self.rows)
         what = "rows" if self.kind == "rows" else "ranks of LoRA"
         left = part.size - part.maps - part.own
         return (
@@ -269,6 +268,10 @@ class Attached:
             f"{one / part.size:.1%}; {left / part.size:.1%} is out of its reach (convolutions: "
             f"{part.convolutions / part.size:.1%})"
         )
+
+    def size_of(self, rows: int) -> int:
+        """How many numbers a skill with so many rows beside each map has."""
+        return sum(place.width_in + place.width_out for place in self.maps.values()) * rows + self.reach.own
 
     def _hash(self) -> dict[str, str]:
         """SHA-256 of each parameter and buffer that a state_dict has, as they are while no skill is active."""

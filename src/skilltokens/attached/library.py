@@ -296,7 +296,7 @@ class AttachedLibrary(ManagedList):
             raise LibraryError(f"skill {name!r:.100} has no wording: say what calls it")
         check_name(name, None if again else self)
         self.attached.check_base()
-        entry = self._skill(name, wordings, self.language(report), skill)
+        entry = self.described(name, wordings, skill, report)
 
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
             if name in disk.state.skills and not again:
@@ -305,9 +305,9 @@ class AttachedLibrary(ManagedList):
 
         self.change(changes, report)
 
-    def _skill(self, name: str, wordings: Sequence[str], language: LanguageEncoder, skill: AttachedSkill) -> Skill:
-        vectors = language(tuple(wordings))
-        return Skill(name, wordings, vectors, skill.tensors(), form=skill.kind)
+    def described(self, name: str, wordings: Sequence[str], skill: AttachedSkill, report: Report = silent) -> Skill:
+        """A skill as the list keeps it: its numbers as they are now, and the vectors of its wordings."""
+        return Skill(name, wordings, self.language(report)(tuple(wordings)), skill.tensors(), form=skill.kind)
 
     # ---------------------------------------------------------------- what skills stand on
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from skilltokens.configuration import CountFrom0, Positive
 
+NEAREST = "nearest"
+
 
 @dataclass(frozen=True)
 class AttachedSettings:
@@ -21,4 +23,5 @@ class AttachedSettings:
     own_rate: Positive = 2e-3
     """Peak learning rate of the skill's own copies."""
     start: str = ""
-    """The skill whose numbers it begins with, of the same kind and size; empty: none."""
+    """The skill whose numbers it begins with, of the same kind and size; "nearest": of these the one whose wordings are
+    nearest to its instruction; empty: none."""

@@ -54,10 +54,10 @@ class AttachedSkill:
 
     def to(self, device: torch.device | str) -> AttachedSkill:
         """Moves its numbers to a device; they stay the same parameters."""
-        for part in self.beside.values():
-            part.to(device)
-        for copy in self.own.values():
-            copy.data = copy.data.to(device)
+        device = torch.device(device)
+        for parameter in self.trained().values():
+            if parameter.device != device:  # a switch between skills looks, and moves nothing
+                parameter.data = parameter.data.to(device)
         self.statistics = {name: value.to(device) for name, value in self.statistics.items()}
         return self
 
