@@ -15,8 +15,9 @@ help:  ## This list
 demo: setup  ## Learn four Meta-World skills with T2S and with fine-tuning; print the table, write the report
 	$(BIN)/skilltokens run demo --methods t2s sequential
 
+# A process a core takes file after file, those with the most slow tests first (tests/conftest.py).
 test: check  ## Everything that must hold: ruff, pyright, import-linter, tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 libero: setup  ## Set up LIBERO beside Meta-World, and prove that it works: files, a step, a frame
 	$(BIN)/skilltokens doctor
@@ -69,8 +70,9 @@ LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 python \
 		"lerobot[training,evaluation]" pytest hypothesis
 	@touch $@
 
-soak: setup  ## The long tests: thousands of damaged files for every reader, commands killed at every operation on files
+soak: setup  ## The long tests: thousands of damaged files for every reader, kills at every operation, every simulated task
 	$(BIN)/python -m tests.soak
+	$(BIN)/pytest --all-tasks tests/suites/test_metaworld.py tests/suites/libero/test_environment.py tests/skills/test_older.py
 
 bench: setup  ## Measure speed against physical limits
 	$(BIN)/python -m benchmarks

@@ -348,7 +348,7 @@ def _in_child(
     log = place / "outcomes"
     log.unlink(missing_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking: nothing runs beside this thread
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside the thread of pytest-xdist, which waits
         child = os.fork()
     if child == 0:
         try:

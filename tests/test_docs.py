@@ -38,6 +38,7 @@ from skilltokens.methods.examples import Examples, Source
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.report.results import check_results
 from skilltokens.skills.library import SkillLibrary
 
@@ -309,10 +310,15 @@ def test_settings_that_are_named_exist():
     assert not strange
 
 
-def test_the_table_of_t2s_settings_has_their_defaults():
+@pytest.mark.parametrize(
+    ("section", "settings"),
+    [("What we added", T2SSettings), ("T2S as the paper describes it", T2SPaperSettings)],
+)
+def test_the_tables_of_t2s_settings_have_their_defaults(section: str, settings: type[Any]):
     text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    text = text.split(f"\n## {section}\n")[1].split("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", text, re.MULTILINE))
-    defaults = {field.name: field.default for field in dataclasses.fields(T2SSettings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     assert {name: value.strip('"') for name, value in rows.items()} == {
         name: str(value) for name, value in defaults.items()
     }

@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skilltokens.attached.beside import attach
+    from skilltokens.attached.library import AttachedLibrary
     from skilltokens.demos import DemonstrationStore, write_store
     from skilltokens.experiments.lifelong import learn
     from skilltokens.experiments.recipes import recipe
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttachedLibrary",
     "DemonstrationStore",
     "Episode",
     "Feature",
@@ -36,6 +39,7 @@ __all__ = [
     "Suite",
     "Task",
     "__version__",
+    "attach",
     "evaluate",
     "learn",
     "learn_skill",
@@ -49,6 +53,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AttachedLibrary": "attached.library",
     "DemonstrationStore": "demos",
     "Episode": "types",
     "Feature": "types",
@@ -58,6 +63,7 @@ _HOMES = {
     "SkilltokensError": "types",
     "Suite": "types",
     "Task": "types",
+    "attach": "attached.beside",
     "evaluate": "simulation.rollout",
     "learn": "experiments.lifelong",
     "learn_skill": "grow",

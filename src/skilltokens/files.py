@@ -27,6 +27,8 @@ COMPARISON_SCHEMA = "skilltokens.comparison/1"
 """What the JSON of a comparison begins with, which holds all its runs."""
 LIBRARY_SCHEMA = "skilltokens.library/2"
 """What library.json of a skill library begins with."""
+ATTACHED_SCHEMA = "skilltokens.attached/1"
+"""The same of a library beside a policy of another make."""
 SEAL = "digest"
 """The key of a sealed JSON object's seal."""
 

@@ -39,7 +39,8 @@ from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings, check_training
 from skilltokens.skills.disk import abandon, check_free
 from skilltokens.skills.head import HEAD
-from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.managing import check_name
 from skilltokens.skills.parcel import keep_apart
 from skilltokens.skills.scene import SceneDensity
 from skilltokens.skills.takeover import check_takeover

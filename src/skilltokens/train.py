@@ -92,7 +92,7 @@ def fit(
         RunError: `start` is not of this training.
         RuleError: the rule returned what cannot be learned from.
     """
-    sources = [Source(lesson, settings, training.policy) for lesson in training.lessons]
+    sources = [Source(lesson, settings, training.ours) for lesson in training.lessons]
     work = _Work(training, settings, seed)
     if start is not None:
         work.load(*start)
@@ -123,7 +123,7 @@ def fit(
             rule.gradients(now)
         elif noted and sources:
             with torch.no_grad():
-                loss = imitation(training.policy, _batch(sources, now), settings, now.generator)
+                loss = imitation(training.ours, _batch(sources, now), settings, now.generator)
         if noted:
             record.note(now.step, float(loss.detach()), rule.figures())
             report(Progress("train", now.step, iterations, figures={"loss": record.loss[-1]}))
@@ -206,23 +206,25 @@ def _batch(sources: Sequence[Source], now: Now) -> Examples:
 
 def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings, now: Now) -> Tensor:
     """The loss of one step: on a batch of every source, as the method's rule has it."""
+    if training.loss is not None:
+        return training.loss(now)
     new = _batch(sources, now)
     learned = checked_examples(training.rule, new, now)
     if settings.observation_noise:
         learned = _noisy(learned, new, training, settings, now)
-    loss = imitation(training.policy, learned, settings, now.generator)
+    loss = imitation(training.ours, learned, settings, now.generator)
     return checked_loss(training.rule, loss, learned, now)
 
 
 def _noisy(learned: Examples, new: Examples, training: Training, settings: TrainSettings, now: Now) -> Examples:
     """Examples with noise on what is seen. That of the new batch is drawn in any case: the next batch depends on it."""
     order = list(new.observation)
-    noise = observation_noise(training.policy, new, settings, now.batches, order)
+    noise = observation_noise(training.ours, new, settings, now.batches, order)
     if learned.noise is not None or noise is None:
         return learned
     if len(learned) > len(new):
         added = learned.rows(slice(len(new), None))
-        more = observation_noise(training.policy, added, settings, now.generator, order) or {}
+        more = observation_noise(training.ours, added, settings, now.generator, order) or {}
         noise = {name: torch.cat([noise[name], value]) for name, value in more.items()}
     return replace(learned, noise={name: value[: len(learned)] for name, value in noise.items()})
 

@@ -5,6 +5,7 @@ flow (SmolVLA). Each has forward(batch) -> loss or (loss, figures), predict_acti
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 CHUNK, ACTIONS = 6, 3
-SIZES = {STATE: 4, ENVIRONMENT: 7}
+Sizes = Mapping[str, int]
+SIZES: Sizes = {STATE: 4, ENVIRONMENT: 7}
 
 
 def batch(number: int = 8, seed: int = 0) -> dict[str, Tensor]:
@@ -30,6 +32,8 @@ class Queued(nn.Module):
 
     model: Any
     diffusion: Any
+    config: Any
+    name = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,16 +71,16 @@ class Transformer(Queued):
 
     name = "act"
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, sizes: Sizes = SIZES, actions: int = ACTIONS) -> None:
         super().__init__()
         self.model = nn.Module()
         self.model.encoder, self.model.decoder = nn.Module(), nn.Module()
         self.model.encoder.layers = nn.ModuleList([Layer(width), Layer(width)])
         self.model.decoder.layers = nn.ModuleList([Layer(width)])
-        self.model.encoder_state_input_proj = nn.Linear(SIZES[STATE], width)
-        self.model.encoder_env_input_proj = nn.Linear(SIZES[ENVIRONMENT], width)
+        self.model.encoder_state_input_proj = nn.Linear(sizes[STATE], width)
+        self.model.encoder_env_input_proj = nn.Linear(sizes[ENVIRONMENT], width)
         self.model.places = nn.Embedding(CHUNK, width)
-        self.model.action_head = nn.Linear(width, ACTIONS)
+        self.model.action_head = nn.Linear(width, actions)
 
     def chunk(self, seen: dict[str, Tensor]) -> Tensor:
         model = self.model
@@ -118,16 +122,18 @@ class Unet(Queued):
 
     name = "diffusion"
 
-    def __init__(self, width: int = 16, checkpointed: bool = False) -> None:
+    def __init__(
+        self, width: int = 16, checkpointed: bool = False, sizes: Sizes = SIZES, actions: int = ACTIONS
+    ) -> None:
         super().__init__()
-        self.checkpointed, condition = checkpointed, sum(SIZES.values()) + 8
+        self.checkpointed, self.actions, condition = checkpointed, actions, sum(sizes.values()) + 8
         self.diffusion = nn.Module()
         unet: Any = nn.Module()
         self.diffusion.unet = unet
         unet.step_encoder = nn.Linear(1, 8)
-        unet.down_modules = nn.ModuleList([Block(ACTIONS, width, condition), Block(width, 2 * width, condition)])
+        unet.down_modules = nn.ModuleList([Block(actions, width, condition), Block(width, 2 * width, condition)])
         unet.up_modules = nn.ModuleList([Block(2 * width, width, condition)])
-        unet.final_conv = nn.Sequential(Block(width, width, condition).conv1, nn.Conv1d(width, ACTIONS, 1))
+        unet.final_conv = nn.Sequential(Block(width, width, condition).conv1, nn.Conv1d(width, actions, 1))
 
     def noise(self, noisy: Tensor, time: Tensor, seen: dict[str, Tensor]) -> Tensor:
         unet = self.diffusion.unet
@@ -144,7 +150,7 @@ class Unet(Queued):
 
     def predict_action_chunk(self, seen: dict[str, Tensor], noise: Tensor | None = None) -> Tensor:
         number = len(seen[STATE])
-        x = torch.randn(number, CHUNK, ACTIONS) if noise is None else noise
+        x = torch.randn(number, CHUNK, self.actions) if noise is None else noise
         for step in range(3, 0, -1):
             time = torch.full((number,), step / 3)
             x = x - self.noise(x, time, seen) / 3
@@ -192,14 +198,20 @@ class Decoder(Queued):
 
     name = "smolvla"
 
-    def __init__(self, width: int = 32, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        width: int = 32,
+        dtype: torch.dtype = torch.float32,
+        sizes: Sizes = SIZES,
+        actions: int = ACTIONS,
+    ) -> None:
         super().__init__()
-        self.model = nn.Module()
+        self.model, self.actions = nn.Module(), actions
         self.model.lm_expert = nn.Module()
         self.model.lm_expert.layers = nn.ModuleList([ExpertLayer(width), ExpertLayer(width)]).to(dtype)
-        self.model.embed = nn.Linear(SIZES[ENVIRONMENT], width)
-        self.model.state_proj = nn.Linear(SIZES[STATE], width)
-        self.model.action_in_proj, self.model.action_out_proj = nn.Linear(ACTIONS, width), nn.Linear(width, ACTIONS)
+        self.model.embed = nn.Linear(sizes[ENVIRONMENT], width)
+        self.model.state_proj = nn.Linear(sizes[STATE], width)
+        self.model.action_in_proj, self.model.action_out_proj = nn.Linear(actions, width), nn.Linear(width, actions)
         self.model.action_time_mlp_in = nn.Linear(1, width)
 
     def flow(self, x: Tensor, time: Tensor, seen: dict[str, Tensor]) -> Tensor:
@@ -219,7 +231,7 @@ class Decoder(Queued):
 
     def predict_action_chunk(self, seen: dict[str, Tensor], noise: Tensor | None = None) -> Tensor:
         number = len(seen[STATE])
-        x = torch.randn(number, CHUNK, ACTIONS) if noise is None else noise
+        x = torch.randn(number, CHUNK, self.actions) if noise is None else noise
         for step in range(4, 0, -1):
             x = x - self.flow(x, torch.full((number,), step / 4), seen) / 4
         return x

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import skilltokens
@@ -191,6 +192,7 @@ def any_settings(kind: type[Any], method: type[Any]) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@examples(max_examples=20)  # of each; what is not the method's own is the same for all
 @given(data=st.data())
 def test_a_methods_settings_are_read_back_as_they_were(method: str, data: st.DataObject):
     settings = data.draw(any_settings(RunSettings, method_settings(method)))

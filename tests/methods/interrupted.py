@@ -19,7 +19,7 @@ from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainS
 from skilltokens.types import Progress
 
 
-def run_of(method: Any, demos: Path, **changes: Any) -> RunSettings[Any]:
+def run_of(method: Any, demos: str | Path, **changes: Any) -> RunSettings[Any]:
     """A run of the toy suite in seconds, with everything that moves a parameter: noise, decay, an average."""
     settings: RunSettings[Any] = RunSettings(
         method=method,
@@ -35,7 +35,7 @@ def run_of(method: Any, demos: Path, **changes: Any) -> RunSettings[Any]:
             observation_noise=0.01,
             weight_decay=0.01,
         ),
-        evaluate=EvaluateSettings(episodes=2, group=2, points=3),
+        evaluate=EvaluateSettings(episodes=2, group=2, points=3, horizon=8),
         demonstrations=DemonstrationSettings(episodes=4, folder=str(demos)),
     )
     return dataclasses.replace(settings, **changes)

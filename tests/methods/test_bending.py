@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.methods.interrupted import check_interrupted, run_of
 from tests.small import (
     EVERYWHERE,
@@ -41,7 +43,8 @@ from skilltokens.model.policy import Policy
 from skilltokens.skills.describing import describe
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import export_skill, import_skill
-from skilltokens.skills.skill import Skill
+from skilltokens.skills.skill import BASE, Content, Rows, Skill
+from skilltokens.skills.skillfile import pack_skill, unpack_skill
 from skilltokens.skills.verifying import verify
 from skilltokens.train import fit
 from skilltokens.types import LibraryError, SettingError
@@ -176,7 +179,15 @@ def test_a_factor_of_one_is_the_earlier_skills_own_map(toy_stores: list[Demonstr
             assert (part(x) - base(x)).abs().max() > 1e-3
 
 
-def test_a_copy_takes_over_the_factors_and_does_not_share_what_it_copies(toy_stores: list[DemonstrationStore]):
+def test_a_copy_does_not_share_what_it_copies(toy_stores: list[DemonstrationStore]):
+    plan = more_lessons(toy_stores[0], 4)
+    method = taught(replace(EVERYWHERE, reuse_skills=3, start="copy", near=2.0), plan[:3])
+    method.begin(plan[3])
+    for rows in method.skills[3].active.values():
+        assert rows.skills() == [method.skills[1].identity]  # not that of the newest, number 2
+
+
+def test_a_copy_takes_over_the_factors(toy_stores: list[DemonstrationStore]):
     method = taught(replace(EVERYWHERE, reuse_skills=3, start="copy", near=2.0), more_lessons(toy_stores[0], 5))
     lesson = more_lessons(toy_stores[0], 6)[5]
     policy, source = method.begin(lesson).policy, method.skills[4]
@@ -187,7 +198,6 @@ def test_a_copy_takes_over_the_factors_and_does_not_share_what_it_copies(toy_sto
         theirs = source.active[path].skills()
         assert rows.skills()[: len(theirs)] == theirs
         assert len(rows.skills()) == 3
-        assert source.identity not in rows.skills()
         gates = method.skills[5].tensors[f"{path}.skill_gate"]
         assert torch.equal(gates[: len(theirs)], source.tensors[f"{path}.skill_gate"])
 
@@ -309,14 +319,26 @@ def test_damaged_bends_and_factors_are_refused(name: str, learned: tuple[T2S, li
         library.add(skills[3].with_content(tensors=tensors).named("damaged"))
 
 
-def test_the_order_of_a_files_sources_does_not_matter(learned: tuple[T2S, list[Skill], SkillLibrary]):
-    # A file sorts its sources by identity; the factors go by the order of the rows.
+def test_a_bend_of_rows_that_do_not_come_first_is_refused(learned: tuple[T2S, list[Skill], SkillLibrary]):
     _, skills, library = learned
-    for number, skill in enumerate(skills):
-        for path, rows in SkillLibrary.open(library.folder).skills[number].active.items():
-            assert rows.skills() == skill.active[path].skills()
-            np.testing.assert_array_equal(rows.owners(), skill.active[path].owners())
-    assert any(len(rows.skills()) > 1 for rows in skills[3].active.values())
+    rows = skills[3].active["layers.0.q"]
+    turned = {**skills[3].active, "layers.0.q": Rows(rows.sources, rows.source[::-1].copy(), rows.row[::-1].copy())}
+    with pytest.raises(LibraryError, match="do not come first"):
+        library.add(skills[3].with_content(active=turned).named("damaged"))
+
+
+@given(st.permutations(["a", "b", "c", BASE]), st.lists(st.integers(1, 3), min_size=4, max_size=4))
+@settings(max_examples=30)
+def test_factors_go_by_the_order_of_the_rows_whatever_a_file_sorts(names: list[str], counts: list[int]):
+    rows = Rows.of([(name, np.arange(count)) for name, count in zip(names, counts, strict=True)])
+    content = Content(np.zeros(3, np.float32), {}, {"layers.0.q": rows})
+    again = unpack_skill(pack_skill(content, "base"), Path("skill"), "base").active["layers.0.q"]
+    skills = [name for name in names if name != BASE]
+    assert rows.skills() == again.skills() == skills
+    numbers = [0 if name == BASE else 1 + skills.index(name) for name in names]
+    np.testing.assert_array_equal(rows.owners(), np.repeat(numbers, counts))
+    np.testing.assert_array_equal(again.owners(), rows.owners())
+    np.testing.assert_array_equal(again.of_base(), rows.of_base())
 
 
 @pytest.mark.parametrize("to", ["numpy", pytest.param("onnx", marks=pytest.mark.slow)])

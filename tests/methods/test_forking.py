@@ -30,6 +30,8 @@ from tests.small import (
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Lesson, count
 from skilltokens.methods.examples import Source, imitation
+from skilltokens.methods.full_copy import FullCopySettings
+from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.forking import WINDOWS, forked_rows, importance
 from skilltokens.methods.t2s.method import T2S
@@ -246,6 +248,37 @@ def test_a_copy_of_a_forked_skill_is_that_skill_wherever_the_library_came_from(t
     assert isinstance(plain, T2S)
     assert all(len(rows) == len(layer_of(base, path).key) for path, rows in plain.skills[2].active.items())
     assert torch.equal(policy.head.map.weight, source.entries[1].policy.head.map.weight)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@given(st.integers(1, 12), st.integers(1, 5), st.integers(1, 5), st.integers(0, 4), st.integers(0, 2**31))
+@settings(max_examples=40)
+def test_copies_in_the_place_of_rows_leave_the_function_as_it_was(
+    rows: int, width_in: int, width_out: int, added: int, seed: int
+):
+    draw = torch.Generator().manual_seed(seed)
+    base = Pattention(rows, width_in, width_out, draw).double()
+    x = torch.randn(6, width_in, generator=draw, dtype=torch.float64)
+    forks = seed % (rows + 1)
+    kept, forked = forked_rows(Rows.of([(BASE, np.arange(rows))]), torch.rand(rows, generator=draw), forks)
+    new = torch.randn(added, width_out, generator=draw, dtype=torch.float64)
+    key = torch.cat([base.key.detach()[forked], new.new_zeros(added, width_in)])
+    grown = GrownPattention(base, base.key[kept.row], base.value[kept.row], key, torch.cat([base.value[forked], new]))
+    torch.testing.assert_close(grown(x), base(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("rival", [LoraSettings(start="copy"), FullCopySettings(start="nearest")], ids=["lora", "copy"])
+def test_rivals_can_start_from_the_base_where_none_is_near(
+    rival: LoraSettings | FullCopySettings, toy_stores: list[DemonstrationStore]
+):
+    plan = lessons(toy_stores[:3])
+    for otherwise, start in (("newest", 1), ("base", 0)):
+        method = make_method(replace(rival, near=2.0, otherwise=otherwise))  # pyright: ignore[reportArgumentType]
+        for lesson in plan[:2]:
+            teach(method, lesson)
+        policy, embedding = method.begin(plan[2]).policy, plan[2].embeddings[0][0]
+        seen = observations(toy_stores[2], 6)
+        expected = act(method.entries[start].policy, embedding, seen)
+        np.testing.assert_allclose(act(policy, embedding, seen), expected, rtol=0, atol=1e-6)
 
 
 def test_where_none_is_near_the_base_can_be_what_a_skill_starts_from(toy_stores: list[DemonstrationStore]):

@@ -162,11 +162,11 @@ def test_from_a_library_its_bases_own_skills_are_held(toy_stores: list[Demonstra
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", KINDS)
-def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(what: What, tmp_path: Path):
-    check_interrupted(run_of(LwFSettings(what=what), tmp_path / "demos"), tmp_path)
+def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(what: What, toy_demos: str, tmp_path: Path):
+    check_interrupted(run_of(LwFSettings(what=what), toy_demos), tmp_path)
 
 
-def test_what_a_step_costs_is_recorded(tmp_path: Path):
-    record = learn(run_of(LwFSettings(), tmp_path / "demos", tasks=("reach-red", "reach-blue")), tmp_path / "run")
+def test_what_a_step_costs_is_recorded(toy_demos: str, tmp_path: Path):
+    record = learn(run_of(LwFSettings(), toy_demos, tasks=("reach-red", "reach-blue")), tmp_path / "run")
     assert record.passes == pytest.approx([1, 7 / 3])
     assert record.remembered == []

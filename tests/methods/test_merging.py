@@ -134,5 +134,5 @@ def test_the_trunk_is_slow_from_the_second_lesson_on(fast_encoders: bool, toy_st
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", [MergeSettings(share=0.4), SlowLearnerSettings()], ids=["merge", "slow_learner"])
-def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(method: Any, tmp_path: Path):
-    check_interrupted(run_of(method, tmp_path / "demos"), tmp_path)
+def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(method: Any, toy_demos: str, tmp_path: Path):
+    check_interrupted(run_of(method, toy_demos), tmp_path)

@@ -25,6 +25,7 @@ from tests.small import (
 from skilltokens import methods
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Method, count
+from skilltokens.methods.ewc import EWCSettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.multitask.method import Multitask
@@ -165,6 +166,7 @@ def elsewhere(policy: torch.nn.Module, *more: torch.Tensor) -> set[str]:
 SETTINGS = {
     **{name: methods.method_settings(name)() for name in methods.METHODS},
     **{name: chosen for name, chosen in SKILL_METHODS.items() if name not in methods.METHODS},
+    "ewc": EWCSettings(samples=2),
 }
 
 

@@ -172,8 +172,8 @@ def test_what_is_stored_and_trained_is_counted(toy_stores: list[DemonstrationSto
 
 @pytest.mark.slow
 @pytest.mark.parametrize("retrain", [0.75, 0.5])  # the stop at which it resumes is behind pruning, or in its very step
-def test_interrupted_after_pruning_it_ends_with_the_same_bits(retrain: float, tmp_path: Path):
-    check_interrupted(run_of(PackNetSettings(retrain=retrain), tmp_path / "demos"), tmp_path)
+def test_interrupted_after_pruning_it_ends_with_the_same_bits(retrain: float, toy_demos: str, tmp_path: Path):
+    check_interrupted(run_of(PackNetSettings(retrain=retrain), toy_demos), tmp_path)
 
 
 def test_state_and_restore_keep_every_bit(toy_stores: list[DemonstrationStore]):
@@ -229,8 +229,8 @@ def test_from_a_library_the_tasks_share_what_the_base_leaves(toy_stores: list[De
     assert method.stored() == count(base) + freed + masks + 2 * count(base.head)
 
 
-def test_skills_leave_as_whole_policies(tmp_path: Path):
-    record = learn(run_of(PackNetSettings(), tmp_path / "demos"), tmp_path / "run")
+def test_skills_leave_as_whole_policies(toy_demos: str, tmp_path: Path):
+    record = learn(run_of(PackNetSettings(), toy_demos), tmp_path / "run")
     library = SkillLibrary.open(tmp_path / "run" / "library")
     assert [skill.form for skill in library.skills] == ["whole"] * 3
     later = [cell for cell in record.cells if cell.after > cell.task]
@@ -242,8 +242,8 @@ def test_skills_leave_as_whole_policies(tmp_path: Path):
 # ------------------------------------------------ refusals
 
 
-def test_more_tasks_than_shares_are_refused_before_training(tmp_path: Path):
-    settings = run_of(PackNetSettings(tasks=2), tmp_path / "demos")
+def test_more_tasks_than_shares_are_refused_before_training(toy_demos: str, tmp_path: Path):
+    settings = run_of(PackNetSettings(tasks=2), toy_demos)
     with pytest.raises(SettingError, match=r"method\.tasks 2 makes fewer shares than the run has lessons: use 3 or"):
         learn(settings, tmp_path / "run")
     assert not (tmp_path / "run" / "run.json").exists()

@@ -17,12 +17,12 @@ from skilltokens.experiments.reading import read_lifelong
 
 
 def test_a_method_of_another_package_is_interrupted_and_ends_with_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_demos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     entry = EntryPoint("plugged", "tests.methods.plugged:registration", "skilltokens.methods")
     monkeypatch.setattr(methods, "entry_points", lambda **_: [entry])
     assert methods.load_method("plugged") is Plugged
-    check_interrupted(run_of(PluggedSettings(), tmp_path / "demos"), tmp_path)
+    check_interrupted(run_of(PluggedSettings(), toy_demos), tmp_path)
     record = read_lifelong(tmp_path / "cut")
     assert record.method == "plugged"
     drawn = [figure for flow in record.gradients for figure in flow.layers["all"]["drawn"]]

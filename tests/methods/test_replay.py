@@ -134,7 +134,7 @@ def test_several_tasks_of_a_lesson_have_as_many_windows_each(toy_stores: list[De
 
 
 def test_more_memory_than_there_is_is_refused_before_anything_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy_demos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     settings: RunSettings[Any] = RunSettings(
         method=ERSettings(windows=50),
@@ -142,7 +142,7 @@ def test_more_memory_than_there_is_is_refused_before_anything_is_written(
         policy=PolicySettings(width=16, layers=1, history=4),
         train=TrainSettings(iterations=2, first_iterations=2, batch=8, window=6),
         evaluate=EvaluateSettings(episodes=2, group=2, points=1),
-        demonstrations=DemonstrationSettings(episodes=4, folder=str(tmp_path / "demos")),
+        demonstrations=DemonstrationSettings(episodes=4, folder=toy_demos),
     )
     monkeypatch.setattr(er, "available", lambda: 1000)
     with pytest.raises(SettingError, match=r"replay would take .* \(50 windows of 6 steps .*: lower method.windows"):

@@ -46,8 +46,8 @@ def build(name: str, seed: int = 0) -> Method:
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, tmp_path: Path):
-    check_interrupted(run_of(RIVALS[name], tmp_path / "demos"), tmp_path)
+def test_interrupted_in_its_second_lesson_it_ends_with_the_same_bits(name: str, toy_demos: str, tmp_path: Path):
+    check_interrupted(run_of(RIVALS[name], toy_demos), tmp_path)
 
 
 @pytest.mark.parametrize("name", RIVALS)
@@ -78,7 +78,7 @@ def test_state_and_restore_keep_every_bit(name: str, toy_stores: list[Demonstrat
 
 @pytest.mark.parametrize(("broken_from", "left"), [(0, False), (8, True)])
 def test_a_rule_at_fault_leaves_no_run_of_which_nothing_is_learned(
-    broken_from: int, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken_from: int, left: bool, toy_demos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def halved(_: Any, new: Examples, now: Now) -> Examples:
         return new if now.step < broken_from else dataclasses.replace(new, words=new.words[:4])
@@ -86,5 +86,5 @@ def test_a_rule_at_fault_leaves_no_run_of_which_nothing_is_learned(
     monkeypatch.setattr(Sequential, "rule", lambda *_: Replay.__new__(Replay))
     monkeypatch.setattr(Replay, "examples", halved)
     with pytest.raises(RuleError, match="the rule Replay returned examples"):
-        learn(run_of(SequentialSettings(), tmp_path / "demos"), tmp_path / "run")
+        learn(run_of(SequentialSettings(), toy_demos), tmp_path / "run")
     assert (tmp_path / "run").exists() == left

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.methods.interrupted import check_interrupted, run_of
 from tests.small import (
     LANGUAGE,
+    POLICY,
     TRAIN,
     called,
     lessons,
@@ -26,6 +27,7 @@ from tests.small import (
 )  # fmt: skip
 
 from skilltokens.demos import DemonstrationStore
+from skilltokens.grow import learn_skill
 from skilltokens.methods.base import count
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
@@ -35,7 +37,9 @@ from skilltokens.methods.t2s_paper.pool import BASE_ROW, FREE, Pool, Use
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
+from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import BASE, Skills
+from skilltokens.skills.verifying import verify
 from skilltokens.types import Array, SettingError
 
 ROOMY = T2SPaperSettings(mu=0.2, keys="random")
@@ -188,7 +192,7 @@ def test_tasks_of_one_lesson_leave_the_later_lessons_their_rows(toy_stores: list
     method = build(mu=0.2)
     method.check(5)
     method.begin(lessons(toy_stores[:4], joint=True)[0])
-    most = method._most()
+    most = method.room.most()
     for path in method.base.maps():
         assert method._pool(path, 4).free >= 4 * most[path]
 
@@ -285,7 +289,7 @@ def nearness(method: T2SPaper, path: str, rows: Array, task: int) -> float:
 
 
 def test_a_skill_pulls_its_specific_rows_and_no_others(toy_stores: list[DemonstrationStore]):
-    plain, pulled = (taught(build(keys=keys, pull=0.2), toy_stores, 2) for keys in ("random", "learned"))
+    plain, pulled = (taught(build(keys=keys, key_pull=0.2), toy_stores, 2) for keys in ("random", "learned"))
     for path in plain.base.maps():
         first = pulled.uses[0][path].rows
         assert nearness(pulled, path, first, 0) > nearness(plain, path, first, 0) + 0.1
@@ -298,7 +302,7 @@ def test_a_skill_pulls_its_specific_rows_and_no_others(toy_stores: list[Demonstr
 
 
 def test_usage_pulls_the_rows_that_are_active_most(toy_stores: list[DemonstrationStore]):
-    method = taught(build(keys="usage", pull=0.5), toy_stores, 2)
+    method = taught(build(keys="usage", key_pull=0.5), toy_stores, 2)
     use = method.uses[1]["layers.0.ffn"]
     assert use.amount is not None
     assert use.amount.max() == 1
@@ -306,7 +310,7 @@ def test_usage_pulls_the_rows_that_are_active_most(toy_stores: list[Demonstratio
     before, after = (method._pool("layers.0.ffn", number).keys[use.rows] for number in (1, 2))
     moved = np.linalg.norm(after - before, axis=1)
     assert moved[use.amount.argmax()] > 2 * moved[use.amount.argmin()]
-    again = build(keys="usage", pull=0.5, policy=make_policy(seed=2))
+    again = build(keys="usage", key_pull=0.5, policy=make_policy(seed=2))
     again.restore({name: tensor.clone() for name, tensor in method.state().items()}, lessons(toy_stores)[:2])
     for path in method.base.maps():
         np.testing.assert_array_equal(method._pool(path, 2).keys, again._pool(path, 2).keys)
@@ -388,6 +392,23 @@ def test_an_interruption_in_a_joint_first_lesson_changes_no_bit(toy_stores: list
         method.finish(lesson)
         prints.append([entry.policy.fingerprint() for entry in method.entries])
     assert prints[0] == prints[1]
+
+
+def test_a_library_on_disk_grows_by_it_skill_by_skill(toy_stores: list[DemonstrationStore], tmp_path: Path):
+    settings = T2SPaperSettings(share=0.5, mu=0.2, keys="random")
+    train = dataclasses.replace(TRAIN, iterations=4, first_iterations=4)
+    prints: list[list[str]] = []
+    for store in toy_stores[:3]:
+        library = learn_skill(tmp_path / "library", store, method=settings, train=train, policy=POLICY)
+        prints.append([library.policy(number).fingerprint() for number in range(len(library.names))])
+    assert prints[2][:2] == prints[1]
+    assert prints[1][:1] == prints[0]
+    library = SkillLibrary.open(tmp_path / "library")
+    assert [library.policy(number).fingerprint() for number in range(3)] == prints[2]
+    assert not [found for found in verify(tmp_path / "library") if found.fault]
+    first, second, third = library.skills
+    assert (first.parameters, second.form) == (0, "rows")
+    assert second.identity in {name for rows in third.active.values() for name in rows.sources}
 
 
 def _left(method: T2S | T2SPaper, plan: Any) -> tuple[Policy, Skills]:

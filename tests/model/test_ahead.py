@@ -170,7 +170,7 @@ def test_targets_of_another_number_are_refused(toy_stores: list[DemonstrationSto
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_learns_to_act_ahead(method: str, tmp_path: Path):
+def test_every_method_learns_to_act_ahead(method: str, toy_demos: str, tmp_path: Path):
     settings: RunSettings[Any] = RunSettings(
         method=PromptsSettings(share=0.3) if method == "prompts" else method_settings(method)(),  # keys are long here
         suite="tests.toy:Toy",
@@ -178,7 +178,7 @@ def test_every_method_learns_to_act_ahead(method: str, tmp_path: Path):
         policy=PolicySettings(width=32, layers=1, history=4, chunk=3),
         train=TrainSettings(iterations=4, first_iterations=4, batch=8, window=6, observation_noise=0.01),
         evaluate=EvaluateSettings(episodes=2, group=2, points=1, ahead=3),
-        demonstrations=DemonstrationSettings(episodes=4, folder=str(tmp_path / "demos")),
+        demonstrations=DemonstrationSettings(episodes=4, folder=toy_demos),
     )
     record = learn(settings, tmp_path / "run")
     assert record.finished

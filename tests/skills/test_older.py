@@ -57,8 +57,9 @@ def _fingerprints(folder: Path) -> dict[str, object]:
     return {**fingerprints(library), **dict.fromkeys(path.name for path in (folder / "skills").iterdir())}
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(None, marks=pytest.mark.slow)])
-def test_killed_at_any_operation_on_files_an_upgrade_is_repeated(kills: int | None, tmp_path: Path):
+def test_killed_at_any_operation_on_files_an_upgrade_is_repeated(tmp_path: Path, pytestconfig: pytest.Config):
+    kills = None if pytestconfig.getoption("--all-tasks") else 8
+
     def prepare(folder: Path) -> None:
         shutil.copytree(OLD / "rows", folder)
 

@@ -26,7 +26,7 @@ assert torch.get_num_threads() == int(sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("threads", [1, 4])
 def test_every_form_acts_the_same_in_another_process_with_other_threads(threads: int, folder: Path):
     done = subprocess.run(
         [sys.executable, "-c", REPLAY, str(folder), str(threads)], capture_output=True, text=True, check=True

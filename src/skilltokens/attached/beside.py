@@ -102,6 +102,8 @@ class Attached:
         self.rows = rows_that_fit(self.maps, self.reach.own, self.reach.size, share, rows)
         self.active: AttachedSkill | None = None
         self.called: set[str] = set()
+        self.turn: object = None
+        """Whose episode the policy is in, where it keeps that in itself; nobody's behind each `use`."""
         self._base_own = {name: slot.parameter for name, slot in self.slots.items()}
         self._dtypes = {path: place.module.weight.dtype for path, place in self.maps.items()}
         self._trained = [(slot.parameter, slot.parameter.requires_grad) for slot in slots_of(root).values()]
@@ -115,23 +117,33 @@ class Attached:
 
     # ---------------------------------------------------------------- skills
 
-    def new(self, seed: int = 0, start: AttachedSkill | None = None) -> AttachedSkill:
+    def new(
+        self,
+        seed: int = 0,
+        start: AttachedSkill | None = None,
+        kind: Kind | None = None,
+        rows: int | None = None,
+    ) -> AttachedSkill:
         """A skill that changes nothing yet; it is not active. The policy's own random numbers are left alone.
 
         Args:
             seed: of its first values.
             start: a skill of the same kind and size whose numbers it begins with.
+            kind, rows: None: as `attach` was given them.
 
         Raises:
             AttachError: `start` is of another kind, size or policy.
         """
-        draw, device = torch.Generator().manual_seed(seed), self._device()
+        draw, device = torch.Generator().manual_seed(seed), self.device
+        kind = kind or self.kind
+        if rows is not None:
+            rows_that_fit(self.maps, self.reach.own, self.reach.size, self.share, rows)
+        rows = rows or self.rows
         beside: dict[str, Beside] = {
-            path: KINDS[self.kind](self.rows, place.width_in, place.width_out, draw)
-            for path, place in self.maps.items()
+            path: KINDS[kind](rows, place.width_in, place.width_out, draw) for path, place in self.maps.items()
         }
         own = {name: nn.Parameter(base.detach().clone()) for name, base in self._base_own.items()}
-        skill = AttachedSkill(self.kind, beside, own).to(device)
+        skill = AttachedSkill(kind, beside, own).to(device)
         if start is not None:
             theirs, mine = start.trained(), skill.trained()
             if {n: v.shape for n, v in theirs.items()} != {n: v.shape for n, v in mine.items()}:
@@ -168,7 +180,7 @@ class Attached:
                 raise ValueError(f"its copy of {name!r:.120} is of another size than the policy's")
             own[name] = nn.Parameter(_checked(name, parts[OWN][name], base.dtype).clone())
         statistics = {name: _checked(name, value, torch.float32).clone() for name, value in parts[STATISTICS].items()}
-        return AttachedSkill(kind, beside, own, statistics).to(self._device()).frozen()
+        return AttachedSkill(kind, beside, own, statistics).to(self.device).frozen()
 
     def use(self, skill: AttachedSkill | None) -> None:
         """Makes a skill the active one; None: the policy as it was. Actions that the policy has queued are forgotten.
@@ -184,11 +196,12 @@ class Attached:
                 raise AttachError(
                     "the skill is of another policy, or of other targets: use one that this policy was given"
                 )
-            skill.to(self._device())
+            skill.to(self.device)
             self._hang(True)
             self._place(skill.own)
         self.active = skill
         self.called.clear()
+        self.turn = None
         reset = getattr(self.policy, "reset", None)
         if callable(reset):
             reset()  # queued actions are the last skill's
@@ -309,14 +322,15 @@ class Attached:
 
     def _place(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Puts parameters into the slots."""
-        device = self._device()
+        device = self.device
         for name, slot in self.slots.items():
             parameter = parameters[name]
             if parameter.device != device:
                 parameter.data = parameter.data.to(device)
             setattr(slot.module, slot.leaf, parameter)  # and not only into _parameters: recurrent modules keep a list
 
-    def _device(self) -> torch.device:
+    @property
+    def device(self) -> torch.device:
         """Where the policy is now."""
         owned = {id(parameter) for parameter in self._base_own.values()}
         for place in self.maps.values():

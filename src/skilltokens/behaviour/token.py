@@ -18,7 +18,8 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import Seed, check_number, check_settings, plain
 from skilltokens.files import seal
 from skilltokens.model.policy import TASK_TOKEN
-from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.managing import check_name
 from skilltokens.skills.parcel import keep_apart
 from skilltokens.skills.selection import choose
 from skilltokens.skills.skill import Skill, TaskTokenSpec

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.attached.beside import Attached
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.methods.neighbours import (
     Candidate,
@@ -27,7 +28,7 @@ from skilltokens.methods.neighbours import (
     least,
 )
 from skilltokens.methods.registration import Otherwise
-from skilltokens.methods.rule import Rule
+from skilltokens.methods.rule import Now, Rule
 from skilltokens.methods.start.choosing import BASE_ITSELF, named_skill
 from skilltokens.methods.start.held import Held
 from skilltokens.model.policy import Policy
@@ -73,7 +74,7 @@ class Lesson:
 class Training:
     """What fit() needs to know of a lesson."""
 
-    policy: Policy
+    policy: Policy | Attached
     groups: list[dict[str, Any]]
     """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none. Where no group has
     any, nothing is learned: the loss alone is written down."""
@@ -81,6 +82,15 @@ class Training:
     """Where batches come from, lesson by lesson with equal shares."""
     rule: Rule = field(default_factory=Rule)
     """What the method does within each step."""
+    loss: Callable[[Now], Tensor] | None = None
+    """The loss of a step, a scalar, of a policy that is none of ours: it draws its batch from `now.batches`, and all
+    other chance from there too. Then there are no lessons, and the rule's `examples` and `loss` are not asked."""
+
+    @property
+    def ours(self) -> Policy:
+        """The policy, where it is one of this package's and learns from lessons."""
+        assert isinstance(self.policy, Policy)
+        return self.policy
 
     def parameters(self) -> list[torch.nn.Parameter]:
         """Everything that is trained."""

@@ -232,8 +232,9 @@ def _labelled(members: list[list[Run]]) -> list[Group]:
         apart = differences(rivals) if len(rivals) > 1 else {}
         mine = runs[0].config
         marks = [f"{name.removeprefix('method.')}={shown(mine.get(name))}" for name in apart]
-        if mine.get("cotrain.share") and "cotrain.share" not in apart:  # never without a word: it is more to learn from
-            marks.insert(0, f"cotrain.share={shown(mine['cotrain.share'])}")
+        if mine.get("cotrain.share"):  # never without a word: it is more to learn from
+            more = f"cotrain.share={shown(mine['cotrain.share'])}"
+            marks = [more, *(mark for mark in marks if mark != more)]
         if len({rival.selected_by for rival in rivals}) > 1:
             marks.append(f"by {runs[0].selected_by.replace('_', ' ')}")
         label = runs[0].method + (f" ({', '.join(marks[:3])}{', ...' if len(marks) > 3 else ''})" if marks else "")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from skilltokens.language import FUNCTION, LanguageEncoder, load_encoder, recorded_encoder
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy
 from skilltokens.model.traced import TracedActor
 from skilltokens.skills.assembling import assemble, standing
 from skilltokens.skills.disk import Disk
-from skilltokens.skills.ranking import Index, Ranking, ask
 from skilltokens.skills.records import Record
 from skilltokens.skills.scene import SceneDensity, SceneJudge
 from skilltokens.skills.view import LibraryView
-from skilltokens.types import Array, LibraryError, NoSkillError, Observation, Report, SettingError, silent
+from skilltokens.types import Array, NoSkillError, Observation, SettingError
 
 ACTORS = 64
 """How many actors a library keeps: each holds a copy of its policy."""
@@ -29,52 +25,10 @@ class ActingLibrary(LibraryView):
         super().__init__(disk)
         self._policies: dict[str, Policy] = {}
         self._actors: dict[tuple[str, str, bool], PolicyActor] = {}
-        self._language: LanguageEncoder | None = None
 
     def _become(self, disk: Disk) -> None:
         super()._become(disk)
-        self._index: Index | None = None
         self._scenes: SceneJudge | None = None
-
-    @property
-    def index(self) -> Index:
-        """The wordings of all skills and their vectors, to be searched. Raises LibraryError where one is damaged."""
-        if self._index is None:
-            records, vectors = self.records, self._vectors()
-            self._disk.check_rows(vectors, *records)
-            counts = [len(record.wordings) for record in records]
-            places = np.concatenate([record.vectors.first + np.arange(len(record.wordings)) for record in records])
-            in_order = (places == np.arange(len(places))).all()
-            self._index = Index(
-                self.names,
-                [text for record in records for text in record.wordings],
-                vectors[: len(places)] if in_order else vectors[places],
-                np.repeat(np.arange(len(records)), counts),
-                np.repeat([not record.retired for record in records], counts),
-            )
-        return self._index
-
-    def vectors_of(self, names: Sequence[str]) -> Array:
-        """The unit vectors (wordings, language) of these skills' wordings, one skill after another."""
-        if list(names) == self.names:
-            return self.index.vectors
-        starts = np.searchsorted(self.index.owners, np.arange(len(self.names) + 1))
-        numbers = {name: number for number, name in enumerate(self.names)}
-        places = [np.arange(starts[numbers[name]], starts[numbers[name] + 1]) for name in names]
-        return self.index.vectors[np.concatenate([np.zeros(0, np.int64), *places])]
-
-    def select(self, instruction: str, threshold: float | None = None, report: Report = silent) -> Ranking:
-        """The skills that an instruction may mean, the best first, and whether one is sure enough to be called.
-
-        Args:
-            threshold: the confidence in [0, 1] below which none is called; 0: one always is; None: the default, with
-                which about one instruction in a hundred calls a wrong skill (docs/instructions.md).
-            report: called when the sentence encoder is loaded for it.
-
-        Raises:
-            LanguageError: the instruction is empty or too long, or the threshold no confidence.
-        """
-        return ask(instruction, self.language(report), self.index, threshold)
 
     def policy(self, number: int) -> Policy:
         """The policy of one skill by its place in `skills`; the base's own where it has no tensors."""
@@ -182,23 +136,3 @@ class ActingLibrary(LibraryView):
     def fingerprints(self) -> list[str]:
         """SHA-256 of each skill's policy: equal ones act bit for bit alike."""
         return [self.policy_of(name).fingerprint() for name in self.names]
-
-    def language(self, report: Report = silent) -> LanguageEncoder:
-        """The encoder that the library was made with; `report` is called when it is really loaded.
-
-        Raises:
-            LibraryError: that was a Python function, which no file can hold.
-        """
-        if self.encoder.startswith(FUNCTION):
-            raise LibraryError(
-                f"{self.folder} was made with the sentence encoder {self.encoder}, a function: set `library.encoder` "
-                "to the name of an installed encoder with the same vectors"
-            )
-        if self._language is None or self._language.name != self.encoder:
-            own = not self._named and self.encoder == self._disk.head.encoder
-            self._language = (
-                recorded_encoder(self.encoder, f"library {self.folder}", report=report)
-                if own
-                else load_encoder(self.encoder, report=report)
-            )
-        return self._language

@@ -15,21 +15,18 @@ from safetensors.torch import save
 
 from skilltokens.configuration import plain_as_before
 from skilltokens.model.policy import Policy
-from skilltokens.skills.assembling import assemble, standing
-from skilltokens.skills.checking import check_content
 from skilltokens.skills.disk import Disk, file_of
 from skilltokens.skills.head import Sealed
-from skilltokens.skills.proof import prove
+from skilltokens.skills.listed import PROBLEMS, LibraryList
 from skilltokens.skills.records import Add, Change, Record, Vectors
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.skillfile import pack_skill
-from skilltokens.skills.view import PROBLEMS, LibraryView
 from skilltokens.tensors import fingerprint, on_cpu
 from skilltokens.types import Array, Feature, LibraryError
 
 
 def added(
-    library: LibraryView,
+    library: LibraryList,
     disk: Disk,
     skills: Sequence[tuple[Skill, dict[str, Any]]],
     kept: Sequence[Skill] = (),
@@ -65,17 +62,16 @@ def added(
 
 
 def _written(
-    library: LibraryView, disk: Disk, skill: Skill, find: Callable[[str], Skill], first: int, notes: dict[str, Any]
+    library: LibraryList, disk: Disk, skill: Skill, find: Callable[[str], Skill], first: int, notes: dict[str, Any]
 ) -> tuple[Record, Array]:
     """Checks a skill, writes its file, and says what the list keeps of it and the rows of its wordings."""
     content = skill.content
     try:
-        check_content(content, library.base, find)
+        library.check(content, find)
     except PROBLEMS as problem:
         raise LibraryError(f"skill {skill.name!r} does not fit the base of {library.folder} ({problem})") from problem
     if content.proof is None:
-        policy = assemble(library.base, find, skill) if content.tensors else library.base
-        content = dataclasses.replace(content, proof=prove(policy, standing(find, skill).key, library.features))
+        content = dataclasses.replace(content, proof=library.prove(skill, content, find))
     file: Sealed = disk.write_skill(pack_skill(content, disk.head.base.fingerprint), skill.name)
     rows = np.ascontiguousarray(skill.embeddings, np.float32)
     if rows.shape != (len(skill.wordings), disk.language):

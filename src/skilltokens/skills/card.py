@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from skilltokens.escaping import markdown, python, shell
 from skilltokens.metrics import wilson
-from skilltokens.skills.head import Head
+from skilltokens.skills.head import Head, Source
 from skilltokens.skills.known import aside, counts, measured_on, origin
 from skilltokens.skills.lerobot import CHECKPOINT, checkpoint
 from skilltokens.skills.records import Record
@@ -60,7 +60,8 @@ class Facts:
 
 def papers(head: Head, state: State, facts: Facts) -> dict[str, bytes]:
     """Name -> content of each file that is made of what a library is."""
-    return {CARD: model_card(head, state, facts).encode(), **checkpoint(head)}
+    own = {} if isinstance(head.source, Source) else checkpoint(head)
+    return {CARD: model_card(head, state, facts).encode(), **own}
 
 
 def model_card(head: Head, state: State, facts: Facts) -> str:
@@ -73,13 +74,11 @@ def model_card(head: Head, state: State, facts: Facts) -> str:
         if hidden > 0
         else ""
     )
-    settings = head.policy["settings"]
-    layers, width = (markdown(str(settings.get(name))) for name in ("layers", "width"))
     called = next((record for record in reversed(records) if not record.retired), records[-1])
     return (
         f"{_metadata(facts)}"
         f"# A skill library\n\n{len(records)} skill{'s' * (len(records) != 1)} on one frozen base of "
-        f"{head.base.parameters:,} parameters ({layers} layers, width {width}, fingerprint "
+        f"{head.base.parameters:,} parameters ({_about_base(head)}fingerprint "
         f"{head.base.fingerprint[:12]}), made with skilltokens.\n"
         f"Instructions are read by the sentence encoder {markdown(head.encoder)}.\n\n"
         + _table(
@@ -93,7 +92,7 @@ def model_card(head: Head, state: State, facts: Facts) -> str:
             ),
             [_row(record, head.base.parameters) for record in shown],
         )
-        + f"{more}\n{_example(called.wordings[0], facts)}\n"
+        + f"{more}\n{_example(called.wordings[0], facts, isinstance(head.source, Source))}\n"
         "Each skill acts only with the rows that were active when it was learned, so skills that are added later "
         "leave its actions the same bit for bit: `skilltokens skills FOLDER verify --actions` proves it.\n"
         "Intervals are Wilson's.\n" + _demonstrations(shown)
@@ -113,7 +112,17 @@ def _metadata(facts: Facts) -> str:
     return "---\n" + "\n".join(lines) + "\n---\n\n"
 
 
-def _example(instruction: str, facts: Facts) -> str:
+def _about_base(head: Head) -> str:
+    """What the base is: the size of our own, the place of one of another make."""
+    settings = head.policy["settings"]
+    if isinstance(head.source, Source):
+        revision = f" at {markdown(head.source.revision)}" * bool(head.source.revision)
+        kind = markdown(str(settings.get("type")))
+        return f"a policy of type {kind}, {markdown(head.source.path)}{revision}, which is not in this folder; "
+    return "{} layers, width {}, ".format(*(markdown(str(settings.get(name))) for name in ("layers", "width")))
+
+
+def _example(instruction: str, facts: Facts, attached: bool) -> str:
     """How to act with it; at the Hub the library is pulled first, and is LeRobot's checkpoint as it is."""
     folder, get = facts.folder, ""
     if facts.repository:
@@ -123,8 +132,9 @@ def _example(instruction: str, facts: Facts) -> str:
             f"lerobot-eval --policy.path={shell(facts.repository)} ...  # with the plug-in lerobot_policy_skilltokens\n"
             "```\n\n"
         )
+    kind = "AttachedLibrary" if attached else "SkillLibrary"
     return (
-        f"{get}```python\nfrom skilltokens import SkillLibrary\n\nlibrary = SkillLibrary.open({python(folder)})\n"
+        f"{get}```python\nfrom skilltokens import {kind}\n\nlibrary = {kind}.open({python(folder)})\n"
         f"actor = library.actor({python(instruction)})\n"
         "memory = actor.start(batch=1)\naction = actor.act(observation, memory)  # arrays of shape (1, n)\n```\n"
     )

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from skilltokens.model.pattention import BEND
-from skilltokens.skills.assembling import base_rows
 from skilltokens.skills.known import Aside, Counts, aside, counts
+from skilltokens.skills.listed import LibraryList
 from skilltokens.skills.records import Record
 from skilltokens.skills.skill import BASE, TaskTokenSpec
 from skilltokens.skills.state import Event, labels_of
 from skilltokens.skills.telling import changes_of
-from skilltokens.skills.view import LibraryView
 
 THE_BASE = "the base"
 """What the base is called where skills stand by their names; no skill's name has a space."""
@@ -68,7 +67,7 @@ class Description:
     changes: tuple[Event, ...]
 
 
-def describe(library: LibraryView, name: str) -> Description:
+def describe(library: LibraryList, name: str) -> Description:
     """What a library knows of a skill. Its file is read and checked.
 
     Args:
@@ -86,14 +85,13 @@ def describe(library: LibraryView, name: str) -> Description:
         for source, count in rows.counts().items():
             reused[THE_BASE if source == BASE else by_identity[source]] += count
     is_base = not skill.tensors
-    own = sum(base_rows(library.base, path) if is_base else skill.rows(path) for path in library.base.maps())
     token, proof, notes = skill.task_token, skill.content.proof, record.about()
     return Description(
         record=record,
         label=labels[id(record)],
         is_base=is_base,
         share=1.0 if is_base else record.parameters / library.parameters,
-        own_rows=own,
+        own_rows=library.own_rows(skill),
         bends=sum(tensor.numel() for part, tensor in skill.tensors.items() if BEND in part),
         reused=dict(reused.most_common()),
         steering=None if token is None else Steering(by_identity[token.on], token),

@@ -4,7 +4,7 @@
                         the wordings is valid, with the log's SHA-256; sealed. Replacing it is what commits a change
     changes.jsonl       the log of changes (`records`), which only grows
     wordings.f32        unit vectors of all wordings, float32, one row each; only grows
-    base.safetensors    the base policy, sealed
+    base.safetensors    the base policy, sealed; one of another make lies elsewhere (`Head.source`)
     skills/             one file a skill (`skillfile`), named by its skill and its own SHA-256
     README.md           the model card (`card`)
     config.json, policy_preprocessor.json, policy_postprocessor.json
@@ -28,8 +28,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 
-from skilltokens.files import LIBRARY_SCHEMA, digest, read_bytes, read_json, reading, sweep, write_bytes
+from skilltokens.files import (
+    ATTACHED_SCHEMA,
+    LIBRARY_SCHEMA,
+    digest,
+    read_bytes,
+    read_json,
+    reading,
+    sweep,
+    write_bytes,
+)
 from skilltokens.locking import LOCKS
 from skilltokens.skills.card import PAPERS
 from skilltokens.skills.head import HEAD, BaseFile, Head, Sealed, damaged, read_head, write_head
@@ -40,6 +50,8 @@ from skilltokens.types import Array, LibraryError, SkilltokensError
 LOG, WORDINGS, BASE_FILE, SKILLS = "changes.jsonl", "wordings.f32", "base.safetensors", "skills"
 MAKING = ".making"
 """A file that is there while a library is being made, so that a killed making is told from a user's own folder."""
+NOTHING = Sealed(0, hashlib.sha256(b"").hexdigest())
+"""The log of a library without changes."""
 Papers = Callable[[Head, State], Mapping[str, bytes]]
 """Makes files of `PAPERS` of a head and a state: name -> content."""
 
@@ -85,7 +97,7 @@ class Disk:
 
     def refreshed(self) -> Disk:
         """The library as it is now: this, where nobody changed it."""
-        seal = read_json(self.folder / HEAD, LIBRARY_SCHEMA, LibraryError).get("digest")
+        seal = read_json(self.folder / HEAD, (LIBRARY_SCHEMA, ATTACHED_SCHEMA), LibraryError).get("digest")
         return self if seal == self.head.digest else Disk.open(self.folder)
 
     @property
@@ -219,7 +231,8 @@ class Disk:
     def missing(self, later: Disk) -> list[str]:
         """The paths that another library's head and log name and that are not here, or not whole."""
         files = {f"{SKILLS}/{name}": record.sha256 for name, record in files_of(later.changes).items()}
-        seals = {BASE_FILE: later.head.base.sha256, **files}
+        own = {BASE_FILE: later.head.base.sha256} if later.head.source is UNSET else {}
+        seals = {**own, **files}
         return [path for path, sha256 in seals.items() if not self._is(path, sha256)]
 
     def _is(self, path: str, sha256: str) -> bool:
@@ -278,6 +291,17 @@ def new_disk(
         LibraryError: it holds a library, or anything else that is not the remains of a killed making.
     """
     folder = Path(folder)
+    clear(folder)
+    write_bytes(folder / BASE_FILE, base, LibraryError)
+    return disk_over(folder, encoder, policy, features, base, about_base)
+
+
+def clear(folder: Path) -> None:
+    """Prepares a folder for the making of a library. The caller holds the lock.
+
+    Raises:
+        LibraryError: it holds a library, or anything else that is not the remains of a killed making.
+    """
     if (folder / HEAD).exists():
         raise LibraryError(f"{folder} holds a skill library already: add to it, or choose another folder")
     check_free(folder)
@@ -286,8 +310,6 @@ def new_disk(
     with contextlib.suppress(FileNotFoundError):
         for path in (*(folder / name for name in (LOG, WORDINGS, *PAPERS)), *(folder / SKILLS).iterdir()):
             path.unlink(missing_ok=True)
-    write_bytes(folder / BASE_FILE, base, LibraryError)
-    return disk_over(folder, encoder, policy, features, base, about_base)
 
 
 def disk_over(
@@ -300,8 +322,7 @@ def disk_over(
 ) -> Disk:
     """A library without skills over a base that lies in its folder already; its first commit makes its head."""
     file = BaseFile(len(base), hashlib.sha256(base).hexdigest(), *about_base)
-    nothing = Sealed(0, hashlib.sha256(b"").hexdigest())
-    head = Head(encoder=encoder, policy=dict(policy), features=dict(features), base=file, changes=nothing, wordings=0)
+    head = Head(encoder=encoder, policy=dict(policy), features=dict(features), base=file, changes=NOTHING, wordings=0)
     return Disk(folder, head, [], State(), hashlib.sha256())
 
 

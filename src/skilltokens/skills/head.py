@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from skilltokens.files import LIBRARY_SCHEMA, SEAL, check_seal, read_json, sealed, write_bytes
+from skilltokens.files import ATTACHED_SCHEMA, LIBRARY_SCHEMA, SEAL, check_seal, read_json, sealed, write_bytes
 from skilltokens.types import LibraryError
 
 __all__ = [
+    "ATTACHED_SCHEMA",
     "HEAD",
     "LIBRARY_SCHEMA",
     "OLD_SCHEMA",
     "BaseFile",
     "Head",
     "Sealed",
+    "Source",
     "damaged",
     "encoded",
+    "is_attached",
     "read_head",
     "write_head",
 ]
@@ -47,10 +51,23 @@ class BaseFile(Struct, frozen=True, forbid_unknown_fields=True):
     parameters: int
 
 
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """A base of another make, which lies elsewhere: a library refers to it and never copies it."""
+
+    path: str
+    """A file or folder, or OWNER/NAME at the Hub."""
+    revision: str
+    """At the Hub, the commit; else empty."""
+    loader: str
+    """Who makes a policy of it, as `skilltokens.attached.loading` knows it."""
+    files: dict[str, str]
+    """The files with its numbers: name -> SHA-256."""
+
+
 class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The content of library.json, see docs/formats.md."""
 
-    schema: Literal["skilltokens.library/2"] = LIBRARY_SCHEMA
+    schema: Literal["skilltokens.library/2", "skilltokens.attached/1"] = LIBRARY_SCHEMA
     encoder: str
     policy: dict[str, dict[str, Any]]
     features: dict[str, dict[str, Any]]
@@ -58,6 +75,8 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     changes: Sealed
     wordings: int
     """How many rows of wordings.f32 are valid."""
+    source: Source | UnsetType = UNSET
+    """Of a library beside a policy of another make: where that is. `policy` then says where in it skills stand."""
     digest: str = ""
 
 
@@ -68,7 +87,7 @@ def read_head(folder: Path) -> Head:
         LibraryError: there is none, or it is damaged or of another version.
     """
     path = folder / HEAD
-    content = read_json(path, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
+    content = read_json(path, (LIBRARY_SCHEMA, ATTACHED_SCHEMA, OLD_SCHEMA), LibraryError)
     if content["schema"] == OLD_SCHEMA:
         raise LibraryError(
             f"{folder} was made by an older version: `skilltokens skills {shlex.quote(str(folder))} upgrade` makes it "
@@ -82,9 +101,18 @@ def read_head(folder: Path) -> Head:
     width = head.policy.get("shape", {}).get("language")
     if head.policy.keys() != {"settings", "shape"} or type(width) is not int or width < 1:
         raise damaged(path, "it does not say what the policy is")
+    if (head.schema == ATTACHED_SCHEMA) != isinstance(head.source, Source):
+        raise damaged(path, "it does not say where its base is")
     if head.wordings < 1 or head.changes.bytes < 1 or head.base.bytes < 1:
         raise damaged(path, "a size is below 1")
     return head
+
+
+def is_attached(folder: Path) -> bool:
+    """Whether the library in a folder stands beside a policy of another make; False where there is none."""
+    with contextlib.suppress(LibraryError):
+        return read_json(folder / HEAD, ATTACHED_SCHEMA, LibraryError)["schema"] == ATTACHED_SCHEMA
+    return False
 
 
 def write_head(folder: Path, head: Head) -> Head:

@@ -26,9 +26,10 @@ from skilltokens.skills.assembling import base_rows
 from skilltokens.skills.checking import features_from, policy_from
 from skilltokens.skills.disk import BASE_FILE, SKILLS, disk_over
 from skilltokens.skills.head import HEAD, LIBRARY_SCHEMA, OLD_SCHEMA, damaged
-from skilltokens.skills.library import WAIT, SkillLibrary
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.listed import PROBLEMS
+from skilltokens.skills.managing import WAIT
 from skilltokens.skills.skill import BASE, Rows, Skill, TaskTokenSpec
-from skilltokens.skills.view import PROBLEMS
 from skilltokens.tensors import fingerprint
 from skilltokens.types import Array, LibraryError
 

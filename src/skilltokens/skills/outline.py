@@ -9,7 +9,7 @@ from typing import Any
 
 from skilltokens.files import read_json
 from skilltokens.skills.disk import Disk
-from skilltokens.skills.head import HEAD, LIBRARY_SCHEMA, OLD_SCHEMA
+from skilltokens.skills.head import ATTACHED_SCHEMA, HEAD, LIBRARY_SCHEMA, OLD_SCHEMA
 from skilltokens.types import LibraryError
 
 
@@ -39,8 +39,8 @@ def outline(folder: Path) -> Outline:
         LibraryError: there is none, or it is damaged.
     """
     folder = Path(folder)
-    content = read_json(folder / HEAD, (LIBRARY_SCHEMA, OLD_SCHEMA), LibraryError)
-    if content["schema"] == LIBRARY_SCHEMA:
+    content = read_json(folder / HEAD, (LIBRARY_SCHEMA, ATTACHED_SCHEMA, OLD_SCHEMA), LibraryError)
+    if content["schema"] != OLD_SCHEMA:
         disk = Disk.open(folder)
         skills = {name: record.wordings for name, record in disk.state.skills.items()}
         notes = [record.about() for record in disk.state.skills.values()]

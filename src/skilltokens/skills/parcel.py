@@ -23,11 +23,11 @@ from torch import Tensor
 from skilltokens.files import read_bytes, write_bytes
 from skilltokens.skills.adding import added, sealed_rows
 from skilltokens.skills.disk import Disk
-from skilltokens.skills.library import SkillLibrary, check_name
+from skilltokens.skills.listed import PROBLEMS, LibraryList
+from skilltokens.skills.managing import ManagedList, check_name
 from skilltokens.skills.records import Change, Record
 from skilltokens.skills.skill import Skill
 from skilltokens.skills.skillfile import pack_skill, unpack_skill
-from skilltokens.skills.view import PROBLEMS, LibraryView
 from skilltokens.tensors import pack, unpack
 from skilltokens.types import Array, LibraryError, SkilltokensError
 
@@ -46,7 +46,7 @@ class _About(Struct, frozen=True, forbid_unknown_fields=True):
     """Those that the skill builds on, then the skill."""
 
 
-def export_skill(library: LibraryView, name: str, path: Path | str) -> Path:
+def export_skill(library: LibraryList, name: str, path: Path | str) -> Path:
     """Writes one skill, and what it builds on, into a file for `import_skill`. Returns the file's path.
 
     Args:
@@ -72,7 +72,7 @@ def _is_parcel(path: Path) -> bool:
 
 
 def _parcel(
-    library: LibraryView, records: Sequence[Record], new: Mapping[int, tuple[bytes, Array]] | None = None
+    library: LibraryList, records: Sequence[Record], new: Mapping[int, tuple[bytes, Array]] | None = None
 ) -> bytes:
     """The bytes of an exported file.
 
@@ -94,7 +94,7 @@ def _parcel(
     return pack(tensors, json.loads(msgspec.json.encode(about)))
 
 
-def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], problem: SkilltokensError) -> LibraryError:
+def keep_apart(library: LibraryList, skill: Skill, notes: Mapping[str, Any], problem: SkilltokensError) -> LibraryError:
     """Keeps a skill whose library cannot take it in a file beside that library, and returns what to raise then."""
     content = skill.content
     data = pack_skill(content, library.identity)
@@ -122,7 +122,7 @@ def keep_apart(library: LibraryView, skill: Skill, notes: Mapping[str, Any], pro
     )
 
 
-def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", again: bool = False) -> Record:
+def import_skill(library: ManagedList, path: Path | str, *, name: str = "", again: bool = False) -> Record:
     """Adds the skill of an exported file to a library of the same base; one that is there already stays as it is.
 
     Args:
@@ -157,7 +157,7 @@ def import_skill(library: SkillLibrary, path: Path | str, *, name: str = "", aga
     return library.state.newest(skill.name)
 
 
-def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> list[str]:
+def merge(library: ManagedList, other: LibraryList, *, again: bool = False) -> list[str]:
     """Adds all skills of another library of the same base that are not there yet, in one commit; returns their names.
 
     What is here as an older version was taught again here: it stays an older version.
@@ -183,7 +183,7 @@ def merge(library: SkillLibrary, other: LibraryView, *, again: bool = False) -> 
 
 
 def take(
-    library: SkillLibrary,
+    library: ManagedList,
     pairs: Sequence[tuple[Skill, dict[str, Any]]],
     kept: Sequence[Skill],
     again: bool,
@@ -223,7 +223,7 @@ class Difference:
     what: str
 
 
-def diff(one: LibraryView, other: LibraryView) -> list[Difference]:
+def diff(one: LibraryList, other: LibraryList) -> list[Difference]:
     """What another library has, lacks, or has otherwise; empty where both act alike and are called alike."""
     lines: list[Difference] = []
     for what, a, b in (("base", one.identity[:12], other.identity[:12]), ("encoder", one.encoder, other.encoder)):
@@ -245,7 +245,7 @@ def diff(one: LibraryView, other: LibraryView) -> list[Difference]:
     return lines
 
 
-def _needed(library: LibraryView, record: Record) -> list[Record]:
+def _needed(library: LibraryList, record: Record) -> list[Record]:
     """The records that one builds on, each after those that it builds on itself."""
     known = {other.identity: other for other in library.state.everything()}
     order: dict[str, Record] = {}
@@ -261,7 +261,7 @@ def _needed(library: LibraryView, record: Record) -> list[Record]:
     return list(order.values())
 
 
-def _check_fits(library: LibraryView, base: str, encoder: str, what: str) -> None:
+def _check_fits(library: LibraryList, base: str, encoder: str, what: str) -> None:
     if base != library.identity:
         raise LibraryError(
             f"{what} stands on another base than {library.folder}: skills act only with the base that they were "

@@ -15,7 +15,8 @@ from skilltokens.locking import locked
 from skilltokens.skills.card import CARD, PAPERS, Facts, papers
 from skilltokens.skills.disk import BASE_FILE, SKILLS, WORDINGS, Disk, check_free
 from skilltokens.skills.head import HEAD
-from skilltokens.skills.library import WAIT, SkillLibrary
+from skilltokens.skills.library import SkillLibrary
+from skilltokens.skills.managing import WAIT
 from skilltokens.skills.remote import about, changes, read_remote, relation
 from skilltokens.skills.state import files_of
 from skilltokens.skills.verifying import verify

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import UNSET
+
 from skilltokens.exchange.repository import Repository
 from skilltokens.skills.disk import LOG, Disk
 from skilltokens.skills.head import HEAD
@@ -52,7 +54,10 @@ def read_remote(repository: Repository, folder: Path) -> Disk:
         )
     repository.download(FIRST, folder)
     try:
-        return Disk.read(folder)
+        disk = Disk.read(folder)
+        if disk.head.source is not UNSET:
+            raise LibraryError("its base is of another make and not in it")
+        return disk
     except LibraryError as problem:
         raise LibraryError(
             f"{repository.name} holds no whole library: {about(str(problem), folder, repository)}"

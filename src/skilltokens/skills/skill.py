@@ -29,6 +29,8 @@ BASE = "base"
 """Stands for the base, where a skill names what its rows were learned by."""
 TOKEN_PREFIX = f"{TASK_TOKEN}."
 """What the names of a task token's tensors begin with."""
+UNTRAINED = (f"{TOKEN_PREFIX}norm.", "statistics.")
+"""What the names of tensors begin with that are not trained, but measured."""
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,8 @@ class Content:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were trained. Running statistics do not count."""
-        return sum(
-            tensor.numel() for name, tensor in self.tensors.items() if not name.startswith(f"{TOKEN_PREFIX}norm.")
-        )
+        """How many numbers were trained. Statistics of what was seen do not count."""
+        return sum(tensor.numel() for name, tensor in self.tensors.items() if not name.startswith(UNTRAINED))
 
 
 _NOTHING: Array = np.zeros(0, np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from skilltokens.language import normal
-from skilltokens.skills.acting import ActingLibrary
+from skilltokens.skills.listed import LibraryList
 from skilltokens.skills.ranking import Index, ask
 from skilltokens.skills.records import Record
 from skilltokens.types import Array, LibraryError
@@ -22,7 +22,7 @@ Sentences = Callable[[str], Mapping[str, Sequence[str]]]
 
 
 def check_takeover(
-    library: ActingLibrary, name: str, wordings: Sequence[str], allowed: bool, known: Sentences
+    library: LibraryList, name: str, wordings: Sequence[str], allowed: bool, known: Sentences
 ) -> list[str]:
     """Sentences that call other skills today and would call the new one, one line each.
 
@@ -49,7 +49,7 @@ def check_takeover(
     return lines
 
 
-def _taken(library: ActingLibrary, name: str, wordings: Sequence[str], known: Sentences) -> list[tuple[str, str]]:
+def _taken(library: LibraryList, name: str, wordings: Sequence[str], known: Sentences) -> list[tuple[str, str]]:
     """The sentences, and the skill that each calls today."""
     encoder = library.language()
     near = [record for record in _nearest(library, encoder(wordings)) if record.name != name]
@@ -69,7 +69,7 @@ def _taken(library: ActingLibrary, name: str, wordings: Sequence[str], known: Se
     return taken
 
 
-def _nearest(library: ActingLibrary, vectors: Array) -> list[Record]:
+def _nearest(library: LibraryList, vectors: Array) -> list[Record]:
     """The skills that are called whose wordings are nearest to these unit vectors (n, language), the nearest first."""
     index, records = library.index, library.records
     nearness = np.maximum.reduceat((index.vectors @ vectors.T).max(1), index.starts)

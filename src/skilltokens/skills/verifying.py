@@ -9,7 +9,8 @@ from pathlib import Path
 from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.assembling import standing
 from skilltokens.skills.disk import MAKING, SKILLS
-from skilltokens.skills.proof import compare, prove
+from skilltokens.skills.listed import LibraryList
+from skilltokens.skills.proof import Comparison, compare, prove
 from skilltokens.skills.records import Record
 from skilltokens.skills.state import labels_of
 from skilltokens.types import LibraryError, Progress, Report, silent
@@ -38,7 +39,7 @@ def verify(folder: Path | str, *, actions: bool = False, report: Report = silent
         _ = library.base
     except LibraryError as problem:
         return [Finding(str(folder), str(problem), True)]
-    findings = list(_strays(library))
+    findings = list(strays(library))
     records, labels = library.state.everything(), labels_of(library.state)
     for number, record in enumerate(records):
         label = labels[id(record)]
@@ -61,22 +62,26 @@ def _replayed(library: ActingLibrary, record: Record, label: str) -> Iterator[Fi
     if old is None:
         yield Finding(label, "no actions were kept of it: nothing to compare with", False)
         return
-    result = compare(old, prove(library.policy_of_record(record), standing(library.find, skill).key, library.features))
+    new = prove(library.policy_of_record(record), standing(library.find, skill).key, library.features)
+    yield judged(label, compare(old, new))
+
+
+def judged(label: str, result: Comparison) -> Finding:
+    """What a proof that was made again says of a skill."""
     if result.same:
         where = f", kept on another machine ({result.elsewhere})" if result.elsewhere else ""
-        yield Finding(label, f"acts bit for bit as when it was learned{where}", False)
-    elif result.elsewhere:
-        yield Finding(
+        return Finding(label, f"acts bit for bit as when it was learned{where}", False)
+    if result.elsewhere:
+        return Finding(
             label,
             f"its actions differ by at most {result.difference:.2g} from those kept on another machine "
             f"({result.elsewhere}): replay them there to prove them",
             result.difference > 1e-3,
         )
-    else:
-        yield Finding(label, f"it acts otherwise than when it was learned (by {result.difference:.2g})", True)
+    return Finding(label, f"it acts otherwise than when it was learned (by {result.difference:.2g})", True)
 
 
-def _strays(library: ActingLibrary) -> Iterator[Finding]:
+def strays(library: LibraryList) -> Iterator[Finding]:
     """Files that nothing needs: of removed skills, dropped versions and undone changes, or left by killed writers."""
     needed = {record.file for record in library.state.everything()}
     for path in sorted((library.folder / SKILLS).iterdir()):

@@ -31,7 +31,7 @@ def settings(place: Path) -> Settings:
         tasks=TASKS,
         policy=PolicySettings(width=16, layers=1, history=4),
         train=TrainSettings(iterations=6, first_iterations=10, batch=8, window=6, log_every=2, observation_noise=0.01),
-        evaluate=EvaluateSettings(episodes=4, group=4, points=3),
+        evaluate=EvaluateSettings(episodes=4, group=4, points=3, horizon=12),
         demonstrations=DemonstrationSettings(episodes=4, folder=str(place / "demos")),
     )
 

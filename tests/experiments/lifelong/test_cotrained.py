@@ -80,7 +80,7 @@ def test_a_comparison_keeps_both_apart_by_name_and_puts_them_in_one_table(run: S
     for name, share in (("with", 0.5), ("alone", 0.0)):
         learn(changed(run, share=share), tmp_path / name)
     both = [read_run(tmp_path / name) for name in ("with", "alone")]
-    assert unequal(*both) == []
+    assert unequal(both[0], both[1]) == []
     learn(dataclasses.replace(run, method=UntrainedSettings(), cotrain=CotrainSettings()), tmp_path / "rival")
     with_rival = groups_of([both[0], read_run(tmp_path / "rival")])
     assert [group.label for group in with_rival] == ["lora (cotrain.share=0.5)", "untrained"]

@@ -27,9 +27,15 @@ def settings_for(method: str, folder: Path) -> RunSettings[Any]:
     )
 
 
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of demonstrations, which the first run makes."""
+    return tmp_path_factory.mktemp("demos")
+
+
 @pytest.mark.parametrize("method", ["t2s", "lora", "sequential", "multitask", "single_task"])
-def test_every_method_runs_on_pictures(method: str, tmp_path: Path):
-    run = learn(settings_for(method, tmp_path / "demos"), tmp_path / "run")
+def test_every_method_runs_on_pictures(method: str, demos: Path, tmp_path: Path):
+    run = learn(settings_for(method, demos), tmp_path / "run")
     assert run.observations == "images"
     assert run.finished
     cells = {(cell.after, cell.task, cell.progress): cell for cell in run.cells}

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.cli.skills import PROG, command
+from skilltokens.cli.skills import PROG, command, open_library
 from skilltokens.types import SettingError
 
 
@@ -123,9 +123,8 @@ class PruneOptions:
 def rename(library: Path, words: Sequence[str]) -> int:
     options = parse(RenameOptions, words, f"{PROG} rename")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
 
-    SkillLibrary.open(library).rename(options.name, options.to)
+    open_library(library).rename(options.name, options.to)
     say(f"{library}: {options.name} is called {options.to} now")
     return 0
 
@@ -136,10 +135,9 @@ def reword(library: Path, words: Sequence[str]) -> int:
         raise SettingError('nothing is to be changed: say --add "..." or --remove "..."')
     from skilltokens.cli.progress import Single
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
     from skilltokens.types import NOTE, Progress
 
-    opened = SkillLibrary.open(library, options.encoder)
+    opened = open_library(library, options.encoder)
     notes: list[str] = []
     with Single("rewording") as view:
 
@@ -156,9 +154,8 @@ def reword(library: Path, words: Sequence[str]) -> int:
 def retire(library: Path, words: Sequence[str]) -> int:
     options = parse(RetireOptions, words, f"{PROG} retire")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
 
-    opened = SkillLibrary.open(library)
+    opened = open_library(library)
     opened.retire(options.name)
     say(f"{library}: {options.name} is retired; `{command(library, 'restore', options.name)}` brings it back")
     if all(record.retired for record in opened.records):
@@ -170,9 +167,8 @@ def restore(library: Path, words: Sequence[str]) -> int:
     options = parse(RestoreOptions, words, f"{PROG} restore")
     from skilltokens.cli.saying import say
     from skilltokens.cli.skills.moving import say_shared
-    from skilltokens.skills.library import SkillLibrary
 
-    opened = SkillLibrary.open(library)
+    opened = open_library(library)
     opened.restore(options.name)
     say(f"{library}: {options.name} is called by {opened.state.newest(options.name).wordings[0]!r} again")
     say_shared(opened, [options.name])
@@ -182,9 +178,8 @@ def restore(library: Path, words: Sequence[str]) -> int:
 def remove(library: Path, words: Sequence[str]) -> int:
     options = parse(RemoveOptions, words, f"{PROG} remove")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
 
-    needing = SkillLibrary.open(library).remove(options.name)
+    needing = open_library(library).remove(options.name)
     say(f"{library}: {options.name} is removed")
     if needing:
         say(f"its content is kept for {', '.join(record.label for record in needing)}, which need it to act")
@@ -198,9 +193,8 @@ def drop(library: Path, words: Sequence[str]) -> int:
     if not version.isascii() or not version.isdigit():
         raise SettingError(f"{options.version!r} is no older version: say NAME@VERSION, as `{PROG} show NAME` has it")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
 
-    SkillLibrary.open(library).drop(name, int(version))
+    open_library(library).drop(name, int(version))
     say(f"{library}: {options.version} is dropped; `{command(library, 'undo')}` brings it back")
     return 0
 
@@ -208,10 +202,9 @@ def drop(library: Path, words: Sequence[str]) -> int:
 def undo(library: Path, words: Sequence[str]) -> int:
     options = parse(UndoOptions, words, f"{PROG} undo")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
     from skilltokens.skills.telling import told
 
-    event = SkillLibrary.open(library).undo(options.number or None)
+    event = open_library(library).undo(options.number or None)
     say(f"{library}: change {event.number} is undone{' already' * event.undone}: {told(event.change)}")
     return 0
 
@@ -219,9 +212,8 @@ def undo(library: Path, words: Sequence[str]) -> int:
 def prune(library: Path, words: Sequence[str]) -> int:
     parse(PruneOptions, words, f"{PROG} prune")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
 
-    gone = SkillLibrary.open(library).prune()
+    gone = open_library(library).prune()
     for file in gone:
         say(f"removed skills/{file}")
     say(f"{library}: {len(gone)} file{'s' * (len(gone) != 1)} removed")

@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.cli.skills import PROG
+from skilltokens.cli.skills import PROG, open_library
 from skilltokens.types import SettingError
 
 SHOWN = 10
@@ -45,9 +45,8 @@ def select(library: Path, words: Sequence[str]) -> int:
     from skilltokens.cli.progress import Single
     from skilltokens.cli.saying import cells, say
     from skilltokens.cli.tables import output
-    from skilltokens.skills.library import SkillLibrary
 
-    opened = SkillLibrary.open(library, options.encoder)
+    opened = open_library(library, options.encoder)
     with Single("selecting") as report:
         rankings = [opened.select(text, options.threshold, report) for text in options.texts]
     for ranking in rankings:

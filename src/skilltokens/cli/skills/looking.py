@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.cli.skills import PROG
+from skilltokens.cli.skills import PROG, open_library
 from skilltokens.metrics import wilson
 
 if TYPE_CHECKING:
@@ -124,9 +124,8 @@ def show(library: Path, words: Sequence[str]) -> int:
     options = parse(ShowOptions, words, f"{PROG} show")
     from skilltokens.cli.saying import say
     from skilltokens.skills.describing import describe
-    from skilltokens.skills.library import SkillLibrary
 
-    for name, value in _lines(describe(SkillLibrary.open(library), options.name)):
+    for name, value in _lines(describe(open_library(library), options.name)):
         say(f"{name:<16}{value}")
     return 0
 
@@ -212,10 +211,9 @@ def _event(event: Event) -> str:
 def diff(library: Path, words: Sequence[str]) -> int:
     options = parse(DiffOptions, words, f"{PROG} diff")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
     from skilltokens.skills.parcel import diff as differences
 
-    lines = differences(SkillLibrary.open(library), SkillLibrary.open(options.other))
+    lines = differences(open_library(library), open_library(options.other))
     for line in lines:
         say(f"{line.name}: {line.what}" if line.name else line.what)
     if not lines:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import tyro
 
 from skilltokens.cli.options import parse
-from skilltokens.cli.skills import PROG
+from skilltokens.cli.skills import PROG, open_library
 
 if TYPE_CHECKING:
-    from skilltokens.skills.view import LibraryView
+    from skilltokens.skills.listed import LibraryList
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,18 @@ class UpgradeOptions:
 def export(library: Path, words: Sequence[str]) -> int:
     options = parse(ExportOptions, words, f"{PROG} export")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
     from skilltokens.skills.parcel import export_skill
 
-    say(f"{options.name}: written to {export_skill(SkillLibrary.open(library), options.name, options.file)}")
+    say(f"{options.name}: written to {export_skill(open_library(library), options.name, options.file)}")
     return 0
 
 
 def import_(library: Path, words: Sequence[str]) -> int:
     options = parse(ImportOptions, words, f"{PROG} import")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
     from skilltokens.skills.parcel import import_skill
 
-    opened = SkillLibrary.open(library)
+    opened = open_library(library)
     record = import_skill(opened, options.file, name=options.name, again=options.again)
     say(f"{library}: {record.label} is there, called by {record.wordings[0]!r}")
     say_shared(opened, [record.name])
@@ -99,11 +97,10 @@ def import_(library: Path, words: Sequence[str]) -> int:
 def merge(library: Path, words: Sequence[str]) -> int:
     options = parse(MergeOptions, words, f"{PROG} merge")
     from skilltokens.cli.saying import say
-    from skilltokens.skills.library import SkillLibrary
     from skilltokens.skills.parcel import merge as add_all
 
-    opened = SkillLibrary.open(library)
-    names = add_all(opened, SkillLibrary.open(options.other), again=options.again)
+    opened = open_library(library)
+    names = add_all(opened, open_library(options.other), again=options.again)
     say(f"{library}: " + (f"added {', '.join(names)}" if names else f"all skills of {options.other} are there already"))
     say_shared(opened, names)
     return 0
@@ -119,7 +116,7 @@ def upgrade(library: Path, words: Sequence[str]) -> int:
     return 0
 
 
-def say_shared(library: LibraryView, names: Sequence[str]) -> None:
+def say_shared(library: LibraryList, names: Sequence[str]) -> None:
     """Says which instructions of these skills call others too."""
     from skilltokens.cli.saying import say
     from skilltokens.skills.telling import shared_words

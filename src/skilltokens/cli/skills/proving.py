@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skilltokens.cli.options import parse
 from skilltokens.cli.skills import PROG
-from skilltokens.types import LibraryError
+from skilltokens.types import LibraryError, Report, SettingError
+
+if TYPE_CHECKING:
+    from skilltokens.skills.verifying import Finding
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,25 @@ class VerifyOptions:
 
     actions: bool = False
     """Also prove that each skill acts bit for bit as when it was learned."""
+    base: str = ""
+    """Of a library beside a policy of another make: where the base is now; left out: where the library says."""
+    loader: str = ""
+    """Of such a library: who makes a policy of the base, MODULE:FUNCTION; --actions needs it."""
+
+
+def _findings(library: Path, options: VerifyOptions, report: Report) -> list[Finding]:
+    from skilltokens.skills.head import is_attached
+
+    if is_attached(library):
+        from skilltokens.attached.verifying import verify as attached_findings
+
+        place = {"base": options.base or None, "loader": options.loader or None}
+        return attached_findings(library, actions=options.actions, report=report, **place)
+    if options.base or options.loader:
+        raise SettingError(f"{library} has a base of its own: leave out --base and --loader")
+    from skilltokens.skills.verifying import verify as own_findings
+
+    return own_findings(library, actions=options.actions, report=report)
 
 
 def verify(library: Path, words: Sequence[str]) -> int:
@@ -34,10 +57,9 @@ def verify(library: Path, words: Sequence[str]) -> int:
     from skilltokens.cli.progress import Single
     from skilltokens.cli.saying import say
     from skilltokens.skills.proof import machine
-    from skilltokens.skills.verifying import verify as findings_of
 
     with Single("verifying") as report:
-        findings = findings_of(library, actions=options.actions, report=report)
+        findings = _findings(library, options, report)
     if options.actions:
         say(f"on this machine: {', '.join(machine().values())}")
     faults = sum(finding.fault for finding in findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Sequence
@@ -11,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from skilltokens.attached.settings import AttachedSettings
 from skilltokens.cli.options import parse
+from skilltokens.configuration import Share
 from skilltokens.methods import method_names, method_settings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
-from skilltokens.skills.head import HEAD
-from skilltokens.types import LibraryError
+from skilltokens.skills.head import HEAD, is_attached
+from skilltokens.types import LibraryError, SettingError
 
 if TYPE_CHECKING:
+    from skilltokens.demos import DemonstrationStore
+
     MethodName = str
 else:
     MethodName = tyro.extras.literal_type_from_choices(method_names())
@@ -41,6 +46,7 @@ class LearnOptions:
       skilltokens learn library demos/own/lift --name lift-gently --train.iterations 1200
       skilltokens learn library demos/own/lift-friday --name lift-gently --again   # a new version, called from now on
       skilltokens learn library demos/own/lift --by lora
+      skilltokens learn beside demos/own/lift --new --base checkpoints/act --loader mine:load   # somebody else's policy
     """
 
     library: tyro.conf.Positional[Path]
@@ -71,6 +77,24 @@ class LearnOptions:
     encoder: str | None = None
     """Sentence encoder of a new library, as in `skilltokens run`; left out: minilm. A library that exists keeps its
     own, and asks for this where that is a folder."""
+    base: str = ""
+    """A policy of another make beside which a new library's skills stand: a file, a folder, or OWNER/NAME at the Hub. A
+    library that exists says itself where its base is; give this where it was moved."""
+    revision: str = ""
+    """Branch, tag or commit of a new library's base at the Hub."""
+    loader: str = ""
+    """Who makes a policy of that base: MODULE:FUNCTION, which is given its folder, or the name of an installed one."""
+    targets: tuple[str, ...] | None = None
+    """Names of the base's linear maps beside which a new library's skills have rows, with * and ?; left out: those of a
+    known kind of policy."""
+    own: tuple[str, ...] | None = None
+    """Names of the base's parameters or modules of which a new library's skills have copies."""
+    share: Share = 0.08
+    """The most numbers of a skill beside such a base, as a part of its parameters."""
+    base_wordings: tuple[str, ...] = ()
+    """Sentences that call the base as it is; without them none does."""
+    attached: AttachedSettings = field(default_factory=AttachedSettings)
+    """A skill beside such a base; --method and --policy do nothing there."""
     method: Any = field(default_factory=T2SSettings)
     policy: PolicySettings = field(default_factory=PolicySettings)
     train: TrainSettings = field(default_factory=TrainSettings)
@@ -85,6 +109,11 @@ def main(words: Sequence[str]) -> int:
     exists = (options.library / HEAD).exists()
     if not exists and not options.new:
         raise LibraryError(f"{options.library} is no skill library: {_near(options.library)}make a new one with --new")
+    if is_attached(options.library) or (options.base and not exists):
+        _learn_attached(options, store, exists)
+        return 0
+    if options.base or options.loader:
+        raise SettingError(f"{options.library} has a base of its own: leave out --base and --loader")
     from skilltokens.grow import learn_skill  # loads torch, so only once the store is known to be sound
 
     if exists and options.policy != PolicySettings():
@@ -110,6 +139,57 @@ def main(words: Sequence[str]) -> int:
         )
     _tell(library, options.name or store.task.name, before)
     return 0
+
+
+def _learn_attached(options: LearnOptions, store: DemonstrationStore, exists: bool) -> None:
+    """A skill beside a policy of another make; what was made for a library that comes to nothing goes again."""
+    from skilltokens.attached.library import AttachedLibrary
+    from skilltokens.cli.progress import Single
+    from skilltokens.cli.saying import say
+    from skilltokens.grow_attached import learn_attached, made_beside
+
+    if options.by != "t2s" or options.policy != PolicySettings() or options.constants:
+        raise SettingError("beside another make's policy --by, --policy and --constants mean nothing: use --attached")
+    if exists and options.new:
+        raise LibraryError(f"{options.library} holds a skill library already: add to it without --new")
+    before = _names(options.library) if exists else []
+    with Single("learning") as report, contextlib.ExitStack() as stack:
+        if exists:
+            library = AttachedLibrary.open(
+                options.library, loader=options.loader or None, base=options.base or None, encoder=options.encoder
+            )
+        else:
+            library = stack.enter_context(
+                made_beside(
+                    options.library,
+                    options.base,
+                    store,
+                    loader=options.loader,
+                    revision=options.revision,
+                    targets=options.targets,
+                    own=options.own,
+                    share=options.share,
+                    wordings=options.base_wordings,
+                    encoder=options.encoder or "minilm",
+                )
+            )
+        line = library.attached.summary()
+        learn_attached(
+            library,
+            store,
+            name=options.name,
+            wordings=_wordings(options, store.task.instruction, store.task.wordings),
+            settings=options.attached,
+            train=options.train,
+            seed=options.seed,
+            again=options.again,
+            take_over=options.take_over,
+            aside=options.aside,
+            report=report,
+        )
+    if not exists:
+        say(f"{library.folder}: made beside {library.source.path}: {line}")
+    _tell(library, options.name or store.task.name, before)
 
 
 def _options(words: Sequence[str]) -> LearnOptions:

@@ -32,7 +32,7 @@ PIECE = 4096
 HIDDEN, STEPS, BATCH, RATE, DECAY = 64, 300, 256, 3e-3, 1e-2
 """The classifier: hidden units, optimizer steps, steps of each kind in a batch, learning rate and weight decay."""
 MOST = 10.0
-"""How much more often than the last of the windows that are drawn from any other one is, at most."""
+"""The best window is drawn at most so many times as often as the last one that is drawn from at all."""
 
 
 def scaled_numbers(scales: Mapping[str, Scale]) -> Seen:

@@ -87,7 +87,7 @@ def cotraining(
     number = round(train.batch * settings.share / (1 - settings.share))
     if not number:
         return training
-    source = Source(_as_new(lesson, old), train, training.policy)
+    source = Source(_as_new(lesson, old), train, training.ours)
     numbers, weights = _chosen(lesson, old, settings, train, seen, action, seed)
     windows = Retrieved(source, numbers, weights)
     training.rule = Cotrain(training.rule, windows, number, train.batch, settings.alone)
@@ -131,4 +131,4 @@ def _chosen(
     numbers = best(of_windows, settings.retrieved)
     if settings.score == "nearest":
         return numbers, np.ones(len(numbers))
-    return numbers, np.exp(np.minimum(of_windows[numbers] - of_windows[numbers].min(), np.log(MOST)))
+    return numbers, np.exp(np.maximum(of_windows[numbers] - of_windows.max(), -np.log(MOST)))

@@ -50,10 +50,10 @@ class Held:
 
     def __init__(self, training: Training, settings: Any, learned: Mapping[str, Tensor]) -> None:
         self.settings = settings if isinstance(settings, StartSettings) else StartSettings()
-        self.policy = training.policy
+        self.policy = training.ours
         trained = {id(parameter) for parameter in training.parameters()}
-        self._names = [name for name, p in training.policy.named_parameters() if id(p) in trained]
-        own = self._own(training.policy)
+        self._names = [name for name, p in training.ours.named_parameters() if id(p) in trained]
+        own = self._own(training.ours)
         with torch.no_grad():
             for name, value in learned.items():
                 if name in own and own[name].shape == value.shape:

@@ -24,7 +24,7 @@ class T2SPaperSettings:
     """Most that a new skill may train, as a share of the whole base policy, head and encoders included."""
     keys: Literal["random", "learned", "usage"] = "learned"
     """The rows' keys: as drawn; a skill's specific rows pulled to its instruction; or all that it uses, by how much."""
-    pull: Share = 0.1
+    key_pull: Share = 0.1
     """How far a key moves towards the instruction; from about 0.5 on later skills have hardly a row of their own."""
     start: Literal["drawn", "zero"] = "drawn"
     """Specific rows start as the pool was drawn, or with key 0, so that they change nothing yet."""

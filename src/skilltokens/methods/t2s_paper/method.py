@@ -33,18 +33,17 @@ from skilltokens.methods.base import (
     Training,
     count,
     generator_of,
-    shorter_chunk,
     under,
 )
 from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.methods.t2s_paper.pool import BASE_ROW, Pool, Use
+from skilltokens.methods.t2s_paper.room import Room
 from skilltokens.methods.t2s_paper.usage import amounts
 from skilltokens.model.masked import masked_policy, rows_alone
-from skilltokens.model.pattention import Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
-from skilltokens.skills.assembling import assemble, base_rows, own_modules, trained
+from skilltokens.skills.assembling import assemble, own_modules, trained
 from skilltokens.skills.skill import BASE, Rows, Skill
 from skilltokens.types import Array, SettingError
 
@@ -73,85 +72,33 @@ class T2SPaper(SkillMethod):
         super().adopt(base, skills)
         self.skills = list(self.adopted_skills)
 
-    # ---------------------------------------------------------------- how much there is
+    @property
+    def room(self) -> Room:
+        """How many rows there are for a skill."""
+        own = sum(parameter.numel() for parameter in self._own().values())
+        return Room(self.base, self.settings, self.adopted, own)
 
     def check(self, lessons: int) -> None:
         self.later = lessons - (0 if self.adopted else 1)
         if not self.later:
             return
-        most = self._most()
-        left = {path: self._left(self._pool(path, 0)) for path in most}
-        holds = min(left[path] // most[path] for path in most)
-        if holds >= self.later or self.settings.grow:
-            return
-        lower = next((mu for mu in range(999, 0, -1) if self._fits(mu / 1000, left)), 0) / 1000
-        advice = f"lower method.mu to {lower:g}" if lower else "widen the policy"
-        raise SettingError(
-            f"the pool is used up before the end: after {'the base' if self.adopted else 'the first lesson'} it holds "
-            f"{holds} skills, and the run has {self.later} more: {advice}, or let the pool grow with method.grow"
-        )
-
-    def _fits(self, mu: float, left: Mapping[str, int]) -> bool:
-        """Whether with this mu, and so many rows left in each map, all later lessons have rows in every map."""
-        return all(1 <= self._bound(path, mu) <= rows // self.later for path, rows in left.items())
-
-    def _bound(self, path: str, mu: float) -> int:
-        """How many specific rows a skill may have in a map by mu alone."""
-        return int(mu * self._active(path) + 1e-9)
-
-    def _active(self, path: str) -> int:
-        """K: how many rows of a map a skill uses."""
-        rows = base_rows(self.base, path)
-        return max(1, round(self.settings.active * (rows + (self._spare(path) if self.adopted else 0))))
-
-    def _spare(self, path: str) -> int:
-        return round(self.settings.spare * base_rows(self.base, path))
-
-    def _left(self, pool: Pool) -> int:
-        """How many rows are free once the first lesson has what its first task must have."""
-        return pool.free if self.adopted else pool.free - min(pool.free, round(self.settings.active * pool.base))
-
-    def _most(self) -> dict[str, int]:
-        """How many specific rows a skill may have in each map: as mu says, and as the share of the policy allows.
-
-        Raises:
-            SettingError: not one in some map.
-        """
-        maps = {path: part for path, part in self.base.maps().items() if isinstance(part, Pattention)}
-        sizes = {path: len(part.key) for path, part in maps.items()}
-        cost = {path: part.key.shape[1] + part.value.shape[1] for path, part in maps.items()}
-        left = int(self.settings.share * count(self.base)) - sum(t.numel() for t in self._own_tensors().values())
-        unit = left / sum(sizes[path] * cost[path] for path in maps)
-        rows = {path: int(unit * size) for path, size in sizes.items()}
-        if any(number < 1 for number in rows.values()):
-            raise SettingError(
-                f"method.share {self.settings.share} leaves no row for some map of this policy: raise it, widen the "
-                f"policy, {shorter_chunk(self.base)}or set method.own-head or method.own-encoders to False"
-            )
-        left -= sum(rows[path] * cost[path] for path in maps)
-        for path in sorted(maps, key=lambda p: -sizes[p]):  # what rounding left over: one row more, widest maps first
-            if left >= cost[path]:
-                rows[path], left = rows[path] + 1, left - cost[path]
-        bounds = {path: self._bound(path, self.settings.mu) for path in maps}
-        if any(number < 1 for number in bounds.values()):
-            raise SettingError(
-                f"method.mu {self.settings.mu} leaves no specific row in some map of this policy: raise it or "
-                "method.active, or widen the policy"
-            )
-        return {path: min(rows[path], bounds[path]) for path in maps}
+        room = self.room
+        free = {path: self._pool(path, 0).free for path in room.maps}
+        if not self.adopted:  # the first task of the first lesson uses unused rows alone
+            free = {path: number - room.active(path) for path, number in free.items()}
+        room.check_holds(self.later, free)
 
     # ---------------------------------------------------------------- the pool
 
     def _pool(self, path: str, before: int) -> Pool:
         """The pool of a map as it is before the run's own skill of this number."""
-        rows = base_rows(self.base, path)
-        pool = Pool((self.seed, list(self.base.maps()).index(path)), self.base.shape.language, rows)
+        room = self.room
+        pool = Pool((self.seed, list(room.maps).index(path)), self.base.shape.language, room.rows(path))
         if self.adopted:
             self._adopt_rows(pool, path)
-        block = round(self.settings.grow * rows)
         for number, uses in enumerate(self.uses[:before], len(self.adopted_skills)):
             use = uses[path]
-            pool.grow(block, int(use.rows.max(initial=-1)) + 1, 0)
+            pool.grow(room.block(path), int(use.rows.max(initial=-1)) + 1, 0)
             own = self.skills[number].rows(path)
             pool.claim(use, number if own else BASE_ROW)
             self._pull(pool, use, self.skills[number])
@@ -169,7 +116,7 @@ class T2SPaper(SkillMethod):
                         pool.owner[active.row[active.source == place]] = BASE_ROW
             else:
                 pool.owner[: pool.base] = BASE_ROW
-        pool.add(max(0, self._spare(path) - pool.free))
+        pool.add(max(0, self.room.spare(path) - pool.free))
         for number, skill in enumerate(self.adopted_skills):
             own = skill.rows(path)
             if own:
@@ -181,9 +128,9 @@ class T2SPaper(SkillMethod):
     def _pull(self, pool: Pool, use: Use, skill: Skill) -> None:
         """Moves the keys of the rows that a skill used, as the setting `keys` has it."""
         if self.settings.keys == "learned":
-            pool.pull(use.specific_rows, skill.key, self.settings.pull)
+            pool.pull(use.specific_rows, skill.key, self.settings.key_pull)
         elif self.settings.keys == "usage" and use.amount is not None:
-            pool.pull(use.rows, skill.key, self.settings.pull * use.amount)
+            pool.pull(use.rows, skill.key, self.settings.key_pull * use.amount)
 
     def _pick(self, embedding: Array, number: int) -> dict[str, Use]:
         """The rows of a new skill, which is the run's own of this number.
@@ -192,15 +139,16 @@ class T2SPaper(SkillMethod):
             SettingError: the pool is used up.
         """
         uses: dict[str, Use] = {}
-        for path, most in self._most().items():
+        room = self.room
+        for path, most in room.most().items():
             pool = self._pool(path, number)
-            pool.grow(round(self.settings.grow * pool.base), 0, most)
+            pool.grow(room.block(path), 0, most)
             if pool.free < most:
                 raise SettingError(
                     f"the pool is used up: {pool.free} rows of {path} were never used, and a skill may need {most}: "
                     "lower method.mu, or let the pool grow with method.grow"
                 )
-            uses[path] = pool.pick(embedding, self._active(path), most)
+            uses[path] = pool.pick(embedding, room.active(path), most)
         return uses
 
     def _rows(self, path: str, number: int, use: Use) -> Rows:
@@ -221,8 +169,8 @@ class T2SPaper(SkillMethod):
         union = {path: np.unique(np.concatenate([use[path].rows for use in uses])) for path in uses[0]}
         rows = {path: torch.as_tensor(numbers, device=self.base.device) for path, numbers in union.items()}
         if len(uses) == 1:
-            maps = self.base.maps()
-            policy = self.base.derive({path: rows_alone(_map(maps[path]), chosen) for path, chosen in rows.items()})
+            maps = self.room.maps
+            policy = self.base.derive({path: rows_alone(maps[path], chosen) for path, chosen in rows.items()})
             policies = [policy]
         else:
             masks = {
@@ -239,14 +187,15 @@ class T2SPaper(SkillMethod):
         """The rows of each task of the first lesson, which leave enough of the pool for the later lessons."""
         tasks = len(lesson.names)
         uses: list[dict[str, Use]] = [{} for _ in range(tasks)]
-        reserved = self._most() if self.later and tasks > 1 else {}
-        for path in self.base.maps():
-            pool, active = self._pool(path, 0), self._active(path)
+        room = self.room
+        reserved = room.most() if self.later and tasks > 1 else {}
+        for path in room.maps:
+            pool, active = self._pool(path, 0), room.active(path)
             for number, vectors in enumerate(lesson.embeddings):
                 most = active
                 if number:
-                    room = max(0, pool.free - self.later * reserved.get(path, 0)) // (tasks - number)
-                    most = min(self._bound(path, self.settings.mu), room)
+                    left = max(0, pool.free - self.later * reserved.get(path, 0)) // (tasks - number)
+                    most = min(room.bound(path), left)
                 uses[number][path] = pool.pick(vectors[0], active, most)
                 pool.claim(uses[number][path], BASE_ROW)
         return uses
@@ -286,7 +235,8 @@ class T2SPaper(SkillMethod):
             return self._begin_base(lesson)
         self.base.requires_grad_(False)
         uses = self._pick(lesson.embeddings[0][0], lesson.first)
-        tensors, generator = self._own_tensors(), generator_of(self.seed, lesson.index)
+        tensors = {name: parameter.detach().clone() for name, parameter in self._own().items()}
+        generator = generator_of(self.seed, lesson.index)
         for path, use in uses.items():
             tensors |= self._new_rows(path, use, generator)
         skill, policy = self._enter(lesson, tensors, uses)
@@ -335,11 +285,11 @@ class T2SPaper(SkillMethod):
 
     # ---------------------------------------------------------------- what a skill begins with
 
-    def _own_tensors(self) -> dict[str, Tensor]:
-        """Copies of the base's head and encoders."""
+    def _own(self) -> dict[str, Tensor]:
+        """The parameters of the base's head and encoders of which a skill has copies of its own."""
         own_kinds = {"head": self.settings.own_head, "encoders": self.settings.own_encoders}
         return {
-            f"{path}.{name}": parameter.detach().clone()
+            f"{path}.{name}": parameter
             for path in own_modules(self.base)
             if own_kinds[path.split(".")[0]]
             for name, parameter in self.base.get_submodule(path).named_parameters()
@@ -350,7 +300,7 @@ class T2SPaper(SkillMethod):
 
         Drawn on the CPU, wherever the base is: the same seed gives the same numbers.
         """
-        linear_map, rows = _map(self.base.maps()[path]), use.specific_rows
+        linear_map, rows = self.room.maps[path], use.specific_rows
         gain = 1 / math.sqrt(2 * len(self.base.stack)) if path.endswith(BRANCH_ENDS) else 1.0
         width_in, width_out = linear_map.key.shape[1], linear_map.value.shape[1]
         key = torch.randn(len(rows), width_in, generator=generator) / math.sqrt(width_in)
@@ -364,7 +314,7 @@ class T2SPaper(SkillMethod):
         return {f"{path}.key": key, f"{path}.value": value}
 
     def _no_rows(self, path: str) -> dict[str, Tensor]:
-        linear_map = _map(self.base.maps()[path])
+        linear_map = self.room.maps[path]
         return {f"{path}.{name}": getattr(linear_map, name).detach()[:0].clone() for name in ("key", "value")}
 
     # ---------------------------------------------------------------- what is kept
@@ -372,7 +322,7 @@ class T2SPaper(SkillMethod):
     def stored(self) -> int:
         """The base without the rows that nobody has used, and the skills' own parameters."""
         unused = 0
-        for path, part in self.base.maps().items():
+        for path, part in self.room.maps.items():
             pool = self._pool(path, len(self.uses))
             alone = 0 if self.adopted else int((pool.owner[: pool.base] != BASE_ROW).sum())
             unused += alone * sum(tensor.shape[1] for tensor in part.parameters())
@@ -427,8 +377,3 @@ class T2SPaper(SkillMethod):
             path: Use(torch.cat([shared[path], specific[path]]).numpy(), len(specific[path]), amount.get(path))
             for path in sorted(shared)
         }
-
-
-def _map(part: torch.nn.Module) -> Pattention:
-    assert isinstance(part, Pattention)
-    return part

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skilltokens.methods.base import Lesson
 from skilltokens.methods.examples import Source, imitation
-from skilltokens.model.pattention import EPSILON, GrownPattention
+from skilltokens.model.pattention import GrownPattention, row_weights
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.types import Array
@@ -51,9 +50,7 @@ def _adds_to(sums: dict[str, Tensor], path: str, part: GrownPattention) -> Calla
     key = torch.cat([part.frozen_key, part.key.detach()])
 
     def add(module: nn.Module, inputs: Any) -> None:
-        scores = inputs[0].detach().float().flatten(0, -2) @ key.T
-        weights = F.gelu(part.tau * scores / (scores.norm(dim=-1, keepdim=True) + EPSILON))
-        size = weights.abs().mean(0)
+        size = row_weights(inputs[0].float().flatten(0, -2), key, part.tau).abs().mean(0)
         sums[path] = sums[path] + size if path in sums else size
 
     return add

@@ -1,0 +1,418 @@
+"""AttachedLibrary: a folder of skills on one base of another make, which is referred to and never copied.
+
+The folder, its seals, its log and its lock are those of every library (`skills.disk`); what differs is that there is
+no base.safetensors: `library.json`, schema skilltokens.attached/1, says where the base is, what its files' digests are,
+and which of its maps and parameters skills stand beside. The first skill is the base as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+import msgspec
+from msgspec import UNSET
+from torch import Tensor, nn
+
+from skilltokens.attached.acting import AttachedActor, Prepare
+from skilltokens.attached.beside import SHARE, Attached, attach
+from skilltokens.attached.kinds import NAMES, Kind
+from skilltokens.attached.loading import Load, check_source, loaded, located, seal_of, source_of
+from skilltokens.attached.patterns import patterns_of, type_of
+from skilltokens.attached.places import unwrapped
+from skilltokens.attached.proof import prove
+from skilltokens.attached.skill import MAP, AttachedSkill, parted
+from skilltokens.attached.statistics import from_plain, plain
+from skilltokens.configuration import Share
+from skilltokens.configuration import check_number as check_setting
+from skilltokens.escaping import terminal
+from skilltokens.files import ATTACHED_SCHEMA
+from skilltokens.language import LanguageEncoder, load_encoder
+from skilltokens.locking import locked
+from skilltokens.skills.adding import added
+from skilltokens.skills.disk import MAKING, NOTHING, Disk, abandon, clear
+from skilltokens.skills.head import HEAD, BaseFile, Head, Source, damaged
+from skilltokens.skills.listed import PROBLEMS
+from skilltokens.skills.managing import WAIT, ManagedList, check_name
+from skilltokens.skills.records import Change, Record
+from skilltokens.skills.skill import Content, Find, Proof, Skill
+from skilltokens.skills.state import State
+from skilltokens.types import Array, Feature, LibraryError, NoSkillError, Report, SettingError, silent
+
+ACTORS = 64
+"""How many skills a library keeps in memory, the last ones that acted."""
+
+
+class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where in its base a library's skills stand: `policy.settings` of library.json."""
+
+    type: str
+    """What kind of policy the base is."""
+    targets: tuple[str, ...]
+    own: tuple[str, ...]
+    share: float
+    statistics: dict[str, list[float]]
+    """Mean and deviation by which the base itself is given what it sees."""
+
+
+class AttachedLibrary(ManagedList):
+    """A library beside a policy of another make. `create` makes one, `open` reads one; its base is loaded when needed.
+
+    Attributes:
+        place: where the base was named by the user; None: where the library says.
+        loader: who makes a policy of the base, where the user said so.
+        prepare: what is done to every batch before the policy sees it.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk)
+        self.place: str | None = None
+        self.loader: str | Load | None = None
+        self.prepare: Prepare | None = None
+        self._policy: nn.Module | None = None
+        self._attached: Attached | None = None
+        self._ready: dict[str, AttachedSkill] = {}
+
+    # ---------------------------------------------------------------- making and opening
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path | str,
+        base: str | Path,
+        *,
+        policy: nn.Module | None = None,
+        loader: str | Load = "",
+        revision: str = "",
+        targets: Sequence[str] | None = None,
+        own: Sequence[str] | None = None,
+        share: float = SHARE,
+        features: Mapping[str, Feature] | None = None,
+        statistics: Mapping[str, Tensor] | None = None,
+        name: str = "base",
+        wordings: Sequence[str] = (),
+        encoder: str = "minilm",
+        prepare: Prepare | None = None,
+        report: Report = silent,
+    ) -> Self:
+        """A new library whose first skill is the base as it is.
+
+        Args:
+            base: where the base's files are: a file, a folder, or OWNER/NAME at the Hub.
+            policy: the base, loaded; None: the loader makes it.
+            loader: a function of the base's place, "module:name", or the name of an entry point of `skilltokens.bases`.
+            revision: of the base at the Hub.
+            targets, own, share: as for `attach`.
+            features: what every demonstration has, each step's observations and the action.
+            statistics: by which the base is given what it sees; None: as it comes.
+            name, wordings: of the skill that is the base; without wordings no instruction calls it.
+            encoder: the sentence encoder that reads instructions.
+            prepare: what is done to every batch before the policy sees it.
+
+        Raises:
+            LibraryError: the folder holds something; the base is not there, has no file to digest or cannot be loaded.
+            AttachError: skills cannot stand beside it as asked.
+        """
+        folder = Path(folder)
+        check_name(name)
+        check_setting("share", share, Share)
+        recorded = loader if isinstance(loader, str) and ":" not in loader else ""
+        source, place, size = source_of(str(base), revision, recorded)
+        policy = loaded(place, loader) if policy is None else policy
+        where = _where(policy, targets, own, share, statistics)
+        attached = attach(policy, where.targets, where.own, share)
+        try:
+            language = load_encoder(encoder, report=report)
+            texts = tuple(wordings) or (name,)
+            head = _head(source, size, attached, where, features or {}, language)
+            skill = Skill(name, texts, language(texts))
+            with locked(folder, LibraryError, wait=WAIT):
+                clear(folder)
+                try:
+                    disk = Disk(folder, head, [], State(), hashlib.sha256())
+                    library = cls(disk)
+                    library._attached, library.prepare = attached, prepare
+                    retired = frozenset() if wordings else frozenset({name})
+                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired))
+                    (folder / MAKING).unlink(missing_ok=True)
+                except BaseException:
+                    abandon(folder)
+                    raise
+        except BaseException:
+            attached.detach()
+            raise
+        return library
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path | str,
+        *,
+        policy: nn.Module | None = None,
+        loader: str | Load | None = None,
+        base: str | Path | None = None,
+        encoder: str | None = None,
+        prepare: Prepare | None = None,
+    ) -> Self:
+        """Opens a library: the seals of its list are checked, and that every file is there; the base is not looked at.
+
+        Args:
+            policy: the base, loaded; its numbers are compared with those that the skills stand on.
+            loader: who makes a policy of the base; None: the entry point that the library names.
+            base: where the base is now, if it was moved.
+            encoder: the sentence encoder that it was made with, where that is a folder: a file's word is not trusted.
+
+        Raises:
+            LibraryError: there is none, it is damaged, or it is a library of this package's own policies.
+        """
+        disk = Disk.open(Path(folder))
+        if disk.head.source is UNSET:
+            raise LibraryError(f"{folder} has a base of its own: open it with SkillLibrary")
+        library = cls(disk)
+        _ = library.where, library.base_statistics
+        library._policy, library.loader, library.prepare = policy, loader, prepare
+        library.place = None if base is None else str(base)
+        if encoder is not None:
+            library.encoder, library._named = encoder, True
+        return library
+
+    # ---------------------------------------------------------------- the base
+
+    @property
+    def source(self) -> Source:
+        """Where the base is, and its files' digests."""
+        source = self._disk.head.source
+        assert isinstance(source, Source)
+        return source
+
+    @property
+    def where(self) -> Where:
+        """Where in the base skills stand. Raises LibraryError where the head does not say."""
+        try:
+            where = msgspec.convert(self._disk.head.policy["settings"], Where)
+            check_setting("share", where.share, Share)
+        except (msgspec.ValidationError, SettingError) as problem:
+            raise damaged(self.folder / HEAD, str(problem)) from problem
+        return where
+
+    @property
+    def base_statistics(self) -> dict[str, Tensor]:
+        """By which the base is given what it sees."""
+        try:
+            return from_plain(self.where.statistics)
+        except PROBLEMS as problem:
+            raise damaged(self.folder / HEAD, str(problem)) from problem
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """What demonstrations have: the observations of a step, and the action; empty where nobody said."""
+        try:
+            return {
+                name: Feature(tuple(int(size) for size in entry["shape"]), str(entry["dtype"]))
+                for name, entry in self._disk.head.features.items()
+            }
+        except PROBLEMS as problem:
+            raise damaged(self.folder / HEAD, str(problem)) from problem
+
+    @property
+    def attached(self) -> Attached:
+        """The base with skills beside it; loaded, and compared with what they stand on, when it is first asked for.
+
+        Raises:
+            LibraryError: the base is not there, was changed, cannot be loaded, or has other numbers.
+            AttachError: it has no more what skills stand beside.
+        """
+        if self._attached is None:
+            source, where = self.source, self.where
+            if self._policy is None:
+                place, _ = located(self.place or source.path, "" if self.place else source.revision)
+                check_source(source, place)
+                own = self.loader is not None
+                self._policy = loaded(place, self.loader if own and self.loader else source.loader, recorded=not own)
+            attached = attach(self._policy, where.targets, where.own, where.share)
+            if attached.base != self.identity:
+                attached.detach()
+                raise LibraryError(
+                    f"the {type_of(unwrapped(self._policy))} has other numbers, or other names for them, than the base "
+                    f"of {self.folder} ({terminal(source.path)}): skills act only beside the base that they learned on"
+                )
+            self._attached = attached
+        return self._attached
+
+    # ---------------------------------------------------------------- skills
+
+    def new(self, seed: int = 0, kind: Kind = "rows", rows: int | None = None, start: str = "") -> AttachedSkill:
+        """A skill that changes nothing yet; it is not active, and in the library only once it is added.
+
+        Args:
+            start: the skill whose numbers it begins with; empty: none.
+        """
+        begin = self.numbers(start) if start else None
+        return self.attached.new(seed, begin, kind, rows)
+
+    def numbers(self, name: str) -> AttachedSkill | None:
+        """The numbers of a skill, or of NAME@VERSION, ready to be used; None of the one that is the base.
+
+        Raises:
+            LibraryError: there is no such skill, or it is damaged.
+        """
+        return self._numbers(self.state.record(name))
+
+    def _numbers(self, record: Record) -> AttachedSkill | None:
+        if record.parameters == 0:
+            return None
+        ready = self._ready.pop(record.file, None)
+        if ready is None:
+            content = self.skill_of(record).content
+            ready = self.attached.skill_of(content.tensors, cast(Kind, content.form))
+        self._ready[record.file] = ready  # the newest stands last
+        if len(self._ready) > ACTORS:
+            del self._ready[next(iter(self._ready))]
+        return ready
+
+    def add(
+        self,
+        name: str,
+        wordings: Sequence[str],
+        skill: AttachedSkill,
+        notes: Mapping[str, Any] | None = None,
+        *,
+        again: bool = False,
+        report: Report = silent,
+    ) -> None:
+        """Adds a skill; all others stay as they are, those that other processes added meanwhile too.
+
+        Args:
+            notes: what else is known of it.
+            again: it may be a new version of a skill that there is; the newest version is called.
+
+        Raises:
+            LibraryError: the name is taken or none, there are no wordings, or it cannot be written.
+            AttachError: the base changed under its skills.
+        """
+        if not wordings:
+            raise LibraryError(f"skill {name!r:.100} has no wording: say what calls it")
+        check_name(name, None if again else self)
+        self.attached.check_base()
+        entry = self._skill(name, wordings, self.language(report), skill)
+
+        def changes(disk: Disk) -> tuple[list[Change], Array | None]:
+            if name in disk.state.skills and not again:
+                raise LibraryError(f"{self.folder} has a skill {name!r} already: choose another name")
+            return added(self, disk, [(entry, dict(notes or {}))])
+
+        self.change(changes, report)
+
+    def _skill(self, name: str, wordings: Sequence[str], language: LanguageEncoder, skill: AttachedSkill) -> Skill:
+        vectors = language(tuple(wordings))
+        return Skill(name, wordings, vectors, skill.tensors(), form=skill.kind)
+
+    # ---------------------------------------------------------------- what skills stand on
+
+    def check_own(self, content: Content) -> None:
+        if content.active or content.task_token is not None or content.form not in NAMES:
+            raise ValueError("it is no skill beside a policy of another make")
+        if not content.tensors:
+            return
+        parts = parted(content.tensors)
+        names = {name.rpartition(".")[2] for name in parts[MAP]}
+        if names - set(NAMES[cast(Kind, content.form)]):
+            raise ValueError("what stands beside its maps is of another form")
+        if self._attached is not None:
+            self._attached.skill_of(content.tensors, cast(Kind, content.form))
+
+    def check(self, content: Content, find: Find) -> None:
+        self.check_own(content)
+
+    def prove(self, skill: Skill, content: Content, find: Find) -> Proof | None:
+        if self._attached is None or not self.features:
+            return None
+        numbers = self.attached.skill_of(content.tensors, cast(Kind, content.form)) if content.tensors else None
+        return prove(self.actor_with(numbers, skill.wordings[0]), self.features)
+
+    def own_rows(self, skill: Skill) -> int:
+        if skill.form != "rows":
+            return 0
+        first = NAMES["rows"][0]
+        return sum(len(x) for n, x in skill.tensors.items() if n.startswith(MAP) and n.endswith(f".{first}"))
+
+    # ---------------------------------------------------------------- acting
+
+    def actor(self, instruction: str, threshold: float | None = None, seed: int = 0) -> AttachedActor:
+        """An actor for the skill that an instruction means.
+
+        Args:
+            threshold: as for `select`.
+            seed: of what the policy draws while it acts.
+
+        Raises:
+            NoSkillError: no skill is sure enough; it names the nearest ones.
+            LanguageError: the instruction is empty or too long.
+            LibraryError: the skill or the base is damaged or not there.
+        """
+        ranking = self.select(instruction, threshold)
+        if ranking.chosen is None:
+            raise NoSkillError(ranking.sentence())
+        return self.actor_of(self.names[ranking.chosen], seed)
+
+    def actor_of(self, name: str, seed: int = 0) -> AttachedActor:
+        """The actor of a skill by its name, or of an older version by NAME@VERSION. Raises LibraryError."""
+        return self.actor_of_record(self.state.record(name), seed)
+
+    def actor_of_record(self, record: Record, seed: int = 0) -> AttachedActor:
+        """The same of a record, older versions and kept ones included."""
+        return self.actor_with(self._numbers(record), self._told(record), seed)
+
+    def _told(self, record: Record) -> str:
+        """The words that the policy is given: those that the skill was learned with, however it is called."""
+        words = record.about().get("instruction")
+        return words if isinstance(words, str) else record.wordings[0]
+
+    def actor_with(self, numbers: AttachedSkill | None, words: str, seed: int = 0) -> AttachedActor:
+        """An actor of numbers that need not be in the library yet; None: the base."""
+        statistics = self.base_statistics if numbers is None else numbers.statistics
+        observed = {name: feature.shape for name, feature in self.features.items() if name != "action"}
+        return AttachedActor(self.attached, numbers, statistics, observed, words, self.prepare, seed)
+
+    def __repr__(self) -> str:
+        shown = "\n".join(f"  {record.label}: {terminal(record.wordings[0])}" for record in self.records[:20])
+        return (
+            f"AttachedLibrary({str(self.folder)!r}: {len(self.records)} skills on {terminal(self.source.path)} of "
+            f"{self.parameters:,} parameters, encoder {self.encoder!r})\n{shown}"
+        )
+
+
+def _head(
+    source: Source,
+    size: int,
+    attached: Attached,
+    where: Where,
+    features: Mapping[str, Feature],
+    language: LanguageEncoder,
+) -> Head:
+    return Head(
+        schema=ATTACHED_SCHEMA,
+        encoder=language.name,
+        policy={"settings": msgspec.to_builtins(where), "shape": {"language": language.dim}},
+        features={name: {"shape": list(one.shape), "dtype": one.dtype} for name, one in features.items()},
+        base=BaseFile(size, seal_of(source), attached.base, attached.reach.size),
+        changes=NOTHING,
+        wordings=0,
+        source=source,
+    )
+
+
+def _where(
+    policy: nn.Module,
+    targets: Sequence[str] | None,
+    own: Sequence[str] | None,
+    share: float,
+    statistics: Mapping[str, Tensor] | None,
+) -> Where:
+    root = unwrapped(policy)
+    if targets is None:
+        known = patterns_of(root)
+        targets, own = known.targets, known.own if own is None else own
+    return Where(type_of(root), tuple(targets), tuple(own or ()), float(share), plain(statistics or {}))

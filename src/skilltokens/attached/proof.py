@@ -1,0 +1,69 @@
+"""Proof that a skill beside a foreign policy acts bit for bit as it did: its actions on fixed observations.
+
+The observations come from the raw stream of PCG64, as those of every library's proof (`skills.proof`): around the means
+of the skill's statistics, where it has some.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from skilltokens.attached.acting import AttachedActor
+from skilltokens.attached.statistics import DEVIATION, MEAN
+from skilltokens.skills.proof import STEPS, machine
+from skilltokens.skills.skill import Proof
+from skilltokens.types import ACTION, Array, Feature
+
+
+def observations(actor: AttachedActor, features: Mapping[str, Feature]) -> list[dict[str, Array]]:
+    """The fixed observations: for each step name -> (1, *shape)."""
+    source = np.random.PCG64(0)
+    steps: list[dict[str, Array]] = []
+    for _ in range(STEPS):
+        step: dict[str, Array] = {}
+        for name in sorted(features.keys() - {ACTION}):
+            feature = features[name]
+            raw = source.random_raw(int(np.prod(feature.shape))).reshape(1, *feature.shape)
+            if feature.dtype == "uint8":
+                step[name] = (raw >> np.uint64(56)).astype(np.uint8)
+                continue
+            values = (raw >> np.uint64(11)) * 2.0**-53 * 4 - 2  # -2 to 2 deviations
+            if name + MEAN in actor.statistics:
+                mean, deviation = (actor.statistics[name + part].cpu().numpy() for part in (MEAN, DEVIATION))
+                values = mean + values * deviation
+            step[name] = values.astype(np.float32)
+        steps.append(step)
+    return steps
+
+
+def prove(actor: AttachedActor, features: Mapping[str, Feature]) -> Proof:
+    """Acts on the fixed observations with one thread, where the policy is; what was active is so again afterwards.
+
+    Args:
+        features: those of the actor's library.
+    """
+    seen, threads = observations(actor, features), torch.get_num_threads()
+    sha256 = hashlib.sha256()
+    for step in seen:
+        for name, array in step.items():
+            sha256.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            sha256.update(array.tobytes())
+    torch.set_num_threads(1)
+    policy, before = actor.attached.policy, actor.attached.active
+    training = policy.training
+    policy.eval()
+    try:
+        memory = actor.start(1)
+        actions = np.concatenate([actor.act(step, memory).reshape(1, -1) for step in seen])
+    finally:
+        actor.attached.use(before)
+        policy.train(training)
+        torch.set_num_threads(threads)
+    place = {} if actor.attached.device.type == "cpu" else {"device": str(actor.attached.device)}
+    return Proof(
+        torch.from_numpy(np.ascontiguousarray(actions, np.float32)), sha256.hexdigest(), {**machine(), **place}
+    )
