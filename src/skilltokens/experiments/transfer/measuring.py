@@ -230,11 +230,13 @@ class _Bench:
         """News of a cell: which it is, and what share of all cells is done."""
         names, done, cells = [e.name for e in record.tasks], len(record.cells), len(record.tasks) + 1
         note = f"{names[task]} from {'the base' if start is None else names[start]}"
-        total = len(record.tasks) * cells
+        total, part = len(record.tasks) * cells, 0.0
 
         def tell(news: Progress) -> None:
-            part = 0.5 * news.done / max(news.total, 1) if news.stage == "train" else 0.5
-            figures = {**news.figures, "overall": (done + (0.0 if news.stage == STAGE else part)) / total}
+            nonlocal part
+            if news.stage == "train":
+                part = max(part, 0.9 * news.done / max(news.total, 1))  # the rest is the last test
+            figures = {**news.figures, "overall": (done + part) / total}
             self.report(dataclasses.replace(news, note=f"{note} ({done + 1}/{total})", figures=figures))
 
         return tell
