@@ -12,6 +12,7 @@ from skilltokens.report.comparison import sheets
 from skilltokens.report.comparison.findings import findings
 from skilltokens.report.comparison.model import Comparisons, Contender, Table
 from skilltokens.report.comparison.plots import drawings
+from skilltokens.report.comparison.standing import ranked
 from skilltokens.report.comparison.tables import compare_runs
 from skilltokens.report.comparison.writing import drawn
 from skilltokens.report.finding import name_of, page_of
@@ -24,6 +25,8 @@ TOURNAMENT, TOURNAMENT_PAGE = "metaworld-cw10-methods", "docs/tournament.md"
 BESIDE = {"metaworld-few-demonstrations": "metaworld-few"}
 """Experiments in whose drawings the runs of another one stand as well: they ask the same with other demonstrations."""
 PLOTS = "comparison.svg"
+IN_SIGHT = 12
+"""Pairs of one table: of more, the page shows those of the method that leads, and folds the rest."""
 COLUMNS = ("method", "seeds", "final", "fwt", "learned", "nbt", "lost", "trained", "stored_mb", "data", "passes")
 """The columns of RESULTS.md and README.md; an experiment's page has all."""
 
@@ -74,9 +77,24 @@ def detail(comparisons: Comparisons) -> str:
     for table in comparisons.tables:
         several = f": {markdown(_difference(table))}" if len(comparisons.tables) > 1 else ""
         if table.pairs:
-            pairs = sheets.pairs(table)
-            blocks += [f"### Each pair{several}", markdown_table(pairs), markdown(pairs.note)]
+            blocks += [f"### Each pair{several}", *_pairs(table)]
     return "\n\n".join(blocks)
+
+
+def _pairs(table: Table) -> list[str]:
+    """The tests of each pair; of many, those of the method that leads stand in sight."""
+    pairs = sheets.pairs(table)
+    if len(pairs.rows) <= IN_SIGHT:
+        return [markdown_table(pairs), markdown(pairs.note)]
+    first = ranked(table)[0]
+    return [
+        f"Those of {_called(first)}, which leads:",
+        markdown_table(sheets.pairs(table, first)),
+        f"<details><summary>All {len(pairs.rows)} pairs</summary>",
+        markdown_table(pairs),
+        "</details>",
+        markdown(pairs.note),
+    ]
 
 
 def picture(comparisons: Comparisons) -> str:

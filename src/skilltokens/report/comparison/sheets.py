@@ -60,8 +60,12 @@ def _standing(one: Contender, definitions: Sequence[Definition], best: bool) -> 
     )
 
 
-def pairs(table: Table) -> Sheet:
-    """Each pair with its difference and its tests, those that lie furthest apart first."""
+def pairs(table: Table, of: Contender | None = None) -> Sheet:
+    """Each pair with its difference and its tests, those that lie furthest apart first.
+
+    Args:
+        of: only the pairs of this contender; None: all.
+    """
     columns = (
         Column("a", "A", number=False),
         Column("b", "B", number=False),
@@ -79,7 +83,8 @@ def pairs(table: Table) -> Sheet:
         "state, Fisher's elsewhere, by Holm's correction over all pairs. Would show: the smallest difference that so "
         "many episodes would show at the level .05 with a power of .8."
     )
-    order = sorted(table.pairs, key=lambda pair: -abs(pair.difference))
+    chosen = [pair for pair in table.pairs if of is None or of in (pair.a, pair.b)]
+    order = sorted(chosen, key=lambda pair: -abs(pair.difference))
     return Sheet("Each pair", note, columns, tuple(_pair(pair) for pair in order))
 
 
