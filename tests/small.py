@@ -18,9 +18,10 @@ from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.language import load_encoder
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.adapters import AdaptersSettings
-from skilltokens.methods.base import Lesson, Method, SkillMethod, Training, generator_of
+from skilltokens.methods.base import Lesson, Method, Training, generator_of
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.psec import PsecSettings
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.model.actor import PolicyActor

@@ -33,8 +33,9 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import load_method, method_names
-from skilltokens.methods.base import Lesson, SkillMethod, count
+from skilltokens.methods.base import Lesson, count
 from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.methods.t2s_paper import T2SPaperSettings

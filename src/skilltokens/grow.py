@@ -31,7 +31,8 @@ from skilltokens.foundation import first_policy, observed
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import Lesson, SkillMethod
+from skilltokens.methods.base import Lesson
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.policy import Policy

@@ -20,10 +20,11 @@ from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import Lesson, SkillMethod
+from skilltokens.methods.base import Lesson
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.neighbours import WINDOWS, asked_about_data
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.start.choosing import named_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings

@@ -27,11 +27,12 @@ from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import SkillMethod, count
+from skilltokens.methods.base import count
 from skilltokens.methods.expert import ExpertSettings
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.head_only import HeadOnlySettings
 from skilltokens.methods.nearest import NearestSettings
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.untrained import UntrainedSettings
 from skilltokens.methods.untrained.method import Untrained
 from skilltokens.model.policy import Policy

@@ -18,12 +18,13 @@ from torch import Tensor
 from skilltokens.configuration import check_settings, plain, plain_as_before
 from skilltokens.demos import DemonstrationStore
 from skilltokens.methods import load_method, method_of
-from skilltokens.methods.base import Lesson, SkillMethod, count
+from skilltokens.methods.base import Lesson, count
 from skilltokens.methods.examples import Source
 from skilltokens.methods.full_copy import FullCopySettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.psec import PsecSettings
 from skilltokens.methods.rule import Now
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.start import StartSettings
 from skilltokens.methods.start.held import Pulled
 from skilltokens.methods.t2s import T2SSettings

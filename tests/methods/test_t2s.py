@@ -22,7 +22,8 @@ from tests.small import (
 )  # fmt: skip
 
 from skilltokens.demos import DemonstrationStore
-from skilltokens.methods.base import Method, SkillMethod, count
+from skilltokens.methods.base import Method, count
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.pattention import GrownPattention, Pattention

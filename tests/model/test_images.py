@@ -13,11 +13,12 @@ from tests.small import LANGUAGE, act, called, changed, numbers, teach, train
 
 from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments import checkpoint
-from skilltokens.methods.base import SkillMethod, Training, count
+from skilltokens.methods.base import Training, count
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.lora.method import Lora
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model import images

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, shorter_chunk, under
+from skilltokens.methods.base import Lesson, Training, count, shorter_chunk, under
 from skilltokens.methods.rule import Rule
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.model.lowrank import leaves, matrices
 from skilltokens.model.policy import Policy
 from skilltokens.skills.assembling import own_modules

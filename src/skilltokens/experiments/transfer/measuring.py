@@ -42,9 +42,10 @@ from skilltokens.experiments.transfer.record import (
 from skilltokens.experiments.transfer.settings import check_tasks, from_base, from_skill
 from skilltokens.experiments.working import working
 from skilltokens.language import load_encoder
-from skilltokens.methods.base import Lesson, SkillMethod
+from skilltokens.methods.base import Lesson
 from skilltokens.methods.examples import Examples
 from skilltokens.methods.neighbours import Candidate, cloning_losses, cosines, held_out, mean_loss
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary

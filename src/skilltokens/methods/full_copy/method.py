@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, under
+from skilltokens.methods.base import Lesson, Training, count, under
 from skilltokens.methods.full_copy import FullCopySettings
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.model.policy import Policy
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from skilltokens.methods.base import Entry, Lesson, SkillMethod, Training, under
+from skilltokens.methods.base import Lesson, Training, under
 from skilltokens.methods.nearest import NearestSettings
+from skilltokens.methods.skilled import Entry, SkillMethod
 from skilltokens.model.policy import Policy
 from skilltokens.skills.skill import Skill
 

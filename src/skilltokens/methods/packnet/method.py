@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, under
+from skilltokens.methods.base import Lesson, Training, count, under
 from skilltokens.methods.packnet import MOST, PackNetSettings
 from skilltokens.methods.rule import Now, Rule
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.model.lowrank import MATRICES
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings

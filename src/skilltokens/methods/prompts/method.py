@@ -25,11 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, shorter_chunk, under
+from skilltokens.methods.base import Lesson, Training, count, generator_of, shorter_chunk, under
 from skilltokens.methods.examples import Examples
 from skilltokens.methods.grown import own_copies
 from skilltokens.methods.prompts import PromptsSettings
 from skilltokens.methods.rule import Now, Rule
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompted import prompted
 from skilltokens.settings import TrainSettings

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from skilltokens.methods.base import Lesson, SkillMethod, Training, count, generator_of, under
+from skilltokens.methods.base import Lesson, Training, count, generator_of, under
 from skilltokens.methods.single_task import SingleTaskSettings
+from skilltokens.methods.skilled import SkillMethod
 from skilltokens.model.policy import Policy
 
 

@@ -34,7 +34,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import LEARNED, Lesson, SkillMethod, Training, count, under
+from skilltokens.methods.base import Lesson, Training, count, under
+from skilltokens.methods.skilled import LEARNED, SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.beginning import Beginning, own_tensors
 from skilltokens.methods.t2s.budget import check_mu, divide

@@ -26,15 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skilltokens.methods.base import (
-    Entry,
-    Lesson,
-    SkillMethod,
-    Training,
-    count,
-    generator_of,
-    under,
-)
+from skilltokens.methods.base import Lesson, Training, count, generator_of, under
+from skilltokens.methods.skilled import Entry, SkillMethod
 from skilltokens.methods.t2s.flow import GradientFlow
 from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.methods.t2s_paper.pool import BASE_ROW, Pool, Use
