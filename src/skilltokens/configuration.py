@@ -154,11 +154,13 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
     content = _of_today(kind, content)
     strangers = sorted(_strangers(kind, content))
     if strangers:
-        raise SettingError(f"this version of skilltokens has no setting {strangers[0]}: use the version of the file")
+        raise SettingError(
+            f"this version of skilltokens has no setting {strangers[0][:100]}: use the version of the file"
+        )
     try:
         return msgspec.convert(content, kind, strict=False)  # files of before 2025-11-26 have 0 and 1 for no and yes
     except ValueError as problem:  # msgspec's own, or half a character in a name
-        raise SettingError(f"these settings cannot be read ({problem})") from problem
+        raise SettingError(f"these settings cannot be read ({shortened([str(problem)])})") from problem
 
 
 def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:

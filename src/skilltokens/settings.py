@@ -76,8 +76,7 @@ class EvaluateSettings:
     points: Count = 6
     """Points of the learning curve, evenly spaced from 0 to the end of training; 1 is the end alone."""
     at: tuple[ShareFrom0, ...] = ()
-    """Shares of the training, rising from 0 to 1, at which the learning curve has its points instead; empty: evenly
-    spaced --evaluate.points. Early points show transfer best: 0 .1 .25 .5 1."""
+    """Points of the learning curve as shares of the training, such as 0 .1 .25 .5 1; empty: evenly spaced."""
     old: Literal["each", "end"] = "each"
     """When old tasks are tested again: after each lesson, or at the end alone, which is cheaper but measures no NBT."""
     split: Literal["validation", "test"] = "test"
