@@ -10,7 +10,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from skilltokens.files import seal
 from skilltokens.language import check_readable
 from skilltokens.methods.base import Training
 from skilltokens.methods.rule import Now, Rule
+from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.managing import check_name
 from skilltokens.skills.selection import choose
@@ -186,7 +187,8 @@ def training_of(
             torch.manual_seed(drawn)
             return loss_in(attached.policy(batch), type(attached.root).__name__)
 
-    return Training(attached, skill.groups(settings.rate, settings.own_rate), rule=_Reached(skill), loss=loss)
+    policy = cast(Policy, attached)  # with a loss of its own, fit asks of it only what Attached has as well
+    return Training(policy, skill.groups(settings.rate, settings.own_rate), rule=_Reached(skill), loss=loss)
 
 
 def loss_in(output: Any, policy: str) -> Tensor:

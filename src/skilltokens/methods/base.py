@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from skilltokens.attached.beside import Attached
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.methods.neighbours import (
     Neighbour,
@@ -56,7 +55,8 @@ class Lesson:
 class Training:
     """What fit() needs to know of a lesson."""
 
-    policy: Policy | Attached
+    policy: Policy
+    """One of this package's; where `loss` is given, whatever has its parameters and modes (grow_attached.py)."""
     groups: list[dict[str, Any]]
     """AdamW's parameter groups, each with "params" and its peak "lr"; frozen parameters are in none. Where no group has
     any, nothing is learned: the loss alone is written down."""
