@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from skilltokens.demos.store import DemonstrationStore
-from skilltokens.methods.neighbours import (
-    Neighbour,
-)
+from skilltokens.methods.neighbours import Neighbour
 from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
