@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from skilltokens.skills.disk import MAKING, SKILLS
 from skilltokens.skills.listed import LibraryList
 from skilltokens.skills.proof import Comparison, compare, prove
 from skilltokens.skills.records import Record
+from skilltokens.skills.skill import Proof
 from skilltokens.skills.state import labels_of
 from skilltokens.types import LibraryError, Progress, Report, silent
 
@@ -40,33 +41,43 @@ def verify(folder: Path | str, *, actions: bool = False, report: Report = silent
     except LibraryError as problem:
         return [Finding(str(folder), str(problem), True)]
     findings = list(strays(library))
+    again = (lambda record: _proof_again(library, record)) if actions else None
+    return findings + skills_read(library, again, report)
+
+
+def skills_read(library: LibraryList, again: Callable[[Record], Proof] | None, report: Report) -> list[Finding]:
+    """What reading every version of every skill shows: seals and shapes, and the actions that were kept of it.
+
+    Args:
+        again: makes the proof of a skill once more; None: no actions are compared.
+    """
+    findings: list[Finding] = []
     records, labels = library.state.everything(), labels_of(library.state)
     for number, record in enumerate(records):
         label = labels[id(record)]
         report(Progress("verify", number, len(records), label))
         try:
             skill = library.skill_of(record)
-            _ = skill.content, skill.embeddings  # read, and checked against their seals and the base
-            if actions:
-                findings += _replayed(library, record, label)
+            old, _ = skill.content.proof, skill.embeddings  # read, and checked against their seals and the base
+            if again is None:
+                continue
+            if old is None:
+                findings.append(Finding(label, "no actions were kept of it: nothing to compare with", False))
+            else:
+                findings.append(_judged(label, compare(old, again(record))))
         except LibraryError as problem:
             findings.append(Finding(label, str(problem), True))
     report(Progress("verify", len(records), len(records), ""))
     return findings
 
 
-def _replayed(library: ActingLibrary, record: Record, label: str) -> Iterator[Finding]:
-    """What the proof of one skill shows."""
-    skill = library.skill_of(record)
-    old = skill.content.proof
-    if old is None:
-        yield Finding(label, "no actions were kept of it: nothing to compare with", False)
-        return
-    new = prove(library.policy_of_record(record), standing(library.find, skill).key, library.features)
-    yield judged(label, compare(old, new))
+def _proof_again(library: ActingLibrary, record: Record) -> Proof:
+    """The proof of a skill, from what it does now."""
+    key = standing(library.find, library.skill_of(record)).key
+    return prove(library.policy_of_record(record), key, library.features)
 
 
-def judged(label: str, result: Comparison) -> Finding:
+def _judged(label: str, result: Comparison) -> Finding:
     """What a proof that was made again says of a skill."""
     if result.same:
         where = f", kept on another machine ({result.elsewhere})" if result.elsewhere else ""
