@@ -72,6 +72,25 @@ def make_plan(words: Sequence[str]) -> Plan:
     return Plan(out, options.jobs, tuple(runs), repeats, options.tag, options.dry_run, cluster=options.place)
 
 
+def plan_of_demonstrated(recipe: str, options: Sequence[Sequence[str]], purpose: str, only: str) -> Plan:
+    """The plan of a command that learns from demonstrations, as `make_plan` has it.
+
+    Args:
+        options: what stood behind the recipe: for each option its name and its values.
+        purpose: ends the name of the folder, where no --out says another.
+        only: what the command is for, where a recipe learns from reward.
+
+    Raises:
+        SettingError: as `make_plan`, or the recipe learns from reward.
+    """
+    named = any(option[0] == "--out" for option in options)
+    out = [] if named else ["--out", f"runs/{recipe.replace(':', '-')}-{purpose}"]
+    plan = make_plan([recipe, *(word for option in options for word in option), *out])
+    if plan.experiment.name != "lifelong":
+        raise SettingError(f"{recipe} learns from reward: {only}")
+    return plan
+
+
 def _first_word(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The recipe, or the run to repeat, and the words behind it."""
     first = words[0] if words else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from skilltokens.cli.checking import check_evaluation
 from skilltokens.cli.options import parse_known
-from skilltokens.cli.plan import make_plan
+from skilltokens.cli.plan import plan_of_demonstrated
 from skilltokens.cli.planned import Plan
 from skilltokens.configuration import CountFrom0, check_number
 from skilltokens.experiments.transfer.settings import EVALUATION
@@ -83,10 +83,7 @@ def plan_of(words: Sequence[str]) -> tuple[TransferOptions, Plan]:
     if not recipe:
         raise SettingError(f"name a recipe first, such as `{PROG} metaworld-few`: see `skilltokens list recipes`")
     names = {group[0] for group in rest}
-    out = [] if "--out" in names else ["--out", f"runs/{recipe.replace(':', '-')}-transfer"]
-    plan = make_plan([recipe, *(word for group in rest for word in group), *out])
-    if plan.experiment.name != "lifelong":
-        raise SettingError(f"{recipe} learns from reward: a transfer matrix is of learning from demonstrations")
+    plan = plan_of_demonstrated(recipe, rest, "transfer", "a transfer matrix is of learning from demonstrations")
     if len(plan.runs) != 1 or plan.cluster:
         raise SettingError("a transfer matrix is of one method and one seed, on this machine: name one of each")
     check_evaluation(plan.runs[0].settings, names, EVALUATION, "cells are evaluated on validation states alone")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skilltokens.cli.checking import check_evaluation, unfinished
 from skilltokens.cli.options import parse_known
-from skilltokens.cli.plan import make_plan
+from skilltokens.cli.plan import plan_of_demonstrated
 from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.configuration import Count, check_number
 from skilltokens.experiments.tuning import EVALUATION, as_trial, changed, changes_of
@@ -97,10 +97,7 @@ def plan_of(words: Sequence[str]) -> tuple[TuneOptions, Plan, list[PlannedTrial]
     if not recipe:
         raise SettingError(f"name a recipe first, such as `{PROG} demo`: see `skilltokens list recipes`")
     names = {group[0] for group in rest}
-    out = [] if "--out" in names else ["--out", f"runs/{recipe.replace(':', '-')}-tuning"]
-    plan = make_plan([recipe, *(word for group in rest for word in group), *out])
-    if plan.experiment.name != "lifelong":
-        raise SettingError(f"{recipe} learns from reward: only methods that learn from demonstrations are tuned")
+    plan = plan_of_demonstrated(recipe, rest, "tuning", "only methods that learn from demonstrations are tuned")
     for run in plan.runs:
         check_evaluation(
             run.settings, names, EVALUATION, "trials are evaluated once, at their end, on validation states"
