@@ -19,7 +19,8 @@ from skilltokens.attached.settings import AttachedSettings
 from skilltokens.attached.statistics import measured
 from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore
-from skilltokens.grow_attached import learn_attached, loss_in, taught, training_of
+from skilltokens.grow_attached import learn_attached
+from skilltokens.methods.attached.training import loss_in, taught, training_of
 from skilltokens.settings import TrainSettings
 from skilltokens.train import fit
 from skilltokens.types import ACTION, STATE, AttachError, LibraryError, SkilltokensError
@@ -71,8 +72,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path, toy_sto
         skill = library.new(seed=3)
         skill.statistics = measured(toy_stores[1])
         batches = StoreBatches(toy_stores[1], steps_of(attached.root), ["go"], skill.statistics, 8, attached.device)
+        groups = skill.groups(settings.rate, settings.own_rate)
         with taught(attached, skill):
-            for point in fit(training_of(attached, skill, batches, settings, TRAIN), TRAIN, 6, points, 1, start=start):  # pyright: ignore
+            for point in fit(training_of(attached, skill, batches, groups, TRAIN), TRAIN, 6, points, 1, start=start):  # pyright: ignore
                 kept = kept or point.state()
         return [p.detach().clone() for p in skill.trained().values()], kept
 

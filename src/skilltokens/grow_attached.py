@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from skilltokens.attached.batches import StoreBatches, steps_of
-from skilltokens.attached.beside import SHARE, Attached
+from skilltokens.attached.beside import SHARE
 from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.loading import Load
 from skilltokens.attached.settings import NEAREST, AttachedSettings
@@ -27,9 +26,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.demos.kinds import difference, shown
 from skilltokens.files import seal
 from skilltokens.language import check_readable
-from skilltokens.methods.base import Training
-from skilltokens.methods.rule import Now, Rule
-from skilltokens.model.policy import Policy
+from skilltokens.methods.attached.training import taught, training_of
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.managing import check_name
 from skilltokens.skills.selection import choose
@@ -37,7 +34,7 @@ from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
 from skilltokens.suites import sentences_of
 from skilltokens.train import fit
-from skilltokens.types import NOTE, AttachError, LibraryError, Progress, Report, SettingError, silent
+from skilltokens.types import NOTE, LibraryError, Progress, Report, SettingError, silent
 
 SPARE = 10
 """A tenth of the demonstrations is kept aside to measure a skill, where there are at least so many."""
@@ -108,7 +105,7 @@ def learn_attached(
     batches = StoreBatches(
         part, steps_of(attached.root), words, skill.statistics, train.batch, attached.device, library.prepare
     )
-    training = training_of(attached, skill, batches, settings, train)
+    training = training_of(attached, skill, batches, skill.groups(settings.rate, settings.own_rate), train)
     with taught(attached, skill):
         for _ in fit(training, train, train.iterations, [1.0], seed, report=report):
             pass
@@ -156,83 +153,6 @@ def made_beside(
         if len(library.names) == 1:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-@contextlib.contextmanager
-def taught(attached: Attached, skill: AttachedSkill) -> Iterator[None]:
-    """Within it a skill is active and the policy in its training mode; behind it the policy acts without one."""
-    attached.use(skill)
-    attached.train()
-    try:
-        yield
-    finally:
-        attached.policy.eval()
-        attached.use(None)
-
-
-def training_of(
-    attached: Attached,
-    skill: AttachedSkill,
-    batches: StoreBatches,
-    settings: AttachedSettings,
-    train: TrainSettings,
-) -> Training:
-    """What `fit` needs to teach a skill that is active: its own numbers, and the policy's loss on batches."""
-
-    def loss(now: Now) -> Tensor:
-        batch = batches.draw(now.batches)
-        drawn = int(now.batches.integers(2**62))  # what the policy draws repeats, also after an interruption
-        devices = [] if attached.device.type == "cpu" else [attached.device]
-        with torch.random.fork_rng(devices), _precision(train, attached.device):
-            torch.manual_seed(drawn)
-            return loss_in(attached.policy(batch), type(attached.root).__name__)
-
-    policy = cast(Policy, attached)  # with a loss of its own, fit asks of it only what Attached has as well
-    return Training(policy, skill.groups(settings.rate, settings.own_rate), rule=_Reached(skill), loss=loss)
-
-
-def loss_in(output: Any, policy: str) -> Tensor:
-    """The loss in what a policy's forward pass returns: a scalar, the first of a tuple, or "loss" in a dictionary.
-
-    Raises:
-        AttachError: there is none, or it has no gradient.
-    """
-    value = output[0] if isinstance(output, tuple | list) and output else output
-    value = value.get("loss") if isinstance(value, Mapping) else value
-    if not isinstance(value, Tensor) or value.ndim:
-        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise AttachError(
-            f"the forward pass of {policy} gives {what} where a loss is needed: return loss or (loss, ...)"
-        )
-    if not value.requires_grad:
-        raise AttachError(
-            f"the loss of {policy} has no gradient for the skill: does its forward pass detach or freeze?"
-        )
-    return value
-
-
-class _Reached(Rule):
-    """Looks once whether the loss depends on all that is trained: else a part of the skill would never learn."""
-
-    def __init__(self, skill: AttachedSkill) -> None:
-        self.skill = skill
-
-    def gradients(self, now: Now) -> None:
-        if now.step:
-            return
-        missing = [name for name, parameter in self.skill.trained().items() if parameter.grad is None]
-        if missing:
-            name = missing[0].partition(".")[2]
-            raise AttachError(
-                f"the loss does not depend on {name} (and {len(missing) - 1} more): leave what is never used out of "
-                "the library's targets and own copies"
-            )
-
-
-def _precision(train: TrainSettings, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    if train.precision == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 def _notes(

@@ -1,0 +1,1 @@
+"""Methods that stand beside a policy of another make."""
