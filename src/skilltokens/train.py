@@ -92,7 +92,7 @@ def fit(
         RunError: `start` is not of this training.
         RuleError: the rule returned what cannot be learned from.
     """
-    sources = [Source(lesson, settings, training.ours) for lesson in training.lessons]
+    sources = [Source(lesson, settings, training.ours, report) for lesson in training.lessons]
     work = _Work(training, settings, seed)
     if start is not None:
         work.load(*start)

@@ -39,6 +39,10 @@ class SettingError(SkilltokensError):
     """An unknown or impossible recipe, method, suite, task or setting."""
 
 
+class TrunkError(SettingError):
+    """A frozen trunk that is not installed, is another one than it should be, or cannot be loaded safely."""
+
+
 class DemonstrationError(SkilltokensError):
     """A demonstration or a store of them that cannot be used."""
 

@@ -21,9 +21,10 @@ from skilltokens.methods.sequential.method import Sequential
 from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
-from skilltokens.model import images
+from skilltokens.model import features, images
 from skilltokens.model.encoders import kind_of
-from skilltokens.model.images import ImageEncoder, Trunk, pixels, precomputed
+from skilltokens.model.features import precomputed
+from skilltokens.model.images import ImageEncoder, Trunk, pixels
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
@@ -211,7 +212,7 @@ def test_a_frozen_trunk_is_asked_once_a_picture(stores: list[DemonstrationStore]
     training, calls = method.begin(lessons[1]), asked(monkeypatch)
     for _ in fit(training, dataclasses.replace(SHORT, iterations=9), 9, [1.0], 0):
         pass
-    assert sum(calls) == -(-stores[1].steps // images._PIECE) * images._PIECE
+    assert sum(calls) == -(-stores[1].steps // features._PIECE) * features._PIECE
 
 
 def test_a_trunk_in_training_sees_the_pictures_of_every_batch(
@@ -225,14 +226,14 @@ def test_a_trunk_in_training_sees_the_pictures_of_every_batch(
 def test_precomputed_features_are_what_the_trunk_says(stores: list[DemonstrationStore]):
     policy = pictured_policy().requires_grad_(False)
     encoder, pictures = encoder_of(policy), np.array(stores[0][TOP])
-    features = precomputed({TOP: encoder, STATE: policy.encoders[STATE.replace(".", "/")]}, stores[:2], "cpu")
-    assert features.keys() == {TOP}
-    assert [len(array) for array in features[TOP]] == [store.steps for store in stores[:2]]
-    np.testing.assert_allclose(features[TOP][0], encoder.features(torch.from_numpy(pictures)), atol=5e-3)
+    seen_once = precomputed({TOP: encoder, STATE: policy.encoders[STATE.replace(".", "/")]}, stores[:2], "cpu")
+    assert seen_once.keys() == {TOP}
+    assert [len(array) for array in seen_once[TOP]] == [store.steps for store in stores[:2]]
+    np.testing.assert_allclose(seen_once[TOP][0], encoder.features(torch.from_numpy(pictures)), atol=5e-3)
     words = torch.randn(1, 1, 64)
     with torch.no_grad():
         whole = encoder(torch.from_numpy(pictures[None]), words)
-        from_features = encoder(torch.from_numpy(features[TOP][0][None]).float(), words)
+        from_features = encoder(torch.from_numpy(seen_once[TOP][0][None]).float(), words)
     np.testing.assert_allclose(from_features, whole, atol=1e-2)
 
 
@@ -265,10 +266,10 @@ def test_where_memory_is_too_small_training_computes_them_each_time(
     stores: list[DemonstrationStore], monkeypatch: pytest.MonkeyPatch
 ):
     losses = []
-    for memory in (images.MEMORY, 1000):
+    for memory in (features.MEMORY, 1000):
         method, lessons = method_of("t2s"), pictured_lessons(stores)
         teach(method, lessons[0], SHORT)
-        monkeypatch.setattr(images, "MEMORY", memory)
+        monkeypatch.setattr(features, "MEMORY", memory)
         losses.append(train(method.begin(lessons[1]), SHORT).loss)
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
 

@@ -53,6 +53,7 @@ class DemonstrationStore:
         offsets: (episodes + 1,) int64, memory-mapped.
         episodes, steps: how many there are.
         digest: SHA-256 of everything above and of every byte of data; equal for equal demonstrations.
+        rows: which steps of the files these are, from the first to behind the last; None where they are in memory.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array], offsets: Array) -> None:
@@ -69,6 +70,7 @@ class DemonstrationStore:
         self.steps: int = header["steps"]
         self.digest: str = header["digest"]
         self.files: dict[str, dict[str, Any]] = header["files"]
+        self.rows: tuple[int, int] | None = (0, self.steps)
         self.offsets = offsets
         self._arrays = arrays
 
@@ -120,6 +122,7 @@ class DemonstrationStore:
             raise IndexError(f"{self.path} has episodes 0 to {self.episodes - 1}, not {first} to {last - 1}")
         part = copy.copy(self)
         start, stop = int(self.offsets[first]), int(self.offsets[last])
+        part.rows = None if self.rows is None else (self.rows[0] + start, self.rows[0] + stop)
         part.offsets = np.asarray(self.offsets[first : last + 1]) - start
         part.episodes, part.steps = last - first, stop - start
         part._arrays = {name: array[start:stop] for name, array in self._arrays.items()}
@@ -133,7 +136,7 @@ class DemonstrationStore:
             offsets: (episodes + 1,), from 0 to steps.
         """
         held = copy.copy(self)
-        held.offsets, held._arrays, held.private = offsets, dict(arrays), {}
+        held.offsets, held._arrays, held.private, held.rows = offsets, dict(arrays), {}, None
         held.episodes, held.steps = len(offsets) - 1, int(offsets[-1])
         return held
 

@@ -149,7 +149,9 @@ def note_lesson(
     """
     parameters = record.parameters
     if not parameters.trained:
-        parameters.base = count(method.base)
+        parameters.base, trunk = count(method.base), method.base.trunk
+        if trunk is not None:
+            parameters.trunk = trunk.reference.parameters
     untrained = training.rule.untrained()
     parameters.trained.append(sum(parameter.numel() for parameter in training.parameters()) - untrained)
     parameters.total.append(method.stored())

@@ -112,6 +112,8 @@ class Parameters(msgspec.Struct, kw_only=True):
     """Parameters: of the policy after the first lesson, trained in each lesson, and kept after it."""
 
     base: int | None = None
+    trunk: int | msgspec.UnsetType = msgspec.UNSET
+    """Of a named frozen trunk that all skills see through, which counts in none of the others; not there without one."""
     trained: list[int]
     total: list[int]
 

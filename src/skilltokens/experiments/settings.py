@@ -22,7 +22,7 @@ Method = TypeVar("Method")
 
 FREE = (
     *("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base", "pretrain"),
-    "cotrain.folders",
+    *("cotrain.folders", "train.features_gb"),
 )
 """Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
 by its fingerprints, and what is in `cotrain.folders` by digests."""

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from skilltokens.demos.kinds import PICTURES
 from skilltokens.demos.windows import Batch, Windows
-from skilltokens.model.images import precomputed
+from skilltokens.model.features import precomputed
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
-from skilltokens.types import ACTION
+from skilltokens.types import ACTION, Report, silent
 
 if TYPE_CHECKING:
     from skilltokens.methods.base import Lesson
@@ -126,11 +126,17 @@ class Source:
         lesson: whose demonstrations and wordings.
         settings: batch, window and device.
         policy: of pictures that its frozen trunks see, the examples hold what the trunks make of them, computed once.
+        report: told of that, where it takes long.
+
+    Raises:
+        DemonstrationError: what the trunks make does not fit where `settings` says, or cannot be written.
     """
 
-    def __init__(self, lesson: Lesson, settings: TrainSettings, policy: Policy | None = None) -> None:
+    def __init__(
+        self, lesson: Lesson, settings: TrainSettings, policy: Policy | None = None, report: Report = silent
+    ) -> None:
         encoders = {} if policy is None else {path.replace("/", "."): part for path, part in policy.encoders.items()}
-        instead = precomputed(encoders, lesson.stores, settings.device)
+        instead = precomputed(encoders, lesson.stores, settings.device, settings.features_gb, report)
         self.windows = Windows(lesson.stores, settings.window, instead, lesson.chunk)
         self.embeddings, self.settings, self.chunk = lesson.embeddings, settings, lesson.chunk
         self._ends = np.cumsum([store.steps for store in lesson.stores])

@@ -92,13 +92,15 @@ class PolicyActor:
         return self.biases[n]
 
     def tensors(self, observation: Observation, batch: int) -> dict[str, Tensor]:
-        """What the policy reads of raw observations (batch, *shape), as tensors (batch, 1, *shape) where it acts.
+        """What the policy reads of raw observations (batch, *shape), as tensors (batch, 1, *shape) where it acts; of
+        pictures that are seen through a frozen trunk what that makes of them.
 
         Raises:
             ObservationError: the observation is not what the policy reads.
         """
         seen = self.senses.read(observation, batch)
-        return {name: torch.from_numpy(array).to(self.device)[:, None] for name, array in seen.items()}
+        tensors = {name: torch.from_numpy(array).to(self.device)[:, None] for name, array in seen.items()}
+        return self.policy.looked(tensors)
 
     @torch.inference_mode()
     def start(self, batch: int) -> Memory:

@@ -1,30 +1,27 @@
 """The encoder of pictures: a small convolutional trunk, and a head that the instruction tells what to look for.
 
 The trunk does not see the instruction. A frozen trunk therefore gives a picture the same features for every skill:
-`precomputed` runs it once for each picture of a store, and training uses those features. The head is so small that
-every skill can have its own. Acting runs both.
+`features.precomputed` runs it once for each picture of a store, and training uses those features. The head is so small
+that every skill can have its own. Acting runs both. Policies whose setting `trunk` names one see through that instead
+(`trunked`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skilltokens.demos.store import DemonstrationStore
 from skilltokens.model.scaled import Scaled
 from skilltokens.model.tpst import make_linear
-from skilltokens.types import Array, Scale
+from skilltokens.types import Scale
 
 CHANNELS = 32
-"""Channels of the trunk's features."""
-MEMORY = 4_000_000_000
-"""Limit for precomputed features, in bytes; if a lesson needs more, the trunk runs in every training step."""
-_PIECE = 128  # pictures in one call of the trunk
+"""Channels of the features of a trunk that is trained."""
+POINTS = 16
+"""Heat maps of its head."""
 
 
 class ImageEncoder(Scaled):
@@ -75,22 +72,22 @@ class Trunk(nn.Module):
 
 
 class Points(nn.Module):
-    """Where objects are: each of POINTS heat maps is high where the picture looks like what it seeks.
+    """Where objects are: each of its heat maps, `points` many, is high where the picture looks like what it seeks.
 
-    The instruction scales and shifts the features (B, T, h, w, CHANNELS) (FiLM, arXiv 1709.07871); an offset of the
+    The instruction scales and shifts the features (B, T, h, w, channels) (FiLM, arXiv 1709.07871); an offset of the
     skill's own is added to both factors. One linear map makes the heat maps of them, another one four numbers for each
     cell. Under the softmax of each heat map, the mean position is read (spatial softmax, arXiv 1504.00702) and the mean
     of the four numbers. A linear map of all these means is the token (B, T, width).
     """
 
-    POINTS = 16
-
-    def __init__(self, width: int, generator: torch.Generator | None) -> None:
+    def __init__(
+        self, width: int, generator: torch.Generator | None, channels: int = CHANNELS, points: int = POINTS
+    ) -> None:
         super().__init__()
-        self.offset = nn.Parameter(torch.zeros(2 * CHANNELS))
-        self.seek = make_linear(CHANNELS, self.POINTS, generator, 3.0)  # heat maps with peaks, not almost flat ones
-        self.say = make_linear(CHANNELS, 4, generator)
-        self.map = make_linear(self.POINTS * 6, width, generator)
+        self.offset = nn.Parameter(torch.zeros(2 * channels))
+        self.seek = make_linear(channels, points, generator, 3.0)  # heat maps with peaks, not almost flat ones
+        self.say = make_linear(channels, 4, generator)
+        self.map = make_linear(points * 6, width, generator)
 
     def forward(self, x: Tensor, film: Tensor) -> Tensor:
         gain, shift = (film + self.offset).chunk(2, -1)
@@ -105,35 +102,6 @@ def pixels(colours: int, dtype: str = "uint8") -> Scale:
     """The scale of pictures: it makes -1 to 1 of 0 to 255 in uint8, and of 0 to 1 in floats."""
     half = 127.5 if dtype == "uint8" else 0.5
     return Scale((half,) * colours, (half,) * colours)
-
-
-@torch.no_grad()
-def precomputed(
-    encoders: Mapping[str, nn.Module], stores: Sequence[DemonstrationStore], device: str
-) -> dict[str, list[Array]]:
-    """The features that frozen trunks give all pictures: name -> for each store (steps, h, w, CHANNELS) in float16.
-
-    Only encoders of pictures with a frozen trunk count. Empty if the features would need more than MEMORY bytes.
-    """
-    frozen = {
-        name: encoder for name, encoder in encoders.items() if isinstance(encoder, ImageEncoder) and encoder.frozen
-    }
-    steps = sum(store.steps for store in stores)
-    needed = sum(math.prod(store[name].shape[1:3]) // 64 * CHANNELS * 2 for name in frozen for store in stores[:1])
-    if needed * steps > MEMORY:
-        return {}
-    return {name: [_through(encoder, store[name], device) for store in stores] for name, encoder in frozen.items()}
-
-
-def _through(encoder: ImageEncoder, pictures: Array, device: str) -> Array:
-    """The trunk runs on pieces of one size, so that a picture's bits do not depend on how many pictures there are."""
-    features = []
-    for start in range(0, len(pictures), _PIECE):
-        piece = np.asarray(pictures[start : start + _PIECE])
-        whole = np.concatenate([piece, np.zeros((_PIECE - len(piece), *piece.shape[1:]), piece.dtype)])
-        tensor = encoder.features(torch.from_numpy(whole).to(device))[: len(piece)]
-        features.append(tensor.half().cpu().numpy())
-    return np.concatenate(features)
 
 
 def cell_positions(high: int, wide: int, device: torch.device) -> Tensor:

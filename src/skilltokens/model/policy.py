@@ -26,6 +26,9 @@ from skilltokens.model.scaled import ActionUnits
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
 from skilltokens.model.tpst import TPSTLayer, norm
+from skilltokens.model.trunked import TrunkEncoder
+from skilltokens.model.trunks.naming import NONE
+from skilltokens.model.trunks.trunk import FrozenTrunk
 from skilltokens.types import ACTION, Feature, Scale, SettingError
 
 LINEAR_MAPS = ("q", "k", "v", "o", "ffn")
@@ -103,12 +106,14 @@ class Policy(nn.Module):
         super().__init__()
         if settings.width % settings.heads:
             raise SettingError(f"policy.width {settings.width} is no multiple of policy.heads {settings.heads}")
+        if settings.trunk != NONE and not set(shape.kinds.values()) & set(PICTURES):
+            raise SettingError(
+                f"policy.trunk {settings.trunk!r} is for pictures, and this policy sees none "
+                f"({', '.join(shape.scales)}): use none, or a suite with pictures"
+            )
         self.shape, self.settings = shape, settings
         self.encoders = nn.ModuleDict(
-            {
-                name.replace(".", "/"): ENCODERS[shape.kinds.get(name, "vector")](scale, settings.width, generator)
-                for name, scale in shape.scales.items()
-            }
+            {name.replace(".", "/"): self._encoder(name, scale, generator) for name, scale in shape.scales.items()}
         )
         self.instruction = InstructionEncoder(shape.language, settings.width, generator)
         gain = 1 / math.sqrt(2 * settings.layers)
@@ -119,6 +124,17 @@ class Policy(nn.Module):
         self.head = make_head(settings.head, settings.width, shape.actions * settings.chunk, settings.modes, generator)
         self.register_module(TASK_TOKEN, None)
         self.register_module(ACTION_UNITS, None if shape.action is None else ActionUnits(shape.action))
+
+    def _encoder(self, name: str, scale: Scale, generator: torch.Generator | None) -> nn.Module:
+        kind = self.shape.kinds.get(name, "vector")
+        if kind in PICTURES and self.settings.trunk != NONE:
+            return TrunkEncoder(name, scale, self.settings, generator)
+        return ENCODERS[kind](scale, self.settings.width, generator)
+
+    @property
+    def trunk(self) -> FrozenTrunk | None:
+        """The frozen trunk that pictures are seen through; None where there is none."""
+        return next((each.trunk for each in self.encoders.values() if isinstance(each, TrunkEncoder)), None)
 
     @property
     def task_token(self) -> TaskToken | None:
@@ -151,6 +167,16 @@ class Policy(nn.Module):
         """The features that it reads, those of its task token included, and their kinds. Goals may be left out."""
         kinds = {name: self.shape.kinds.get(name, "vector") for name in self.shape.scales}
         return kinds if self.task_token is None else {**self.task_token.kinds, **kinds}
+
+    def looked(self, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same observation, each feature (B, T, *shape), with what the frozen trunk makes of its pictures instead of
+        them."""
+        looked = dict(observation)
+        for path, encoder in self.encoders.items():
+            name = path.replace("/", ".")
+            if isinstance(encoder, TrunkEncoder) and name in looked:
+                looked[name] = encoder.look(looked[name])
+        return looked
 
     def tokens(
         self, observation: Mapping[str, Tensor], instruction: Tensor, noise: Mapping[str, Tensor] | None = None

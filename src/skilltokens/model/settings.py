@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from skilltokens.configuration import Count, repr_as_before
+from skilltokens.model.trunks.naming import check_name
 from skilltokens.types import SettingError
 
 
@@ -32,11 +33,24 @@ class PolicySettings:
     chunk: Count = 1
     """Actions that the head predicts at each step: its own and those of the next steps, to act ahead without a look."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("chunk",)
+    trunk: str = "none"
+    """What pictures are seen through: none, a small trunk that the first lesson trains; or a frozen one for all skills:
+    lite0, lite0-random (the control), timm:NAME or OWNER/NAME of a timm model at the Hub. See docs/pictures.md."""
+    neck: Count = 24
+    """With a frozen trunk: channels that a skill's own head makes of the trunk's features."""
+    points: Count = 8
+    """With a frozen trunk: places that a skill's own head finds in each picture."""
+    levels: Literal["both", "fine", "coarse"] = "both"
+    """With a frozen trunk: the levels of its features that a head reads, at an eighth and a sixteenth of the picture."""
+    pixels: bool = True
+    """With a frozen trunk: a head also reads the picture itself, at half its size."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("chunk", "trunk", "neck", "points", "levels", "pixels")
     """See `configuration.plain_as_before`: libraries keep these settings, and fingerprints are made of them."""
     __repr__ = repr_as_before
 
     def check(self, name: str = "policy") -> None:
-        """Raises SettingError where the heads do not divide the width."""
+        """Raises SettingError where the heads do not divide the width, or there is no trunk of such a name."""
+        check_name(self.trunk, f"{name}.trunk")
         if self.width % self.heads:
             raise SettingError(f"{name}.width {self.width} is no multiple of {name}.heads {self.heads}")

@@ -108,6 +108,8 @@ def sealed_rows(rows: Array, first: int) -> Vectors:
 def described(base: Policy, features: Mapping[str, Feature]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A base and its features, as the head has them."""
     policy = {"settings": plain_as_before(base.settings), "shape": base.shape.asdict()}
+    if base.trunk is not None:
+        policy["trunk"] = msgspec.to_builtins(base.trunk.reference)
     return policy, {n: {"shape": list(f.shape), "dtype": f.dtype} for n, f in features.items()}
 
 

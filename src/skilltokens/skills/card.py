@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from skilltokens.escaping import markdown, python, shell
 from skilltokens.metrics import wilson
-from skilltokens.skills.head import Head, Source
+from skilltokens.model.trunks.naming import command
+from skilltokens.skills.head import Head, Source, trunk_of
 from skilltokens.skills.known import aside, counts, measured_on, origin
 from skilltokens.skills.lerobot import CHECKPOINT, checkpoint
 from skilltokens.skills.records import Record
@@ -119,7 +120,13 @@ def _about_base(head: Head) -> str:
         revision = f" at {markdown(head.source.revision)}" * bool(head.source.revision)
         kind = markdown(str(settings.get("type")))
         return f"a policy of type {kind}, {markdown(head.source.path)}{revision}, which is not in this folder; "
-    return "{} layers, width {}, ".format(*(markdown(str(settings.get(name))) for name in ("layers", "width")))
+    trunk = trunk_of(head)
+    seen = ""
+    if trunk is not None:
+        more = f"`{command(trunk.name)}` installs it" if command(trunk.name) else "it is made where it is needed"
+        seen = f"which sees through the frozen trunk {markdown(trunk.name)} ({trunk.parameters:,} more parameters; {more}), "
+    shape = "{} layers, width {}, ".format(*(markdown(str(settings.get(name))) for name in ("layers", "width")))
+    return shape + seen
 
 
 def _example(instruction: str, facts: Facts, attached: bool) -> str:

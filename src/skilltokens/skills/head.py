@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from skilltokens.files import ATTACHED_SCHEMA, LIBRARY_SCHEMA, SEAL, check_seal, read_json, sealed, write_bytes
+from skilltokens.model.trunks.naming import NONE, Reference
 from skilltokens.types import LibraryError
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "encoded",
     "is_attached",
     "read_head",
+    "trunk_of",
     "write_head",
 ]
 
@@ -70,6 +72,7 @@ class Head(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     schema: Literal["skilltokens.library/2", "skilltokens.attached/1"] = LIBRARY_SCHEMA
     encoder: str
     policy: dict[str, dict[str, Any]]
+    """Its `settings` and its `shape`; where its pictures are seen through a frozen trunk, as `trunk` the reference."""
     features: dict[str, dict[str, Any]]
     base: BaseFile
     changes: Sealed
@@ -99,13 +102,28 @@ def read_head(folder: Path) -> Head:
     except msgspec.ValidationError as problem:
         raise damaged(path, str(problem)) from problem
     width = head.policy.get("shape", {}).get("language")
-    if head.policy.keys() != {"settings", "shape"} or type(width) is not int or width < 1:
+    if head.policy.keys() - {"trunk"} != {"settings", "shape"} or type(width) is not int or width < 1:
         raise damaged(path, "it does not say what the policy is")
+    if head.schema == LIBRARY_SCHEMA and _trunk(head, path) != head.policy["settings"].get("trunk", NONE):
+        raise damaged(path, "it does not say what its pictures are seen through")
     if (head.schema == ATTACHED_SCHEMA) != isinstance(head.source, Source):
         raise damaged(path, "it does not say where its base is")
     if head.wordings < 1 or head.changes.bytes < 1 or head.base.bytes < 1:
         raise damaged(path, "a size is below 1")
     return head
+
+
+def trunk_of(head: Head) -> Reference | None:
+    """The frozen trunk that the base sees through. Raises msgspec.ValidationError where it says none that could be."""
+    return msgspec.convert(head.policy["trunk"], Reference) if "trunk" in head.policy else None
+
+
+def _trunk(head: Head, path: Path) -> str:
+    try:
+        trunk = trunk_of(head)
+    except msgspec.ValidationError as problem:
+        raise damaged(path, str(problem)) from problem
+    return NONE if trunk is None else trunk.name
 
 
 def is_attached(folder: Path) -> bool:

@@ -28,6 +28,7 @@ from skilltokens.model.images import ImageEncoder
 from skilltokens.model.observing import Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.scaled import LIMIT, Scaled
+from skilltokens.model.trunked import TrunkEncoder
 from skilltokens.types import STATE, Array, DemonstrationError, LibraryError, Observation, SettingError
 
 FIRST = 10
@@ -270,14 +271,14 @@ def _encoder(base: Policy, name: str) -> Scaled:
 
 def _width(encoder: Scaled) -> int:
     """How many numbers `_features` gives."""
-    if isinstance(encoder, ImageEncoder):
+    if isinstance(encoder, ImageEncoder | TrunkEncoder):
         return len(encoder.center) * GRID**2
     return len(encoder.center)
 
 
 def _features(encoder: Scaled, values: Tensor) -> Tensor:
     """The part (n, width) of one raw feature (n, *shape) in a scene."""
-    if isinstance(encoder, ImageEncoder):
+    if isinstance(encoder, ImageEncoder | TrunkEncoder):
         colours = encoder.scaled(values.float(), None).permute(0, 3, 1, 2)
         return SHADES * F.adaptive_avg_pool2d(colours, GRID).flatten(1)
     if isinstance(encoder, SetEncoder):

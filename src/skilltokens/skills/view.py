@@ -15,15 +15,16 @@ from skilltokens.demos.kinds import difference, remedy, shown, unseen
 from skilltokens.escaping import terminal
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
+from skilltokens.model.trunks.opening import check_reference
 from skilltokens.skills.assembling import assemble, base_rows, standing
 from skilltokens.skills.checking import check_content, check_own, features_from, policy_from, shape_from
 from skilltokens.skills.disk import BASE_FILE, Disk
-from skilltokens.skills.head import HEAD, damaged
+from skilltokens.skills.head import HEAD, damaged, trunk_of
 from skilltokens.skills.listed import PROBLEMS, LibraryList
 from skilltokens.skills.proof import prove
 from skilltokens.skills.skill import Content, Find, Proof, Skill
 from skilltokens.tensors import fingerprint
-from skilltokens.types import ACTION, Feature, LibraryError, Suite
+from skilltokens.types import ACTION, Feature, LibraryError, SettingError, Suite
 
 
 class LibraryView(LibraryList):
@@ -90,10 +91,16 @@ class LibraryView(LibraryList):
         """The frozen base policy, which is also the policy of the first skill.
 
         Raises:
-            LibraryError: its file is damaged.
+            LibraryError: its file is damaged, or the frozen trunk that it sees through is not there.
         """
         if self._base is None:
             head, path = self._disk.head, self.folder / BASE_FILE
+            trunk = trunk_of(head)
+            if trunk is not None:
+                try:
+                    check_reference(trunk, f"the library {self.folder}")
+                except SettingError as problem:
+                    raise LibraryError(str(problem)) from problem
             content = self._disk.read_base()
             try:
                 tensors = load(content)

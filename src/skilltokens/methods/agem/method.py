@@ -56,4 +56,4 @@ class AGEM(ER):
     """Keeps windows as experience replay does."""
 
     def rule(self, lesson: Lesson) -> Rule:
-        return Project(self.base, self.memory.source(), self.train) if len(self.memory) else Rule()
+        return Project(self.base, self.memory.source(self.base), self.train) if len(self.memory) else Rule()

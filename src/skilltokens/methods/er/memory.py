@@ -18,6 +18,7 @@ from torch import Tensor
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.methods.base import Lesson, under
 from skilltokens.methods.examples import Examples, Source
+from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 
 
@@ -51,9 +52,9 @@ class Memory:
         self.lessons[name] = dataclasses.replace(lesson, stores=(store.holding(arrays, offsets),))
         self.ends[name] = np.cumsum(needed)[ends] - 1
 
-    def source(self) -> Replayed:
-        """The windows as examples."""
-        return Replayed(list(self.lessons.values()), list(self.ends.values()), self.settings)
+    def source(self, policy: Policy) -> Replayed:
+        """The windows as examples; of pictures that the policy sees through a frozen trunk, what that makes of them."""
+        return Replayed(list(self.lessons.values()), list(self.ends.values()), self.settings, policy)
 
     def nbytes(self) -> int:
         """Bytes of all that is kept, the tasks' sentence vectors included."""
@@ -85,9 +86,16 @@ class Memory:
 class Replayed:
     """Windows of several tasks, all equally likely; each comes with any of its task's wordings."""
 
-    def __init__(self, lessons: Sequence[Lesson], ends: Sequence[NDArray[np.int64]], settings: TrainSettings) -> None:
+    def __init__(
+        self,
+        lessons: Sequence[Lesson],
+        ends: Sequence[NDArray[np.int64]],
+        settings: TrainSettings,
+        policy: Policy | None = None,
+    ) -> None:
         stores, vectors = [lesson.stores[0] for lesson in lessons], tuple(lesson.embeddings[0] for lesson in lessons)
-        self._source = Source(dataclasses.replace(lessons[0], stores=tuple(stores), embeddings=vectors), settings)
+        together = dataclasses.replace(lessons[0], stores=tuple(stores), embeddings=vectors)
+        self._source = Source(together, settings, policy)
         before = np.cumsum([0, *(store.steps for store in stores)])
         self._numbers = np.concatenate([own + start for own, start in zip(ends, before, strict=False)])
 

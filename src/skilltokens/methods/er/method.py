@@ -60,7 +60,7 @@ class ER(Sequential):
             )
 
     def rule(self, lesson: Lesson) -> Rule:
-        return Replay(self.memory.source()) if len(self.memory) else Rule()
+        return Replay(self.memory.source(self.base)) if len(self.memory) else Rule()
 
     def finish(self, lesson: Lesson) -> None:
         for number, task in enumerate(lesson.apart()):

@@ -1,0 +1,1 @@
+"""Frozen trunks: networks for pictures that nobody trains; `opening.open_trunk` opens one by its name."""
