@@ -72,7 +72,7 @@ LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 python \
 
 soak: setup  ## The long tests: thousands of damaged files for every reader, kills at every operation, every simulated task
 	$(BIN)/python -m tests.soak
-	$(BIN)/pytest --all-tasks tests/suites/test_metaworld.py tests/suites/libero/test_environment.py tests/skills/test_older.py
+	$(BIN)/pytest --all-tasks tests/suites/test_metaworld.py tests/suites/libero/test_environment.py tests/skills/test_older.py tests/methods/test_trunked.py
 
 bench: setup  ## Measure speed against physical limits
 	$(BIN)/python -m benchmarks
@@ -87,7 +87,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,libero,reward,hub,lerobot,serve,onnx,plots,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,libero,reward,hub,lerobot,serve,onnx,pictures,plots,dev]"
 	@touch $@
 
 # Simulators draw without a screen through these, and opencv, which LIBERO imports, loads the last two. A failure does

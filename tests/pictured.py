@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,11 @@ def pictured_stores(folder: Path, tasks: Sequence[Task] = TASKS[:3], episodes: i
     return make_stores(folder, tasks, episodes, Pictured())
 
 
-def pictured_policy(seed: int = 0) -> Policy:
+def pictured_policy(seed: int = 0, trunk: str = "none") -> Policy:
     suite = Pictured()
     settings = PolicySettings(width=64, layers=1, history=4)
+    if trunk != "none":
+        settings = replace(settings, trunk=trunk, neck=8, points=4)
     return Policy(Shape.of(suite.features, suite.scales, LANGUAGE), settings, generator_of(seed, 0))
 
 

@@ -60,8 +60,8 @@ class TrainSettings:
     threads: Count = 1
     """Threads of torch while training; part of what a bit-exact repetition needs to keep."""
     features_gb: NotNegative = 20.0
-    """Gigabytes on disk, beside the demonstrations, for what a frozen trunk makes of their pictures; those that were not
-    used for longest go first. 0: they are computed anew for each lesson, in memory."""
+    """Gigabytes on disk, beside the demonstrations, for what a frozen trunk makes of their pictures; what was not used
+    for longest goes first. 0: they are computed anew for each lesson, in memory."""
     log_every: Count = 50
     """Steps between two records of loss and gradient flow."""
 

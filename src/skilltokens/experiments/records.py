@@ -113,7 +113,7 @@ class Parameters(msgspec.Struct, kw_only=True):
 
     base: int | None = None
     trunk: int | msgspec.UnsetType = msgspec.UNSET
-    """Of a named frozen trunk that all skills see through, which counts in none of the others; not there without one."""
+    """Of a named frozen trunk that all skills see through, which no other figure counts; absent where there is none."""
     trained: list[int]
     total: list[int]
 

@@ -66,8 +66,8 @@ def _named(
     needed = sum(one.nbytes for one in every if one.store.rows is None or not limit)
     if needed > MEMORY:
         raise DemonstrationError(
-            f"what the trunk {every[0].trunk.name!r} makes of these pictures takes {needed / 1e9:.1f} GB of memory, more "
-            f"than {MEMORY / 1e9:g}: "
+            f"what the trunk {every[0].trunk.name!r} makes of these pictures takes {needed / 1e9:.1f} GB of memory, "
+            f"more than {MEMORY / 1e9:g}: "
             + ("set train.features-gb to keep it on disk" if not limit else "replay fewer windows")
         )
 

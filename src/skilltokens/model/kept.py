@@ -179,7 +179,10 @@ def _write(wanted: Wanted, report: Report) -> None:
     steps, row = wanted.store.steps, wanted.nbytes // wanted.store.steps
     done = _whole_pieces(wanted)
     news = _News(wanted, report)
-    with (folder / PART).open("r+b" if done else "wb") as part, (folder / PIECES).open("r+b" if done else "wb") as pieces:
+    with (
+        (folder / PART).open("r+b" if done else "wb") as part,
+        (folder / PIECES).open("r+b" if done else "wb") as pieces,
+    ):
         if not done:
             part.write(header)
         part.seek(len(header) + done * PIECE * row)

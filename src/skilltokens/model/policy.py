@@ -169,8 +169,8 @@ class Policy(nn.Module):
         return kinds if self.task_token is None else {**self.task_token.kinds, **kinds}
 
     def looked(self, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same observation, each feature (B, T, *shape), with what the frozen trunk makes of its pictures instead of
-        them."""
+        """The same observation, each feature (B, T, *shape), with what the frozen trunk makes of its pictures in their
+        place."""
         looked = dict(observation)
         for path, encoder in self.encoders.items():
             name = path.replace("/", ".")

@@ -41,7 +41,7 @@ class PolicySettings:
     points: Count = 8
     """With a frozen trunk: places that a skill's own head finds in each picture."""
     levels: Literal["both", "fine", "coarse"] = "both"
-    """With a frozen trunk: the levels of its features that a head reads, at an eighth and a sixteenth of the picture."""
+    """With a frozen trunk: the levels of its features that a head reads, an eighth and a sixteenth of the picture."""
     pixels: bool = True
     """With a frozen trunk: a head also reads the picture itself, at half its size."""
 

@@ -87,11 +87,13 @@ class TrunkHead(nn.Module):
         self.last = self.quarter if settings.pixels else trunk.fine
         width = self.last - self.first
         self.near = make_linear(width, settings.neck, generator) if width else None
-        self.far = None if settings.levels == "fine" else make_linear(trunk.coarse, settings.neck, generator, bias=False)
+        self.far = (
+            None if settings.levels == "fine" else make_linear(trunk.coarse, settings.neck, generator, bias=False)
+        )
         self.points = Points(settings.width, generator, settings.neck, settings.points)
 
     def forward(self, x: Tensor, film: Tensor) -> Tensor:
-        """Features (B, T, rows, columns, channels) and FiLM's numbers (B, 1, 1, 1, 2 * neck) -> tokens (B, T, width)."""
+        """Features (B, T, rows, columns, channels) and FiLM's (B, 1, 1, 1, 2 * neck) -> tokens (B, T, width)."""
         maps = []
         if self.near is not None:
             quarters = x[..., : 4 * self.quarter].unflatten(-1, (4, self.quarter))[..., self.first : self.last]

@@ -54,8 +54,15 @@ def costs(group: Group) -> list[tuple[str, int, str, int]]:
     """Per lesson of the group's first seed: its name, parameters trained, their share of the base, and the total."""
     run = group.first
     names = [f"all {len(run.tasks)} tasks"] if group.joint else list(run.tasks)
-    share = [f"{100 * trained / run.base:.1f} %" if run.base else "" for trained in run.trained]
+    share = [
+        f"{100 * trained / run.base:.1f} %{_with_trunk(run, trained)}" if run.base else "" for trained in run.trained
+    ]
     return list(zip(names, run.trained, share, run.stored, strict=False))
+
+
+def _with_trunk(run: Run, trained: int) -> str:
+    """The share of a base that counts the frozen trunk too, where there is one."""
+    return f" ({100 * trained / (run.base + run.trunk):.1f} % with the trunk)" if run.base and run.trunk else ""
 
 
 def reuse(run: Run, index: int) -> list[Stack]:

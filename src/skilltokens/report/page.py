@@ -149,6 +149,9 @@ def _cell(definition: Definition, group: Group, index: int, groups: Sequence[Gro
         note = "exactly"
     elif figure.basis == "same":
         note = "the same in every seed"
+    elif definition.key == "trained" and group.first.base and group.first.trunk:
+        share = figure.value * group.first.base / (group.first.base + group.first.trunk)
+        note = f"{100 * share:.1f} % with the frozen trunk"
     elif definition.key == "stored" and group.first.stored:
         base = group.first.stored[0]  # none where the suite's expert acts
         note = f"{figure.value / base:.2f} \N{MULTIPLICATION SIGN} base" if base else ""

@@ -137,6 +137,11 @@ class Run:
         return self.record.parameters.base or None
 
     @property
+    def trunk(self) -> int:
+        """Parameters of the named frozen trunk, which count in none of the others; 0 where there is none."""
+        return self.record.parameters.trunk or 0
+
+    @property
     def trained(self) -> list[int]:
         """Parameters trained in each lesson done."""
         return self.record.parameters.trained

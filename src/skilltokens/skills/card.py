@@ -124,7 +124,8 @@ def _about_base(head: Head) -> str:
     seen = ""
     if trunk is not None:
         more = f"`{command(trunk.name)}` installs it" if command(trunk.name) else "it is made where it is needed"
-        seen = f"which sees through the frozen trunk {markdown(trunk.name)} ({trunk.parameters:,} more parameters; {more}), "
+        name = markdown(trunk.name)
+        seen = f"which sees through the frozen trunk {name} ({trunk.parameters:,} more parameters; {more}), "
     shape = "{} layers, width {}, ".format(*(markdown(str(settings.get(name))) for name in ("layers", "width")))
     return shape + seen
 

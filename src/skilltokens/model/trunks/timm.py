@@ -22,6 +22,7 @@ from skilltokens.model.trunks.trunk import CELL, FORM, FrozenTrunk, Maps
 from skilltokens.tensors import fingerprint
 from skilltokens.types import TrunkError
 
+
 class TimmNetwork(nn.Module):
     """Pictures (n, 3, height, width) from 0 to 255 -> a fine map and a coarse one, at an eighth and a sixteenth.
 
