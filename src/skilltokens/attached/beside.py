@@ -339,7 +339,8 @@ class Attached:
         for place in self.maps.values():
             if id(place.module.weight) not in owned:
                 return place.module.weight.device
-        return next((p.device for p in self.root.parameters() if id(p) not in owned), torch.device("cpu"))
+        others = (p.device for p in self.root.parameters() if id(p) not in owned)
+        return next(others, next((p.device for p in self.root.parameters()), torch.device("cpu")))
 
     # ---------------------------------------------------------------- what would fail in silence
 

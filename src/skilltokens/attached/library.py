@@ -83,7 +83,7 @@ class AttachedLibrary(ManagedList):
         folder: Path | str,
         base: str | Path,
         *,
-        policy: nn.Module | None = None,
+        policy: nn.Module | Attached | None = None,
         loader: str | Load = "",
         revision: str = "",
         targets: Sequence[str] | None = None,
@@ -96,12 +96,14 @@ class AttachedLibrary(ManagedList):
         encoder: str = "minilm",
         prepare: Prepare | None = None,
         report: Report = silent,
+        at: str | None = None,
     ) -> Self:
         """A new library whose first skill is the base as it is.
 
         Args:
             base: where the base's files are: a file, a folder, or OWNER/NAME at the Hub.
-            policy: the base, loaded; None: the loader makes it.
+            policy: the base, loaded, or what `attach` has made of it, whose places skills then have; None: the loader
+                makes it.
             loader: a function of the base's place, "module:name", or the name of an entry point of `skilltokens.bases`.
             revision: of the base at the Hub.
             targets, own, share: as for `attach`.
@@ -110,6 +112,7 @@ class AttachedLibrary(ManagedList):
             name, wordings: of the skill that is the base; without wordings no instruction calls it.
             encoder: the sentence encoder that reads instructions.
             prepare: what is done to every batch before the policy sees it.
+            at: the time that the log keeps; None: now.
 
         Raises:
             LibraryError: the folder holds something; the base is not there, has no file to digest or cannot be loaded.
@@ -120,9 +123,14 @@ class AttachedLibrary(ManagedList):
         check_setting("share", share, Share)
         recorded = loader if isinstance(loader, str) and ":" not in loader else ""
         source, place, size = source_of(str(base), revision, recorded)
-        policy = loaded(place, loader) if policy is None else policy
-        where = _where(policy, targets, own, share, statistics)
-        attached = attach(policy, where.targets, where.own, share)
+        given = isinstance(policy, Attached)
+        if isinstance(policy, Attached):
+            attached, targets, own, share = policy, policy.targets, policy.own, policy.share
+            where = _where(attached.root, targets, own, share, statistics)
+        else:
+            policy = loaded(place, loader) if policy is None else policy
+            where = _where(policy, targets, own, share, statistics)
+            attached = attach(policy, where.targets, where.own, share)
         try:
             language = load_encoder(encoder, report=report)
             texts = tuple(wordings) or (name,)
@@ -135,13 +143,14 @@ class AttachedLibrary(ManagedList):
                     library = cls(disk)
                     library._attached, library.prepare = attached, prepare
                     retired = frozenset() if wordings else frozenset({name})
-                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired))
+                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired, at=at))
                     (folder / MAKING).unlink(missing_ok=True)
                 except BaseException:
                     abandon(folder)
                     raise
         except BaseException:
-            attached.detach()
+            if not given:
+                attached.detach()
             raise
         return library
 
@@ -281,12 +290,14 @@ class AttachedLibrary(ManagedList):
         *,
         again: bool = False,
         report: Report = silent,
+        at: str | None = None,
     ) -> None:
         """Adds a skill; all others stay as they are, those that other processes added meanwhile too.
 
         Args:
             notes: what else is known of it.
             again: it may be a new version of a skill that there is; the newest version is called.
+            at: the time that the log keeps; None: now.
 
         Raises:
             LibraryError: the name is taken or none, there are no wordings, or it cannot be written.
@@ -301,7 +312,7 @@ class AttachedLibrary(ManagedList):
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
             if name in disk.state.skills and not again:
                 raise LibraryError(f"{self.folder} has a skill {name!r} already: choose another name")
-            return added(self, disk, [(entry, dict(notes or {}))])
+            return added(self, disk, [(entry, dict(notes or {}))], at=at)
 
         self.change(changes, report)
 

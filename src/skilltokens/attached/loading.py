@@ -126,6 +126,12 @@ def check_source(source: Source, place: Path) -> None:
             )
 
 
+def check_loader(loader: str | Load) -> None:
+    """Raises SettingError or LibraryError where there is no such loader."""
+    if not callable(loader):
+        _loader(loader, recorded=False)
+
+
 def loaded(place: Path, loader: str | Load, recorded: bool = False) -> nn.Module:
     """The policy of a base, ready to act.
 
