@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from skilltokens.skills.disk import Disk
 from skilltokens.skills.head import Source, read_head, write_head
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.parcel import diff, export_skill, import_skill
+from skilltokens.skills.together import Together
 from skilltokens.types import ACTION, Array, AttachError, Feature, LibraryError, NoSkillError, SettingError
 
 FEATURES = {**{name: Feature((size,)) for name, size in SIZES.items()}, ACTION: Feature((2,))}
@@ -134,19 +136,70 @@ def test_actors_of_several_skills_take_turns(folder: Path) -> None:
     assert all(np.array_equal(np.stack(together[name]), alone[name]) for name in actors)
 
 
-def test_a_policy_that_keeps_observations_in_itself_acts_one_episode_at_a_time(bases: Path, tmp_path: Path) -> None:
+def looking_back(bases: Path, folder: Path) -> AttachedLibrary:
+    """A library whose base acts by its own select_action, and keeps what it plans in itself."""
     base = drawn("transformer")
     base.config.observation_delta_indices = [-1, 0]
-    library = create(tmp_path / "library", bases / "transformer", policy=base)
+    library = create(folder, bases / "transformer", policy=base)
     library.add("push", ["push the block"], numbers(library, 1))
-    first, second = library.actor_of("push"), library.actor_of("base")
-    actions = acts(first)
-    memory = first.start(3)
-    first.act(seen(), memory)
-    assert np.array_equal(acts(second)[0], second.act(seen(), second.start(3)))
-    with pytest.raises(AttachError, match="Transformer keeps past observations in itself"):
-        first.act(seen(step=1), memory)
-    assert np.array_equal(acts(first), actions)
+    return library
+
+
+def test_episodes_take_turns_with_a_policy_that_keeps_them_in_itself(bases: Path, tmp_path: Path) -> None:
+    library = looking_back(bases, tmp_path / "library")
+    actors = {name: library.actor_of(name) for name in library.names}
+    alone = {name: acts(actor) for name, actor in actors.items()}
+    memories = [(name, actor.start(3)) for name, actor in actors.items() for _ in range(2)]
+    acted: list[list[Array]] = [[] for _ in memories]
+    for step in range(5):
+        for number, (name, memory) in enumerate(memories):
+            acted[number].append(actors[name].act(seen(step=step), memory))
+            if number == 1:
+                library.attached.use(None)  # whoever comes between
+    for (name, _), actions in zip(memories, acted, strict=True):
+        assert np.array_equal(np.stack(actions), alone[name])
+    vars(library.attached.root)["lock"] = threading.Lock()
+    actors["push"].act(seen(), memories[-1][1])
+    with pytest.raises(AttachError, match="Transformer keeps 'lock' in itself, which cannot be copied"):
+        actors["push"].act(seen(), memories[0][1])
+
+
+@pytest.mark.parametrize("kind", [*POLICIES, "looking back"])
+def test_each_episode_of_a_batch_acts_as_with_its_skill_alone(
+    kind: str, originals: Path, bases: Path, tmp_path: Path
+) -> None:
+    library = looking_back(bases, tmp_path / "new") if kind == "looking back" else opened(originals / kind)
+    words = ["push the block", "do what it always did", "shove it" if kind != "looking back" else "push the block"]
+    alone = {text: acts(library.actor(text)) for text in words}
+    together = Together(lambda text: library.names[library.select(text).chosen or 0], library.actor_of)
+    together.ask(words)
+    actions = np.stack([together.act(seen(step=step))[:, 0] for step in range(5)])
+    assert all(np.array_equal(actions[:, row], alone[text][:, row]) for row, text in enumerate(words))
+    together.ask([words[1], *words[1:]])  # the first episode begins anew, the others go on
+    later = np.stack([together.act(seen(step=step))[:, 0] for step in range(5, 8)])
+    longer = {text: acts(library.actor(text), 8)[5:] for text in words}
+    assert all(np.array_equal(later[:, row], longer[words[row]][:, row]) for row in (1, 2))
+    memory = (actor := library.actor(words[1])).start(3)
+    begun = np.stack([actor.act(seen(step=step), memory) for step in range(5, 8)])
+    assert np.array_equal(later[:, 0], begun[:, 0])
+    with pytest.raises(SettingError, match="the batch has 3 instructions and 2 of"):
+        together.act(seen(batch=2))
+
+
+def test_an_actor_acts_ahead(folder: Path, bases: Path, tmp_path: Path) -> None:
+    library = opened(folder)
+    actor = library.actor_of("push")
+    memory = actor.start(3)
+    chunk = actor.chunk(seen(), memory, 4)
+    assert chunk.shape == (3, 4, 2)
+    assert np.array_equal(chunk[:, :2].swapaxes(0, 1), acts(actor, 2))
+    assert memory.steps == 4
+    with pytest.raises(SettingError, match="a chunk of 7 actions is impossible: this policy predicts 6 at a time"):
+        actor.chunk(seen(), memory, 7)
+    actor = looking_back(bases, tmp_path / "other").actor_of("push")
+    assert actor.chunk(seen(), actor.start(3), 1).shape == (3, 1, 2)
+    with pytest.raises(SettingError, match="looks at every step"):
+        actor.chunk(seen(), actor.start(3), 2)
 
 
 # ---------------------------------------------------------------- one kind of library

@@ -1,8 +1,8 @@
 """An actor beside a foreign policy: numbers in the robot's own units in, actions in the robot's own units out.
 
-A policy that predicts chunks is asked for one when the last is used up; the chunk's rest waits in the actor's memory,
-so actors of several skills may take turns. One that keeps past observations in itself acts by its own `select_action`,
-and whoever comes between is told so.
+A policy that predicts chunks is asked for one when the last is used up; the chunk's rest waits in the actor's memory.
+One that keeps past observations in itself acts by its own `select_action`, and what it keeps waits in the memory while
+others act. So actors of several skills may take turns, and each acts as it would alone.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from skilltokens.attached.beside import Attached
+from skilltokens.attached.keeping import put_back
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.statistics import in_units, scaled
-from skilltokens.types import Array, AttachError, Observation, ObservationError
+from skilltokens.types import Array, AttachError, Observation, ObservationError, SettingError
 
 Prepare = Callable[[dict[str, Any]], dict[str, Any]]
 """What is done to a batch before the policy sees it, such as making tokens of its words."""
@@ -34,6 +35,8 @@ class ActingMemory:
     steps: int = 0
     queue: deque[Tensor] = field(default_factory=deque)
     """Actions (batch, A) that were predicted and not taken yet."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What the policy keeps in itself of these episodes, while others act."""
 
 
 class AttachedActor:
@@ -66,45 +69,86 @@ class AttachedActor:
         """The memory of so many fresh episodes."""
         return ActingMemory(batch)
 
-    @torch.no_grad()
     def act(self, observation: Observation, memory: ActingMemory) -> Array:
         """Actions (batch, A) for raw observations, each (batch, *shape).
 
         Raises:
             ObservationError: a feature is missing, or of another shape.
-            AttachError: the policy keeps past observations, and another actor came between.
+            AttachError: the policy keeps something in itself that cannot wait while others act.
         """
         batch = self._batch(observation, memory.batch)
+        if not self.by_chunks:
+            action = self._run(self._selected, batch, memory)
+        else:
+            if not memory.queue:
+                chunk = self._run(self._predicted, batch, memory)
+                ahead = getattr(getattr(self.attached.root, "config", None), "n_action_steps", None) or chunk.shape[1]
+                memory.queue.extend(chunk[:, :ahead].transpose(0, 1))
+            action = memory.queue.popleft()
+        memory.steps += 1
+        return self._in_units(action)
+
+    def chunk(self, observation: Observation, memory: ActingMemory, n: int) -> Array:
+        """The actions (batch, n, A) of this step and of the next n - 1, which are then taken without a look.
+
+        Raises:
+            SettingError: the policy predicts fewer actions, or needs to look at every step.
+            ObservationError, AttachError: as `act`.
+        """
+        self.check_chunk(n)
+        if n == 1:
+            return self.act(observation, memory)[:, None]
+        chunk = self._run(self._predicted, self._batch(observation, memory.batch), memory)
+        if chunk.shape[1] < n:
+            raise SettingError(f"a chunk of {n} actions is impossible: this policy predicts {chunk.shape[1]} at a time")
+        memory.queue.clear()
+        memory.steps += n
+        return self._in_units(chunk[:, :n])
+
+    def check_chunk(self, n: int) -> None:
+        """Raises SettingError where the policy cannot act n steps ahead."""
+        most = self.longest
+        if n > most:
+            why = f"predicts {most} at a time" if self.by_chunks else "keeps what it sees and looks at every step"
+            raise SettingError(f"a chunk of {n} actions is impossible: this policy {why}")
+
+    @property
+    def longest(self) -> int:
+        """How many actions it can take after one look, as far as its configuration says."""
+        deltas = getattr(getattr(self.attached.root, "config", None), "action_delta_indices", None)
+        return len(deltas or (0,)) if self.by_chunks else 1
+
+    @torch.no_grad()
+    def _run(
+        self,
+        policy: Callable[[dict[str, Any], ActingMemory], Tensor],
+        batch: dict[str, Any],
+        memory: ActingMemory,
+    ) -> Tensor:
+        """What the policy says; what it draws is a function of the seed and the step."""
         with torch.random.fork_rng(self._devices()):
             torch.manual_seed(self.seed * 1_000_003 + memory.steps)
-            action = self._chunked(batch, memory) if self.by_chunks else self._selected(batch, memory)
-        memory.steps += 1
-        return in_units(action.float(), self.statistics).cpu().numpy()
-
-    def _chunked(self, batch: dict[str, Any], memory: ActingMemory) -> Tensor:
-        if not memory.queue:
-            if self.attached.active is not self.skill:
-                self.attached.use(self.skill)
-            policy: Any = self.attached.policy
-            chunk: Tensor = policy.predict_action_chunk(batch)
+            actions = policy(batch, memory)
+        if memory.steps == 0 or self.by_chunks:  # later actions may be queued in the policy
             self._check_called()
-            ahead = getattr(getattr(policy, "config", None), "n_action_steps", None) or chunk.shape[1]
-            memory.queue.extend(chunk[:, :ahead].transpose(0, 1))
-        return memory.queue.popleft()
+        return actions
+
+    def _predicted(self, batch: dict[str, Any], memory: ActingMemory) -> Tensor:
+        if self.attached.active is not self.skill:
+            self.attached.use(self.skill)
+        policy: Any = self.attached.policy
+        return policy.predict_action_chunk(batch)
 
     def _selected(self, batch: dict[str, Any], memory: ActingMemory) -> Tensor:
-        if memory.steps == 0:
+        if self.attached.turn is not memory:
             self.attached.use(self.skill)
-            self.attached.turn = memory
-        elif self.attached.turn is not memory:
-            raise AttachError(
-                f"the {type(self.attached.root).__name__} keeps past observations in itself, and another actor came "
-                "between: let one episode end before the next begins, or load the policy twice"
-            )
+            put_back(self.attached.root, memory.kept)
+            memory.kept, self.attached.turn = {}, memory
         policy: Any = self.attached.policy
-        action = policy.select_action(batch)
-        self._check_called()
-        return action
+        return policy.select_action(batch)
+
+    def _in_units(self, action: Tensor) -> Array:
+        return in_units(action.float(), self.statistics).cpu().numpy()
 
     def _check_called(self) -> None:
         """Code that was captured before the skill was chosen (a CUDA graph, an export) would act without it."""
@@ -124,6 +168,8 @@ class AttachedActor:
                 )
         names = self.features or observation
         seen = {name: as_tensor(np.asarray(observation[name]), self.attached.device) for name in names}
+        if self.by_chunks and looks_at(self.attached.root):  # a step of its own, as in training
+            seen = {name: value[:, None] for name, value in seen.items()}
         batch: dict[str, Any] = {**scaled(seen, self.statistics), TASK: [self.words] * number}
         return batch if self.prepare is None else self.prepare(batch)
 
@@ -142,6 +188,8 @@ def as_tensor(values: Array, device: torch.device) -> Tensor:
 def predicts_chunks(policy: nn.Module) -> bool:
     """Whether what a policy does depends on the last observation alone, and it predicts chunks.
 
+    One that averages the chunks of several steps (ACT's temporal ensembling) keeps them in itself.
+
     Raises:
         AttachError: it neither predicts chunks nor selects actions.
     """
@@ -151,6 +199,12 @@ def predicts_chunks(policy: nn.Module) -> bool:
             f"the {type(policy).__name__} has neither predict_action_chunk(batch) nor select_action(batch): it cannot "
             "act"
         )
-    config = getattr(policy, "config", None)
-    looks_back = getattr(config, "observation_delta_indices", None) not in (None, [0])
-    return chunks and not (looks_back and selects)
+    averages = getattr(getattr(policy, "config", None), "temporal_ensemble_coeff", None) is not None
+    keeps = averages or looks_at(policy) not in (None, [0])
+    return chunks and not (keeps and selects)
+
+
+def looks_at(policy: nn.Module) -> list[int] | None:
+    """Which steps a policy looks at, counted from the present one; None: the present one, without an axis for it."""
+    deltas = getattr(getattr(policy, "config", None), "observation_delta_indices", None)
+    return None if deltas is None else [int(delta) for delta in deltas]

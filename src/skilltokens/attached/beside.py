@@ -12,12 +12,13 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from skilltokens.attached.keeping import kept_in
 from skilltokens.attached.kinds import KINDS, NAMES, Beside, Kind
 from skilltokens.attached.patterns import patterns_of
 from skilltokens.attached.places import find_maps, find_own, modules_of, reach, rows_that_fit, slots_of, unwrapped
@@ -61,6 +62,13 @@ def attach(
     return Attached(policy, targets, own, share, kind, rows)
 
 
+class Turn(Protocol):
+    """Episodes that a policy is in the middle of."""
+
+    kept: dict[str, Any]
+    """What it keeps of them in itself, while it is in others."""
+
+
 class Attached:
     """A frozen policy and the skill that is active beside it.
 
@@ -102,8 +110,8 @@ class Attached:
         self.rows = rows_that_fit(self.maps, self.reach.own, self.reach.size, share, rows)
         self.active: AttachedSkill | None = None
         self.called: set[str] = set()
-        self.turn: object = None
-        """Whose episode the policy is in, where it keeps that in itself; nobody's behind each `use`."""
+        self.turn: Turn | None = None
+        """Whose episodes the policy is in, where it keeps them in itself; nobody's behind each `use`."""
         self._base_own = {name: slot.parameter for name, slot in self.slots.items()}
         self._dtypes = {path: place.module.weight.dtype for path, place in self.maps.items()}
         self._trained = [(slot.parameter, slot.parameter.requires_grad) for slot in slots_of(root).values()]
@@ -188,6 +196,8 @@ class Attached:
         Raises:
             AttachError: the skill is of another policy, or the policy changed its numbers' kind.
         """
+        if self.turn is not None:
+            self.turn.kept = kept_in(self.root)
         if skill is None:
             self._place(self._base_own)
             self._hang(False)
