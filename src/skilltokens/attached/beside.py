@@ -43,7 +43,8 @@ def attach(
 ) -> Attached:
     """Freezes a policy and prepares it for skills; until one is active it computes what it did, bit for bit.
 
-    (A compiled policy that was not frozen may take other kernels once it is: torch looks at `requires_grad` there.)
+    (A policy that was not frozen may take other kernels once it is, whose last bits may differ: torch looks at
+    `requires_grad` in matmul and in what is compiled.)
 
     Args:
         policy: any module; its own forward teaches a skill (docs/attached.md says what must be true of it).

@@ -119,7 +119,7 @@ class AttachedMethod(Method):
     def begin(self, lesson: Lesson) -> Training:
         (store,) = lesson.stores
         self.attached.use(None)
-        skill = self.new(self.seed * 1_000_003 + lesson.index)
+        skill = self.new((self.seed * 1_000_003 + lesson.index) % 2**63)
         skill.statistics = measured(store)
         del self.entries[lesson.first :]
         self._enter(lesson, skill)
