@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 from torch import Tensor, nn
 
-from skilltokens.attached.acting import AttachedActor, Prepare
+from skilltokens.attached.acting import AttachedActor, Prepare, looks_at
 from skilltokens.attached.beside import SHARE, Attached, attach
 from skilltokens.attached.kinds import NAMES, Kind
 from skilltokens.attached.loading import Load, check_source, loaded, located, seal_of, source_of
@@ -27,6 +27,7 @@ from skilltokens.attached.skill import MAP, AttachedSkill, parted
 from skilltokens.attached.statistics import from_plain, plain
 from skilltokens.configuration import Share
 from skilltokens.configuration import check_number as check_setting
+from skilltokens.demos.kinds import difference, shown
 from skilltokens.escaping import terminal
 from skilltokens.files import ATTACHED_SCHEMA
 from skilltokens.language import LanguageEncoder, load_encoder
@@ -225,6 +226,20 @@ class AttachedLibrary(ManagedList):
         except PROBLEMS as problem:
             raise damaged(self.folder / HEAD, str(problem)) from problem
 
+    def check_features(self, features: Mapping[str, Feature], what: str) -> None:
+        """Whether the skills' observations and actions are among these features, in their shapes.
+
+        Raises:
+            LibraryError: they are not; the message names the feature, and `what` has it.
+        """
+        own = self.features
+        name = difference(own, features, others=True) if own else None
+        if name is not None:
+            raise LibraryError(
+                f"feature {name!r} is {shown(own[name])} in {self.folder} but {shown(features.get(name))} in {what}: "
+                "learn from demonstrations of the same robot and features"
+            )
+
     @property
     def attached(self) -> Attached:
         """The base with skills beside it; loaded, and compared with what they stand on, when it is first asked for.
@@ -249,6 +264,19 @@ class AttachedLibrary(ManagedList):
                 )
             self._attached = attached
         return self._attached
+
+    @property
+    def longest(self) -> int:
+        """How many actions a skill can take after one look."""
+        return self.actor_with(None, "").longest
+
+    @property
+    def remembered_steps(self) -> int:
+        """How many steps an action depends on besides its own, as far as the policy's configuration says: those that it
+        looks back, and those ahead for which it was chosen."""
+        root = self.attached.root
+        back = -min([0, *(looks_at(root) or ())])
+        return back + self.longest - 1
 
     # ---------------------------------------------------------------- skills
 
