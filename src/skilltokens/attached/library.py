@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from skilltokens.attached.acting import AttachedActor, Prepare, looks_at
 from skilltokens.attached.beside import SHARE, Attached, attach
+from skilltokens.attached.digests import Digests
 from skilltokens.attached.kinds import NAMES, Kind
 from skilltokens.attached.loading import Load, check_source, loaded, located, seal_of, source_of
 from skilltokens.attached.patterns import patterns_of, type_of
@@ -65,6 +66,7 @@ class AttachedLibrary(ManagedList):
         place: where the base was named by the user; None: where the library says.
         loader: who makes a policy of the base, where the user said so.
         prepare: what is done to every batch before the policy sees it.
+        remembers: digests of the base's large files are remembered in the folder; False: they are read each time.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -72,6 +74,7 @@ class AttachedLibrary(ManagedList):
         self.place: str | None = None
         self.loader: str | Load | None = None
         self.prepare: Prepare | None = None
+        self.remembers = True
         self._policy: nn.Module | None = None
         self._attached: Attached | None = None
         self._ready: dict[str, AttachedSkill] = {}
@@ -252,7 +255,7 @@ class AttachedLibrary(ManagedList):
             source, where = self.source, self.where
             if self._policy is None:
                 place, _ = located(self.place or source.path, "" if self.place else source.revision)
-                check_source(source, place)
+                check_source(source, place, Digests(self.folder if self.remembers else None))
                 own = self.loader is not None
                 self._policy = loaded(place, self.loader if own and self.loader else source.loader, recorded=not own)
             attached = attach(self._policy, where.targets, where.own, where.share)
