@@ -16,8 +16,9 @@ import msgspec
 from msgspec import UNSET
 from torch import Tensor, nn
 
-from skilltokens.attached.acting import AttachedActor, Prepare
+from skilltokens.attached.acting import AttachedActor, Prepare, looks_at
 from skilltokens.attached.beside import SHARE, Attached, attach
+from skilltokens.attached.digests import Digests
 from skilltokens.attached.kinds import NAMES, Kind
 from skilltokens.attached.loading import Load, check_source, loaded, located, seal_of, source_of
 from skilltokens.attached.patterns import patterns_of, type_of
@@ -27,6 +28,7 @@ from skilltokens.attached.skill import MAP, AttachedSkill, parted
 from skilltokens.attached.statistics import from_plain, plain
 from skilltokens.configuration import Share
 from skilltokens.configuration import check_number as check_setting
+from skilltokens.demos.kinds import difference, shown
 from skilltokens.escaping import terminal
 from skilltokens.files import ATTACHED_SCHEMA
 from skilltokens.language import LanguageEncoder, load_encoder
@@ -64,6 +66,7 @@ class AttachedLibrary(ManagedList):
         place: where the base was named by the user; None: where the library says.
         loader: who makes a policy of the base, where the user said so.
         prepare: what is done to every batch before the policy sees it.
+        remembers: digests of the base's large files are remembered in the folder; False: they are read each time.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -71,6 +74,7 @@ class AttachedLibrary(ManagedList):
         self.place: str | None = None
         self.loader: str | Load | None = None
         self.prepare: Prepare | None = None
+        self.remembers = True
         self._policy: nn.Module | None = None
         self._attached: Attached | None = None
         self._ready: dict[str, AttachedSkill] = {}
@@ -83,7 +87,7 @@ class AttachedLibrary(ManagedList):
         folder: Path | str,
         base: str | Path,
         *,
-        policy: nn.Module | None = None,
+        policy: nn.Module | Attached | None = None,
         loader: str | Load = "",
         revision: str = "",
         targets: Sequence[str] | None = None,
@@ -96,12 +100,14 @@ class AttachedLibrary(ManagedList):
         encoder: str = "minilm",
         prepare: Prepare | None = None,
         report: Report = silent,
+        at: str | None = None,
     ) -> Self:
         """A new library whose first skill is the base as it is.
 
         Args:
             base: where the base's files are: a file, a folder, or OWNER/NAME at the Hub.
-            policy: the base, loaded; None: the loader makes it.
+            policy: the base, loaded, or what `attach` has made of it, whose places skills then have; None: the loader
+                makes it.
             loader: a function of the base's place, "module:name", or the name of an entry point of `skilltokens.bases`.
             revision: of the base at the Hub.
             targets, own, share: as for `attach`.
@@ -110,6 +116,7 @@ class AttachedLibrary(ManagedList):
             name, wordings: of the skill that is the base; without wordings no instruction calls it.
             encoder: the sentence encoder that reads instructions.
             prepare: what is done to every batch before the policy sees it.
+            at: the time that the log keeps; None: now.
 
         Raises:
             LibraryError: the folder holds something; the base is not there, has no file to digest or cannot be loaded.
@@ -120,9 +127,14 @@ class AttachedLibrary(ManagedList):
         check_setting("share", share, Share)
         recorded = loader if isinstance(loader, str) and ":" not in loader else ""
         source, place, size = source_of(str(base), revision, recorded)
-        policy = loaded(place, loader) if policy is None else policy
-        where = _where(policy, targets, own, share, statistics)
-        attached = attach(policy, where.targets, where.own, share)
+        given = isinstance(policy, Attached)
+        if isinstance(policy, Attached):
+            attached, targets, own, share = policy, policy.targets, policy.own, policy.share
+            where = _where(attached.root, targets, own, share, statistics)
+        else:
+            policy = loaded(place, loader) if policy is None else policy
+            where = _where(policy, targets, own, share, statistics)
+            attached = attach(policy, where.targets, where.own, share)
         try:
             language = load_encoder(encoder, report=report)
             texts = tuple(wordings) or (name,)
@@ -135,13 +147,14 @@ class AttachedLibrary(ManagedList):
                     library = cls(disk)
                     library._attached, library.prepare = attached, prepare
                     retired = frozenset() if wordings else frozenset({name})
-                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired))
+                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired, at=at))
                     (folder / MAKING).unlink(missing_ok=True)
                 except BaseException:
                     abandon(folder)
                     raise
         except BaseException:
-            attached.detach()
+            if not given:
+                attached.detach()
             raise
         return library
 
@@ -216,6 +229,20 @@ class AttachedLibrary(ManagedList):
         except PROBLEMS as problem:
             raise damaged(self.folder / HEAD, str(problem)) from problem
 
+    def check_features(self, features: Mapping[str, Feature], what: str) -> None:
+        """Whether the skills' observations and actions are among these features, in their shapes.
+
+        Raises:
+            LibraryError: they are not; the message names the feature, and `what` has it.
+        """
+        own = self.features
+        name = difference(own, features, others=True) if own else None
+        if name is not None:
+            raise LibraryError(
+                f"feature {name!r} is {shown(own[name])} in {self.folder} but {shown(features.get(name))} in {what}: "
+                "learn from demonstrations of the same robot and features"
+            )
+
     @property
     def attached(self) -> Attached:
         """The base with skills beside it; loaded, and compared with what they stand on, when it is first asked for.
@@ -228,7 +255,7 @@ class AttachedLibrary(ManagedList):
             source, where = self.source, self.where
             if self._policy is None:
                 place, _ = located(self.place or source.path, "" if self.place else source.revision)
-                check_source(source, place)
+                check_source(source, place, Digests(self.folder if self.remembers else None))
                 own = self.loader is not None
                 self._policy = loaded(place, self.loader if own and self.loader else source.loader, recorded=not own)
             attached = attach(self._policy, where.targets, where.own, where.share)
@@ -240,6 +267,19 @@ class AttachedLibrary(ManagedList):
                 )
             self._attached = attached
         return self._attached
+
+    @property
+    def longest(self) -> int:
+        """How many actions a skill can take after one look."""
+        return self.actor_with(None, "").longest
+
+    @property
+    def remembered_steps(self) -> int:
+        """How many steps an action depends on besides its own, as far as the policy's configuration says: those that it
+        looks back, and those ahead for which it was chosen."""
+        root = self.attached.root
+        back = -min([0, *(looks_at(root) or ())])
+        return back + self.longest - 1
 
     # ---------------------------------------------------------------- skills
 
@@ -281,12 +321,14 @@ class AttachedLibrary(ManagedList):
         *,
         again: bool = False,
         report: Report = silent,
+        at: str | None = None,
     ) -> None:
         """Adds a skill; all others stay as they are, those that other processes added meanwhile too.
 
         Args:
             notes: what else is known of it.
             again: it may be a new version of a skill that there is; the newest version is called.
+            at: the time that the log keeps; None: now.
 
         Raises:
             LibraryError: the name is taken or none, there are no wordings, or it cannot be written.
@@ -301,7 +343,7 @@ class AttachedLibrary(ManagedList):
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
             if name in disk.state.skills and not again:
                 raise LibraryError(f"{self.folder} has a skill {name!r} already: choose another name")
-            return added(self, disk, [(entry, dict(notes or {}))])
+            return added(self, disk, [(entry, dict(notes or {}))], at=at)
 
         self.change(changes, report)
 
