@@ -33,6 +33,7 @@ from skilltokens.files import RUN_SCHEMA
 from skilltokens.methods import method_of
 from skilltokens.methods.base import Method, Training, count
 from skilltokens.methods.neighbours import noted
+from skilltokens.model.policy import Policy
 from skilltokens.train import Record
 from skilltokens.types import OtherConfigurationError, RunError, Suite, Task
 
@@ -149,7 +150,9 @@ def note_lesson(
     """
     parameters = record.parameters
     if not parameters.trained:
-        parameters.base, trunk = count(method.base), method.base.trunk
+        parameters.base = count(method.base)
+        # one of another make has no such trunk of ours
+        trunk = method.base.trunk if isinstance(method.base, Policy) else None
         if trunk is not None:
             parameters.trunk = trunk.reference.parameters
     untrained = training.rule.untrained()
