@@ -27,7 +27,8 @@ from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.trunks.opening import open_trunk
 from skilltokens.model.trunks.trunk import PIXELS, FrozenTrunk
-from skilltokens.suites import load_suite, task_of
+from skilltokens.suites import load_suite
+from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.observation import names
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, SIMULATOR_STATE, SettingError
 
@@ -35,7 +36,7 @@ CAMERA = "observation.images.agentview"
 MOMENTS = (0, 8, 16, 24)
 """Steps of each episode that are drawn: before a thing is gripped."""
 FOLDS = 5
-STRENGTHS = 10.0 ** np.arange(-3, 5)
+STRENGTHS = tuple(10.0**power for power in range(-3, 5))
 """Of the ridge, times the mean variance of the features."""
 Numbers = NDArray[np.float64]
 
@@ -50,9 +51,8 @@ def drawn(store: DemonstrationStore, thing: str, episodes: int) -> tuple[NDArray
     if thing not in names() or SIMULATOR_STATE not in store.private:
         raise SettingError(f"{store.path} keeps no states, or LIBERO has no thing {thing!r}: check both")
     name = names()[thing]
-    suite = load_suite(f"{store.suite}-images")
     pictures, places, owners = [], [], []
-    with contextlib.closing(suite.make(task_of(suite, store.task.name))) as environment:
+    with contextlib.closing(LiberoEnvironment(store.suite, store.task.name, images=True)) as environment:
         for episode in range(min(episodes, len(store))):
             for moment in MOMENTS:
                 row = int(store.offsets[episode]) + moment
@@ -97,10 +97,10 @@ def _strength(features: Numbers, places: Numbers, halves: NDArray[np.int64]) -> 
         known, asked = halves != half, halves == half
         for i, said in enumerate(_ridge(features[known], places[known], features[asked], STRENGTHS)):
             errors[i] += np.linalg.norm(said - places[asked], axis=1).sum()
-    return float(STRENGTHS[errors.argmin()])
+    return STRENGTHS[int(errors.argmin())]
 
 
-def _ridge(known: Numbers, places: Numbers, asked: Numbers, strengths: Sequence[float] | Numbers) -> list[Numbers]:
+def _ridge(known: Numbers, places: Numbers, asked: Numbers, strengths: Sequence[float]) -> list[Numbers]:
     """What ridge regression says of the places of other features, for each strength."""
     middle, mean = known.mean(0), places.mean(0)
     apart, others = known - middle, asked - middle

@@ -47,8 +47,10 @@ class Reference(nn.Module):
         self.state = state
 
     def norm(self, x: Tensor, name: str) -> Tensor:
-        parts = (self.state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        return F.batch_norm(x, *parts, eps=1e-3)
+        mean, var, weight, bias = (
+            self.state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(x, mean, var, weight, bias, eps=1e-3)
 
     def convolve(self, x: Tensor, name: str, stride: int) -> Tensor:
         weight = self.state[f"{name}.weight"]

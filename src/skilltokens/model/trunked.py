@@ -49,6 +49,7 @@ class TrunkEncoder(Scaled):
             )
         self.trunk = open_trunk(settings.trunk)
         self.register_buffer("digest", torch.tensor(list(bytes.fromhex(self.trunk.digest)), dtype=torch.uint8))
+        self.register_load_state_dict_pre_hook(_check_digest)
         self.film = make_linear(settings.width, 2 * settings.neck, generator, 0.3)
         self.head = TrunkHead(self.trunk, settings, generator)
 
@@ -62,15 +63,20 @@ class TrunkEncoder(Scaled):
             x = self.trunk.look(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         return x.float()
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        digest = state_dict.get(f"{prefix}digest")
-        if isinstance(digest, Tensor) and not digest.is_meta and bytes(digest.tolist()).hex() != self.trunk.digest:
-            raise TrunkError(
-                f"these numbers were learned behind another trunk than {self.trunk.name!r} as it is installed (its "
-                f"digest is {self.trunk.digest[:12]}, theirs {bytes(digest.tolist()).hex()[:12]}): install the version "
-                "that they were made with"
-            )
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+def _check_digest(encoder: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Raises TrunkError where the numbers that an encoder is about to take over were learned behind another trunk."""
+    assert isinstance(encoder, TrunkEncoder)
+    digest = state.get(f"{prefix}digest")
+    if digest is None or digest.is_meta:
+        return
+    learned = bytes(digest.tolist()).hex()
+    if learned != encoder.trunk.digest:
+        raise TrunkError(
+            f"these numbers were learned behind another trunk than {encoder.trunk.name!r} as it is installed (its "
+            f"digest is {encoder.trunk.digest[:12]}, theirs {learned[:12]}): install the version that they were made "
+            "with"
+        )
 
 
 class TrunkHead(nn.Module):
