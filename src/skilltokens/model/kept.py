@@ -13,6 +13,7 @@ file is opened: what another machine computed with other bits is made anew. Ever
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -98,6 +99,10 @@ def kept(wanted: Wanted, limit: float, needed: Collection[Path], report: Report)
     folder = wanted.folder
     features = _opened(wanted)
     if features is None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise _unwritten(wanted, problem) from problem
         with locked(folder, DemonstrationError, wait=float("inf"), report=report):
             features = _opened(wanted)  # another process may have computed them meanwhile
             if features is None:
@@ -105,17 +110,22 @@ def kept(wanted: Wanted, limit: float, needed: Collection[Path], report: Report)
                 try:
                     _write(wanted, report)
                 except OSError as problem:
-                    raise DemonstrationError(
-                        f"{folder} could not be written ({problem.strerror or problem}): free "
-                        f"{wanted.nbytes / 1e9:.1f} GB on that disk and run the same command again, which goes on from "
-                        "here, or use --train.features-gb 0"
-                    ) from problem
+                    raise _unwritten(wanted, problem) from problem
                 features = _opened(wanted)
     if features is None:
         raise DemonstrationError(f"{folder} is read otherwise than it was written: check the disk and the memory")
     with contextlib.suppress(OSError):
         os.utime(folder)  # used just now
     return features
+
+
+def _unwritten(wanted: Wanted, problem: OSError) -> DemonstrationError:
+    full = problem.errno == errno.ENOSPC
+    advice = f"free {wanted.nbytes / 1e9:.1f} GB on that disk" if full else "make that folder one to write to"
+    return DemonstrationError(
+        f"{wanted.folder} could not be written ({problem.strerror or problem}): {advice} and run the same command "
+        "again, which goes on from here, or use --train.features-gb 0"
+    )
 
 
 def in_memory(wanted: Wanted, report: Report) -> Array:

@@ -100,7 +100,8 @@ class FrozenTrunk:
 
         On a CPU one thread computes them, whatever `torch.set_num_threads` says: their bits depend on its number.
         """
-        with torch.no_grad(), _one_thread(picture.device):
+        exact = torch.autocast(picture.device.type, enabled=False)  # whatever a training step computes in
+        with torch.no_grad(), exact, _one_thread(picture.device):
             x = picture.permute(0, 3, 1, 2)
             x = x.float() if x.dtype == torch.uint8 else x.float() * 255
             rows, columns = self.grid(*x.shape[2:])
