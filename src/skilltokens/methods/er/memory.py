@@ -52,7 +52,7 @@ class Memory:
         self.lessons[name] = dataclasses.replace(lesson, stores=(store.holding(arrays, offsets),))
         self.ends[name] = np.cumsum(needed)[ends] - 1
 
-    def source(self, policy: Policy) -> Replayed:
+    def source(self, policy: Policy | None = None) -> Replayed:
         """The windows as examples; of pictures that the policy sees through a frozen trunk, what that makes of them."""
         return Replayed(list(self.lessons.values()), list(self.ends.values()), self.settings, policy)
 
