@@ -126,7 +126,7 @@ def test_what_cannot_begin_from_scratch_is_refused() -> None:
     [
         ({"base": ""}, SettingError, "attached_rows learns on a policy of another make: name it, --protocol A"),
         ({"protocol": "A", "base": ""}, SettingError, "name it, --protocol A"),
-        ({"pretrain": "demo"}, SettingError, "pretrain demo is for this package's own policies"),
+        ({"base": "", "pretrain": "demo"}, SettingError, "attached_rows learns on a policy of another make: name it"),
         ({"method": T2SSettings()}, SettingError, "--loader is for methods on a policy of another make, and t2s is"),
         ({"loader": ""}, LibraryError, "who makes a policy of the base is not known here"),
         ({"loader": "tests.attached.bases:fails"}, LibraryError, r"could not be loaded \(RuntimeError: no such policy"),
