@@ -260,3 +260,12 @@ def test_a_page_of_nothing_or_to_nowhere_is_refused(build: Build, tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="could not be written"):
         write_report([build(tmp_path / "a")], tmp_path / "file" / "report.html")
+
+
+def test_a_skill_s_share_is_said_with_the_frozen_trunk_and_without_it(build: Build, tmp_path: Path):
+    def trunk(content: dict[str, Any]) -> None:
+        content["parameters"]["trunk"] = 692_688
+
+    page, _ = _page([build(tmp_path, change=trunk)], tmp_path)
+    assert "7.7 % (1.4 % with the trunk)" in page
+    assert "1.4 % with the frozen trunk" in page
