@@ -6,6 +6,7 @@ import copy
 import importlib
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -15,11 +16,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tests.pictured import TOP, pictured_policy
+from tests.pictured import TOP, Pictured, pictured_policy
+from tests.toy import Toy
 from torch import Tensor, nn
 
 from skilltokens.configuration import check_settings, plain_as_before
 from skilltokens.demos.kinds import PICTURES
+from skilltokens.experiments.checks import check_run
+from skilltokens.experiments.settings import RunSettings
+from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.trunked import TrunkEncoder
@@ -111,6 +116,15 @@ def test_a_trunk_that_is_not_installed_says_the_command(monkeypatch: pytest.Monk
     for name in ("timm:resnet18", "timm/resnet18.a1_in1k"):
         with pytest.raises(TrunkError, match=f"'{name}' is not installed: run `pip install timm`"):
             open_trunk(name)
+
+
+def test_a_run_is_refused_before_anything_is_made(monkeypatch: pytest.MonkeyPatch):
+    settings = RunSettings(SequentialSettings(), policy=PolicySettings(trunk="lite0-random"))
+    with pytest.raises(SettingError, match=r"'lite0-random' is for pictures, and suite 'toy' has none"):
+        check_run(settings, Toy())
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(TrunkError, match="'timm:resnet18' is not installed: run `pip install timm`"):
+        check_run(replace(settings, policy=PolicySettings(trunk="timm:resnet18")), Pictured())
 
 
 @pytest.mark.parametrize("name", ["lite1", "timm:", "timm:a/b", "a/b/c", "../x", "a b"])

@@ -7,6 +7,7 @@ from typing import Any
 from skilltokens.configuration import check_settings
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import method_of, registration
+from skilltokens.model.trunks.naming import NONE, check_installed
 from skilltokens.simulation.driven import expert_in
 from skilltokens.suites import in_context, load_suite, task_of
 from skilltokens.suites.limits import check_episodes
@@ -22,6 +23,13 @@ def check_run(settings: RunSettings[Any], suite: Suite) -> None:
     """
     evaluation = settings.evaluate
     check_settings(settings)
+    if settings.policy.trunk != NONE:
+        check_installed(settings.policy.trunk)
+        if not any(len(feature.shape) == 3 for feature in suite.features.values()):
+            raise SettingError(
+                f"policy.trunk {settings.policy.trunk!r} is for pictures, and suite {suite.name!r} has none: use none, "
+                "or a suite with pictures"
+            )
     if registration(method_of(settings.method)).expert:
         expert_in(suite)
     check_episodes(suite, evaluation.split, evaluation.episodes, evaluation.horizon)

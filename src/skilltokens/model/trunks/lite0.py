@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skilltokens.files import digest
-from skilltokens.model.trunks.naming import LITE0, PACKAGE, command
+from skilltokens.model.trunks.naming import LITE0, PACKAGE, not_installed
 from skilltokens.types import TrunkError
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -158,7 +158,7 @@ def weights_file() -> Path:
     except PackageNotFoundError:
         paths = []
     if not paths:
-        raise TrunkError(f"the trunk {LITE0!r} is not installed: run `{command(LITE0)}`")
+        raise not_installed(LITE0)
     path = Path(str(paths[0].locate()))
     if digest(path, TrunkError) != SHA256:
         raise TrunkError(

@@ -10,10 +10,12 @@ OWNER/NAME           the same of a timm model at the Hugging Face Hub
 from __future__ import annotations
 
 import re
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 
 from msgspec import Struct
 
-from skilltokens.types import SettingError
+from skilltokens.types import SettingError, TrunkError
 
 NONE, LITE0, LITE0_RANDOM, TIMM = "none", "lite0", "lite0-random", "timm:"
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -40,6 +42,22 @@ def check_name(name: str, setting: str = "policy.trunk") -> None:
     raise SettingError(
         f"{setting} {name!r:.100} is no trunk: use none, lite0, lite0-random, timm:NAME or OWNER/NAME at the Hub"
     )
+
+
+def check_installed(name: str) -> None:
+    """Raises TrunkError where what a trunk needs is not installed: before anything is made for it. It is not opened."""
+    if name == LITE0:
+        try:
+            distribution(PACKAGE.partition("==")[0])
+        except PackageNotFoundError:
+            raise not_installed(name) from None
+    elif is_timm(name) and find_spec("timm") is None:
+        raise not_installed(name)
+
+
+def not_installed(name: str) -> TrunkError:
+    """What to raise for a trunk that is not there."""
+    return TrunkError(f"the trunk {name!r} is not installed: run `{command(name)}`")
 
 
 def is_timm(name: str) -> bool:

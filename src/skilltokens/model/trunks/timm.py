@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skilltokens.model.trunks.naming import TIMM, Reference, command
+from skilltokens.model.trunks.naming import TIMM, Reference, not_installed
 from skilltokens.model.trunks.trunk import CELL, FORM, FrozenTrunk, Maps
 from skilltokens.tensors import fingerprint
 from skilltokens.types import TrunkError
@@ -108,7 +108,7 @@ def _timm(name: str) -> Any:
     try:
         package: Any = importlib.import_module("timm")
     except ImportError as problem:
-        raise TrunkError(f"the trunk {name!r} is not installed: run `{command(name)}`") from problem
+        raise not_installed(name) from problem
     try:
         reader = importlib.import_module("timm.models._hub").load_state_dict_from_hf
         safe = inspect.signature(reader).parameters["weights_only"].default is True
