@@ -53,8 +53,8 @@ def numbers(library: AttachedLibrary, seed: int, kind: str = "rows") -> Attached
     for parameter in skill.trained().values():
         parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw))
     for name, feature in FEATURES.items():
-        skill.statistics[f"{name}.mean"] = torch.full(feature.shape, 0.1 * seed)
-        skill.statistics[f"{name}.std"] = torch.full(feature.shape, 1.0 + seed)
+        skill.statistics[f"{name}.center"] = torch.full(feature.shape, 0.1 * seed)
+        skill.statistics[f"{name}.unit"] = torch.full(feature.shape, 1.0 + seed)
     return skill.frozen()
 
 

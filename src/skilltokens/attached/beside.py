@@ -43,7 +43,7 @@ def attach(
 ) -> Attached:
     """Freezes a policy and prepares it for skills; until one is active it computes what it did, bit for bit.
 
-    (A compiled policy that was not frozen may take other kernels once it is: torch looks at `requires_grad` there.)
+    (Of a frozen policy: torch looks at `requires_grad` when it chooses kernels, so freezing alone may change last bits.)
 
     Args:
         policy: any module; its own forward teaches a skill (docs/attached.md says what must be true of it).
