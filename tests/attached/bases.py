@@ -45,3 +45,21 @@ def fails(folder: Path) -> nn.Module:
 
 def returns(folder: Path) -> torch.Tensor:
     return torch.zeros(2)
+
+
+def writes_itself(folder: Path) -> nn.Module:
+    """A policy that counts its forward passes in one of its own numbers."""
+    base = load(folder)
+    base.register_forward_pre_hook(_count)
+    return base
+
+
+def _count(base: nn.Module, args: tuple[object, ...]) -> None:
+    next(base.parameters()).data[0] += 1
+
+
+def diverges(folder: Path) -> nn.Module:
+    """A policy whose loss is no number."""
+    base = load(folder)
+    base.register_forward_hook(lambda module, args, output: (output[0] * float("nan"),))
+    return base

@@ -164,7 +164,7 @@ def elsewhere(policy: torch.nn.Module, *more: torch.Tensor) -> set[str]:
 
 
 SETTINGS = {
-    **{name: methods.method_settings(name)() for name in methods.METHODS},
+    **{name: methods.method_settings(name)() for name, entry in methods.METHODS.items() if not entry.beside},
     **{name: chosen for name, chosen in SKILL_METHODS.items() if name not in methods.METHODS},
     "ewc": EWCSettings(samples=2),
 }

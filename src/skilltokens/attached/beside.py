@@ -43,7 +43,8 @@ def attach(
 ) -> Attached:
     """Freezes a policy and prepares it for skills; until one is active it computes what it did, bit for bit.
 
-    (Of a frozen policy: torch looks at `requires_grad` when it chooses kernels, so freezing alone may change last bits.)
+    (A policy that was not frozen may take other kernels once it is, whose last bits may differ: torch looks at
+    `requires_grad` in matmul and in what is compiled.)
 
     Args:
         policy: any module; its own forward teaches a skill (docs/attached.md says what must be true of it).
@@ -349,7 +350,8 @@ class Attached:
         for place in self.maps.values():
             if id(place.module.weight) not in owned:
                 return place.module.weight.device
-        return next((p.device for p in self.root.parameters() if id(p) not in owned), torch.device("cpu"))
+        others = (p.device for p in self.root.parameters() if id(p) not in owned)
+        return next(others, next((p.device for p in self.root.parameters()), torch.device("cpu")))
 
     # ---------------------------------------------------------------- what would fail in silence
 

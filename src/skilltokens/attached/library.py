@@ -71,7 +71,7 @@ class AttachedLibrary(ManagedList):
         folder: Path | str,
         base: str | Path,
         *,
-        policy: nn.Module | None = None,
+        policy: nn.Module | Attached | None = None,
         loader: str | Load = "",
         revision: str = "",
         targets: Sequence[str] | None = None,
@@ -84,12 +84,14 @@ class AttachedLibrary(ManagedList):
         encoder: str = "minilm",
         prepare: Prepare | None = None,
         report: Report = silent,
+        at: str | None = None,
     ) -> Self:
         """A new library whose first skill is the base as it is.
 
         Args:
             base: where the base's files are: a file, a folder, or OWNER/NAME at the Hub.
-            policy: the base, loaded; None: the loader makes it.
+            policy: the base, loaded, or what `attach` has made of it, whose places skills then have; None: the loader
+                makes it.
             loader: a function of the base's place, "module:name", or the name of an entry point of `skilltokens.bases`.
             revision: of the base at the Hub.
             targets, own, share: as for `attach`.
@@ -98,6 +100,7 @@ class AttachedLibrary(ManagedList):
             name, wordings: of the skill that is the base; without wordings no instruction calls it.
             encoder: the sentence encoder that reads instructions.
             prepare: what is done to every batch before the policy sees it.
+            at: the time that the log keeps; None: now.
 
         Raises:
             LibraryError: the folder holds something; the base is not there, has no file to digest or cannot be loaded.
@@ -107,14 +110,21 @@ class AttachedLibrary(ManagedList):
         check_name(name)
         check_setting("share", share, Share)
         source, place, size = source_of(str(base), revision)
+        given = isinstance(policy, Attached)
+        recorded = loader if isinstance(loader, str) and ":" not in loader else ""
         if policy is None:
             recorded, load = loader_of(place, loader)
-            source, whole = msgspec.structs.replace(source, loader=recorded), loaded(place, load)
+            whole = loaded(place, load)
         else:
-            whole = Base(policy)
+            whole = Base(policy.policy if isinstance(policy, Attached) else policy)
+        source = msgspec.structs.replace(source, loader=recorded)
         features = observed(features, whole, str(base))
-        where = where_of(whole, targets, own, share, statistics)
-        attached = attach(whole.policy, where.targets, where.own, share)
+        if isinstance(policy, Attached):
+            attached, targets, own, share = policy, policy.targets, policy.own, policy.share
+            where = where_of(whole, targets, own, share, statistics)
+        else:
+            where = where_of(whole, targets, own, share, statistics)
+            attached = attach(whole.policy, where.targets, where.own, share)
         try:
             language = load_encoder(encoder, report=report)
             texts = tuple(wordings) or (name,)
@@ -127,13 +137,14 @@ class AttachedLibrary(ManagedList):
                     library = cls(disk)
                     library._base, library._attached, library._prepare = whole, attached, prepare
                     retired = frozenset() if wordings else frozenset({name})
-                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired))
+                    library.commit(disk, *added(library, disk, [(skill, {})], retired=retired, at=at))
                     (folder / MAKING).unlink(missing_ok=True)
                 except BaseException:
                     abandon(folder)
                     raise
         except BaseException:
-            attached.detach()
+            if not given:
+                attached.detach()
             raise
         return library
 
@@ -291,12 +302,14 @@ class AttachedLibrary(ManagedList):
         *,
         again: bool = False,
         report: Report = silent,
+        at: str | None = None,
     ) -> None:
         """Adds a skill; all others stay as they are, those that other processes added meanwhile too.
 
         Args:
             notes: what else is known of it.
             again: it may be a new version of a skill that there is; the newest version is called.
+            at: the time that the log keeps; None: now.
 
         Raises:
             LibraryError: the name is taken or none, there are no wordings, or it cannot be written.
@@ -311,7 +324,7 @@ class AttachedLibrary(ManagedList):
         def changes(disk: Disk) -> tuple[list[Change], Array | None]:
             if name in disk.state.skills and not again:
                 raise LibraryError(f"{self.folder} has a skill {name!r} already: choose another name")
-            return added(self, disk, [(entry, dict(notes or {}))])
+            return added(self, disk, [(entry, dict(notes or {}))], at=at)
 
         self.change(changes, report)
 

@@ -24,7 +24,7 @@ from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate, record_video
 from skilltokens.suites import in_context, load_suite, task_of
 from skilltokens.suites.context import Context
-from skilltokens.types import Actor, Array, Counts, Progress, Report, Suite, SuiteError, Task
+from skilltokens.types import ACTION, Actor, Array, Counts, Progress, Report, Suite, SuiteError, Task
 
 
 class Evaluator:
@@ -195,11 +195,13 @@ class Evaluator:
             videos[name] = path
         return videos
 
-    def _actor(self, choice: Choice) -> Ahead:
+    def _actor(self, choice: Choice) -> Actor:
+        if choice.other is not None:
+            return choice.other.actor()
         actor = TracedActor(choice.policy, choice.embedding, self.device, after=WORTH)
         return Ahead(actor, self.settings.ahead)
 
-    def _count(self, actor: Ahead | None, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
+    def _count(self, actor: Actor | None, suite: Suite, task: Task, pool: Pool, report: Report) -> Counts:
         """The outcomes of an actor; None: of the suite's scripted expert."""
         if actor is None:
             driven, settings = Driven(suite), self.settings
@@ -229,19 +231,22 @@ def labelled(report: Report, note: str, *, lesson: int | None = None, stage: str
 
 def fingerprint(choice: Choice) -> str:
     """SHA-256 of everything that actions are computed from: the policy and the instruction given to it."""
+    if choice.other is not None:
+        return choice.other.fingerprint()
     digest = hashlib.sha256(choice.policy.fingerprint().encode())
     digest.update(np.ascontiguousarray(choice.embedding, np.float32).tobytes())
     return digest.hexdigest()
 
 
-def action_digest(actor: PolicyActor | Ahead, store: DemonstrationStore, batch: int, steps: int = 20) -> str:
+def action_digest(actor: Actor, store: DemonstrationStore, batch: int, steps: int = 20) -> str:
     """SHA-256 of the actions on the first steps of a store's first demonstrations: equal only if every bit is equal."""
-    actor = actor if isinstance(actor, Ahead) else Ahead(actor, 1)
+    actor = Ahead(actor, 1) if isinstance(actor, PolicyActor) else actor
+    seen = actor.policy.shape.scales if isinstance(actor, Ahead) else store.features.keys() - {ACTION}
     memory, digest = actor.start(batch), hashlib.sha256()
     starts = np.asarray(store.offsets)[np.arange(batch) % store.episodes]
     for step in range(steps):
         rows = np.minimum(starts + step, store.steps - 1)
-        observation: dict[str, Array] = {name: np.asarray(store[name][rows]) for name in actor.policy.shape.scales}
+        observation: dict[str, Array] = {name: np.asarray(store[name][rows]) for name in seen}
         digest.update(actor.act(observation, memory).tobytes())
     return digest.hexdigest()
 

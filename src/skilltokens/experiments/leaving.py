@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skilltokens.attached.base import OtherBase
 from skilltokens.demos.kinds import as_read
+from skilltokens.experiments.base import Base
+from skilltokens.experiments.leaving_attached import leave_attached
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.files import replacing
+from skilltokens.methods.attached.method import AttachedMethod
 from skilltokens.methods.base import Lesson, Method
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skill
@@ -16,20 +20,25 @@ from skilltokens.types import ACTION, Feature, LibraryError
 
 
 def leave_library(
-    folder: Path, method: Method, lessons: Sequence[Lesson], record: LifelongRecord, base: SkillLibrary | None
+    folder: Path, method: Method, lessons: Sequence[Lesson], record: LifelongRecord, base: Base | None
 ) -> None:
     """Writes the library of a finished run, in place of one that an earlier attempt left.
 
     Args:
-        base: the library that the run began from; its skills and notes come first where the method kept them.
+        base: what the run began from; a library's skills and notes come first where the method kept them.
 
     Raises:
         LibraryError: it cannot be written.
     """
+    notes = _notes(record, lessons)
+    if isinstance(base, OtherBase):
+        assert isinstance(method, AttachedMethod)
+        leave_attached(folder, method, notes, record.encoder or "")
+        return
     policy, skills = method.library(lessons)
     if not skills:  # of a method that learns none
         return
-    pairs = list(zip(skills, _notes(record, lessons), strict=True))
+    pairs = list(zip(skills, notes, strict=True))
     features: Mapping[str, Feature]
     if base is None:
         store = lessons[0].stores[0]

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
+from skilltokens.attached.base import OtherBase
 from skilltokens.demos import DemonstrationStore, check_readings
 from skilltokens.demos.kinds import unseen
 from skilltokens.demos.windows import check_chunk
 from skilltokens.experiments import checkpoint, provenance
-from skilltokens.experiments.base import base_record, open_base, with_base
+from skilltokens.experiments.base import Base, base_record, open_base, other_record, with_base
 from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.cotraining import Cotraining
@@ -46,6 +47,7 @@ from skilltokens.files import sweep
 from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
+from skilltokens.methods.attached.method import AttachedMethod
 from skilltokens.methods.base import Lesson, Method, generator_of
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.simulation.demonstrate import PATIENCE
@@ -124,7 +126,7 @@ def _learn(
     record: LifelongRecord,
     suite: Suite,
     tasks: Sequence[Task],
-    library: SkillLibrary | None,
+    library: Base | None,
     report: Report,
     command: str,
 ) -> LifelongRecord:
@@ -138,18 +140,19 @@ def _learn(
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
     method = method_before(settings, suite, encoder, library)
-    _check_seen(stores, method.base.shape.scales, report)
-    check_chunk(stores, method.base.settings.chunk)
+    _check_seen(stores, method.seen, report)
+    check_chunk(stores, method.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
-    lessons = lessons_of(tasks, stores, encoder, groups, method.base.settings.chunk)
+    lessons = lessons_of(tasks, stores, encoder, groups, method.chunk)
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
     method.check_lessons(lessons)
     method.check_memory(lessons)
-    cotraining = Cotraining(settings, suite, method, lessons, () if library is None else library.names, report)
+    names = library.names if isinstance(library, SkillLibrary) else ()
+    cotraining = Cotraining(settings, suite, method, lessons, names, report)
     note_cotrained(record, cotraining.digests)
     record.first = len(groups[0])
-    _note_base(record, library, settings.base)
+    _note_base(record, library, method, settings.base)
     with Pool(suite, settings.evaluate.workers, report, settings.evaluate.step_limit) as pool:
         device = settings.train.device
         evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report, settings.context)
@@ -160,7 +163,7 @@ def method_before(
     settings: RunSettings[Any],
     suite: Suite,
     encoder: LanguageEncoder,
-    library: SkillLibrary | None,
+    library: Base | None,
     skills: Skills | None = None,
 ) -> Method:
     """The method before its first lesson: with a fresh policy, or with what a library holds.
@@ -169,6 +172,9 @@ def method_before(
         skills: those of the library's that it begins with; None: all of them.
     """
     kind = load_method(method_of(settings.method))
+    if isinstance(library, OtherBase):
+        beside: Any = kind
+        return beside(library, suite.features, settings.method, settings.train, settings.seed)
     if settings.policy.maps not in kind.maps:
         raise SettingError(
             f"method {method_of(settings.method)} grows policies of {' or '.join(kind.maps)} maps, "
@@ -197,18 +203,19 @@ def _check_seen(stores: Sequence[DemonstrationStore], seen: Collection[str], rep
         report(Progress(NOTE, 0, 1, note))
 
 
-def _note_base(record: LifelongRecord, library: SkillLibrary | None, folder: str) -> None:
-    """Writes down the library that the run begins from; a run that is resumed must find the same.
+def _note_base(record: LifelongRecord, library: Base | None, method: Method, folder: str) -> None:
+    """Writes down what the run begins from; a run that is resumed must find the same.
 
     Raises:
         RunError: it is another.
     """
-    base = None if library is None else base_record(library)
+    base, what = None, "library that this run began from (its skills"
+    if isinstance(method, AttachedMethod):
+        base, what = other_record(method.other, method.attached), "policy that this run began from (its numbers"
+    elif isinstance(library, SkillLibrary):
+        base = base_record(library)
     if (record.lessons or record.base is not None) and record.base != base:
-        raise RunError(
-            f"{folder} is not the library that this run began from (its skills are others): restore it, or choose a "
-            "new folder with --out"
-        )
+        raise RunError(f"{folder} is not the {what} are others): restore it, or choose a new folder with --out")
     record.base = base
 
 
@@ -222,7 +229,7 @@ class _Run:
     method: Method
     lessons: Sequence[Lesson]
     evaluator: Evaluator
-    library: SkillLibrary | None
+    library: Base | None
     cotraining: Cotraining
     report: Report
 

@@ -175,12 +175,18 @@ class Start(_Record, kw_only=True):
 
 
 class BaseLibrary(_Record, kw_only=True):
-    """The library that a run of protocol A+ began from."""
+    """The library, or the policy of another make, that a run of protocol A+ began from."""
 
     skills: list[str]
     parameters: int
     fingerprints: list[str]
-    """SHA-256 of each skill's policy."""
+    """SHA-256 of each skill's policy; of a policy of another make that of its numbers, and one over `files`."""
+    type: str = ""
+    """What kind of policy one of another make is; empty: a library was begun from."""
+    revision: str = ""
+    """Its commit, where it is from the Hub."""
+    files: dict[str, str] = {}
+    """Its files: name -> SHA-256."""
 
 
 class LifelongRecord(_Record, kw_only=True):

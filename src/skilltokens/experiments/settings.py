@@ -22,10 +22,10 @@ Method = TypeVar("Method")
 
 FREE = (
     *("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder", "base", "pretrain"),
-    "cotrain.folders",
+    *("loader", "cotrain.folders"),
 )
-"""Settings that change no number of a run: they may differ when it is resumed. What the base library holds is compared
-by its fingerprints, and what is in `cotrain.folders` by digests."""
+"""Settings that change no number of a run: they may differ when it is resumed. What the base holds is compared by its
+fingerprints, and what is in `cotrain.folders` by digests."""
 FREE_FROM_REWARD = ("motion.folder", "motion.ppo.workers", "ppo.workers", "adapt.step_limit")
 """The same of a run from reward."""
 
@@ -49,7 +49,10 @@ class RunSettings(Generic[Method]):
     """A: one task after another from scratch; A+: from the library --base, or of --pretrain; B: at first --first tasks
     together."""
     base: str = ""
-    """Protocol A+: the folder of a skill library to begin from, with its policy and its skills; empty: --pretrain's."""
+    """Protocol A+: the folder of a skill library to begin from, with its policy and its skills; empty: --pretrain's.
+    With attached_* methods a policy of another make: a file, a folder, or OWNER/NAME at the Hub."""
+    loader: str = ""
+    """With attached_* methods: who makes a policy of that base, MODULE:FUNCTION or the name of an installed one."""
     pretrain: str = ""
     """Protocol A+ without --base: a recipe whose tasks are learned together before, in bases/RECIPE, once for all runs;
     its library is the base. Other protocols do without."""

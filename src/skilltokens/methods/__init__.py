@@ -1,7 +1,8 @@
 """The methods, one folder each: settings and registration in its `__init__.py`, the method itself in `method.py`.
 
-Two folders are no methods but what methods share: `start` (what binds a skill to where it starts) and `cotrain` (old
-windows beside new ones, a setting of the run). Other packages add theirs by the entry points `skilltokens.methods`.
+`attached` has five methods, those on a policy of another make. Two folders are no methods but what methods share:
+`start` (what binds a skill to where it starts) and `cotrain` (old windows beside new ones, a setting of the run). Other
+packages add theirs by the entry points `skilltokens.methods`.
 
 An entry point names a function without arguments that returns a `Registration`.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from skilltokens.methods import (
     adapters,
     agem,
+    attached,
     er,
     ewc,
     expert,
@@ -69,6 +71,11 @@ METHODS = {
     "expert": expert.REGISTRATION,
     "single_task": single_task.REGISTRATION,
     "multitask": multitask.REGISTRATION,
+    "attached_rows": attached.ROWS,
+    "attached_lora": attached.LORA,
+    "attached_own": attached.OWN,
+    "attached_full_copy": attached.FULL_COPY,
+    "attached_scratch": attached.SCRATCH,
 }
 """The methods of this package, in the order that tables and legends show them."""
 

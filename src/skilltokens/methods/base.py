@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.skill import Skill
-from skilltokens.types import Array
+from skilltokens.types import Actor, Array
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,18 @@ class Training:
         return [parameter for group in self.groups for parameter in group["params"]]
 
 
+class OtherPolicy(Protocol):
+    """One skill of a policy of another make, as what is measured needs it."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that its actions are computed from."""
+        ...
+
+    def actor(self) -> Actor:
+        """An actor that acts by it as it is now."""
+        ...
+
+
 @dataclass(frozen=True)
 class Choice:
     """The policy that an instruction calls."""
@@ -92,6 +104,8 @@ class Choice:
     """The skill's name, where there are skills."""
     expert: bool = False
     """The suite's scripted expert acts, and not the policy."""
+    other: OtherPolicy | None = None
+    """A policy of another make acts, and not `policy`."""
 
 
 class Method(ABC):
@@ -124,6 +138,16 @@ class Method(ABC):
         """
         self.base = copy.deepcopy(base).to(self.base.device).requires_grad_()
         self.adopted = True
+
+    @property
+    def seen(self) -> Collection[str]:
+        """The features that its policies look at."""
+        return self.base.shape.scales
+
+    @property
+    def chunk(self) -> int:
+        """How many actions each step of a lesson has to have."""
+        return self.base.settings.chunk
 
     def begins_fresh(self, lesson: Lesson) -> bool:
         """Whether the base has learned nothing before this lesson: no earlier one, and no library to begin from."""

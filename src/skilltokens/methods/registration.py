@@ -22,3 +22,5 @@ class Registration:
     left out, the setting `rate` times 1/2, 2 and 1/4 (experiments/tuning.py)."""
     expert: bool = False
     """Whether the suite's scripted expert acts instead of a policy: not every suite has one."""
+    beside: bool = False
+    """Whether it learns on a policy of another make, which `base` and `loader` name."""

@@ -108,11 +108,10 @@ def together(comparison: Comparison) -> str:
             "own, so FWT and AUC are over the other tasks."
         )
     if first.record.base is not None:
-        skills = first.record.base.skills
-        sentences.append(
-            f"The runs began from a library of {word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base "
-            f"of {first.record.base.parameters:,} parameters."
-        )
+        base, skills = first.record.base, first.record.base.skills
+        what = f"a library of {word(len(skills))} skill{'' if len(skills) == 1 else 's'} on a base"
+        what = f"a policy of another make ({terminal(base.type)})" if base.type else what
+        sentences.append(f"The runs began from {what} of {base.parameters:,} parameters.")
     if len(set(comparison.tasks)) < len(comparison.tasks):
         sentences.append("Tasks come back in this stream, and are taught again.")
     return " ".join(sentences)
