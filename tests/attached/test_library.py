@@ -319,7 +319,7 @@ def test_a_loader_that_a_file_names_is_not_run(folder: Path) -> None:
     head = read_head(folder)
     assert isinstance(head.source, Source)
     write_head(folder, msgspec.structs.replace(head, source=msgspec.structs.replace(head.source, loader=LOADER)))
-    with pytest.raises(LibraryError, match="who makes a policy of the base is not known here"):
+    with pytest.raises(LibraryError, match="the base's loader 'tests.attached.bases:load' is not installed here"):
         _ = AttachedLibrary.open(folder).attached
     assert acts(opened(folder).actor_of("push")).shape == (5, 3, 2)
 

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from skilltokens.attached.acting import Prepare
 from skilltokens.attached.statistics import Spread
 from skilltokens.escaping import terminal
+from skilltokens.exchange.access import hub_api, sentence
 from skilltokens.exchange.repository import Repository
 from skilltokens.files import digest, seal
 from skilltokens.plugins import object_at
 from skilltokens.skills.head import Source
-from skilltokens.types import Feature, LibraryError, SettingError, SkilltokensError, nearest
+from skilltokens.types import Feature, HubError, LibraryError, SettingError, SkilltokensError, nearest
 
 GROUP = "skilltokens.bases"
 """Entry points: name -> a function of a folder or file that returns the policy that lies there, ready to act, alone or
@@ -84,7 +85,11 @@ def located(path: str, revision: str = "") -> tuple[Path, str]:
     repository.needed()
     from huggingface_hub import snapshot_download
 
-    folder = snapshot_download(path, revision=repository.commit, allow_patterns=list(PATTERNS))
+    endpoint = hub_api(None, HubError).endpoint
+    try:
+        folder = snapshot_download(path, revision=repository.commit, allow_patterns=list(PATTERNS), endpoint=endpoint)
+    except Exception as problem:  # what huggingface_hub raises moves between its versions
+        raise HubError(sentence(problem, path, repository.revision, endpoint, "model")) from problem
     return Path(folder), repository.commit or ""
 
 
