@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks import (
     acting,
+    attached,
     bodies,
     libero,
     libraries,
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "bodies": bodies.run,
     "pictures": pictures.run,
     "acting": acting.run,
+    "attached": attached.run,
     "opening": opening.run,
     "selecting": selecting.run,
     "libraries": libraries.run,

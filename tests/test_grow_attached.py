@@ -177,8 +177,8 @@ def test_the_command_from_a_base_to_a_second_skill(
         ["import", f"{tmp_path}/reach-blue.skill"],
     ):
         assert main(["skills", folder, *action]) == 0
-    assert main(["evaluate", folder]) == 2
-    assert "works with libraries of this package's own policies alone" in capsys.readouterr().err
+    assert main(["export", folder, "--skill", "reach-blue"]) == 2
+    assert "whose own code is needed to act" in capsys.readouterr().err
 
 
 def test_a_lerobot_data_set_is_learned_from_as_a_store(

@@ -23,7 +23,6 @@ from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.statistics import measured
 from skilltokens.configuration import Seed, check_number, check_settings, plain
 from skilltokens.demos import DemonstrationStore
-from skilltokens.demos.kinds import difference, shown
 from skilltokens.files import seal
 from skilltokens.language import check_readable
 from skilltokens.methods.attached.training import taught, training_of
@@ -34,7 +33,7 @@ from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
 from skilltokens.suites import sentences_of
 from skilltokens.train import fit
-from skilltokens.types import NOTE, LibraryError, Progress, Report, SettingError, silent
+from skilltokens.types import NOTE, Progress, Report, SettingError, silent
 
 SPARE = 10
 """A tenth of the demonstrations is kept aside to measure a skill, where there are at least so many."""
@@ -90,7 +89,7 @@ def learn_attached(
         return library
     check_name(name, None if again else library)
     store.verify()
-    _check_features(library, store)
+    library.check_features(store.features, str(store.path))
     check_words(library, name, words, take_over, report)
     kept = store.episodes // SPARE if aside is None else aside
     if not 0 <= kept < store.episodes:
@@ -177,16 +176,6 @@ def _notes(
         "seed": seed,
         "made_with": seal(made_with),
     }
-
-
-def _check_features(library: AttachedLibrary, store: DemonstrationStore) -> None:
-    own = library.features
-    name = difference(own, store.features, others=True) if own else None
-    if name is not None:
-        raise LibraryError(
-            f"feature {name!r} is {shown(own[name])} in {library.folder} but {shown(store.features.get(name))} in "
-            f"{store.path}: learn from demonstrations of the same robot and features"
-        )
 
 
 def check_words(library: AttachedLibrary, name: str, words: tuple[str, ...], take_over: bool, report: Report) -> None:

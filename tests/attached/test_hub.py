@@ -38,9 +38,9 @@ def test_a_base_at_the_hub_stays_at_its_commit(hub: Hub, tmp_path: Path) -> None
     assert library.source.path == "me/base"
     assert len(commit) == 40
     put(hub, write(tmp_path / "newer", seed=3))  # its maker goes on
-    before = len(hub.fetched)
+    before = len(hub.fetched())
     assert np.array_equal(acts(opened(tmp_path / "library").actor_of("push")), actions)
-    assert len(hub.fetched) == before
+    assert len(hub.fetched()) == before
     newer = AttachedLibrary.open(tmp_path / "library", loader="tests.attached.bases:load", base="me/base")
     with pytest.raises(LibraryError, match="is not what it was when skills were attached"):
         _ = newer.attached

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -13,10 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.attached.bases import SIZES, drawn, write
 
+from skilltokens.attached import digests
 from skilltokens.attached.acting import AttachedActor
+from skilltokens.attached.digests import Digests
 from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.verifying import verify
+from skilltokens.files import digest
 from skilltokens.skills.adding import added
 from skilltokens.skills.disk import Disk
 from skilltokens.skills.head import Source, read_head, write_head
@@ -319,7 +323,7 @@ def test_a_loader_that_a_file_names_is_not_run(folder: Path) -> None:
     head = read_head(folder)
     assert isinstance(head.source, Source)
     write_head(folder, msgspec.structs.replace(head, source=msgspec.structs.replace(head.source, loader=LOADER)))
-    with pytest.raises(LibraryError, match="the base's loader 'tests.attached.bases:load' is not installed here"):
+    with pytest.raises(LibraryError, match=r"the base's loader 'tests.attached.bases:load' is not installed here"):
         _ = AttachedLibrary.open(folder).attached
     assert acts(opened(folder).actor_of("push")).shape == (5, 3, 2)
 
@@ -350,3 +354,48 @@ def test_a_skill_of_another_base_is_not_imported(folder: Path, originals: Path, 
     with pytest.raises(LibraryError, match="stands on another base"):
         import_skill(AttachedLibrary.open(folder), tmp_path / "push.skill", name="other")
     assert AttachedLibrary.open(folder).names == ["base", "push", "pull"]
+
+
+# ---------------------------------------------------------------- digests of large files
+
+
+def test_a_large_file_is_read_again_only_where_anything_of_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "LEAST", 10)
+    read: list[str] = []
+    monkeypatch.setattr(digests, "digest", lambda path, error: read.append(path.name) or digest(path, error))
+    file, library = tmp_path / "model.safetensors", tmp_path / "library"
+    library.mkdir()
+    file.write_bytes(b"numbers of a base")
+    now = file.stat().st_ctime_ns
+    monkeypatch.setattr(digests.time, "time_ns", lambda: now)
+    assert Digests(library).of(file) == digest(file)
+    assert not (library / digests.NAME).exists()  # it was written a moment ago
+    now += int(60e9)
+    for _ in range(3):
+        assert Digests(library).of(file) == digest(file)
+    assert len(read) == 2
+    Digests(None).of(file)
+    assert len(read) == 3
+    times = file.stat()
+    file.write_bytes(b"NUMBERS of a base")
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # the same size and time, and the same inode
+    assert Digests(library).of(file) == digest(file)
+    (library / digests.NAME).write_text((library / digests.NAME).read_text().replace("sha256", "sha255"))
+    assert Digests(library).of(file) == digest(file)
+    assert len(read) == 5
+
+
+def test_the_base_is_read_once_for_many_openings_and_by_verify_each_time(
+    folder: Path, bases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "LEAST", 10)
+    monkeypatch.setattr(digests, "SETTLED", 0.0)
+    read: list[str] = []
+    monkeypatch.setattr(digests, "digest", lambda path, error: read.append(path.name) or digest(path, error))
+    for _ in range(2):
+        _ = opened(folder).attached
+    assert sorted(read) == ["config.json", "model.safetensors"]
+    assert not [finding for finding in verify(folder, actions=True, loader=LOADER) if finding.fault]
+    assert len(read) == 4

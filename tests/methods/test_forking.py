@@ -31,9 +31,10 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.methods.base import Lesson, count
 from skilltokens.methods.examples import Source, imitation
 from skilltokens.methods.full_copy import FullCopySettings
+from skilltokens.methods.gradients import WINDOWS, Judged
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.t2s import T2SSettings
-from skilltokens.methods.t2s.forking import WINDOWS, forked_rows, importance
+from skilltokens.methods.t2s.forking import forked_rows, importance
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
@@ -132,7 +133,7 @@ def test_use_is_a_rows_mean_weight_times_the_length_of_its_value(toy_stores: lis
     scores = seen[0].reshape(-1, 32).double() @ layer.key.double().T
     theta = torch.nn.functional.gelu(layer.tau * scores / scores.norm(dim=1, keepdim=True))
     expected = theta.abs().mean(0) * layer.value.double().norm(dim=1)
-    use = importance(policy, ["layers.1.ffn"], one, TRAIN, "use", 0)["layers.1.ffn"].double()
+    use = importance(Judged(policy, one, TRAIN, 0), ["layers.1.ffn"], "use")["layers.1.ffn"].double()
     ratio = (use / use.sum()) / (expected / expected.sum())
     torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=1e-4, atol=0)
 
@@ -140,7 +141,7 @@ def test_use_is_a_rows_mean_weight_times_the_length_of_its_value(toy_stores: lis
 def test_gradients_are_those_of_the_loss(toy_stores: list[DemonstrationStore]):
     one, policy = with_one_wording(lessons(toy_stores[:1])[0]), make_policy()
     before = numbers(policy)
-    ours = importance(policy, ["layers.0.q"], one, TRAIN, "gradient", 0)["layers.0.q"]
+    ours = importance(Judged(policy, one, TRAIN, 0), ["layers.0.q"], "gradient")["layers.0.q"]
     source = windows_of(one, policy)
     loss = torch.zeros(())
     groups = np.array_split(np.arange(len(source)), len(source) // TRAIN.batch)

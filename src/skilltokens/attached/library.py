@@ -17,9 +17,10 @@ import msgspec
 from msgspec import UNSET
 from torch import Tensor, nn
 
-from skilltokens.attached.acting import AttachedActor, Prepare
+from skilltokens.attached.acting import AttachedActor, Prepare, looks_at
 from skilltokens.attached.beside import SHARE, Attached, attach
 from skilltokens.attached.describing import Where, head_of, observed, where_of
+from skilltokens.attached.digests import Digests
 from skilltokens.attached.kinds import NAMES, Kind
 from skilltokens.attached.loading import Base, Load, check_source, loaded, loader_of, located, source_of
 from skilltokens.attached.patterns import type_of
@@ -29,6 +30,7 @@ from skilltokens.attached.skill import MAP, AttachedSkill, parted
 from skilltokens.attached.statistics import Spread, from_plain
 from skilltokens.configuration import Share
 from skilltokens.configuration import check_number as check_setting
+from skilltokens.demos.kinds import difference, shown
 from skilltokens.escaping import terminal
 from skilltokens.language import load_encoder
 from skilltokens.locking import LOCKS, locked
@@ -52,6 +54,7 @@ class AttachedLibrary(ManagedList):
     Attributes:
         place: where the base was named by the user; None: where the library says.
         loader: who makes a policy of the base, where the user said so.
+        remembers: digests of the base's large files are remembered in the folder; False: they are read each time.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -59,6 +62,7 @@ class AttachedLibrary(ManagedList):
         self.place: str | None = None
         self.loader: str | Load | None = None
         self._prepare: Prepare | None = None
+        self.remembers = True
         self._base: Base | None = None
         self._attached: Attached | None = None
         self._ready: dict[str, AttachedSkill] = {}
@@ -220,6 +224,20 @@ class AttachedLibrary(ManagedList):
         except PROBLEMS as problem:
             raise damaged(self.folder / HEAD, str(problem)) from problem
 
+    def check_features(self, features: Mapping[str, Feature], what: str) -> None:
+        """Whether the skills' observations and actions are among these features, in their shapes.
+
+        Raises:
+            LibraryError: they are not; the message names the feature, and `what` has it.
+        """
+        own = self.features
+        name = difference(own, features, others=True) if own else None
+        if name is not None:
+            raise LibraryError(
+                f"feature {name!r} is {shown(own[name])} in {self.folder} but {shown(features.get(name))} in {what}: "
+                "learn from demonstrations of the same robot and features"
+            )
+
     @property
     def attached(self) -> Attached:
         """The base with skills beside it; loaded, and compared with what they stand on, when it is first asked for.
@@ -232,7 +250,7 @@ class AttachedLibrary(ManagedList):
             source, where = self.source, self.where
             if self._base is None:
                 place, _ = located(self.place or source.path, "" if self.place else source.revision)
-                check_source(source, place)
+                check_source(source, place, Digests(self.folder if self.remembers else None))
                 _, load = loader_of(place, self.loader or source.loader, recorded=not self.loader)
                 self._base = loaded(place, load)
             policy = self._base.policy
@@ -261,6 +279,19 @@ class AttachedLibrary(ManagedList):
         _ = self.attached
         assert self._base is not None
         return self._base
+
+    @property
+    def longest(self) -> int:
+        """How many actions a skill can take after one look."""
+        return self.actor_with(None, "").longest
+
+    @property
+    def remembered_steps(self) -> int:
+        """How many steps an action depends on besides its own, as far as the policy's configuration says: those that it
+        looks back, and those ahead for which it was chosen."""
+        root = self.attached.root
+        back = -min([0, *(looks_at(root) or ())])
+        return back + self.longest - 1
 
     # ---------------------------------------------------------------- skills
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from skilltokens.attached.acting import Prepare
+from skilltokens.attached.digests import Digests
 from skilltokens.attached.statistics import Spread
 from skilltokens.escaping import terminal
 from skilltokens.exchange.access import hub_api, sentence
@@ -156,8 +157,11 @@ def seal_of(source: Source) -> str:
     return seal(source.files)
 
 
-def check_source(source: Source, place: Path) -> None:
-    """Whether a base is the one that a library stands on. Reads all of its files.
+def check_source(source: Source, place: Path, digests: Digests | None = None) -> None:
+    """Whether a base is the one that a library stands on.
+
+    Args:
+        digests: what is remembered of its files; None: all of them are read.
 
     Raises:
         LibraryError: a file is missing, new or changed.
@@ -166,8 +170,9 @@ def check_source(source: Source, place: Path) -> None:
     for name in sorted(files.keys() ^ source.files.keys()):
         what = "has no" if name in source.files else "has a further"
         raise LibraryError(f"{place} {what} file {terminal(name)}: it is not the base that the skills stand on")
+    digests = digests or Digests(None)
     for name, sha256 in source.files.items():
-        if digest(files[name], LibraryError) != sha256:
+        if digests.of(files[name]) != sha256:
             raise LibraryError(
                 f"{files[name]} is not what it was when skills were attached (its digest differs): a skill acts only "
                 "beside the base that it was learned on"

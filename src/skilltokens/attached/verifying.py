@@ -29,6 +29,7 @@ def verify(
     """
     try:
         library = AttachedLibrary.open(folder, loader=loader, base=base)
+        library.remembers = False
         if actions:
             _ = library.attached
     except SkilltokensError as problem:

@@ -69,7 +69,7 @@ def metadata(repertoire: Repertoire) -> bytes:
         "action_dim": features[ACTION].shape[0],
         "action_horizon": settings.chunk,
         "episode": RULE,
-        "memory_steps": library.policy_settings.layers * (library.policy_settings.history - 1),
+        "memory_steps": library.remembered_steps,
     }
     cameras = [name for name, feature in features.items() if len(feature.shape) == 3]
     parameters = {"send_state": STATE in features, "send_wrist_image": "wrist_image" in names}

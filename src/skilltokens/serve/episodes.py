@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from skilltokens.model.actor import Memory, PolicyActor
+from skilltokens.attached.acting import AttachedActor
+from skilltokens.attached.library import AttachedLibrary
+from skilltokens.model.actor import PolicyActor
 from skilltokens.serve.naming import Naming, renames
 from skilltokens.serve.settings import ServeSettings
 from skilltokens.skills.acting import ActingLibrary
 from skilltokens.skills.ranking import Ranking, ask
-from skilltokens.types import Array, Feature, NoSkillError, Report, ServeError, SettingError, silent
+from skilltokens.skills.together import AheadActor
+from skilltokens.types import ACTION, Array, Feature, NoSkillError, Report, ServeError, SettingError, silent
 
 PROMPTS = 1024
 """Prompts whose skill is remembered, so that a new episode costs no sentence vector."""
@@ -51,11 +54,13 @@ class Repertoire:
         SettingError: a name in `settings.rename` is none, or the library's policy has no chunks and some are asked for.
     """
 
-    def __init__(self, library: ActingLibrary, settings: ServeSettings, report: Report = silent) -> None:
+    def __init__(
+        self, library: ActingLibrary | AttachedLibrary, settings: ServeSettings, report: Report = silent
+    ) -> None:
         self.library, self.settings = library, settings
         self.features = library.features
         self.renamed = renames(settings.rename, self.features)
-        most = library.policy_settings.chunk
+        most = library.longest
         if settings.chunk > most:
             raise SettingError(f"chunk {settings.chunk} is impossible: this library's policy predicts {most} at a time")
         self._language = library.language(report)
@@ -66,13 +71,17 @@ class Repertoire:
         embed = functools.partial(self._language, keep=False)
         return ask(prompt, embed, self.library.index, self.settings.threshold)
 
-    def actor(self, name: str) -> PolicyActor:
+    def actor(self, name: str) -> PolicyActor | AttachedActor:
         """The actor of a skill; all robots share it, each with its own memory."""
+        if isinstance(self.library, AttachedLibrary):
+            return self.library.actor_of(name)
         return self.library.actor_of(name, self.settings.device, traced=True)
 
     def _naming(self, name: str) -> Naming:
         """What a skill reads. A task token may read features that are not the library's own."""
         actor = self.actor(name)
+        if isinstance(actor, AttachedActor):
+            return Naming({n: f for n, f in self.features.items() if n != ACTION}, self.features, self.renamed)
         token = actor.policy.task_token
         own = {n: Feature((width,)) for n, width in token.features.items()} if token is not None else {}
         known = {**own, **self.features}
@@ -80,7 +89,7 @@ class Repertoire:
             raise ServeError(f"skill {name!r} reads {strange[0]!r}, whose shape the library does not say")
         return Naming({n: known[n] for n in actor.policy.seen}, known, self.renamed)
 
-    def actions(self, actor: PolicyActor, observation: Mapping[str, Array], memory: Memory, horizon: int) -> Array:
+    def actions(self, actor: AheadActor, observation: Mapping[str, Array], memory: Any, horizon: int) -> Array:
         """Actions (horizon, A) for observations (1, *shape); the memory moves on.
 
         Raises:
@@ -97,8 +106,8 @@ class _Episode:
     prompt: str
     skill: str
     score: float
-    actor: PolicyActor
-    memory: Memory
+    actor: AheadActor
+    memory: Any
     steps: int = 0
 
 

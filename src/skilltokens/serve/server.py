@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skilltokens.attached.library import AttachedLibrary
 from skilltokens.configuration import check_settings
 from skilltokens.files import read_bytes
 from skilltokens.serve.client import websockets
@@ -68,7 +69,7 @@ class PolicyServer:
 
     def __init__(
         self,
-        library: ActingLibrary,
+        library: ActingLibrary | AttachedLibrary,
         settings: ServeSettings | None = None,
         key: str = "",
         log: Callable[[str], None] | None = None,

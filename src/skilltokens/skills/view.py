@@ -86,6 +86,16 @@ class LibraryView(LibraryList):
         return settings_of(PolicySettings, self._disk.head.policy["settings"])
 
     @property
+    def longest(self) -> int:
+        """How many actions a skill can take after one look."""
+        return self.policy_settings.chunk
+
+    @property
+    def remembered_steps(self) -> int:
+        """How many steps an action depends on besides its own."""
+        return self.policy_settings.layers * (self.policy_settings.history - 1)
+
+    @property
     def base(self) -> Policy:
         """The frozen base policy, which is also the policy of the first skill.
 

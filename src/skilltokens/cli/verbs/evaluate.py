@@ -14,11 +14,11 @@ from skilltokens.cli.saying import cells, say
 from skilltokens.settings import STEP_LIMIT, check_device
 from skilltokens.suites.context import Context, in_context
 from skilltokens.suites.limits import check_episodes
-from skilltokens.types import LibraryError, Progress, Report, SettingError, Suite, Task, part_of
+from skilltokens.types import Actor, LibraryError, Progress, Report, SettingError, Suite, Task, part_of
 
 if TYPE_CHECKING:
+    from skilltokens.cli.opening import Library
     from skilltokens.simulation.pool import Pool
-    from skilltokens.skills.library import SkillLibrary
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ class EvaluateOptions:
     """Threads of torch while acting; more than 1 are seldom faster for so small a policy."""
     device: str = "cpu"
     """Where to act: cpu, cuda or cuda:1."""
+    loader: str = ""
+    """Of a library beside another make's policy, who makes that: MODULE:FUNCTION, or the name of an installed one."""
+    base: str = ""
+    """Where that policy is now, if it was moved."""
 
 
 HEAD = ("task", "instruction", "skill called", "confidence", "success", "95 % interval")
@@ -83,9 +87,9 @@ def main(words: Sequence[str]) -> int:
     _check(options)
     import torch
 
-    from skilltokens.skills.library import SkillLibrary
+    from skilltokens.cli.opening import open_library
 
-    library = SkillLibrary.open(options.library)
+    library = open_library(options.library, loader=options.loader, base=options.base, device=options.device)
     torch.set_num_threads(options.threads)
     results = _on_stores(options, library) if options.stores else _in_simulators(options, library)
     _show(STORE_HEAD if options.stores else HEAD, [result.row for result in results])
@@ -124,15 +128,17 @@ def _show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     output().print(table)
 
 
-def _in_simulators(options: EvaluateOptions, library: SkillLibrary) -> list[_Result]:
+def _in_simulators(options: EvaluateOptions, library: Library) -> list[_Result]:
     from skilltokens.cli.progress import Single
     from skilltokens.simulation.pool import Pool
+    from skilltokens.skills.library import SkillLibrary
     from skilltokens.suites import load_suite
     from skilltokens.suites.remarks import remarks_on
 
     suite = load_suite(options.suite or _suite_of(library))
     library.check_features(suite.features, f"suite {suite.name!r}")
-    library.check_actions(suite)
+    if isinstance(library, SkillLibrary):
+        library.check_actions(suite)
     check_episodes(suite, options.split, options.episodes, options.horizon)
     tasks = _tasks(options, suite, library.names)
     for sentence in remarks_on(suite, tasks):
@@ -145,7 +151,7 @@ def _in_simulators(options: EvaluateOptions, library: SkillLibrary) -> list[_Res
     return results
 
 
-def _on_stores(options: EvaluateOptions, library: SkillLibrary) -> list[_Result]:
+def _on_stores(options: EvaluateOptions, library: Library) -> list[_Result]:
     from skilltokens.cli.progress import Single
     from skilltokens.configuration import plain
     from skilltokens.demos import DemonstrationStore
@@ -165,7 +171,7 @@ def _on_stores(options: EvaluateOptions, library: SkillLibrary) -> list[_Result]
                 results.append(_Result(row, sentences=(ranking.sentence(),)))
                 continue
             name = library.names[ranking.chosen]
-            worth = action_error(library.actor_of(name, options.device), store, range(store.episodes))
+            worth = action_error(_actor(options, library, name), store, range(store.episodes))
             sentences = _wrong(library, name, store.suite, store.task.name)
             figures = (f"{ranking.confidence:.2f}", f"{worth.error:.3f}", f"{worth.still:.3f}")
             notes = {} if sentences else {"error": {"demonstrations": store.digest, **plain(worth)}}
@@ -174,7 +180,7 @@ def _on_stores(options: EvaluateOptions, library: SkillLibrary) -> list[_Result]
     return results
 
 
-def _wrong(library: SkillLibrary, called: str, suite: str, task: str) -> tuple[str, ...]:
+def _wrong(library: Library, called: str, suite: str, task: str) -> tuple[str, ...]:
     """A sentence where another skill was learned on this task than the one that was called."""
     own = {
         record.name
@@ -198,12 +204,12 @@ def _check(options: EvaluateOptions) -> None:
 
 
 def _evaluated(
-    options: EvaluateOptions, library: SkillLibrary, suite: Suite, task: Task, pool: Pool, report: Report
+    options: EvaluateOptions, library: Library, suite: Suite, task: Task, pool: Pool, report: Report
 ) -> _Result:
     """Rolls out the skill that one task's instruction calls."""
     from skilltokens import metrics
-    from skilltokens.model.ahead import Ahead
     from skilltokens.simulation.rollout import evaluate
+    from skilltokens.skills.library import SkillLibrary
 
     own = in_context(suite, task, options.context).instruction
     instruction = own if options.instruction is None else options.instruction
@@ -213,7 +219,7 @@ def _evaluated(
         return _Result((task.name, instruction, "none", confidence, "", ""), sentences=(ranking.sentence(),))
     name = library.names[ranking.chosen]
     outcomes = evaluate(
-        Ahead(library.actor_of(name, options.device, traced=True), options.ahead),
+        _actor(options, library, name),
         suite,
         task,
         options.split,
@@ -227,14 +233,34 @@ def _evaluated(
     low, high = (float(end) for end in metrics.wilson(successes, len(outcomes)))
     sentences = _wrong(library, name, suite.name, task.name)
     counts = {"suite": suite.name, "split": options.split, "successes": successes, "episodes": len(outcomes)}
-    counts |= {"ahead": options.ahead} if library.policy_settings.chunk > 1 else {}
+    ahead = isinstance(library, SkillLibrary) and library.policy_settings.chunk > 1
+    counts |= {"ahead": options.ahead} if ahead else {}
     kept = options.instruction is None and not sentences and task.name == library.state.newest(name).about().get("task")
     figures = (f"{successes} of {len(outcomes)}", f"{low:.2f} to {high:.2f}")
     row = (task.name, instruction, f"{name}{' (wrong)' * bool(sentences)}", confidence, *figures)
     return _Result(row, name, counts if kept else {}, sentences)
 
 
-def _suite_of(library: SkillLibrary) -> str:
+def _actor(options: EvaluateOptions, library: Library, name: str) -> Actor:
+    """The actor of a skill.
+
+    Raises:
+        SettingError: --ahead is asked for of a policy of another make.
+    """
+    from skilltokens.model.ahead import Ahead
+    from skilltokens.skills.library import SkillLibrary
+
+    if isinstance(library, SkillLibrary):
+        return Ahead(library.actor_of(name, options.device, traced=not options.stores), options.ahead)
+    if options.ahead > 1:
+        raise SettingError(
+            f"--ahead is for this package's own policies, and {library.folder} stands beside another make's, whose "
+            "configuration says how many actions it takes for a look: leave it out"
+        )
+    return library.actor_of(name)
+
+
+def _suite_of(library: Library) -> str:
     """The suite that a library's notes name."""
     from skilltokens.suites import suite_names
 

@@ -11,6 +11,8 @@ import tyro
 
 from skilltokens.cli.options import parse
 from skilltokens.escaping import file_name
+from skilltokens.skills.head import is_attached
+from skilltokens.types import LibraryError
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ def main(words: Sequence[str]) -> int:
     from skilltokens.skills.library import SkillLibrary
     from skilltokens.types import Progress
 
+    if is_attached(options.library):
+        raise LibraryError(
+            f"{options.library} stands beside a policy of another make, whose own code is needed to act: serve it "
+            "(`skilltokens serve`), or act in Python by `AttachedLibrary.actor`"
+        )
     library = SkillLibrary.open(options.library)
     out = options.out or Path(file_name(options.skill))
     with Single("export") as report:

@@ -45,6 +45,10 @@ class ServeOptions:
     """A file with the key that clients must send; left out: $SKILLTOKENS_SERVE_KEY, or no key."""
     encoder: str | None = None
     """The library's sentence encoder, where that is a folder: a file's word is not trusted."""
+    loader: str = ""
+    """Of a library beside another make's policy, who makes that: MODULE:FUNCTION, or the name of an installed one."""
+    base: str = ""
+    """Where that policy is now, if it was moved."""
     log: bool = False
     """Print a line for each request."""
 
@@ -53,12 +57,18 @@ def main(words: Sequence[str]) -> int:
     options = parse(ServeOptions, words, "skilltokens serve")
     check_settings(options.settings)
     websockets()
+    from skilltokens.cli.opening import open_library
     from skilltokens.cli.progress import Single
     from skilltokens.serve.server import PolicyServer, read_key
-    from skilltokens.skills.library import SkillLibrary
 
     key = read_key(options.key_file)
-    library = SkillLibrary.open(options.library, options.encoder)
+    library = open_library(
+        options.library,
+        encoder=options.encoder,
+        loader=options.loader,
+        base=options.base,
+        device=options.settings.device,
+    )
     with Single("serve") as report:
         server = PolicyServer(library, options.settings, key, _tell if options.log else None, report)
     if options.settings.host not in LOOPBACK and not key:

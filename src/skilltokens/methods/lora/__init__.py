@@ -34,8 +34,11 @@ class LoraSettings(StartSettings):
     """Least cosine between two instructions that counts as near."""
     otherwise: Otherwise = "newest"
     """What a skill starts from where none is near: the newest skill, or the base."""
+    along: Literal["random", "gradient"] = "random"
+    """Directions in which a fresh adapter can move at first: drawn at random, or those of the loss's largest
+    gradients."""
 
-    ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise")
+    ADDED: ClassVar[tuple[str, ...]] = (*StartSettings.ADDED, "otherwise", "along")
 
 
 REGISTRATION = Registration(

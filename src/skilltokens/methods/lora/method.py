@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skilltokens.methods.base import Lesson, generator_of
+from skilltokens.methods.gradients import Judged, along
 from skilltokens.methods.grown import Grown, GrownMethod, own_copies, ranks_of
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.model.lowrank import LowRank, leaves, matrices
@@ -40,6 +41,8 @@ class Lora(GrownMethod):
             target, source = self.own(policy), self.own(self.entries[number].policy)
             # A skill of the library that the run began from may be of another form, or have other ranks.
             _copy({n: t for n, t in source.items() if n in target and t.shape == target[n].shape}, target)
+        elif self.settings.along == "gradient":
+            _turn(policy, Judged(self.base, lesson, self.train, self.seed))
 
     def start_policy(self, number: int) -> Policy | None:
         own = number >= len(self.adopted_skills) or self.adopted_skills[number].form in ("rows", self.form)
@@ -62,3 +65,12 @@ def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     """Gives a skill the numbers of another, of the same names."""
     for name, value in source.items():
         target[name].copy_(value)
+
+
+def _turn(policy: Policy, judged: Judged) -> None:
+    """Turns fresh adapters so that they can move along the gradients of what they are beside."""
+    adapters = {path: part for path, part in policy.named_modules() if isinstance(part, LowRank)}
+    for path, gradients in judged.gradients(list(adapters)).items():
+        for name, gradient in gradients.items():
+            down = adapters[path].down[name].detach()
+            down.copy_(along(gradient, down))

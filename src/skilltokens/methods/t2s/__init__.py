@@ -56,6 +56,8 @@ class T2SSettings(StartSettings):
     """Rows of the base that are forked: those that weigh most on the demonstrations, or with the largest gradients."""
     bend: ShareFrom0 = 0.0
     """Share of the rows' budget that goes to a low-rank change of the shared rows; the rest buys new rows."""
+    bend_along: Literal["random", "gradient"] = "random"
+    """Directions in which a fresh bend can move at first: drawn at random, or those of the loss's largest gradients."""
     reuse_skills: Annotated[int, Ge(0), Le(3)] = 0
     """Nearest earlier skills, at most, whose rows are shared whole, each by one learned factor a map, from 0 on."""
     gates_first: ShareFrom0 = 0.0
@@ -63,7 +65,7 @@ class T2SSettings(StartSettings):
 
     ADDED: ClassVar[tuple[str, ...]] = (
         *StartSettings.ADDED,
-        *("otherwise", "fork", "fork_by", "bend", "reuse_skills", "gates_first"),
+        *("otherwise", "fork", "fork_by", "bend", "bend_along", "reuse_skills", "gates_first"),
     )
 
     def check(self, name: str = "method") -> None:
@@ -75,6 +77,8 @@ class T2SSettings(StartSettings):
                 f"{prefix}start learned is one start for all skills, whose rows must mean the same: set {prefix}fork, "
                 f"{prefix}reuse and {prefix}reuse-skills to 0"
             )
+        if self.bend_along != "random" and not self.bend:
+            raise SettingError(f"{prefix}bend-along {self.bend_along} bends nothing: set {prefix}bend")
         if self.reuse and self.reuse_skills:
             raise SettingError(f"{prefix}reuse and {prefix}reuse-skills both share earlier skills' rows: set one to 0")
         if self.gates_first and not (self.gates or self.reuse_skills):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from skilltokens.methods.base import Lesson, generator_of
+from skilltokens.methods.gradients import Judged, along
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.budget import Part, check_mu, divide, own_shapes
 from skilltokens.methods.t2s.forking import forked_rows, importance
@@ -54,11 +55,12 @@ class Beginning:
         """The skill before its training."""
         embedding, draw = lesson.embeddings[0][0], generator_of(self.seed, lesson.index)
         shared = {path: self._shared_rows(path, embedding) for path in self.parts}
-        forked = self._fork(lesson, shared)
+        forked, ways = self._fork(lesson, shared), self._ways(lesson, shared)
         tensors, active = dict(self.own), {p: self._with_skills(p, rows, embedding) for p, rows in shared.items()}
         for path, part in self.parts.items():
             check_mu(self.settings, path, len(active[path]), part.rows)
             rows = self._new_rows(path, forked.get(path, []), draw)  # drawn for each map: the next depend on it
+            rows |= {name: along(way, rows[name]) for name, way in ways.get(path, {}).items()}
             tensors |= {name: self.start.tensors[name].clone() for name in rows} if path in self.copied else rows
             tensors |= self._gates(path, shared[path], active[path])
         return Skill(lesson.names[0], lesson.wordings[0], lesson.embeddings[0], tensors, active)
@@ -119,6 +121,25 @@ class Beginning:
         paths = [path for path, part in self.parts.items() if part.forked and path not in self.copied]
         if not paths:
             return {}
+        counts = importance(self._judged(lesson, shared), paths, self.settings.fork_by)
+        forked: dict[str, Array] = {}
+        for path in paths:
+            shared[path], forked[path] = forked_rows(shared[path], counts[path], self.parts[path].forked)
+        return forked
+
+    def _ways(self, lesson: Lesson, shared: dict[str, Rows]) -> dict[str, dict[str, Tensor]]:
+        """For each map whose bend begins along gradients: these, of its shared rows, by the name of what they make."""
+        paths = [path for path, part in self.parts.items() if any(part.ranks) and path not in self.copied]
+        if self.settings.bend_along != "gradient" or not paths:
+            return {}
+        changes = self._judged(lesson, shared).gradients(paths)
+        return {
+            path: {f"{path}{BEND}down.{name}": change[: self.parts[path].base] for name, change in by_name.items()}
+            for path, by_name in changes.items()
+        }
+
+    def _judged(self, lesson: Lesson, shared: dict[str, Rows]) -> Judged:
+        """What the skill begins as, but for new rows, which change nothing yet, with the lesson's demonstrations."""
         begun, maps = dict(self.own), self.base.maps()
         for path in self.parts:
             if path in self.copied:
@@ -126,11 +147,7 @@ class Beginning:
             else:
                 begun |= {f"{path}.{name}": getattr(maps[path], name).detach()[:0] for name in ("key", "value")}
         policy = assemble(self.base, self.find, Skill("", ("",), lesson.embeddings[0], begun, shared))
-        counts = importance(policy, paths, lesson, self.train, self.settings.fork_by, self.seed)
-        forked: dict[str, Array] = {}
-        for path in paths:
-            shared[path], forked[path] = forked_rows(shared[path], counts[path], self.parts[path].forked)
-        return forked
+        return Judged(policy, lesson, self.train, self.seed)
 
     def _new_rows(self, path: str, forked: Array | Sequence[int], draw: torch.Generator) -> dict[str, Tensor]:
         """Copies of the base's rows that are forked, and behind them rows with K = 0 and V random: theta(0) = 0 keeps
