@@ -4,6 +4,7 @@ teaches it, lerobot-eval calls its skills by their sentences."""
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from lerobot.configs import PreTrainedConfig
 from lerobot.datasets import LeRobotDatasetMetadata
+from tests import toy
 from tests.lanes.lerobot.checkpoints import write
 from tests.lanes.lerobot.test_attached import OLD, TRAIN, create, teach
 from tests.pictured import pictured_stores
@@ -139,10 +141,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "skills").iterdir()}
 
 
-def test_lerobot_train_teaches_and_lerobot_eval_calls(act: tuple[Path, Path], tmp_path: Path) -> None:
+def test_lerobot_train_teaches_and_lerobot_eval_calls(
+    act: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library, folder = act
     before = files(library)
-    done = train(library, folder / "reach-blue", tmp_path / "one", "--policy.skill=blue", "--policy.kind=lora")
+    told = ("--policy.skill=blue", "--policy.kind=lora", '--policy.wordings=["park at the blue dot"]')
+    done = train(library, folder / "reach-blue", tmp_path / "one", *told)
     assert done.returncode == 0, done.stderr[-3000:]
     one = tmp_path / "one" / "checkpoints" / "last" / "pretrained_model"
     done = train(one, folder / "between", tmp_path / "two", "--policy.skill=between")
@@ -153,15 +158,21 @@ def test_lerobot_train_teaches_and_lerobot_eval_calls(act: tuple[Path, Path], tm
     assert grown.names == ["base", "reach-red", "blue", "between"]
     assert files(one).items() <= files(two).items()
     assert files(library).items() <= files(one).items()
+    assert [(record.form, *record.wordings[:1]) for record in grown.records[2:]] == [
+        ("lora", "park at the blue dot"),  # what the first was told is not for the second
+        ("rows", TASKS[2].instruction),
+    ]
     skill = grown.numbers("between")
     assert skill is not None
     assert any(float(part.key.abs().max()) > 0 for part in skill.beside.values())  # pyright: ignore
     grown.attached.detach()
 
+    shutil.copy(toy.__file__, tmp_path / "table.py")  # a suite of the working folder
+    monkeypatch.chdir(tmp_path)
     done = run(
         "lerobot-eval",
         f"--policy.path={two}",
-        *("--env.type=skilltokens", "--env.suite=tests.toy:Toy", "--env.task=reach-red,between", "--env.horizon=6"),
+        *("--env.type=skilltokens", "--env.suite=table:Toy", "--env.task=reach-red,between", "--env.horizon=6"),
         *("--eval.n_episodes=2", "--eval.batch_size=2", "--eval.use_async_envs=false", "--seed=0"),
         f"--output_dir={tmp_path / 'eval'}",
     )

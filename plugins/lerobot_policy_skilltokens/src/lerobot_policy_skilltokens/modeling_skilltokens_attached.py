@@ -94,13 +94,15 @@ class SkilltokensAttachedPolicy(Acts, PreTrainedPolicy):
         return cls(own, library, lesson).to(str(own.device)).eval()
 
     def _save_pretrained(self, save_directory: Path, state_dict: dict[str, Tensor] | None = None) -> None:
-        """Copies the library's folder, with the skill that is taught, and writes the configuration beside it."""
+        """Copies the library's folder, with the skill that is taught.
+
+        config.json is the library's own: what this skill was told (its name, its sentences) is not for the next one.
+        """
         if self.lesson is None:
             copy_library(self.library.folder, save_directory)
         else:
             self.attached.check_called()
             self.lesson.add_to(self.library.copied(save_directory))
-        self.config._save_pretrained(save_directory)
 
     # ---------------------------------------------------------------- acting
 

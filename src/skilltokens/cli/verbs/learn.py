@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from skilltokens.attached.settings import AttachedSettings
-from skilltokens.cli.exchange.lerobot import opened
+from skilltokens.cli.exchange.lerobot import is_lerobot, opened
 from skilltokens.cli.options import parse
 from skilltokens.configuration import Share
 from skilltokens.methods import method_names, method_settings
@@ -107,17 +107,25 @@ class LearnOptions:
 
 def main(words: Sequence[str]) -> int:
     options = _options(words)
+    if is_lerobot(options.data):
+        _exists(options)  # before a data set is read
+    with opened(options.data, options.library, options.task) as store:
+        return _learn(options, store)
+
+
+def _exists(options: LearnOptions) -> bool:
+    """Whether the library is there. Raises LibraryError where it should be."""
     exists = (options.library / HEAD).exists()
     if not exists and not options.new:
         raise LibraryError(f"{options.library} is no skill library: {_near(options.library)}make a new one with --new")
-    with opened(options.data, options.library, options.task) as store:
-        return _learn(options, store, exists)
+    return exists
 
 
-def _learn(options: LearnOptions, store: DemonstrationStore, exists: bool) -> int:
+def _learn(options: LearnOptions, store: DemonstrationStore) -> int:
     from skilltokens.cli.progress import Single
     from skilltokens.demos import DemonstrationStore
 
+    exists = _exists(options)
     if is_attached(options.library) or (options.base and not exists):
         _learn_attached(options, store, exists)
         return 0
