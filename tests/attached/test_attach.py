@@ -470,6 +470,13 @@ def test_copies_of_a_policy_act_alike_and_stand_alone() -> None:
     assert same(acted(beside.policy), actions)
 
 
+@pytest.mark.parametrize("own", [["*"], []])
+def test_a_policy_is_where_it_was_moved_also_where_a_skill_owns_all_of_it(own: list[str]) -> None:
+    beside = attach(policy("transformer"), [] if own else None, own or None, share=1.0)
+    beside.policy.to("meta")
+    assert beside.device.type == "meta"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="moves a policy to a GPU and back")
 def test_skills_follow_a_policy_to_its_device() -> None:
     beside = attached("transformer")

@@ -38,7 +38,7 @@ def with_base(settings: RunSettings[Any]) -> RunSettings[Any]:
             base.
     """
     if beside_another(settings):
-        return settings
+        return dataclasses.replace(settings, pretrain="")
     ahead = pretraining_of(settings)
     if ahead is None:
         settings = dataclasses.replace(settings, pretrain="")
@@ -75,7 +75,6 @@ def beside_another(settings: RunSettings[Any]) -> bool:
     if settings.protocol != "A+" or not settings.base:
         raise SettingError(f"{name} learns on a policy of another make: name it, --protocol A+ --base CHECKPOINT")
     for setting, value, usual in (
-        ("pretrain", settings.pretrain, ""),
         ("evaluate.ahead", settings.evaluate.ahead, 1),
         ("cotrain.share", settings.cotrain.share, 0),
     ):
