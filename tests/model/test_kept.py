@@ -18,7 +18,7 @@ from skilltokens.demos import DemonstrationStore, stores_in
 from skilltokens.locking import LOCKS
 from skilltokens.model import kept
 from skilltokens.model.features import precomputed
-from skilltokens.model.kept import FOLDER, PART, PIECES, WHOLE, Wanted
+from skilltokens.model.kept import FOLDER, PART, PIECES, WHOLE, Entry
 from skilltokens.model.trunks.trunk import FrozenTrunk
 from skilltokens.types import Array, DemonstrationError, Progress
 
@@ -28,16 +28,16 @@ LIMIT = 1.0
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("originals")
     pictured_stores(folder, TASKS[:2], 2)
     return folder
 
 
 @pytest.fixture
-def stores(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[DemonstrationStore]:
+def stores(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[DemonstrationStore]:
     """Stores of their own without features."""
-    shutil.copytree(made, tmp_path / "demos", ignore=shutil.ignore_patterns(FOLDER))
+    shutil.copytree(originals, tmp_path / "demos", ignore=shutil.ignore_patterns(FOLDER))
     monkeypatch.setattr(kept, "PIECE", 8)
     monkeypatch.setattr(kept, "_seen", set())
     return stores_in(tmp_path / "demos")
@@ -120,15 +120,15 @@ def test_a_killed_computation_goes_on(
     whole = features(stores[:1])[0].tobytes()
     (entry,) = entries(stores[0])
     shutil.rmtree(entry)
-    compute = Wanted.compute
+    compute = Entry.compute
 
-    def dying(self: Wanted, first: int, last: int) -> Array:
+    def dying(self: Entry, first: int, last: int) -> Array:
         if first >= 2 * kept.PIECE:
             raise Killed
         return compute(self, first, last)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Wanted, "compute", dying)
+        patch.setattr(Entry, "compute", dying)
         with pytest.raises(Killed):
             features(stores[:1])
     with (entry / PART).open("ab") as part:  # half a piece behind the whole ones

@@ -11,7 +11,7 @@ from torch import nn
 
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.model.images import CHANNELS, ImageEncoder
-from skilltokens.model.kept import Wanted, in_memory, kept
+from skilltokens.model.kept import Entry, in_memory, kept
 from skilltokens.model.trunked import TrunkEncoder
 from skilltokens.types import Array, DemonstrationError, Report, silent
 
@@ -60,10 +60,12 @@ def _named(
     limit: float,
     report: Report,
 ) -> dict[str, list[Array]]:
-    wanted = {name: [Wanted(each.trunk, store, name, device) for store in stores] for name, each in encoders.items()}
-    every = [one for many in wanted.values() for one in many]
-    on_disk = {one.folder for one in every if one.store.rows is not None and limit}
-    needed = sum(one.nbytes for one in every if one.store.rows is None or not limit)
+    entries = {
+        name: [Entry(encoder.trunk, store, name, device) for store in stores] for name, encoder in encoders.items()
+    }
+    every = [entry for many in entries.values() for entry in many]
+    on_disk = {entry.folder for entry in every if entry.store.rows is not None and limit}
+    needed = sum(entry.nbytes for entry in every if entry.store.rows is None or not limit)
     if needed > MEMORY:
         raise DemonstrationError(
             f"what the trunk {every[0].trunk.name!r} makes of these pictures takes {needed / 1e9:.1f} GB of memory, "
@@ -71,12 +73,12 @@ def _named(
             + ("set train.features-gb to keep it on disk" if not limit else "replay fewer windows")
         )
 
-    def features(one: Wanted) -> Array:
-        if one.store.rows is None or not limit:
-            return in_memory(one, report)
-        return kept(one, limit, on_disk, report)
+    def features(entry: Entry) -> Array:
+        if entry.store.rows is None or not limit:
+            return in_memory(entry, report)
+        return kept(entry, limit, on_disk, report)
 
-    return {name: [features(one) for one in many] for name, many in wanted.items()}
+    return {name: [features(entry) for entry in many] for name, many in entries.items()}
 
 
 def _through(encoder: ImageEncoder, pictures: Array, device: str) -> Array:

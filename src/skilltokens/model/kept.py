@@ -47,7 +47,7 @@ _seen: set[tuple[Path, int]] = set()
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Entry:
     """The features of one camera's pictures in one store."""
 
     trunk: FrozenTrunk
@@ -85,7 +85,7 @@ class Wanted:
         return torch.cat([self.trunk.compute(picture) for picture in pictures.split(1)]).cpu().numpy()
 
 
-def kept(wanted: Wanted, limit: float, needed: Collection[Path], report: Report) -> Array:
+def kept(entry: Entry, limit: float, needed: Collection[Path], report: Report) -> Array:
     """The features (steps, rows, columns, channels) in float16, memory-mapped; computed first where they are not there.
 
     Args:
@@ -96,22 +96,22 @@ def kept(wanted: Wanted, limit: float, needed: Collection[Path], report: Report)
         DemonstrationError: they do not fit into the limit or onto the disk, or cannot be written. What was computed so
             far is kept, and the next call goes on from there.
     """
-    folder = wanted.folder
-    features = _opened(wanted)
+    folder = entry.folder
+    features = _opened(entry)
     if features is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
-            raise _unwritten(wanted, problem) from problem
+            raise _unwritten(entry, problem) from problem
         with locked(folder, DemonstrationError, wait=float("inf"), report=report):
-            features = _opened(wanted)  # another process may have computed them meanwhile
+            features = _opened(entry)  # another process may have computed them meanwhile
             if features is None:
-                _make_room(wanted, limit, {folder, *needed})
+                _make_room(entry, limit, {folder, *needed})
                 try:
-                    _write(wanted, report)
+                    _write(entry, report)
                 except OSError as problem:
-                    raise _unwritten(wanted, problem) from problem
-                features = _opened(wanted)
+                    raise _unwritten(entry, problem) from problem
+                features = _opened(entry)
     if features is None:
         raise DemonstrationError(f"{folder} is read otherwise than it was written: check the disk and the memory")
     with contextlib.suppress(OSError):
@@ -119,21 +119,21 @@ def kept(wanted: Wanted, limit: float, needed: Collection[Path], report: Report)
     return features
 
 
-def _unwritten(wanted: Wanted, problem: OSError) -> DemonstrationError:
+def _unwritten(entry: Entry, problem: OSError) -> DemonstrationError:
     full = problem.errno == errno.ENOSPC
-    advice = f"free {wanted.nbytes / 1e9:.1f} GB on that disk" if full else "make that folder one to write to"
+    advice = f"free {entry.nbytes / 1e9:.1f} GB on that disk" if full else "make that folder one to write to"
     return DemonstrationError(
-        f"{wanted.folder} could not be written ({problem.strerror or problem}): {advice} and run the same command "
+        f"{entry.folder} could not be written ({problem.strerror or problem}): {advice} and run the same command "
         "again, which goes on from here, or use --train.features-gb 0"
     )
 
 
-def in_memory(wanted: Wanted, report: Report) -> Array:
+def in_memory(entry: Entry, report: Report) -> Array:
     """The same without a disk."""
-    news = _News(wanted, report)
-    features = np.empty(wanted.shape, np.float16)
-    for first in range(0, wanted.store.steps, PIECE):
-        features[first : first + PIECE] = wanted.compute(first, min(first + PIECE, wanted.store.steps))
+    news = _News(entry, report)
+    features = np.empty(entry.shape, np.float16)
+    for first in range(0, entry.store.steps, PIECE):
+        features[first : first + PIECE] = entry.compute(first, min(first + PIECE, entry.store.steps))
         news.tell(first + PIECE)
     return features
 
@@ -141,28 +141,28 @@ def in_memory(wanted: Wanted, report: Report) -> Array:
 # ---------------------------------------------------------------- opening
 
 
-def _opened(wanted: Wanted) -> Array | None:
+def _opened(entry: Entry) -> Array | None:
     """What is kept, where it is whole and has the bits that this machine computes; else None."""
-    path = wanted.folder / WHOLE
+    path = entry.folder / WHOLE
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
         changed = os.stat(path).st_mtime_ns
     except (OSError, ValueError, EOFError):  # not there, half written, or no .npy file
         return None
-    whole = os.path.getsize(path) == len(_header(wanted)) + wanted.nbytes
-    if not whole or features.shape != wanted.shape or features.dtype != np.float16:
+    whole = os.path.getsize(path) == len(_header(entry)) + entry.nbytes
+    if not whole or features.shape != entry.shape or features.dtype != np.float16:
         return None
     if (path, changed) not in _seen:
-        for row in np.linspace(0, wanted.store.steps - 1, CHECKED).round().astype(int):
-            if wanted.compute(row, row + 1).tobytes() != np.asarray(features[row : row + 1]).tobytes():
+        for row in np.linspace(0, entry.store.steps - 1, CHECKED).round().astype(int):
+            if entry.compute(row, row + 1).tobytes() != np.asarray(features[row : row + 1]).tobytes():
                 return None
         _seen.add((path, changed))
     return np.asarray(features)
 
 
-def _header(wanted: Wanted) -> bytes:
+def _header(entry: Entry) -> bytes:
     """A .npy header (format 1.0)."""
-    text = repr({"descr": "<f2", "fortran_order": False, "shape": wanted.shape})
+    text = repr({"descr": "<f2", "fortran_order": False, "shape": entry.shape})
     length = -(-(10 + len(text) + 1) // 64) * 64
     return b"\x93NUMPY\x01\x00" + (length - 10).to_bytes(2, "little") + text.encode().ljust(length - 11) + b"\n"
 
@@ -173,22 +173,22 @@ def _header(wanted: Wanted) -> bytes:
 class _News:
     """Progress, once it takes longer than a moment."""
 
-    def __init__(self, wanted: Wanted, report: Report) -> None:
-        self._total, self._report, self._began = wanted.store.steps, report, time.monotonic()
-        self._note = f"{wanted.store.task.name} {wanted.feature.rpartition('.')[2]}"
+    def __init__(self, entry: Entry, report: Report) -> None:
+        self._total, self._report, self._began = entry.store.steps, report, time.monotonic()
+        self._note = f"{entry.store.task.name} {entry.feature.rpartition('.')[2]}"
 
     def tell(self, done: int) -> None:
         if time.monotonic() - self._began > PATIENCE:
             self._report(Progress(STAGE, min(done, self._total), self._total, self._note))
 
 
-def _write(wanted: Wanted, report: Report) -> None:
+def _write(entry: Entry, report: Report) -> None:
     """Computes what is missing, piece by piece, and gives the file its name when it is whole."""
-    folder, header = wanted.folder, _header(wanted)
+    folder, header = entry.folder, _header(entry)
     (folder / WHOLE).unlink(missing_ok=True)
-    steps, row = wanted.store.steps, wanted.nbytes // wanted.store.steps
-    done = _whole_pieces(wanted)
-    news = _News(wanted, report)
+    steps, row = entry.store.steps, entry.nbytes // entry.store.steps
+    done = _whole_pieces(entry)
+    news = _News(entry, report)
     with (
         (folder / PART).open("r+b" if done else "wb") as part,
         (folder / PIECES).open("r+b" if done else "wb") as pieces,
@@ -200,7 +200,7 @@ def _write(wanted: Wanted, report: Report) -> None:
         pieces.seek(done * _DIGEST)
         pieces.truncate()
         for first in range(done * PIECE, steps, PIECE):
-            content = wanted.compute(first, min(first + PIECE, steps)).tobytes()
+            content = entry.compute(first, min(first + PIECE, steps)).tobytes()
             for file, data in ((part, content), (pieces, hashlib.sha256(content).digest())):
                 file.write(data)
                 file.flush()
@@ -210,33 +210,33 @@ def _write(wanted: Wanted, report: Report) -> None:
     (folder / PIECES).unlink()
 
 
-def _whole_pieces(wanted: Wanted) -> int:
+def _whole_pieces(entry: Entry) -> int:
     """How many pieces of an interrupted computation are as they were written."""
-    header, row = _header(wanted), wanted.nbytes // wanted.store.steps
+    header, row = _header(entry), entry.nbytes // entry.store.steps
     try:
-        digests = read_bytes(wanted.folder / PIECES)
-        with (wanted.folder / PART).open("rb") as part:
+        digests = read_bytes(entry.folder / PIECES)
+        with (entry.folder / PART).open("rb") as part:
             if part.read(len(header)) != header:
                 return 0
-            for number in range(min(len(digests) // _DIGEST, wanted.store.steps // PIECE)):
+            for number in range(min(len(digests) // _DIGEST, entry.store.steps // PIECE)):
                 content = part.read(PIECE * row)
                 if hashlib.sha256(content).digest() != digests[number * _DIGEST : (number + 1) * _DIGEST]:
                     return number
-            return min(len(digests) // _DIGEST, wanted.store.steps // PIECE)
+            return min(len(digests) // _DIGEST, entry.store.steps // PIECE)
     except (OSError, SkilltokensError):
         return 0
 
 
-def _make_room(wanted: Wanted, limit: float, stay: Collection[Path]) -> None:
+def _make_room(entry: Entry, limit: float, stay: Collection[Path]) -> None:
     """Removes what was not used for longest, until the features fit into the limit.
 
     Raises:
         DemonstrationError: they do not, or the disk is too full.
     """
-    above = wanted.folder.parent
-    sizes = {path: _size(path) for path in above.iterdir() if path.is_dir() and path != wanted.folder}
+    above = entry.folder.parent
+    sizes = {path: _size(path) for path in above.iterdir() if path.is_dir() and path != entry.folder}
     others = sorted((path for path in sizes if path not in stay), key=lambda path: path.stat().st_mtime)
-    total = sum(sizes.values()) + wanted.nbytes
+    total = sum(sizes.values()) + entry.nbytes
     while total > limit * 1e9 and others:
         oldest = others.pop(0)
         with contextlib.suppress(SkilltokensError):  # one that another process computes stays
@@ -245,14 +245,14 @@ def _make_room(wanted: Wanted, limit: float, stay: Collection[Path]) -> None:
             total -= sizes[oldest]
     if total > limit * 1e9:
         raise DemonstrationError(
-            f"what the trunk {wanted.trunk.name!r} makes of these pictures takes {total / 1e9:.1f} GB in {above}, more "
+            f"what the trunk {entry.trunk.name!r} makes of these pictures takes {total / 1e9:.1f} GB in {above}, more "
             f"than train.features-gb {limit:g}: raise it"
         )
-    missing = wanted.nbytes - _size(wanted.folder)
+    missing = entry.nbytes - _size(entry.folder)
     free = shutil.disk_usage(above).free
     if missing > free:
         raise DemonstrationError(
-            f"what the trunk {wanted.trunk.name!r} makes of {wanted.store.path} takes {missing / 1e9:.1f} GB, and the "
+            f"what the trunk {entry.trunk.name!r} makes of {entry.store.path} takes {missing / 1e9:.1f} GB, and the "
             f"disk has {free / 1e9:.1f} GB left: free some space, or use --train.features-gb 0"
         )
 
@@ -260,5 +260,5 @@ def _make_room(wanted: Wanted, limit: float, stay: Collection[Path]) -> None:
 def _size(folder: Path) -> int:
     total = 0
     with contextlib.suppress(OSError):
-        total = sum(entry.stat().st_size for entry in os.scandir(folder))
+        total = sum(file.stat().st_size for file in os.scandir(folder))
     return total

@@ -134,7 +134,7 @@ class Policy(nn.Module):
     @property
     def trunk(self) -> FrozenTrunk | None:
         """The frozen trunk that pictures are seen through; None where there is none."""
-        return next((each.trunk for each in self.encoders.values() if isinstance(each, TrunkEncoder)), None)
+        return next((part.trunk for part in self.encoders.values() if isinstance(part, TrunkEncoder)), None)
 
     @property
     def task_token(self) -> TaskToken | None:
