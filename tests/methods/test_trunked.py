@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,24 @@ from tests.toy import TASKS
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.deploy.exporting import TOLERANCE, export_skill
+from skilltokens.experiments.libero_recipes import libero_goal_images
 from skilltokens.files import sealed
 from skilltokens.methods import load_method
 from skilltokens.methods.agem import AGEMSettings
-from skilltokens.methods.base import Method, count
+from skilltokens.methods.base import Method, count, generator_of
 from skilltokens.methods.er import ERSettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.actor import PolicyActor
+from skilltokens.model.policy import Policy, Shape
 from skilltokens.model.traced import TracedActor
 from skilltokens.model.trunks import lite0, opening
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.verifying import verify
+from skilltokens.suites import load_suite
 from skilltokens.types import STATE, Array, LibraryError
 
 SHORT = TrainSettings(iterations=4, first_iterations=4, batch=4, window=6, warmup=2, log_every=1, features_gb=1)
@@ -85,6 +89,14 @@ def test_a_skill_s_share_is_of_the_base_without_the_trunk(stores: list[Demonstra
     trained = sum(parameter.numel() for parameter in method.begin(lessons[1]).parameters())
     assert trained <= 0.08 * count(method.base)
     assert method.stored() < 2 * count(method.base)
+
+
+@pytest.mark.parametrize("name", ["t2s", "t2s-paper", "lora", "psec", "adapters", "prompts"])
+def test_the_default_head_leaves_every_method_room_on_libero(name: str):
+    settings, suite = libero_goal_images(name), load_suite("libero-goal-images")
+    policy = replace(settings.policy, trunk=TRUNK)
+    base = Policy(Shape.of(suite.features, suite.scales, 384), policy, generator_of(0, 0))
+    load_method(name)(base, settings.method, settings.train, 0).check(10)
 
 
 def test_the_loss_is_the_same_from_features_and_from_pictures(stores: list[DemonstrationStore]):
