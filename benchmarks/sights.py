@@ -33,7 +33,7 @@ from skilltokens.suites.libero.observation import names
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, SIMULATOR_STATE, SettingError
 
 CAMERA = "observation.images.agentview"
-MOMENTS = (0, 8, 16, 24)
+MOMENTS = (0, 4, 8, 12)
 """Steps of each episode that are drawn: before a thing is gripped."""
 FOLDS = 5
 STRENGTHS = tuple(10.0**power for power in range(-3, 5))
@@ -146,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store", type=Path)
     parser.add_argument("--thing", default="wine bottle")
-    parser.add_argument("--episodes", type=int, default=40)
+    parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument("--trunks", nargs="+", default=["lite0", "lite0-random"])
     options = parser.parse_args()
     torch.set_num_threads(1)
