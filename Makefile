@@ -67,7 +67,7 @@ LEROBOT_PYTHON ?= $(shell for p in python3.12 python3.13 python3 python \
 	test -x $(@D)/bin/python || $(LEROBOT_PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints-lerobot.txt \
 		--editable ".[metaworld,lerobot,serve,hub]" --editable plugins/lerobot_policy_skilltokens \
-		"lerobot[training,evaluation]" pytest hypothesis
+		"lerobot[training,evaluation,diffusion,smolvla]" pytest hypothesis
 	@touch $@
 
 soak: setup  ## The long tests: thousands of damaged files for every reader, kills at every operation, every simulated task

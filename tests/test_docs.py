@@ -290,9 +290,10 @@ def test_every_command_can_be_parsed(page: Path, tmp_path: Path):
             pytest.fail(f"{page.name}: `{command}`: {problem}")
 
 
-def test_the_story_of_the_lerobot_page_is_the_script_that_its_lane_runs():
-    story = (ROOT / "examples" / "arm" / "story.sh").read_text()
-    assert story in [block.text for block in blocks(ROOT / "docs" / "lerobot.md") if block.language == "bash"]
+@pytest.mark.parametrize(("page", "example"), [("lerobot.md", "arm"), ("attached-lerobot.md", "attached")])
+def test_the_story_of_a_lerobot_page_is_the_script_that_its_lane_runs(page: str, example: str):
+    story = (ROOT / "examples" / example / "story.sh").read_text()
+    assert story in [block.text for block in blocks(ROOT / "docs" / page) if block.language == "bash"]
 
 
 def test_settings_that_are_named_exist():

@@ -19,6 +19,7 @@ from skilltokens.attached.settings import AttachedSettings
 from skilltokens.attached.statistics import measured
 from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore
+from skilltokens.exchange.lerobot import export_lerobot
 from skilltokens.grow_attached import learn_attached
 from skilltokens.methods.attached.training import loss_in, taught, training_of
 from skilltokens.settings import TrainSettings
@@ -178,3 +179,23 @@ def test_the_command_from_a_base_to_a_second_skill(
         assert main(["skills", folder, *action]) == 0
     assert main(["export", folder, "--skill", "reach-blue"]) == 2
     assert "whose own code is needed to act" in capsys.readouterr().err
+
+
+def test_a_lerobot_data_set_is_learned_from_as_a_store(
+    tmp_path: Path, toy_stores: list[DemonstrationStore], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, folder = write(tmp_path / "base"), str(tmp_path / "library")
+    export_lerobot(toy_stores[:2], tmp_path / "both", fps=10)
+    export_lerobot(toy_stores[1:2], tmp_path / "one", fps=10)
+    short = ["--train.iterations", "3", "--train.batch", "4", "--loader", LOADER]
+    new = ["--new", "--base", str(base), *short, "--share", str(SHARE)]
+    assert main(["learn", folder, str(tmp_path / "both"), *new]) == 2
+    assert "shows 2 tasks, and a skill is one: choose (--task) of 'go to the red marker'" in capsys.readouterr().err
+    assert main(["learn", folder, str(toy_stores[0].path), *new, "--task", "go"]) == 2
+    assert not Path(folder).exists()
+    assert main(["learn", folder, str(tmp_path / "both"), *new, "--task", "go to the red marker"]) == 0
+    assert main(["learn", folder, str(tmp_path / "one"), *short]) == 0
+    assert main(["learn", folder, str(tmp_path / "one"), *short]) == 0
+    assert "is there already" in capsys.readouterr().out
+    assert opened(tmp_path / "library").names == ["base", "reach-red", "reach-blue"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "both", "library", "one"]

@@ -90,7 +90,7 @@ def learn_attached(
     check_name(name, None if again else library)
     store.verify()
     library.check_features(store.features, str(store.path))
-    _check_words(library, name, words, take_over, report)
+    check_words(library, name, words, take_over, report)
     kept = store.episodes // SPARE if aside is None else aside
     if not 0 <= kept < store.episodes:
         raise SettingError(f"{kept} of {store.episodes} demonstrations cannot be kept aside: leave one to learn from")
@@ -100,10 +100,9 @@ def learn_attached(
     part = store.part(0, store.episodes - kept)
     begin = _nearest(library, words[0], settings) if settings.start == NEAREST else settings.start
     skill = library.new(seed, settings.kind, settings.rows or None, begin)
-    skill.statistics = measured(part)
-    batches = StoreBatches(
-        part, steps_of(attached.root), words, skill.statistics, train.batch, attached.device, library.prepare
-    )
+    skill.statistics = measured(part, library.spreads)
+    steps, names = steps_of(attached.root), library.features or None
+    batches = StoreBatches(part, steps, words, skill.statistics, train.batch, attached.device, library.prepare, names)
     training = training_of(attached, skill, batches, skill.groups(settings.rate, settings.own_rate), train)
     with taught(attached, skill):
         for _ in fit(training, train, train.iterations, [1.0], seed, report=report):
@@ -179,7 +178,13 @@ def _notes(
     }
 
 
-def _check_words(library: AttachedLibrary, name: str, words: tuple[str, ...], take_over: bool, report: Report) -> None:
+def check_words(library: AttachedLibrary, name: str, words: tuple[str, ...], take_over: bool, report: Report) -> None:
+    """Whether sentences can call a new skill, without a word of other skills'.
+
+    Raises:
+        LibraryError: they would answer sentences of others, and need not be let (`take_over`).
+        LanguageError: a sentence is empty, too long, or cannot be told from another skill's.
+    """
     others = {record.name: record.wordings for record in library.records if record.name != name}
     sentences = (
         [] if take_over else check_readable(library.language(report), words, others, library.vectors_of(list(others)))

@@ -534,9 +534,9 @@ SPOILT = (
 def test_statistics_are_part_of_a_skill() -> None:
     beside = attached("transformer")
     skill = beside.new()
-    skill.statistics = {f"{STATE}.mean": torch.arange(4.0)}
+    skill.statistics = {f"{STATE}.center": torch.arange(4.0)}
     again = beside.skill_of(skill.tensors(), "rows")
-    assert same(again.statistics[f"{STATE}.mean"], torch.arange(4.0))
+    assert same(again.statistics[f"{STATE}.center"], torch.arange(4.0))
 
 
 def test_known_policies_have_patterns_that_fit_them() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
 from tests.attached.bases import write
+from tests.attached.test_library import LOADER, acts, create, numbers, opened
 from tests.hubstub import Hub, at_home
 
+from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.loading import located, source_of
-from skilltokens.types import HubError
+from skilltokens.types import HubError, LibraryError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own, of httpx2
 NAME = "me/policy"
@@ -46,3 +49,19 @@ def test_a_base_at_the_hub_is_known_by_its_commit(hub: Hub, tmp_path: Path) -> N
         located(NAME, "v2")
     with pytest.raises(HubError, match="me/nothing"):
         located("me/nothing")
+
+
+def test_skills_stay_beside_their_commit_whatever_the_base_s_maker_does(hub: Hub, tmp_path: Path) -> None:
+    stored = hub.make(NAME)
+    stored.put({path.name: path.read_bytes() for path in write(tmp_path / "base").iterdir()})
+    library = create(tmp_path / "library", Path(NAME))
+    library.add("push", ["push the block"], numbers(library, 1))
+    actions = acts(library.actor_of("push"))
+    stored.put({path.name: path.read_bytes() for path in write(tmp_path / "newer", seed=3).iterdir()})
+    assert np.array_equal(acts(opened(tmp_path / "library").actor_of("push")), actions)
+    with pytest.raises(LibraryError, match="is not what it was when skills were attached"):
+        _ = AttachedLibrary.open(tmp_path / "library", loader=LOADER, base=NAME).attached
+    for base, revision in (("me/nothing", ""), (NAME, "no-such-branch"), (NAME, "0" * 40)):
+        with pytest.raises(HubError, match="me/"):
+            create(tmp_path / "other", Path(base), revision=revision)
+    assert not (tmp_path / "other").exists()

@@ -57,8 +57,8 @@ def numbers(library: AttachedLibrary, seed: int, kind: str = "rows") -> Attached
     for parameter in skill.trained().values():
         parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw))
     for name, feature in FEATURES.items():
-        skill.statistics[f"{name}.mean"] = torch.full(feature.shape, 0.1 * seed)
-        skill.statistics[f"{name}.std"] = torch.full(feature.shape, 1.0 + seed)
+        skill.statistics[f"{name}.center"] = torch.full(feature.shape, 0.1 * seed)
+        skill.statistics[f"{name}.unit"] = torch.full(feature.shape, 1.0 + seed)
     return skill.frozen()
 
 
@@ -323,7 +323,7 @@ def test_a_loader_that_a_file_names_is_not_run(folder: Path) -> None:
     head = read_head(folder)
     assert isinstance(head.source, Source)
     write_head(folder, msgspec.structs.replace(head, source=msgspec.structs.replace(head.source, loader=LOADER)))
-    with pytest.raises(LibraryError, match="who makes a policy of the base is not known here"):
+    with pytest.raises(LibraryError, match=r"the base's loader 'tests.attached.bases:load' is not installed here"):
         _ = AttachedLibrary.open(folder).attached
     assert acts(opened(folder).actor_of("push")).shape == (5, 3, 2)
 

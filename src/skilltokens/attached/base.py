@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from skilltokens.attached.loading import Load, base_files, check_loader, loaded, located, source_of
+from skilltokens.attached.loading import Base, Load, base_files, loaded, loader_of, located, source_of
 from skilltokens.skills.head import HEAD, Source
 from skilltokens.types import LibraryError
 
@@ -19,7 +19,8 @@ class OtherBase:
 
     Attributes:
         path: a file, a folder, or OWNER/NAME at the Hub.
-        loader: who makes a policy of it: "module:name", the name of an entry point, or a function.
+        loader: who makes a policy of it: "module:name", the name of an entry point, or a function; empty: the entry
+            point that knows it.
     """
 
     path: str
@@ -36,7 +37,7 @@ class OtherBase:
         if (Path(self.path).expanduser() / HEAD).exists():
             raise LibraryError(f"{self.path} is a skill library, where a policy of another make is needed: name that")
         base_files(self.place)
-        check_loader(self.loader)
+        loader_of(self.place, self.loader)
 
     @cached_property
     def place(self) -> Path:
@@ -49,6 +50,11 @@ class OtherBase:
         return source_of(self.path)[0]
 
     @cached_property
+    def whole(self) -> Base:
+        """The policy, and what its loader knows of it. Raises LibraryError where the loader fails or returns none."""
+        return loaded(self.place, loader_of(self.place, self.loader)[1])
+
+    @property
     def policy(self) -> nn.Module:
-        """The policy. Raises LibraryError where the loader fails or returns none."""
-        return loaded(self.place, self.loader)
+        """The policy; raises as `whole`."""
+        return self.whole.policy

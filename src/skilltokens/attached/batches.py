@@ -11,7 +11,7 @@ Which steps are looked at and predicted the policy's configuration says, as LeRo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,13 @@ class Steps:
 
     observations: tuple[int, ...] | None
     actions: tuple[int, ...]
+    dropped: int = 0
+    """Last steps of an episode from which no batch begins (LeRobot's `drop_n_last_frames`)."""
+
+
+def knows_steps(policy: nn.Module) -> bool:
+    """Whether a policy's configuration says which actions it predicts."""
+    return bool(getattr(getattr(policy, "config", None), "action_delta_indices", None))
 
 
 def steps_of(policy: nn.Module) -> Steps:
@@ -46,7 +53,8 @@ def steps_of(policy: nn.Module) -> Steps:
             f"the {type(policy).__name__} does not say how many actions it predicts: give it a `config` with "
             "`action_delta_indices`, such as [0, 1, 2] for chunks of three"
         )
-    return Steps(None if observations is None else tuple(map(int, observations)), tuple(map(int, actions)))
+    dropped = int(getattr(config, "drop_n_last_frames", 0) or 0)
+    return Steps(None if observations is None else tuple(map(int, observations)), tuple(map(int, actions)), dropped)
 
 
 class StoreBatches:
@@ -56,6 +64,7 @@ class StoreBatches:
         wordings: sentences, one of which goes with each example at random.
         statistics: by which vectors and actions are scaled.
         prepare: what is done to a batch last.
+        names: the features that the policy reads; None: all.
     """
 
     def __init__(
@@ -67,17 +76,25 @@ class StoreBatches:
         size: int,
         device: torch.device,
         prepare: Prepare | None = None,
+        names: Collection[str] | None = None,
     ) -> None:
         self.store, self.steps, self.wordings, self.statistics = store, steps, tuple(wordings), statistics
         self.size, self.device, self.prepare = size, device, prepare
+        self.names = [name for name in store.features if names is None or name in names]
+        lengths = np.diff(store.offsets)
+        kept = np.maximum(lengths - steps.dropped, 0)
+        kept = kept if kept.any() else lengths
+        self._starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+        """Of each episode's first step among those from which batches begin."""
 
     def draw(self, generator: np.random.Generator) -> dict[str, Any]:
         """A batch, on the policy's device."""
-        rows = generator.integers(self.store.steps, size=self.size)
-        episode = np.searchsorted(self.store.offsets, rows, side="right") - 1
+        drawn = generator.integers(self._starts[-1], size=self.size)
+        episode = np.searchsorted(self._starts, drawn, side="right") - 1
+        rows = self.store.offsets[episode] + drawn - self._starts[episode]
         first, last = self.store.offsets[episode], self.store.offsets[episode + 1] - 1
         batch: dict[str, Any] = {}
-        for name in self.store.features:
+        for name in self.names:
             deltas = self.steps.actions if name == ACTION else self.steps.observations
             asked = rows[:, None] + np.asarray(deltas or (0,))
             inside = np.clip(asked, first[:, None], last[:, None])

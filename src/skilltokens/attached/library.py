@@ -8,6 +8,7 @@ and which of its maps and parameters skills stand beside. The first skill is the
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
@@ -18,24 +19,24 @@ from torch import Tensor, nn
 
 from skilltokens.attached.acting import AttachedActor, Prepare, looks_at
 from skilltokens.attached.beside import SHARE, Attached, attach
+from skilltokens.attached.describing import Where, head_of, observed, where_of
 from skilltokens.attached.digests import Digests
 from skilltokens.attached.kinds import NAMES, Kind
-from skilltokens.attached.loading import Load, check_source, loaded, located, seal_of, source_of
-from skilltokens.attached.patterns import patterns_of, type_of
+from skilltokens.attached.loading import Base, Load, check_source, loaded, loader_of, located, source_of
+from skilltokens.attached.patterns import type_of
 from skilltokens.attached.places import unwrapped
 from skilltokens.attached.proof import prove
 from skilltokens.attached.skill import MAP, AttachedSkill, parted
-from skilltokens.attached.statistics import from_plain, plain
+from skilltokens.attached.statistics import Spread, from_plain
 from skilltokens.configuration import Share
 from skilltokens.configuration import check_number as check_setting
 from skilltokens.demos.kinds import difference, shown
 from skilltokens.escaping import terminal
-from skilltokens.files import ATTACHED_SCHEMA
-from skilltokens.language import LanguageEncoder, load_encoder
-from skilltokens.locking import locked
+from skilltokens.language import load_encoder
+from skilltokens.locking import LOCKS, locked
 from skilltokens.skills.adding import added
-from skilltokens.skills.disk import MAKING, NOTHING, Disk, abandon, clear
-from skilltokens.skills.head import HEAD, BaseFile, Head, Source, damaged
+from skilltokens.skills.disk import MAKING, Disk, abandon, clear
+from skilltokens.skills.head import HEAD, Source, damaged
 from skilltokens.skills.listed import PROBLEMS
 from skilltokens.skills.managing import WAIT, ManagedList, check_name
 from skilltokens.skills.records import Change, Record
@@ -47,25 +48,12 @@ ACTORS = 64
 """How many skills a library keeps in memory, the last ones that acted."""
 
 
-class Where(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where in its base a library's skills stand: `policy.settings` of library.json."""
-
-    type: str
-    """What kind of policy the base is."""
-    targets: tuple[str, ...]
-    own: tuple[str, ...]
-    share: float
-    statistics: dict[str, list[float]]
-    """Mean and deviation by which the base itself is given what it sees."""
-
-
 class AttachedLibrary(ManagedList):
     """A library beside a policy of another make. `create` makes one, `open` reads one; its base is loaded when needed.
 
     Attributes:
         place: where the base was named by the user; None: where the library says.
         loader: who makes a policy of the base, where the user said so.
-        prepare: what is done to every batch before the policy sees it.
         remembers: digests of the base's large files are remembered in the folder; False: they are read each time.
     """
 
@@ -73,9 +61,9 @@ class AttachedLibrary(ManagedList):
         super().__init__(disk)
         self.place: str | None = None
         self.loader: str | Load | None = None
-        self.prepare: Prepare | None = None
+        self._prepare: Prepare | None = None
         self.remembers = True
-        self._policy: nn.Module | None = None
+        self._base: Base | None = None
         self._attached: Attached | None = None
         self._ready: dict[str, AttachedSkill] = {}
 
@@ -125,27 +113,33 @@ class AttachedLibrary(ManagedList):
         folder = Path(folder)
         check_name(name)
         check_setting("share", share, Share)
-        recorded = loader if isinstance(loader, str) and ":" not in loader else ""
-        source, place, size = source_of(str(base), revision, recorded)
+        source, place, size = source_of(str(base), revision)
         given = isinstance(policy, Attached)
+        recorded = loader if isinstance(loader, str) and ":" not in loader else ""
+        if policy is None:
+            recorded, load = loader_of(place, loader)
+            whole = loaded(place, load)
+        else:
+            whole = Base(policy.policy if isinstance(policy, Attached) else policy)
+        source = msgspec.structs.replace(source, loader=recorded)
+        features = observed(features, whole, str(base))
         if isinstance(policy, Attached):
             attached, targets, own, share = policy, policy.targets, policy.own, policy.share
-            where = _where(attached.root, targets, own, share, statistics)
+            where = where_of(whole, targets, own, share, statistics)
         else:
-            policy = loaded(place, loader) if policy is None else policy
-            where = _where(policy, targets, own, share, statistics)
-            attached = attach(policy, where.targets, where.own, share)
+            where = where_of(whole, targets, own, share, statistics)
+            attached = attach(whole.policy, where.targets, where.own, share)
         try:
             language = load_encoder(encoder, report=report)
             texts = tuple(wordings) or (name,)
-            head = _head(source, size, attached, where, features or {}, language)
+            head = head_of(source, size, attached, where, features, language)
             skill = Skill(name, texts, language(texts))
             with locked(folder, LibraryError, wait=WAIT):
                 clear(folder)
                 try:
                     disk = Disk(folder, head, [], State(), hashlib.sha256())
                     library = cls(disk)
-                    library._attached, library.prepare = attached, prepare
+                    library._base, library._attached, library._prepare = whole, attached, prepare
                     retired = frozenset() if wordings else frozenset({name})
                     library.commit(disk, *added(library, disk, [(skill, {})], retired=retired, at=at))
                     (folder / MAKING).unlink(missing_ok=True)
@@ -185,7 +179,8 @@ class AttachedLibrary(ManagedList):
             raise LibraryError(f"{folder} has a base of its own: open it with SkillLibrary")
         library = cls(disk)
         _ = library.where, library.base_statistics
-        library._policy, library.loader, library.prepare = policy, loader, prepare
+        library._base = None if policy is None else Base(policy)
+        library.loader, library._prepare = loader, prepare
         library.place = None if base is None else str(base)
         if encoder is not None:
             library.encoder, library._named = encoder, True
@@ -253,20 +248,37 @@ class AttachedLibrary(ManagedList):
         """
         if self._attached is None:
             source, where = self.source, self.where
-            if self._policy is None:
+            if self._base is None:
                 place, _ = located(self.place or source.path, "" if self.place else source.revision)
                 check_source(source, place, Digests(self.folder if self.remembers else None))
-                own = self.loader is not None
-                self._policy = loaded(place, self.loader if own and self.loader else source.loader, recorded=not own)
-            attached = attach(self._policy, where.targets, where.own, where.share)
+                _, load = loader_of(place, self.loader or source.loader, recorded=not self.loader)
+                self._base = loaded(place, load)
+            policy = self._base.policy
+            attached = attach(policy, where.targets, where.own, where.share)
             if attached.base != self.identity:
                 attached.detach()
                 raise LibraryError(
-                    f"the {type_of(unwrapped(self._policy))} has other numbers, or other names for them, than the base "
+                    f"the {type_of(unwrapped(policy))} has other numbers, or other names for them, than the base "
                     f"of {self.folder} ({terminal(source.path)}): skills act only beside the base that they learned on"
                 )
             self._attached = attached
         return self._attached
+
+    @property
+    def prepare(self) -> Prepare | None:
+        """What is done to every batch before the policy sees it: what the user said, else what the loader knows."""
+        return self._prepare or self._loaded.prepare
+
+    @property
+    def spreads(self) -> Mapping[str, Spread] | None:
+        """How the statistics of a new skill are measured, as the base wants it."""
+        return self._loaded.spreads
+
+    @property
+    def _loaded(self) -> Base:
+        _ = self.attached
+        assert self._base is not None
+        return self._base
 
     @property
     def longest(self) -> int:
@@ -351,6 +363,16 @@ class AttachedLibrary(ManagedList):
         """A skill as the list keeps it: its numbers as they are now, and the vectors of its wordings."""
         return Skill(name, wordings, self.language(report)(tuple(wordings)), skill.tensors(), form=skill.kind)
 
+    def copied(self, folder: Path) -> Self:
+        """A copy of the library in a folder that may be there, beside the same loaded base."""
+        if folder.resolve() != self.folder.resolve():
+            shutil.copytree(self.folder, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*LOCKS))
+        copy = type(self)(Disk.open(folder))
+        copy.place, copy.loader = self.place, self.loader
+        copy._prepare, copy._base, copy._attached = self._prepare, self._base, self._attached
+        copy.encoder, copy._named = self.encoder, self._named
+        return copy
+
     # ---------------------------------------------------------------- what skills stand on
 
     def check_own(self, content: Content) -> None:
@@ -424,37 +446,3 @@ class AttachedLibrary(ManagedList):
             f"AttachedLibrary({str(self.folder)!r}: {len(self.records)} skills on {terminal(self.source.path)} of "
             f"{self.parameters:,} parameters, encoder {self.encoder!r})\n{shown}"
         )
-
-
-def _head(
-    source: Source,
-    size: int,
-    attached: Attached,
-    where: Where,
-    features: Mapping[str, Feature],
-    language: LanguageEncoder,
-) -> Head:
-    return Head(
-        schema=ATTACHED_SCHEMA,
-        encoder=language.name,
-        policy={"settings": msgspec.to_builtins(where), "shape": {"language": language.dim}},
-        features={name: {"shape": list(one.shape), "dtype": one.dtype} for name, one in features.items()},
-        base=BaseFile(size, seal_of(source), attached.base, attached.reach.size),
-        changes=NOTHING,
-        wordings=0,
-        source=source,
-    )
-
-
-def _where(
-    policy: nn.Module,
-    targets: Sequence[str] | None,
-    own: Sequence[str] | None,
-    share: float,
-    statistics: Mapping[str, Tensor] | None,
-) -> Where:
-    root = unwrapped(policy)
-    if targets is None:
-        known = patterns_of(root)
-        targets, own = known.targets, known.own if own is None else own
-    return Where(type_of(root), tuple(targets), tuple(own or ()), float(share), plain(statistics or {}))

@@ -8,25 +8,54 @@ user (`--loader module:name`), or is one that an installed package registers as 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from importlib.metadata import entry_points
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
+from skilltokens.attached.acting import Prepare
 from skilltokens.attached.digests import Digests
+from skilltokens.attached.statistics import Spread
 from skilltokens.escaping import terminal
+from skilltokens.exchange.access import hub_api, sentence
 from skilltokens.exchange.repository import Repository
 from skilltokens.files import digest, seal
 from skilltokens.plugins import object_at
 from skilltokens.skills.head import Source
-from skilltokens.types import LibraryError, SettingError, SkilltokensError, nearest
+from skilltokens.types import Feature, HubError, LibraryError, SettingError, SkilltokensError, nearest
 
 GROUP = "skilltokens.bases"
-"""Entry points: name -> a function of a folder or file that returns the policy that lies there, ready to act."""
-PATTERNS = ("*.safetensors", "config.json")
+"""Entry points: name -> a function of a folder or file that returns the policy that lies there, ready to act, alone or
+as a `Base`. It may have `knows(place) -> bool`: then a user need not name it for what it knows."""
+PATTERNS = ("*.safetensors", "config.json", "policy_*processor.json")
 """The files of a base's folder that decide what it computes."""
-Load = Callable[[Path], nn.Module]
+PLUGIN = "lerobot_policy_skilltokens"
+"""The distribution whose entry point knows LeRobot's checkpoints."""
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+CHECKPOINTS = ("pretrained_model", "checkpoints/last/pretrained_model")
+"""Where below its output folder lerobot-train leaves a policy."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A policy of another make, and what its loader knows of it."""
+
+    policy: nn.Module
+    prepare: Prepare | None = None
+    """What is done to every batch before the policy sees it."""
+    statistics: Mapping[str, Tensor] = field(default_factory=dict)
+    """Centers and units by which the base itself is given what it sees, and what it does is scaled back."""
+    spreads: Mapping[str, Spread] | None = None
+    """How a skill's own are measured; None: by mean and deviation, of every vector."""
+    features: Mapping[str, Feature] = field(default_factory=dict)
+    """What it observes, and the action, as a store has them; empty: nobody knows."""
+    some: bool = False
+    """Of its pictures, one is enough."""
+
+
+Load = Callable[[Path], nn.Module | Base]
 _AT_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -45,7 +74,7 @@ def located(path: str, revision: str = "") -> tuple[Path, str]:
     if place.exists():
         if revision:
             raise SettingError(f"{path} is a place on this machine and has no revision: leave out the revision")
-        return place, ""
+        return _inner(place), ""
     if not _AT_HUB.fullmatch(path):
         raise LibraryError(
             f"the base {path} is not there: check its path, or name a repository of the Hub (OWNER/NAME)"
@@ -57,8 +86,21 @@ def located(path: str, revision: str = "") -> tuple[Path, str]:
     repository.needed()
     from huggingface_hub import snapshot_download
 
-    folder = snapshot_download(path, revision=repository.commit, allow_patterns=list(PATTERNS))
+    endpoint = hub_api(None, HubError).endpoint
+    try:
+        folder = snapshot_download(path, revision=repository.commit, allow_patterns=list(PATTERNS), endpoint=endpoint)
+    except Exception as problem:  # what huggingface_hub raises moves between its versions
+        raise HubError(sentence(problem, path, repository.revision, endpoint, "model")) from problem
     return Path(folder), repository.commit or ""
+
+
+def _inner(place: Path) -> Path:
+    """The folder itself, or the policy in it where lerobot-train wrote it; a link to the last one is followed."""
+    if place.is_dir() and not any(place.glob("*.safetensors")):
+        for part in CHECKPOINTS:
+            if (place / part).is_dir():
+                return (place / part).resolve()
+    return place
 
 
 def _kept(path: str, revision: str) -> Path | None:
@@ -76,8 +118,8 @@ def _kept(path: str, revision: str) -> Path | None:
         return None
 
 
-def source_of(path: str, revision: str = "", loader: str = "") -> tuple[Source, Path, int]:
-    """What a library keeps of a base, where that is here, and its bytes. Reads all of its files.
+def source_of(path: str, revision: str = "") -> tuple[Source, Path, int]:
+    """What a library keeps of a base, where that is here, and its bytes. Reads all of its files. Nobody loads it yet.
 
     Raises:
         LibraryError: it is not there, or has no file of numbers.
@@ -85,7 +127,7 @@ def source_of(path: str, revision: str = "", loader: str = "") -> tuple[Source, 
     place, commit = located(path, revision)
     files = base_files(place)
     digests = {name: digest(file, LibraryError) for name, file in files.items()}
-    return Source(path if commit else str(place), commit, loader, digests), place, _size(files)
+    return Source(path if commit else str(place), commit, "", digests), place, _size(files)
 
 
 def base_files(place: Path) -> dict[str, Path]:
@@ -94,6 +136,12 @@ def base_files(place: Path) -> dict[str, Path]:
         return {place.name: place}
     files = {path.name: path for pattern in PATTERNS for path in sorted(place.glob(pattern))}
     if not any(name.endswith(".safetensors") for name in files):
+        pickled = next((path.name for pattern in PICKLED for path in sorted(place.glob(pattern))), None)
+        if pickled is not None:
+            raise LibraryError(
+                f"{place} holds {terminal(pickled)}, which is pickled and never opened, since that may run anything: "
+                "save its numbers as .safetensors where you trust it"
+            )
         raise LibraryError(
             f"{place} holds no .safetensors file, so nobody could say whether the base is still the same"
         )
@@ -131,47 +179,86 @@ def check_source(source: Source, place: Path, digests: Digests | None = None) ->
             )
 
 
-def check_loader(loader: str | Load) -> None:
-    """Raises SettingError or LibraryError where there is no such loader."""
-    if not callable(loader):
-        _loader(loader, recorded=False)
-
-
-def loaded(place: Path, loader: str | Load, recorded: bool = False) -> nn.Module:
-    """The policy of a base, ready to act.
+def loader_of(place: Path, loader: str | Load, recorded: bool = False) -> tuple[str, Load]:
+    """Who makes a policy of a base: the name by which a library may keep it (an entry point's, else empty), and itself.
 
     Args:
-        loader: a function, "module:name", or the name of an entry point.
+        loader: a function, "module:name", or the name of an entry point; empty: the entry point that knows the place.
         recorded: the name stands in a file: then it must be an entry point's.
 
     Raises:
-        LibraryError: nobody can load it, or the loader fails or returns no policy.
+        LibraryError: nobody is known, or several are.
+        SettingError: there is no such loader, or it cannot be imported.
     """
-    load = loader if callable(loader) else _loader(loader, recorded)
+    if callable(loader):
+        return "", loader
+    known = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if loader in known:
+        return loader, _imported(known[loader])
+    if not loader and not recorded:
+        knowing = {name: load for name, entry in known.items() if _knows(load := _imported(entry), place)}
+        if len(knowing) == 1:
+            return next(iter(knowing.items()))
+        if knowing:
+            raise LibraryError(f"{place} is known to {' and '.join(sorted(knowing))}: choose one (--loader)")
+    if recorded and loader:
+        raise LibraryError(
+            f"the base's loader {terminal(loader)!r} is not installed here{_package(loader)}, or say who makes a "
+            "policy of it (--loader MODULE:FUNCTION, loader= or policy=)"
+        )
+    if not loader:
+        raise LibraryError(
+            "who makes a policy of the base is not known here: say it (--loader MODULE:FUNCTION, loader= or policy=); "
+            f"checkpoints of LeRobot are known with `pip install {PLUGIN}`"
+        )
+    if ":" not in loader:
+        raise SettingError(f"there is no loader {loader!r}: {nearest(loader, [*known, 'MODULE:FUNCTION'])}")
     try:
-        policy = load(place)
+        return "", object_at(loader)
+    except Exception as problem:
+        raise SettingError(
+            f"the loader {loader!r} could not be imported ({_reason(problem)}): it is MODULE:FUNCTION"
+        ) from problem
+
+
+def loaded(place: Path, load: Load) -> Base:
+    """The policy of a base, ready to act.
+
+    Raises:
+        LibraryError: the loader fails or returns no policy.
+    """
+    try:
+        base = load(place)
     except SkilltokensError:
         raise
     except Exception as problem:  # a loader is anybody's code
-        reason = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:300]
-        raise LibraryError(f"the base {place} could not be loaded ({reason}): check the loader") from problem
-    if not isinstance(policy, nn.Module):
-        raise LibraryError(f"the loader of {place} returned a {type(policy).__name__} and no torch module: check it")
-    return policy.eval()
-
-
-def _loader(name: str, recorded: bool) -> Load:
-    known = {entry.name: entry for entry in entry_points(group=GROUP)}
-    if name in known:
-        return known[name].load()
-    if recorded or not name:
+        raise LibraryError(f"the base {place} could not be loaded ({_reason(problem)}): check the loader") from problem
+    base = base if isinstance(base, Base) else Base(base)
+    if not isinstance(base.policy, nn.Module):
         raise LibraryError(
-            "who makes a policy of the base is not known here: say it (--loader MODULE:FUNCTION, loader= or policy=)"
+            f"the loader of {place} returned a {type(base.policy).__name__} and no torch module: check it"
         )
-    if ":" not in name:
-        raise SettingError(f"there is no loader {name!r}: {nearest(name, [*known, 'MODULE:FUNCTION'])}")
+    base.policy.eval()
+    return base
+
+
+def _imported(entry: EntryPoint) -> Load:
     try:
-        return object_at(name)
+        return entry.load()
     except Exception as problem:
-        reason = f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:300]
-        raise SettingError(f"the loader {name!r} could not be imported ({reason}): it is MODULE:FUNCTION") from problem
+        raise SettingError(
+            f"the loader {entry.name!r} ({entry.value}) could not be imported ({_reason(problem)}): reinstall it"
+        ) from problem
+
+
+def _package(loader: str) -> str:
+    return f": `pip install {PLUGIN}`" if loader == "lerobot" else ": install its package"
+
+
+def _knows(load: Load, place: Path) -> bool:
+    knows = getattr(load, "knows", None)
+    return callable(knows) and bool(knows(place))
+
+
+def _reason(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}".split("\n", 1)[0][:300]

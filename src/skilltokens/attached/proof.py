@@ -1,7 +1,7 @@
 """Proof that a skill beside a foreign policy acts bit for bit as it did: its actions on fixed observations.
 
-The observations come from the raw stream of PCG64, as those of every library's proof (`skills.proof`): around the means
-of the skill's statistics, where it has some.
+The observations come from the raw stream of PCG64, as those of every library's proof (`skills.proof`): around the
+centers of the skill's statistics, where it has some.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from skilltokens.attached.acting import AttachedActor
-from skilltokens.attached.statistics import DEVIATION, MEAN
+from skilltokens.attached.statistics import CENTER, UNIT
 from skilltokens.skills.proof import STEPS, machine
 from skilltokens.skills.skill import Proof
 from skilltokens.types import ACTION, Array, Feature
@@ -31,10 +31,10 @@ def observations(actor: AttachedActor, features: Mapping[str, Feature]) -> list[
             if feature.dtype == "uint8":
                 step[name] = (raw >> np.uint64(56)).astype(np.uint8)
                 continue
-            values = (raw >> np.uint64(11)) * 2.0**-53 * 4 - 2  # -2 to 2 deviations
-            if name + MEAN in actor.statistics:
-                mean, deviation = (actor.statistics[name + part].cpu().numpy() for part in (MEAN, DEVIATION))
-                values = mean + values * deviation
+            values = (raw >> np.uint64(11)) * 2.0**-53 * 4 - 2  # -2 to 2 units
+            if name + CENTER in actor.statistics:
+                center, unit = (actor.statistics[name + part].cpu().numpy() for part in (CENTER, UNIT))
+                values = center + values * unit
             step[name] = values.astype(np.float32)
         steps.append(step)
     return steps
@@ -61,7 +61,8 @@ def prove(actor: AttachedActor, features: Mapping[str, Feature]) -> Proof:
         actions = np.concatenate([actor.act(step, memory).reshape(1, -1) for step in seen])
     finally:
         actor.attached.use(before)
-        policy.train(training)
+        if training:
+            actor.attached.train()
         torch.set_num_threads(threads)
     place = {} if actor.attached.device.type == "cpu" else {"device": str(actor.attached.device)}
     return Proof(

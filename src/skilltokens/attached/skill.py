@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from skilltokens.attached.kinds import NAMES, Beside, Kind
 
 MAP, OWN, STATISTICS = "map.", "own.", "statistics."
-"""Before the names of a skill's tensors: `map.<path>.key`, `own.<parameter>`, `statistics.<feature>.mean`, ..."""
+"""Before the names of a skill's tensors: `map.<path>.key`, `own.<parameter>`, `statistics.<feature>.center`, ..."""
 
 
 @dataclass(eq=False)
@@ -25,7 +25,7 @@ class AttachedSkill:
     own: dict[str, nn.Parameter]
     """Its own copies, by the names of the policy's parameters, in their dtypes."""
     statistics: dict[str, Tensor] = field(default_factory=dict)
-    """Mean and deviation of what it was taught on, `<feature>.mean` and `<feature>.std`; not trained."""
+    """Centers and units of what it was taught on, `<feature>.center` and `<feature>.unit`; not trained."""
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All that is learned, by its name in a file."""

@@ -1,7 +1,9 @@
-"""What a skill was taught on, in numbers: mean and deviation of its vectors, by which they are scaled for the policy.
+"""By which numbers what a skill sees and does is scaled for the policy: (x - center) / unit, entry by entry.
 
-They are the skill's own. A base that was taught one task may have seen a reading that never moved: its deviation is 0,
-and a new task's readings become millions. So deviations have a floor. Pictures and words stay as the base has them.
+They are the skill's own, measured on its demonstrations as the policy's base wants it: mean and deviation, or the
+middle and half the width of a range. A base that was taught one task may have seen a reading that never moved: its
+deviation is 0, and a new task's readings become millions. So units have a floor. Pictures and words stay as the base
+has them.
 """
 
 from __future__ import annotations
@@ -14,31 +16,50 @@ from torch import Tensor
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.demos.kinds import kind_of
-from skilltokens.types import ACTION
+from skilltokens.types import ACTION, Array
 
 FLOOR, ACTION_FLOOR = 0.02, 0.1
-"""The least deviations, in the data's own units."""
-MEAN, DEVIATION = ".mean", ".std"
+"""The least units, in the data's own: of observations and of actions."""
+CENTER, UNIT = ".center", ".unit"
+Spread = tuple[float, float] | None
+"""How a unit is measured: from one quantile to another, (0, 1) being the smallest and the largest value; None: the
+deviation."""
+WHOLE: Spread = (0.0, 1.0)
 
 
-def measured(store: DemonstrationStore) -> dict[str, Tensor]:
-    """Mean and deviation of every vector of a store: `<feature>.mean`, `<feature>.std`, float32."""
+def measured(store: DemonstrationStore, spreads: Mapping[str, Spread] | None = None) -> dict[str, Tensor]:
+    """Center and unit of the vectors of a store: `<feature>.center`, `<feature>.unit`, float32.
+
+    Args:
+        spreads: of which features, and how; None: of every vector and the action, by mean and deviation.
+    """
+    if spreads is None:
+        spreads = {n: None for n, one in store.features.items() if n == ACTION or kind_of(n, one) == "vector"}
     numbers: dict[str, Tensor] = {}
-    for name, feature in store.features.items():
-        if kind_of(name, feature) != "vector" and name != ACTION:
-            continue
+    for name, spread in spreads.items():
         values = np.asarray(store[name], np.float64)
-        floor = ACTION_FLOOR if name == ACTION else FLOOR
-        numbers[name + MEAN] = torch.from_numpy(values.mean(0).astype(np.float32))
-        numbers[name + DEVIATION] = torch.from_numpy(np.maximum(values.std(0), floor).astype(np.float32))
+        if spread is None:
+            numbers |= scale_of(name, values.mean(0), values.std(0))
+        else:
+            low, high = np.quantile(values, spread, axis=0)
+            numbers |= scale_of(name, (low + high) / 2, (high - low) / 2)
     return numbers
 
 
-def scaled(batch: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A batch as the policy sees it; what has no statistics stays as it is."""
+def scale_of(name: str, center: Array, unit: Array) -> dict[str, Tensor]:
+    """The two entries of a feature; no unit is below the floor."""
+    unit = np.maximum(unit, ACTION_FLOOR if name == ACTION else FLOOR)
     return {
-        name: (value - statistics[name + MEAN].to(value.device)) / statistics[name + DEVIATION].to(value.device)
-        if name + MEAN in statistics and isinstance(value, Tensor)
+        name + part: torch.from_numpy(np.asarray(values, np.float32).copy())
+        for part, values in ((CENTER, center), (UNIT, unit))
+    }
+
+
+def scaled(batch: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A batch as the policy sees it; what has no statistics, or is none (`action: None`), stays as it is."""
+    return {
+        name: (value - statistics[name + CENTER].to(value.device)) / statistics[name + UNIT].to(value.device)
+        if name + CENTER in statistics and isinstance(value, Tensor)
         else value
         for name, value in batch.items()
     }
@@ -46,9 +67,9 @@ def scaled(batch: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dic
 
 def in_units(action: Tensor, statistics: Mapping[str, Tensor]) -> Tensor:
     """Actions (..., A) of the policy in the data's own units."""
-    if ACTION + MEAN not in statistics:
+    if ACTION + CENTER not in statistics:
         return action
-    return action * statistics[ACTION + DEVIATION].to(action.device) + statistics[ACTION + MEAN].to(action.device)
+    return action * statistics[ACTION + UNIT].to(action.device) + statistics[ACTION + CENTER].to(action.device)
 
 
 def plain(statistics: Mapping[str, Tensor]) -> dict[str, list[float]]:

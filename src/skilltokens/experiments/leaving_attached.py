@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.attached.library import AttachedLibrary
+from skilltokens.attached.loading import loader_of
 from skilltokens.files import replacing
 from skilltokens.methods.attached.method import AttachedMethod
 from skilltokens.types import LibraryError
@@ -27,9 +28,11 @@ def leave_attached(folder: Path, method: AttachedMethod, notes: Sequence[Mapping
             fresh,
             base.source.path,
             revision=base.source.revision,
-            loader=base.loader,
+            loader=base.loader or loader_of(base.place, "")[0],
             policy=attached,
             features=method.features,
+            statistics=base.whole.statistics,
+            prepare=base.whole.prepare,
             encoder=encoder,
             at="",
         )

@@ -60,8 +60,7 @@ class Facts:
 
 def papers(head: Head, state: State, facts: Facts) -> dict[str, bytes]:
     """Name -> content of each file that is made of what a library is."""
-    own = {} if isinstance(head.source, Source) else checkpoint(head)
-    return {CARD: model_card(head, state, facts).encode(), **own}
+    return {CARD: model_card(head, state, facts).encode(), **checkpoint(head)}
 
 
 def model_card(head: Head, state: State, facts: Facts) -> str:

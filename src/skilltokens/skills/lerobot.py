@@ -14,13 +14,18 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from skilltokens.skills.head import Head
-from skilltokens.types import ACTION, ENVIRONMENT_STATE
+from skilltokens.demos.kinds import kind_of
+from skilltokens.skills.head import Head, Source
+from skilltokens.types import ACTION, ENVIRONMENT_STATE, Feature
 
 CONFIG, PREPROCESSOR, POSTPROCESSOR = "config.json", "policy_preprocessor.json", "policy_postprocessor.json"
 CHECKPOINT = (CONFIG, PREPROCESSOR, POSTPROCESSOR)
 POLICY = "skilltokens"
 """The type of policy that the plug-in lerobot_policy_skilltokens registers."""
+ATTACHED_POLICY = "skilltokens_attached"
+"""The same of libraries beside a policy of LeRobot's."""
+LOADER = "lerobot"
+"""The entry point of `skilltokens.bases` that makes policies of LeRobot's checkpoints."""
 DEVICE = "cpu"
 """Where so small a policy acts fastest; `--policy.device=cuda` says otherwise."""
 _KEPT = dict.fromkeys(("ACTION", "ENV", "STATE", "VISUAL"), "IDENTITY")
@@ -28,7 +33,10 @@ _KEPT = dict.fromkeys(("ACTION", "ENV", "STATE", "VISUAL"), "IDENTITY")
 
 
 def checkpoint(head: Head) -> dict[str, bytes]:
-    """The three files: name -> content."""
+    """The three files: name -> content; none of a library beside a policy that LeRobot does not load."""
+    attached = isinstance(head.source, Source)
+    if isinstance(head.source, Source) and (head.source.loader != LOADER or ACTION not in head.features):
+        return {}
     observed, action = _features(head)
     steps = (
         _step("rename_observations_processor", rename_map={}),
@@ -42,12 +50,13 @@ def checkpoint(head: Head) -> dict[str, bytes]:
     )
     contents = (
         {
-            "type": POLICY,
+            "type": ATTACHED_POLICY if attached else POLICY,
             "n_obs_steps": 1,
             "input_features": observed,
             "output_features": action,
             "device": DEVICE,
             "push_to_hub": False,
+            **(_steps(head) if attached else {}),
         },
         {"name": PREPROCESSOR.removesuffix(".json"), "steps": steps},
         {"name": POSTPROCESSOR.removesuffix(".json"), "steps": back},
@@ -62,14 +71,26 @@ def _step(name: str, **config: Any) -> dict[str, Any]:
     return {"registry_name": name, "config": config}
 
 
+def _steps(head: Head) -> dict[str, Any]:
+    """Which steps the base of an attached library looks at and predicts: lerobot-train makes batches by these."""
+    where = head.policy["settings"]
+    looks_at = where.get("looks_at")
+    return {
+        "observation_deltas": None if looks_at is None else list(looks_at),
+        "action_deltas": list(where.get("predicts", ())),
+        "drop_n_last_frames": where.get("drops", 0),
+    }
+
+
 def _features(head: Head) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the policy observes, and its action, in LeRobot's words: a type, and a shape with colours first."""
     shape: Mapping[str, Any] = head.policy["shape"]
-    kinds = shape.get("kinds", {})
+    names = shape["scales"] if "scales" in shape else head.features.keys() - {ACTION}
     observed = {}
-    for name in sorted(shape["scales"]):
+    for name in sorted(names):
         sizes = list(head.features[name]["shape"])
-        if kinds.get(name) == "image":
+        kind = shape.get("kinds", {}).get(name) or kind_of(name, Feature(tuple(sizes), head.features[name]["dtype"]))
+        if kind == "image":
             observed[name] = {"type": "VISUAL", "shape": [sizes[2], *sizes[:2]]}
         else:
             observed[name] = {"type": "ENV" if name == ENVIRONMENT_STATE else "STATE", "shape": sizes}

@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-import numpy as np
 import torch
-from huggingface_hub import snapshot_download
 from lerobot.configs import PreTrainedConfig
 from lerobot.policies import PreTrainedPolicy
 from torch import Tensor
 
+from lerobot_policy_skilltokens.acting import Acts, copy_library, folder_of
 from lerobot_policy_skilltokens.configuration_skilltokens import GROW, SkilltokensConfig
-from lerobot_policy_skilltokens.readings import observation_of
 from skilltokens.model.actor import PolicyActor
 from skilltokens.skills.library import SkillLibrary
-from skilltokens.types import ACTION, Array, NoSkillError, SettingError
+from skilltokens.types import SettingError
 
 
-@dataclass
-class Party:
-    """The rows of a batch that one skill acts for, and that began together."""
-
-    skill: str
-    rows: list[int]
-    actor: PolicyActor
-    memory: Any
-
-
-class SkilltokensPolicy(PreTrainedPolicy):
+class SkilltokensPolicy(Acts, PreTrainedPolicy):
     """A library that acts. Its folder is the checkpoint: `from_pretrained` opens it.
 
-    Each row of a batch has its own instruction, skill and memory. An actor always acts on a batch of the full size and
-    its own rows are taken from that: a row's bits may depend on the batch's size and on the row's place in it, and so
-    never on what the other rows are asked to do. `reset` begins new episodes; a row whose instruction changes begins
-    anew by itself, or all rows together where actions for several steps were planned.
+    Where actions for several steps were planned, all rows begin anew as soon as one's instruction changes.
     """
 
     config_class = SkilltokensConfig  # pyright: ignore[reportAssignmentType]
@@ -52,7 +34,7 @@ class SkilltokensPolicy(PreTrainedPolicy):
                 "a skilltokens policy is a skill library: say --policy.path=LIBRARY, its folder or Hub id"
             )
         self.config: SkilltokensConfig = config
-        self.library = library
+        self.library, self.features = library, library.features
         # LeRobot asks a policy's first parameter for its device.
         self.anchor = torch.nn.Parameter(torch.zeros(0), requires_grad=False)
         self.reset()
@@ -76,46 +58,28 @@ class SkilltokensPolicy(PreTrainedPolicy):
             LibraryError: there is none, or it is damaged.
             SettingError: the configuration is another policy's.
         """
-        folder = Path(pretrained_name_or_path)
-        if not folder.is_dir():
-            folder = Path(
-                snapshot_download(
-                    str(pretrained_name_or_path),
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    local_files_only=local_files_only,
-                    force_download=force_download,
-                    token=token,
-                )
-            )
-        config = config or PreTrainedConfig.from_pretrained(folder)
-        if not isinstance(config, SkilltokensConfig):
-            raise SettingError(f"{folder} has the configuration of a policy of type {config.type!r}, not of a library")
-        return cls(config, SkillLibrary.open(folder, encoder=config.encoder)).to(str(config.device)).eval()
+        download = {"cache_dir": cache_dir, "local_files_only": local_files_only, "force_download": force_download}
+        folder, own = folder_of(pretrained_name_or_path, config, SkilltokensConfig, revision, token=token, **download)
+        return cls(own, SkillLibrary.open(folder, encoder=own.encoder)).to(str(own.device)).eval()
 
     def _save_pretrained(self, save_directory: Path, state_dict: dict[str, Tensor] | None = None) -> None:
         """Copies the library's folder, and the configuration beside it."""
-        if save_directory.resolve() != self.library.folder.resolve():
-            shutil.copytree(self.library.folder, save_directory, dirs_exist_ok=True)
+        copy_library(self.library.folder, save_directory)
         self.config._save_pretrained(save_directory)
 
     # ---------------------------------------------------------------- acting
 
+    def actor_of(self, skill: str) -> PolicyActor:
+        return self.library.actor_of(skill, str(self.anchor.device))
+
     def reset(self) -> None:
         """New episodes begin with the next observation."""
-        self._parties: list[Party] = []
-        self._sentences: list[str] = []
+        self.start_acting()
         self._ahead: deque[Tensor] = deque()
 
     def select_action(self, batch: dict[str, Any], **_: Any) -> Tensor:
-        """The next action (B, A) of every row, in the units of the library's demonstrations.
-
-        Raises:
-            NoSkillError: an instruction calls no skill.
-            ObservationError: an observation is missing, or is not what the skill observes.
-            SettingError: the instruction is missing, or `n_action_steps` is more than the library predicts.
-        """
-        if self._ahead and self._said(batch) != self._sentences:
+        """The next action (B, A) of every row, in the units of the library's demonstrations; raises as `acted`."""
+        if self._ahead and self.said(batch) != self.together.sentences:
             self.reset()  # what was planned is no more what is asked for
         if not self._ahead:
             self._ahead.extend(self.predict_action_chunk(batch).unbind(1))
@@ -123,57 +87,8 @@ class SkilltokensPolicy(PreTrainedPolicy):
 
     @torch.inference_mode()
     def predict_action_chunk(self, batch: dict[str, Any], **_: Any) -> Tensor:
-        """The next `n_action_steps` actions (B, n, A) of every row; raises what `select_action` raises."""
-        observation = observation_of(batch, self.library.features)
-        self._gather(self._said(batch))
-        size, width = len(self._sentences), self.library.features[ACTION].shape[0]
-        others = [f"{len(values)} of {name!r}" for name, values in observation.items() if len(values) != size]
-        if others:
-            raise SettingError(f"the batch has {size} instructions and {others[0]}: give one for each row")
-        actions = np.zeros((size, self.config.n_action_steps, width), np.float32)
-        for party in self._parties:
-            actions[party.rows] = self._chunk(party, observation)[party.rows]
-        return torch.from_numpy(actions).to(self.anchor.device)
-
-    def _chunk(self, party: Party, observation: Mapping[str, Array]) -> Array:
-        steps = self.config.n_action_steps
-        if steps == 1:
-            return party.actor.act(observation, party.memory)[:, None]
-        return party.actor.chunk(observation, party.memory, steps)
-
-    def _said(self, batch: Mapping[str, Any]) -> list[str]:
-        """The instruction of every row."""
-        task = batch.get("task")
-        if not task:
-            raise SettingError("the batch says no 'task': give the instruction that calls a skill")
-        if isinstance(task, str):
-            rows = next((len(values) for name, values in batch.items() if name in self.library.features), 1)
-            return [task] * rows
-        return [str(sentence) for sentence in task]
-
-    def _gather(self, sentences: list[str]) -> None:
-        """Brings rows and skills together; rows that are new, or whose instruction changed, begin anew together."""
-        if len(sentences) != len(self._sentences):
-            self._parties, self._sentences = [], [""] * len(sentences)
-        changed = [row for row, sentence in enumerate(sentences) if sentence != self._sentences[row]]
-        if not changed:
-            return
-        called = {sentence: self._call(sentence) for sentence in dict.fromkeys(sentences[row] for row in changed)}
-        for party in self._parties:
-            party.rows = [row for row in party.rows if row not in changed]
-        self._parties = [party for party in self._parties if party.rows]
-        for skill in dict.fromkeys(called.values()):
-            actor = self.library.actor_of(skill, str(self.anchor.device))
-            rows = [row for row in changed if called[sentences[row]] == skill]
-            self._parties.append(Party(skill, rows, actor, actor.start(len(sentences))))
-        self._sentences = sentences
-
-    def _call(self, sentence: str) -> str:
-        """The skill that an instruction calls."""
-        ranking = self.library.select(sentence, self.config.threshold)
-        if ranking.chosen is None:
-            raise NoSkillError(ranking.sentence())
-        return self.library.names[ranking.chosen]
+        """The next `n_action_steps` actions (B, n, A) of every row; raises as `acted`."""
+        return self.acted(batch, self.config.n_action_steps, self.anchor.device)
 
     # ---------------------------------------------------------------- training, which is done elsewhere
 

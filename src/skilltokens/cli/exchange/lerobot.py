@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,40 @@ if TYPE_CHECKING:
 def is_lerobot(path: Path) -> bool:
     """Whether a path is a LeRobot data set of any version."""
     return os.path.isfile(path / "meta" / "info.json")
+
+
+@contextlib.contextmanager
+def opened(path: Path, near: Path, sentence: str = "") -> Iterator[DemonstrationStore]:
+    """A store; of a LeRobot data set the one of its task, which lies in a folder of its own until it was used.
+
+    Args:
+        near: beside this path that folder is made, with room for the pictures as they are.
+        sentence: of the task, where the data set shows several; empty: it shows one.
+
+    Raises:
+        DemonstrationError: the data set cannot be read, or shows several tasks.
+        SettingError: a sentence is given of a store, which shows one task.
+    """
+    from skilltokens.demos import DemonstrationStore
+
+    if not is_lerobot(path):
+        if sentence:
+            raise SettingError(f"{path} shows one task: --task is for a LeRobot data set of several")
+        yield DemonstrationStore.open(path)
+        return
+    from skilltokens.cli.progress import Single
+    from skilltokens.exchange import lerobot
+
+    near.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{near.name}.tmp-", dir=near.absolute().parent) as folder:
+        with Single("import") as report:
+            stores = lerobot.import_lerobot(path, folder, instruction=sentence or None, images=True, report=report)
+        if len(stores) != 1:
+            names = "; ".join(repr(store.task.instruction) for store in stores[:10])
+            raise DemonstrationError(
+                f"{path} shows {len(stores)} tasks, and a skill is one: choose (--task) of {names}"
+            )
+        yield stores[0]
 
 
 def import_lerobot(options: ImportOptions) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from skilltokens.attached.settings import AttachedSettings
+from skilltokens.cli.exchange.lerobot import is_lerobot, opened
 from skilltokens.cli.options import parse
 from skilltokens.configuration import Share
 from skilltokens.methods import method_names, method_settings
@@ -47,12 +48,15 @@ class LearnOptions:
       skilltokens learn library demos/own/lift-friday --name lift-gently --again   # a new version, called from now on
       skilltokens learn library demos/own/lift --by lora
       skilltokens learn beside demos/own/lift --new --base checkpoints/act --loader mine:load   # somebody else's policy
+      skilltokens learn beside my-lerobot-data --new --base outputs/train/act   # what lerobot-train wrote
     """
 
     library: tyro.conf.Positional[Path]
     """The library's folder; the first skill creates it."""
-    store: tyro.conf.Positional[Path]
-    """The demonstration store."""
+    data: tyro.conf.Positional[Path]
+    """The demonstration store, or a LeRobot data set (version 3), which is read as one."""
+    task: str = ""
+    """Of a LeRobot data set that shows several tasks: the sentence of the one to learn."""
     instruction: str | None = None
     """The sentence that calls the skill; left out: the store's instruction."""
     wordings: tuple[str, ...] = ()
@@ -83,7 +87,8 @@ class LearnOptions:
     revision: str = ""
     """Branch, tag or commit of a new library's base at the Hub."""
     loader: str = ""
-    """Who makes a policy of that base: MODULE:FUNCTION, which is given its folder, or the name of an installed one."""
+    """Who makes a policy of that base: MODULE:FUNCTION, which is given its folder, or the name of an installed one;
+    left out: the installed one that knows it, as lerobot_policy_skilltokens knows LeRobot's checkpoints."""
     targets: tuple[str, ...] | None = None
     """Names of the base's linear maps beside which a new library's skills have rows, with * and ?; left out: those of a
     known kind of policy."""
@@ -102,13 +107,25 @@ class LearnOptions:
 
 def main(words: Sequence[str]) -> int:
     options = _options(words)
-    from skilltokens.cli.progress import Single
-    from skilltokens.demos import DemonstrationStore
+    if is_lerobot(options.data):
+        _exists(options)  # before a data set is read
+    with opened(options.data, options.library, options.task) as store:
+        return _learn(options, store)
 
-    store = DemonstrationStore.open(options.store)
+
+def _exists(options: LearnOptions) -> bool:
+    """Whether the library is there. Raises LibraryError where it should be."""
     exists = (options.library / HEAD).exists()
     if not exists and not options.new:
         raise LibraryError(f"{options.library} is no skill library: {_near(options.library)}make a new one with --new")
+    return exists
+
+
+def _learn(options: LearnOptions, store: DemonstrationStore) -> int:
+    from skilltokens.cli.progress import Single
+    from skilltokens.demos import DemonstrationStore
+
+    exists = _exists(options)
     if is_attached(options.library) or (options.base and not exists):
         _learn_attached(options, store, exists)
         return 0

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from skilltokens.attached.acting import AttachedActor
+from skilltokens.attached.acting import AttachedActor, Prepare
 from skilltokens.attached.base import OtherBase
 from skilltokens.attached.batches import StoreBatches, steps_of
 from skilltokens.attached.beside import Attached, attach
@@ -53,10 +53,13 @@ class Entry:
     attached: Attached
     skill: AttachedSkill
     shapes: Mapping[str, tuple[int, ...]]
+    prepare: Prepare | None = None
 
     def actor(self) -> AttachedActor:
         self.attached.policy.eval()
-        return AttachedActor(self.attached, self.skill, self.skill.statistics, self.shapes, self.wordings[0])
+        return AttachedActor(
+            self.attached, self.skill, self.skill.statistics, self.shapes, self.wordings[0], self.prepare
+        )
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{self.attached.base} {self.skill.kind}\n{self.wordings[0]}\n".encode())
@@ -120,11 +123,20 @@ class AttachedMethod(Method):
         (store,) = lesson.stores
         self.attached.use(None)
         skill = self.new((self.seed * 1_000_003 + lesson.index) % 2**63)
-        skill.statistics = measured(store)
+        skill.statistics = measured(store, self.other.whole.spreads)
         del self.entries[lesson.first :]
         self._enter(lesson, skill)
         device = self.attached.device
-        batches = StoreBatches(store, self.steps, lesson.wordings[0], skill.statistics, self.train.batch, device)
+        batches = StoreBatches(
+            store,
+            self.steps,
+            lesson.wordings[0],
+            skill.statistics,
+            self.train.batch,
+            device,
+            self.other.whole.prepare,
+            self.other.whole.features or None,
+        )
         return training_of(self.attached, skill, batches, self.groups(skill), self.train, self.whole)
 
     def finish(self, lesson: Lesson) -> None:
@@ -136,7 +148,8 @@ class AttachedMethod(Method):
     def _enter(self, lesson: Lesson, skill: AttachedSkill) -> None:
         shapes = {name: self.features[name].shape for name in self.seen}
         (name,), (wordings,), (vectors,) = lesson.names, lesson.wordings, lesson.embeddings
-        self.entries.append(Entry(name, wordings, vectors, self.attached, skill, shapes))
+        prepare = self.other.whole.prepare
+        self.entries.append(Entry(name, wordings, vectors, self.attached, skill, shapes, prepare))
 
     def choose(self, embedding: Array) -> Choice:
         number, cosine = choose(embedding, [entry.embeddings for entry in self.entries])
