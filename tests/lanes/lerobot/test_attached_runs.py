@@ -7,49 +7,50 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from tests.experiments.lifelong.runs import contents, figures
 from tests.lanes.lerobot.checkpoints import write
-from tests.small import make_stores
-from tests.toy import TASKS
+from tests.toy import TASKS, Toy
 
 from skilltokens.attached.library import AttachedLibrary
 from skilltokens.attached.verifying import verify
+from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.experiments.lifelong import learn
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import method_settings
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.types import Progress
 
-ROOT = Path(__file__).parents[3]
 CASES = [
     *(("act", f"attached_{name}") for name in ("rows", "lora", "own", "full_copy", "scratch")),
     *(("diffusion", f"attached_{name}") for name in ("rows", "full_copy", "scratch")),
 ]
 
 
-@pytest.fixture(autouse=True)
-def found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that record demonstrations find the toy suite."""
-    monkeypatch.syspath_prepend(ROOT)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Demonstrations where a run looks for them."""
+    folder, toy = tmp_path_factory.mktemp("demos"), Toy()
+    for task in TASKS[:2]:
+        episodes = toy.demonstrate(task, 4, 0, 0.1)
+        place = folder / toy.name / task.name
+        write_store(place, episodes, task=task, features=toy.features, suite=toy.name, source="recorded")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bases(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of each kind."""
-    folder = tmp_path_factory.mktemp("bases")
-    (store,) = make_stores(folder / "stores", TASKS[:1], 4)
+    folder, store = tmp_path_factory.mktemp("bases"), DemonstrationStore.open(demos / "toy" / "reach-red")
     for kind in ("act", "diffusion"):
         write(folder / kind, kind, store)
     return folder
 
 
-def chosen(bases: Path, kind: str, method: str, folder: Path) -> RunSettings[object]:
+def chosen(bases: Path, demos: Path, kind: str, method: str) -> RunSettings[object]:
     share = {} if method.endswith(("copy", "scratch")) else {"share": 0.4}
     return RunSettings(
         method=method_settings(method)(**share),
@@ -59,13 +60,15 @@ def chosen(bases: Path, kind: str, method: str, folder: Path) -> RunSettings[obj
         base=str(bases / kind),
         train=TrainSettings(iterations=6, batch=8, window=20, log_every=2, warmup=1),
         evaluate=EvaluateSettings(episodes=2, group=2, points=3, horizon=9),
-        demonstrations=DemonstrationSettings(episodes=4, folder=str(folder / "demos")),
+        demonstrations=DemonstrationSettings(episodes=4, folder=str(demos)),
     )
 
 
 @pytest.mark.parametrize(("kind", "method"), CASES)
-def test_an_interrupted_run_ends_with_the_same_bits(kind: str, method: str, bases: Path, tmp_path: Path) -> None:
-    settings = chosen(bases, kind, method, tmp_path)
+def test_an_interrupted_run_ends_with_the_same_bits(
+    kind: str, method: str, bases: Path, demos: Path, tmp_path: Path
+) -> None:
+    settings = chosen(bases, demos, kind, method)
     whole = learn(settings, tmp_path / "whole")
     count = itertools.count()
 
