@@ -17,6 +17,7 @@ from skilltokens.demos import DemonstrationStore, workspace_statistics, write_st
 from skilltokens.experiments.lessons import groups_of, lessons_of
 from skilltokens.grow import learn_skill
 from skilltokens.locking import locked
+from skilltokens.methods.attached import AttachedRowsSettings
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
@@ -443,6 +444,8 @@ def test_a_skill_may_be_learned_by_lora(stores: list[DemonstrationStore], tmp_pa
     np.testing.assert_array_equal(actions(SkillLibrary.open(tmp_path), stores[1].task.instruction, stores[0]), before)
     with pytest.raises(SettingError, match="sequential keeps one policy for all"):
         learn_skill(tmp_path, stores[1], name="other", method=SequentialSettings(), train=TRAIN)
+    with pytest.raises(SettingError, match="attached_rows is a method of `skilltokens run`"):
+        learn_skill(tmp_path, stores[1], name="other", method=AttachedRowsSettings(), train=TRAIN)
 
 
 def arm_store(path: Path, name: str, target: float, reach: float = 60.0) -> DemonstrationStore:

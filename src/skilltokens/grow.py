@@ -30,7 +30,7 @@ from skilltokens.files import seal
 from skilltokens.foundation import first_policy, observed
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
-from skilltokens.methods import load_method, method_of
+from skilltokens.methods import load_method, method_of, registration
 from skilltokens.methods.base import Lesson
 from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
@@ -333,11 +333,14 @@ def _check_settings(method: Any, train: TrainSettings, policy: PolicySettings, s
     for part, settings in (("method", method), ("policy", policy)):
         check_settings(settings, part)
     check_training(train, policy.history)
-    kind = load_method(method_of(method))
-    if not issubclass(kind, SkillMethod):
+    kind, name = load_method(method_of(method)), method_of(method)
+    if registration(name).beside:
         raise SettingError(
-            f"a library keeps every skill, and {method_of(method)} keeps one policy for all: use t2s or lora"
+            f"{name} is a method of `skilltokens run`: beside a policy of another make `learn` takes --base, and "
+            "--attached.kind says what stands beside it"
         )
+    if not issubclass(kind, SkillMethod):
+        raise SettingError(f"a library keeps every skill, and {name} keeps one policy for all: use t2s or lora")
     if policy.maps not in kind.maps:
         raise SettingError(
             f"a library grows by policies of {' or '.join(kind.maps)} maps, not {policy.maps}: set policy.maps"

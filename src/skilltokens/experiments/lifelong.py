@@ -141,6 +141,9 @@ def _learn(
     record.encoder = encoder.name
     method = method_before(settings, suite, encoder, library)
     _check_seen(stores, method.seen, report)
+    if isinstance(method, AttachedMethod) and settings.train.observation_noise:
+        unused = "train.observation_noise does nothing here: what a policy of another make sees gets no noise"
+        report(Progress(NOTE, 0, 1, unused))
     check_chunk(stores, method.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.chunk)

@@ -31,11 +31,27 @@ LOADER = "tests.attached.bases:load"
 BESIDE = [name for name, entry in METHODS.items() if entry.beside]
 WHOLE = ("attached_full_copy", "attached_scratch")
 """The methods whose skills are copies of all of the policy."""
+KINDS = {"transformer": "act", "unet": "diffusion", "decoder": "smolvla"}
+CASES = [
+    *((method, "transformer") for method in BESIDE),
+    ("attached_rows", "unet"),
+    ("attached_scratch", "unet"),
+    ("attached_lora", "decoder"),
+    ("attached_full_copy", "decoder"),
+]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("base") / "transformer")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bases")
+    for kind in KINDS:
+        write(folder / kind, kind)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(bases: Path) -> Path:
+    return bases / "transformer"
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +68,17 @@ def few(settings: Settings, base: Path) -> Settings:
 
 
 def by(few: Settings, method: str) -> Settings:
-    share = {} if method in WHOLE else {"share": 0.3}
+    share = {} if method in WHOLE else {"share": 0.4}
     return dataclasses.replace(few, method=method_settings(method)(**share))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", BESIDE)
-def test_an_interrupted_run_ends_with_the_same_bits(method: str, few: Settings, base: Path, tmp_path: Path) -> None:
-    chosen = by(few, method)
+@pytest.mark.parametrize(("method", "kind"), CASES)
+def test_an_interrupted_run_ends_with_the_same_bits(
+    method: str, kind: str, few: Settings, bases: Path, tmp_path: Path
+) -> None:
+    base = bases / kind
+    chosen = dataclasses.replace(by(few, method), base=str(base))
     whole = learn(chosen, tmp_path / "whole")
     (old,) = [cell for cell in whole.cells if cell.progress == 1.0 and cell.task < cell.after]
     assert old.same_as is not None  # the same policy, and the same actions, bit for bit
@@ -79,11 +98,11 @@ def test_an_interrupted_run_ends_with_the_same_bits(method: str, few: Settings, 
 
     size, (trained, again) = whole.parameters.base or 0, whole.parameters.trained
     assert trained == again
-    assert trained == size if method in WHOLE else trained <= 0.3 * size
+    assert trained == size if method in WHOLE else trained <= 0.4 * size
     assert whole.parameters.total == [trained * n + size * (method != "attached_scratch") for n in (1, 2)]
     assert whole.base is not None
     assert whole.base.files["model.safetensors"] == digest(base / "model.safetensors")
-    assert whole.base.type == "act"
+    assert whole.base.type == KINDS[kind]
     library = AttachedLibrary.open(tmp_path / "whole" / "library", loader=LOADER)
     assert library.names == ["base", *TASKS[:2]]
     assert not [finding for finding in verify(library.folder, actions=True, loader=LOADER) if finding.fault]

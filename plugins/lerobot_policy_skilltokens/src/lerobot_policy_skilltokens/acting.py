@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from huggingface_hub import snapshot_download
@@ -17,15 +17,17 @@ from skilltokens.skills.managing import ManagedList
 from skilltokens.skills.together import AheadActor, Together
 from skilltokens.types import ACTION, Array, Feature, NoSkillError, SettingError
 
+Library = TypeVar("Library", bound=ManagedList)
 
-class Acts:
+
+class Acts(Generic[Library]):
     """What libraries of both kinds do as policies.
 
     Each row of a batch has its own instruction, skill and memory (`skilltokens.skills.together`). `reset` begins new
     episodes; a row whose instruction changes begins anew by itself.
     """
 
-    library: ManagedList
+    library: Library
     features: Mapping[str, Feature]
     """What the skills observe, and the action."""
     config: Any
@@ -86,10 +88,10 @@ def folder_of(
     folder = Path(name)
     if not folder.is_dir():
         folder = Path(snapshot_download(str(name), revision=revision, **download))
-    config = config or PreTrainedConfig.from_pretrained(folder)
-    if not isinstance(config, kind):
-        raise SettingError(f"{folder} has the configuration of a policy of type {config.type!r}, not of a library")
-    return folder, config
+    own: Any = config or PreTrainedConfig.from_pretrained(folder)
+    if not isinstance(own, kind):
+        raise SettingError(f"{folder} has the configuration of a policy of type {own.type!r}, not of a library")
+    return folder, own
 
 
 def copy_library(source: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ from skilltokens.skills.library import SkillLibrary
 from skilltokens.types import SettingError
 
 
-class SkilltokensPolicy(Acts, PreTrainedPolicy):
+class SkilltokensPolicy(Acts[SkillLibrary], PreTrainedPolicy):
     """A library that acts. Its folder is the checkpoint: `from_pretrained` opens it.
 
     Where actions for several steps were planned, all rows begin anew as soon as one's instruction changes.

@@ -24,7 +24,7 @@ from skilltokens.types import AttachError, SettingError
 TEACH = "to teach a skill say its name (--policy.skill=NAME) and the library (--policy.path=LIBRARY)"
 
 
-class SkilltokensAttachedPolicy(Acts, PreTrainedPolicy):
+class SkilltokensAttachedPolicy(Acts[AttachedLibrary], PreTrainedPolicy):
     """A library beside a policy of LeRobot's; its folder is the checkpoint: `from_pretrained` opens it.
 
     lerobot-train's data set makes it teach `config.skill`: the base and all other skills stay as they are, and what is
@@ -168,9 +168,10 @@ class SkilltokensAttachedPolicy(Acts, PreTrainedPolicy):
         seen = scaled(batch, skill.statistics)
         prepare = self.library.prepare
         output: Any = self.base(seen if prepare is None else prepare(seen), **options)
-        figures = output[1] if isinstance(output, tuple | list) and len(output) > 1 else None
-        if not torch.is_grad_enabled() or options:
-            return output[0] if isinstance(output, tuple | list) else output, figures
+        parts = list(output) if isinstance(output, tuple | list) else [output]
+        figures = parts[1] if len(parts) > 1 else None
+        if not torch.is_grad_enabled() or options:  # measured, or a loss for each example
+            return parts[0], figures
         return loss_in(output, type(self.attached.root).__name__), figures
 
     def _taught(self) -> Lesson:

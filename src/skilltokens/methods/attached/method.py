@@ -20,6 +20,7 @@ from skilltokens.attached.acting import AttachedActor, Prepare
 from skilltokens.attached.base import OtherBase
 from skilltokens.attached.batches import StoreBatches, steps_of
 from skilltokens.attached.beside import Attached, attach
+from skilltokens.attached.describing import observed
 from skilltokens.attached.kinds import Kind
 from skilltokens.attached.patterns import patterns_of
 from skilltokens.attached.places import unwrapped
@@ -72,12 +73,12 @@ class AttachedMethod(Method):
 
     Args:
         base: the policy; skills are attached to it.
-        features: what the demonstrations have.
+        features: what the demonstrations have; of these the skills have what the policy reads, where that is known.
         settings, train, seed: as for every method.
 
     Raises:
         AttachError: skills cannot stand beside the policy as the settings ask.
-        LibraryError: the policy cannot be loaded.
+        LibraryError: the policy cannot be loaded, or reads what the demonstrations have not.
     """
 
     keeps = True
@@ -89,7 +90,7 @@ class AttachedMethod(Method):
     ) -> None:
         policy = cast(Policy, base.policy)  # the loops count its parameters, and ask nothing else of it
         super().__init__(policy, settings, train, seed)
-        self.other, self.features = base, dict(features)
+        self.other, self.features = base, observed(features, base.whole, base.path)
         self.adopted = True
         self.entries: list[Entry] = []
         self.steps = steps_of(unwrapped(base.policy))
