@@ -75,10 +75,13 @@ def test_recorded_commands_are_shown_as_they_were(build: Build, tmp_path: Path):
 
 
 def test_a_note_beside_the_runs_stands_on_the_page_and_its_first_sentence_in_front(folder: Path):
-    note = "Two tasks ([why](../../docs/why.md)), to see\nwhether .1 works. More about it.\n\nAnd more.\n"
+    first = "As [cw10](../cw10/README.md), two tasks ([why](../../docs/why.md)), to see\nwhether .1 works."
+    note = f"{first} More about it.\n\nAnd more.\n"
     (folder / "few" / "about.md").write_text(note, encoding="utf-8")
     assert f"\n{note}\n## Figures" in page(folder, "few")
-    assert "### few\n\nTwo tasks ([why](docs/why.md)), to see whether .1 works.\n\n|" in front(folder)
+    place = f"{folder.name}/cw10/README.md"
+    sentence = f"As [cw10]({place}), two tasks ([why](docs/why.md)), to see whether .1 works."
+    assert f"### few\n\n{sentence}\n\n|" in front(folder)
 
 
 def test_check_passes_fresh_and_fails_stale_or_missing(folder: Path, build: Build):

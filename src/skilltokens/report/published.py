@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from posixpath import normpath
 
 from skilltokens.experiments.experiment import experiment_in
 from skilltokens.experiments.reading import read_record
@@ -22,8 +23,11 @@ SUITES = {
     "libero-object": "LIBERO-Object",
 }
 """The main comparisons of methods, in the order in which they are shown, and how each is called in a table's head."""
-ABLATIONS = ("-validation", "-base", "-reuse", "-start", "-loud", "-quiet", "-questions", "-unstaggered")
+ABLATIONS = ("-ablations", "-validation", "-base", "-reuse", "-start", "-loud", "-quiet", "-questions", "-unstaggered")
 """How the name of an experiment ends that asks about a setting, or is of an older state: it comes after the results."""
+
+_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#]+)")
+"""Where a link of a page leads, if that is a file beside it and no address."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,10 @@ class Published:
 
     @cached_property
     def sentence(self) -> str:
-        """The first sentence of about.md, or nothing; links are as in that file."""
+        """The first sentence of about.md, or nothing; its links lead on from the folder of RESULTS.md."""
         words = " ".join(self.about.partition("\n\n")[0].split())
         match = re.match(r".+?\.(?= [A-Z*]|$)", words)
-        return match[0] if match else words
+        return _LINK.sub(lambda link: f"]({normpath(f'{self.place}/{link[1]}')}", match[0] if match else words)
 
 
 def read_published(folder: Path) -> list[Published]:

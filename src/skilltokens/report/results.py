@@ -179,7 +179,7 @@ def _section(experiment: Published, contest: Comparisons | None) -> str:
     """An experiment's part of RESULTS.md; what its page says besides is not repeated."""
     blocks = [f"### {markdown(experiment.name)}"]
     if experiment.sentence:
-        blocks.append(experiment.sentence.replace("](../../", "]("))
+        blocks.append(experiment.sentence)
     if contest is not None:
         blocks.append(summary(contest, f"{experiment.place}/{PLOTS}"))
     else:
