@@ -60,8 +60,7 @@ class TrainSettings:
     threads: Count = 1
     """Threads of torch while training; part of what a bit-exact repetition needs to keep."""
     features_gb: NotNegative = 20.0
-    """Gigabytes on disk, beside the demonstrations, for what a frozen trunk makes of their pictures; what was not used
-    for longest goes first. 0: they are computed anew for each lesson, in memory."""
+    """Gigabytes on disk for what a frozen trunk makes of pictures, the last used; 0: made anew for each lesson."""
     log_every: Count = 50
     """Steps between two records of loss and gradient flow."""
 
