@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from skilltokens.attached.beside import Attached
+from skilltokens.attached.drawing import drawn_from
 from skilltokens.attached.keeping import put_back
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.statistics import in_units, scaled
@@ -126,8 +127,7 @@ class AttachedActor:
         memory: ActingMemory,
     ) -> Tensor:
         """What the policy says; what it draws is a function of the seed and the step."""
-        with torch.random.fork_rng(self._devices()):
-            torch.manual_seed(self.seed * 1_000_003 + memory.steps)
+        with drawn_from(self.seed * 1_000_003 + memory.steps, [self.attached.device]):
             actions = policy(batch, memory)
         if memory.steps == 0 or self.by_chunks:  # later actions may be queued in the policy
             self._check_called()
@@ -172,9 +172,6 @@ class AttachedActor:
             seen = {name: value[:, None] for name, value in seen.items()}
         batch: dict[str, Any] = {**scaled(seen, self.statistics), TASK: [self.words] * number}
         return batch if self.prepare is None else self.prepare(batch)
-
-    def _devices(self) -> list[torch.device]:
-        return [] if self.attached.device.type == "cpu" else [self.attached.device]
 
 
 def as_tensor(values: Array, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from skilltokens.attached.drawing import drawn_from
 from skilltokens.attached.places import slots_of, unwrapped
 from skilltokens.types import AttachError
 
@@ -39,8 +40,7 @@ def fresh_numbers(policy: nn.Module, seed: int) -> dict[str, Tensor]:
     slots = slots_of(root)
     kept = {name: slot.parameter.detach().clone() for name, slot in slots.items()}
     try:
-        with torch.no_grad(), torch.random.fork_rng(_devices(root)):
-            torch.manual_seed(seed)
+        with torch.no_grad(), drawn_from(seed, (parameter.device for parameter in root.parameters())):
             for slot in slots.values():
                 if slot.parameter.is_floating_point():
                     slot.parameter.fill_(math.nan)
@@ -71,7 +71,3 @@ def _reset(module: nn.Module) -> None:
             with contextlib.suppress(TypeError):  # one that wants arguments is no such function
                 reset(module)
                 return
-
-
-def _devices(policy: nn.Module) -> list[torch.device]:
-    return list({parameter.device for parameter in policy.parameters() if parameter.device.type != "cpu"})

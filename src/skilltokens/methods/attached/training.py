@@ -6,13 +6,14 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from skilltokens.attached.batches import StoreBatches
 from skilltokens.attached.beside import Attached
+from skilltokens.attached.drawing import drawn_from
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.methods.base import Training
+from skilltokens.methods.examples import precision
 from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -56,9 +57,7 @@ def training_of(
             attached.train()
         batch = batches.draw(now.batches)
         drawn = int(now.batches.integers(2**62))  # what the policy draws repeats, also after an interruption
-        devices = [] if attached.device.type == "cpu" else [attached.device]
-        with torch.random.fork_rng(devices), _precision(train, attached.device):
-            torch.manual_seed(drawn)
+        with drawn_from(drawn, [attached.device]), precision(train):
             return loss_in(attached.policy(batch), type(attached.root).__name__)
 
     policy = cast(Policy, attached)  # with a loss of its own, fit asks of it only what Attached has as well
@@ -101,9 +100,3 @@ class _Reached(Rule):
                 f"the loss does not depend on {name} (and {len(missing) - 1} more): leave what is never used out of "
                 "the library's targets and own copies"
             )
-
-
-def _precision(train: TrainSettings, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    if train.precision == "bfloat16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return contextlib.nullcontext()
