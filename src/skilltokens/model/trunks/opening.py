@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copyreg
+from collections.abc import Callable
+
 import torch
 
 from skilltokens.files import seal
@@ -30,6 +33,14 @@ def open_trunk(name: str) -> FrozenTrunk:
             makers = {LITE0: _lite0, LITE0_RANDOM: _lite0_random}
             _open[name] = makers[name]() if name in makers else timm_trunk(name)
     return _open[name]
+
+
+def _sent(trunk: FrozenTrunk) -> tuple[Callable[[str], FrozenTrunk], tuple[str]]:
+    return open_trunk, (trunk.name,)
+
+
+copyreg.pickle(FrozenTrunk, _sent)
+"""Another process is sent a trunk's name, and opens it itself."""
 
 
 def check_reference(reference: Reference, what: str) -> None:

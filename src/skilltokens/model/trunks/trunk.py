@@ -11,7 +11,7 @@ import copy
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -128,11 +128,6 @@ class FrozenTrunk:
 
     def __deepcopy__(self, _: Any) -> FrozenTrunk:
         return self
-
-    def __reduce__(self) -> tuple[Callable[[str], FrozenTrunk], tuple[str]]:
-        from skilltokens.model.trunks.opening import open_trunk  # which makes what this file declares
-
-        return open_trunk, (self.name,)
 
 
 @contextlib.contextmanager
