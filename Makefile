@@ -87,7 +87,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,libero,reward,hub,lerobot,serve,onnx,pictures,plots,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[metaworld,libero,reward,hub,lerobot,serve,onnx,pictures,fast,plots,dev]"
 	@touch $@
 
 # Simulators draw without a screen through these, and opencv, which LIBERO imports, loads the last two. A failure does

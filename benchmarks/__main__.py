@@ -24,6 +24,7 @@ from benchmarks import (
     libraries,
     loader,
     opening,
+    pattention,
     pictures,
     rolling,
     selecting,
@@ -38,6 +39,7 @@ from skilltokens.types import SkilltokensError
 
 BENCHMARKS = {
     "training": training.run,
+    "pattention": pattention.run,
     "loader": loader.run,
     "rollout": rolling.run,
     "libero": libero.run,

@@ -4,11 +4,13 @@ The ratio says how many times as long one step of fit() (batch, loss, gradients,
 takes as the products in it, done one after another into outputs that are allocated beforehand. 1 is the limit of this
 machine. Good: below 3 for T2S, and T2S no further from its products than ordinary linear layers are from theirs;
 the policy is so small that norms, activations and softmax, which are bound by memory, and torch's cost of calling an
-operation weigh as much as the products. A last row compares the step of a new skill with that of the linear twin.
+operation weigh as much as the products. Further rows compare the step of a new skill with that of the linear twin, and
+the two kernels with each other.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import benchmarks.products as products
@@ -21,22 +23,35 @@ from skilltokens.train import fit
 BLOCK = 5
 """Optimizer steps in one call."""
 KINDS = ("T2S skill", "T2S base", "linear")
+BY_NUMBA = ", numba"
+"""Behind the kind of a training whose kernel is numba."""
 
 
 def run(bench: Bench) -> list[Row]:
     """Three trainings, each against its own products."""
     train = TrainSettings(log_every=10**9)
+    compiled = dataclasses.replace(train, kernel="numba")
     store = make_store(bench.folder / "training", episodes=2 if bench.quick else 30)
     sides: dict[str, Callable[[], object]] = {}
     for kind in KINDS:
         training = make_training(kind, store, train)
         alone = products.Alone(products.of_training(training.policy, train.batch, train.window))
         sides[f"step, {kind}"] = steps_of(training, train)
+        if kind != "linear":
+            sides[f"step, {kind}{BY_NUMBA}"] = steps_of(make_training(kind, store, train), compiled)
         sides[f"products, {kind}"] = lambda alone=alone: [alone() for _ in range(BLOCK)]
     times = take_turns(sides, bench.effort)
     units = (BLOCK, BLOCK)
-    rows = [row("training", times, f"step, {kind}", f"products, {kind}", "below 3", units=units) for kind in KINDS]
-    return [*rows, row("training", times, "step, T2S skill", "step, linear", "below 1.5", units=units)]
+    pairs = [(f"step, {kind}", f"products, {kind}", "below 3") for kind in KINDS]
+    pairs += [
+        ("step, T2S skill", "step, linear", "below 1.5"),
+        ("step, T2S skill, numba", "step, linear", "below 1.05"),
+        ("step, T2S base, numba", "step, linear", "below 1.3"),
+        ("step, T2S skill, numba", "products, T2S skill", "below 1.5"),
+        ("step, T2S base, numba", "products, T2S base", "below 1.5"),
+        ("step, T2S skill, numba", "step, T2S skill", "below 0.9"),
+    ]
+    return [row("training", times, *pair, units=units) for pair in pairs]
 
 
 def steps_of(training: Training, train: TrainSettings) -> Callable[[], object]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,9 +21,10 @@ from skilltokens.methods.base import Training
 from skilltokens.methods.examples import Source, imitation
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s.method import T2S
+from skilltokens.model.kernels import TORCH, kernel_for
 from skilltokens.settings import TrainSettings
 from skilltokens.train import Point, fit, rate_factor
-from skilltokens.types import Progress, SkilltokensError
+from skilltokens.types import Progress, RunError, SkilltokensError
 
 NOISY = dataclasses.replace(TRAIN, iterations=8, observation_noise=0.1, weight_decay=0.01)
 
@@ -53,11 +54,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(toy_stores: list
     assert not torch.equal(endings[0][0]["head.map.weight"], endings[2][0]["head.map.weight"])
 
 
-@pytest.mark.parametrize("name", ["t2s gates", "t2s bend", "lora"])
-def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: list[DemonstrationStore], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("name", "kernel"), [("t2s gates", "torch"), ("t2s gates", "numba"), ("t2s bend", "torch"), ("lora", "torch")]
+)
+def test_training_goes_on_from_every_point_bit_for_bit(
+    name: str, kernel: Literal["torch", "numba"], toy_stores: list[DemonstrationStore], tmp_path: Path
+):
+    settings = dataclasses.replace(NOISY, kernel=kernel)
     points, training = [0.0, 0.25, 0.5, 0.75, 1.0], second(name, toy_stores)
     stops: list[Point] = []
-    for index, point in enumerate(fit(training, NOISY, 8, points, seed=3)):
+    for index, point in enumerate(fit(training, settings, 8, points, seed=3)):
         checkpoint.save_progress(tmp_path / str(index), checkpoint.Tie(1), point.state(), [], (0.0, 0.0))
         stops.append(point)
     assert [(point.step, point.progress) for point in stops] == [(round(8 * p), p) for p in points]
@@ -66,10 +72,38 @@ def test_training_goes_on_from_every_point_bit_for_bit(name: str, toy_stores: li
         again = second(name, toy_stores)
         before = checkpoint.load_progress(tmp_path / str(index), checkpoint.Tie(1))
         assert before is not None
-        *_, last = fit(again, NOISY, 8, points, seed=99, start=before.start)
+        *_, last = fit(again, settings, 8, points, seed=99, start=before.start)
         assert not changed(after, again.policy)
         assert vars(last.record) == record
         assert last.state()[1] == stops[-1].state()[1]
+
+
+def test_the_kernel_computes_the_steps_and_nothing_that_is_done_at_a_point(toy_stores: list[DemonstrationStore]):
+    endings = []
+    for kernel in ("torch", "numba", "numba"):
+        training = second("t2s gates", toy_stores)
+        for _ in fit(training, dataclasses.replace(NOISY, kernel=kernel), 8, [0.5, 1.0], seed=3):
+            assert kernel_for(torch.zeros(1)) is TORCH
+        endings.append((numbers(training.policy), training.policy))
+    (by_torch, _), (by_numba, policy), (_, again) = endings
+    assert changed(by_torch, policy)
+    assert not changed(by_numba, again)
+    for name, value in by_torch.items():
+        torch.testing.assert_close(by_numba[name], value, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(("began", "now"), [("torch", "numba"), ("numba", "torch")])
+def test_a_training_does_not_go_on_by_another_kernel(
+    began: Literal["torch", "numba"], now: Literal["torch", "numba"], toy_stores: list[DemonstrationStore]
+):
+    first = dataclasses.replace(NOISY, kernel=began)
+    state = next(iter(fit(second("t2s gates", toy_stores), first, 8, [0.5, 1.0], 0))).state()
+    later = fit(second("t2s gates", toy_stores), dataclasses.replace(NOISY, kernel=now), 8, [0.5, 1.0], 0, start=state)
+    with pytest.raises(RunError, match=f"began with the kernel '{began}'.*resume it with --train.kernel {began}"):
+        next(later)
+    if began == "torch":
+        del state[1]["kernel"]  # as states were before there were kernels
+        assert next(fit(second("t2s gates", toy_stores), NOISY, 8, [0.5, 1.0], 0, start=state)).step == 8
 
 
 @pytest.mark.parametrize("average", [0.98, 0.0])

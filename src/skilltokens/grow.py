@@ -179,7 +179,7 @@ class _Work:
     def made_with(self) -> str:
         """SHA-256 of all that decides what is learned, but for the library's state."""
         free = ("threads", "log_every")  # they change no number
-        train = {key: value for key, value in plain(self.train).items() if key not in free}
+        train = {key: value for key, value in plain_as_before(self.train).items() if key not in free}
         content = {
             "demonstrations": self.store.digest,
             "words": list(self.words),

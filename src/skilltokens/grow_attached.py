@@ -21,7 +21,7 @@ from skilltokens.attached.loading import Load
 from skilltokens.attached.settings import NEAREST, AttachedSettings
 from skilltokens.attached.skill import AttachedSkill
 from skilltokens.attached.statistics import measured
-from skilltokens.configuration import Seed, check_number, check_settings, plain
+from skilltokens.configuration import Seed, check_number, check_settings, plain, plain_as_before
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import seal
 from skilltokens.language import check_readable
@@ -162,7 +162,7 @@ def _notes(
         "demonstrations": store.digest,
         "words": list(words),
         "method": plain(settings),
-        "train": {key: value for key, value in plain(train).items() if key not in free},
+        "train": {key: value for key, value in plain_as_before(train).items() if key not in free},
         "seed": seed,
     }
     return {

@@ -6,10 +6,11 @@ model/settings.py, a method's folder, behaviour/settings.py, experiments/setting
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -59,14 +60,20 @@ class TrainSettings:
     """Where to train and act: cpu, cuda or cuda:1."""
     threads: Count = 1
     """Threads of torch while training; part of what a bit-exact repetition needs to keep."""
+    kernel: Literal["torch", "numba"] = "torch"
+    """What Pattention's element-wise part learns by; numba, of the extra fast, is faster and has other last bits."""
     features_gb: NotNegative = 20.0
     """Gigabytes on disk for what a frozen trunk makes of pictures, the last used; 0: made anew for each lesson."""
     log_every: Count = 50
     """Steps between two records of loss and gradient flow."""
 
+    ADDED: ClassVar[tuple[str, ...]] = ("kernel", "features_gb")
+    """See `configuration.plain_as_before`: libraries say what their skills were learned with."""
+
     def check(self, name: str = "train") -> None:
-        """Raises SettingError where the device is not there."""
+        """Raises SettingError where the device is not there, or the kernel cannot be used."""
         check_device(self.device)
+        check_kernel(self, f"{name}.kernel")
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,21 @@ def check_device(name: str) -> None:
         raise SettingError(
             f"the device {name!r} is not there (torch {torch.__version__} sees {count} GPUs): use cpu, or fix the "
             "driver or torch's build"
+        )
+
+
+def check_kernel(train: TrainSettings, name: str) -> None:
+    """Raises SettingError unless the kernel is installed, and computes such a training."""
+    if train.kernel == "torch":
+        return
+    if train.device != "cpu" or train.precision != "float32":
+        raise SettingError(
+            f"{name} {train.kernel!r} is for float32 on the CPU, not for {train.precision} on {train.device}: use torch"
+        )
+    if importlib.util.find_spec("numba") is None:
+        raise SettingError(
+            f'{name} {train.kernel!r} needs numba, which is not installed: run `pip install "skilltokens[fast]"`, or '
+            "use torch"
         )
 
 

@@ -2,6 +2,7 @@
 
 It is a generator that stops at the points of the learning curve, so that its caller evaluates and saves there; and
 it resumes from a saved state bit for bit (same machine, same threads). A method takes part in each step by its rule.
+The kernel of the settings computes a step; whoever evaluates at a point computes by torch, as whatever acts does.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.machine import keep_freed_memory
 from skilltokens.methods.base import Training
 from skilltokens.methods.examples import Examples, Source, imitation, observation_noise
 from skilltokens.methods.rule import Now, checked_examples, checked_loss, checked_state
+from skilltokens.model.kernels import computing_by
 from skilltokens.settings import TrainSettings
 from skilltokens.tensors import check_like
 from skilltokens.types import Progress, Report, RunError, SkilltokensError, silent
@@ -89,22 +92,27 @@ def fit(
 
     Raises:
         SkilltokensError: the loss is not finite.
-        RunError: `start` is not of this training.
+        RunError: `start` is not of this training, or was computed by another kernel.
+        SettingError: the kernel does not work here.
         RuleError: the rule returned what cannot be learned from.
     """
+    keep_freed_memory()
     sources = [Source(lesson, settings, training.ours, report) for lesson in training.lessons]
     work = _Work(training, settings, seed)
     if start is not None:
+        _check_kernel(start[1], settings)
         work.load(*start)
     optimizer, rule, record = work.optimizer, training.rule, work.record
     peaks = [group["lr"] for group in optimizer.param_groups]
     learns = bool(training.parameters())
-    stops = [round(point * iterations) for point in points]
+    stops: dict[int, float] = {}
+    for share in points:
+        stops.setdefault(round(share * iterations), share)
 
     def point() -> Point:
-        return Point(work.step, iterations, points[stops.index(work.step)], record, work.save)
+        return Point(work.step, iterations, stops[work.step], record, work.save)
 
-    if start is None and stops and stops[0] == 0:
+    if start is None and 0 in stops:
         yield point()
     if start is not None and work.step == iterations and work.step in stops:
         report(Progress("train", work.step, iterations, figures={"loss": record.loss[-1]}))
@@ -117,10 +125,11 @@ def fit(
         if learns:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
-            loss = _loss(training, sources, settings, now)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            rule.gradients(now)
+            with computing_by(settings.kernel):
+                loss = _loss(training, sources, settings, now)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                rule.gradients(now)
         elif noted and sources:
             with torch.no_grad():
                 loss = imitation(training.ours, _batch(sources, now), settings, now.generator)
@@ -140,6 +149,16 @@ def fit(
             with work.average.shown():
                 yield point()
     work.average.keep()
+
+
+def _check_kernel(kept: Mapping[str, Any], settings: TrainSettings) -> None:
+    """Raises RunError where a training was begun by another kernel: it would not end with the same bits."""
+    began = kept.get("kernel", "torch")
+    if began != settings.kernel:
+        raise RunError(
+            f"this training began with the kernel {began!r}, and {settings.kernel!r} has other last bits: resume it "
+            f"with --train.kernel {began}, or start it again"
+        )
 
 
 def check_finite(loss: float, step: int) -> None:
@@ -237,7 +256,7 @@ class _Work:
     """A training at work: all that changes on its way, saved and loaded bit for bit."""
 
     def __init__(self, training: Training, settings: TrainSettings, seed: int) -> None:
-        self.training, self.record, self.step = training, Record(), 0
+        self.training, self.record, self.step, self.kernel = training, Record(), 0, settings.kernel
         self.optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
         self.average = Average(training.parameters(), settings.average)
         self.batches, self.generator = np.random.default_rng([seed, 7]), np.random.default_rng([seed, 13])
@@ -260,6 +279,7 @@ class _Work:
             "rng": json.dumps(self.batches.bit_generator.state),
             "rule": json.dumps(self.generator.bit_generator.state),
             "record": vars(self.record),
+            "kernel": self.kernel,
         }
         return tensors, json.loads(json.dumps(plain))
 
@@ -311,6 +331,7 @@ class _Plain(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     rng: str
     rule: str = ""
     record: Record
+    kernel: str = "torch"
 
     def check(self) -> None:
         """Raises ValueError where what was written down cannot be: the first step of a training always is."""

@@ -64,6 +64,10 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"train.device": "gpu"}, "there is no device 'gpu': use cpu, cuda or cuda:1"),
     ({"train.device": "cuda:99"}, "the device 'cuda:99' is not there"),
     ({"train.threads": 0}, "train.threads 0"),
+    (
+        {"train.kernel": "numba", "train.precision": "bfloat16"},
+        "train.kernel 'numba' is for float32 on the CPU, not for b",
+    ),
     ({"train.log_every": 0}, "train.log_every 0"),
     ({"evaluate.episodes": 0}, "evaluate.episodes 0"),
     ({"evaluate.points": 0}, "evaluate.points 0"),
@@ -134,6 +138,15 @@ def test_a_device_that_torch_sees_is_possible(monkeypatch: pytest.MonkeyPatch):
     check_device("cuda:1")
     with pytest.raises(SettingError, match=r"'cuda:2' is not there \(torch \S+ sees 2 GPUs\)"):
         check_device("cuda:2")
+
+
+def test_a_kernel_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch):
+    check_run(changed(PLAIN, {"train.kernel": "numba"}), Toy())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        SettingError, match=r'train.kernel \'numba\' needs numba, .*: run `pip install "skilltokens\[fast\]"`'
+    ):
+        check_run(changed(PLAIN, {"train.kernel": "numba"}), Toy())
 
 
 def test_settings_are_checked_without_torch():

@@ -28,6 +28,9 @@ def by_hand(x: np.ndarray, key: np.ndarray, value: np.ndarray, tau: float, gate:
     return sum((t * g * row for t, g, row in zip(theta, gate, value, strict=True)), np.zeros(value.shape[1]))
 
 
+SHARED_AND_OWN = (3, 4), (3, 3), (2, 4), (2, 3)
+"""Shapes of keys and values: three shared rows and two of a skill's own."""
+no_grad = torch.no_grad()
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**31))
 
 
@@ -92,8 +95,8 @@ def test_the_fused_derivative_is_right(gated: bool, frozen: int):
         leaf.requires_grad_()
 
     def grown(x: Tensor, new_key: Tensor, new_value: Tensor, gate: Tensor) -> Tensor:
-        keys, values = torch.cat([key[:frozen], new_key]), torch.cat([value[:frozen], new_value])
-        return fused_pattention(x, keys, values, 2.2, gate if gated else None, frozen)
+        shared = (key[:frozen], value[:frozen]) if frozen else None
+        return fused_pattention(x, new_key, new_value, 2.2, gate if gated else None, shared)
 
     if not gated:
         leaves[-1].requires_grad_(False)
@@ -101,42 +104,35 @@ def test_the_fused_derivative_is_right(gated: bool, frozen: int):
 
 
 @pytest.mark.parametrize("gated", [False, True])
-def test_fused_and_plain_agree_and_frozen_rows_get_no_gradient(gated: bool):
-    frozen, upstream = 3, random_tensors(3, (7, 3))[0]
-    results = []
+def test_fused_and_plain_agree_and_shared_rows_get_no_gradient(gated: bool):
+    upstream, results = random_tensors(3, (7, 3))[0], []
     for kind in ("plain", "fused"):
-        x, key, value, gate = (tensor.requires_grad_() for tensor in random_tensors(2, (7, 4), (5, 4), (5, 3), (5,)))
+        x, gate, *rows = (tensor.requires_grad_() for tensor in random_tensors(2, (7, 4), (5,), *SHARED_AND_OWN))
+        shared_key, shared_value, key, value = rows
         factor = gate if gated else None
-        y = (
-            pattention(x, key, value, 2.0, factor)
-            if kind == "plain"
-            else fused_pattention(x, key, value, 2.0, factor, frozen)
-        )
+        if kind == "plain":
+            y = pattention(x, torch.cat([shared_key, key]), torch.cat([shared_value, value]), 2.0, factor)
+        else:
+            y = fused_pattention(x, key, value, 2.0, factor, (shared_key, shared_value))
+            assert torch.equal(y, no_grad(fused_pattention)(x, key, value, 2.0, factor, (shared_key, shared_value)))
         (y * upstream).sum().backward()
-        results.append((y.detach(), x.grad, key.grad, value.grad, gate.grad))
-    (y, x, key, value, gate), (fy, fx, fkey, fvalue, fgate) = results
-    torch.testing.assert_close(fy, y)
-    torch.testing.assert_close(fx, x)
-    torch.testing.assert_close(fkey[frozen:], key[frozen:])
-    torch.testing.assert_close(fvalue[frozen:], value[frozen:])
-    torch.testing.assert_close(fgate, gate)
-    assert key[:frozen].abs().min() > 0
-    assert not fkey[:frozen].any()
-    assert not fvalue[:frozen].any()
+        results.append([y.detach(), *(tensor.grad for tensor in (x, key, value, gate))])
+        assert (shared_key.grad is None) == (shared_value.grad is None) == (kind == "fused")
+    for fused, plain in zip(*results, strict=True):
+        torch.testing.assert_close(fused, plain)
 
 
-def test_under_autocast_frozen_rows_get_no_gradient_either():
-    x, key, value = random_tensors(4, (7, 4), (5, 4), (5, 3), dtype=torch.float32)
-    for tensor in (x, key, value):
-        tensor.requires_grad_()
+def test_under_autocast_shared_rows_get_no_gradient_either():
+    rows = [tensor.requires_grad_() for tensor in random_tensors(4, *SHARED_AND_OWN, dtype=torch.float32)]
+    shared_key, shared_value, key, value = rows
+    (x,) = random_tensors(5, (7, 4), dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        fused_pattention(x, key, value, 2.0, None, 3).sum().backward()
-    assert key.grad is not None
-    assert value.grad is not None
-    assert not key.grad[:3].any()
-    assert not value.grad[:3].any()
-    assert key.grad[3:].any()
-    assert value.grad[3:].any()
+        fused_pattention(x, key, value, 2.0, None, (shared_key, shared_value)).sum().backward()
+    assert shared_key.grad is None
+    assert shared_value.grad is None
+    for own in (key, value):
+        assert own.grad is not None
+        assert own.grad.any()
 
 
 def test_an_input_of_zeros_has_an_output_and_finite_gradients():

@@ -267,7 +267,7 @@ class _Run:
             checkpoint.clear(self.folder)  # of a run whose run.json was taken away
             write_record(self.folder, self.record)
             return True
-        changed = note_resumed(self.record, self.evaluator.suite)
+        changed = note_resumed(self.record, self.evaluator.suite, self.settings.train.kernel)
         if changed:
             note = f"resumes under other code than it began with, as its run.json says: {changed}"
             self.report(Progress(STAGE, 0, 1, note))  # this stage is shown once, and never left out

@@ -71,7 +71,7 @@ def open_run(
         parameters=Parameters(base=0, trained=[], total=[]),
         timing=Timing(train_s=[], evaluate_s=[], machine=provenance.machine()),
         config=plain(settings),
-        versions={**provenance.versions(), **suite.versions()},
+        versions={**provenance.computing(settings.train.kernel), **suite.versions()},
         commit=provenance.commit(),
         started=provenance.now(),
         finished=None,
@@ -86,14 +86,14 @@ def check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], fre
         raise OtherConfigurationError([str(folder)], changes)
 
 
-def note_resumed(record: LifelongRecord, suite: Suite) -> str:
+def note_resumed(record: LifelongRecord, suite: Suite, kernel: str) -> str:
     """Writes down that a run is resumed under another commit or other versions than before, and says which; empty
     where nothing differs."""
     before, last_commit = dict(record.versions), record.commit
     for resumed in record.resumed:
         before |= resumed.versions
         last_commit = resumed.commit
-    commit, now = provenance.commit(), {**provenance.versions(), **suite.versions()}
+    commit, now = provenance.commit(), {**provenance.computing(kernel), **suite.versions()}
     changed = {name: now.get(name) for name in sorted(before | now) if before.get(name) != now.get(name)}
     if not changed and last_commit == commit:
         return ""

@@ -33,6 +33,11 @@ def versions(*more: str) -> dict[str, str | None]:
     return known
 
 
+def computing(kernel: str) -> dict[str, str | None]:
+    """Versions of all that a training by this kernel depends on."""
+    return versions() if kernel == "torch" else versions(kernel)
+
+
 def commit() -> str | None:
     """The git commit of a source checkout, with a plus where files differ from it; None for an installed package."""
     root = Path(__file__).resolve().parents[3]

@@ -10,7 +10,7 @@ from pathlib import Path
 from skilltokens.behaviour.model import distil
 from skilltokens.behaviour.motion import motion
 from skilltokens.behaviour.tracking import tracking
-from skilltokens.configuration import plain, plain_as_before
+from skilltokens.configuration import plain_as_before
 from skilltokens.demos import DemonstrationStore
 from skilltokens.experiments.settings import RewardSettings
 from skilltokens.locking import locked
@@ -72,7 +72,7 @@ def _behaviour_library(settings: RewardSettings, home: Path, report: Report) -> 
     made_with = {
         "motion": dict(store.settings),
         "policy": plain_as_before(settings.policy),
-        "train": plain(settings.train),
+        "train": plain_as_before(settings.train),
         "encoder": settings.encoder,
     }
     if not os.path.exists(folder / "library.json"):

@@ -19,7 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPSILON = 1e-6
+from skilltokens.model.kernels import EPSILON, TORCH, kernel_for
+
+Rows = tuple[Tensor, Tensor]
+"""Keys (rows, d_in) and values (rows, d_out)."""
 BEND = ".bend."
 """What stands between a map's path and the rest in the names of the tensors that bend its shared rows."""
 BENT = ("key", "value")
@@ -42,74 +45,82 @@ def pattention(x: Tensor, key: Tensor, value: Tensor, tau: float, gate: Tensor |
     return (weights if gate is None else weights * gate) @ value
 
 
-def _weights(x: Tensor, key: Tensor, tau: float) -> tuple[Tensor, Tensor, Tensor]:
-    """For inputs (n, d_in): tau s / ||s|| (n, rows), the factor tau / ||s|| (n, 1) and theta (n, rows)."""
-    scores = x @ key.T
-    ratio = tau / (scores.norm(dim=-1, keepdim=True) + EPSILON)
-    scaled = scores.mul_(ratio)
-    return scaled, ratio, F.gelu(scaled)
-
-
 def row_weights(x: Tensor, key: Tensor, tau: float) -> Tensor:
     """theta, the weight of each row (..., rows) for inputs (..., d_in)."""
-    return _weights(x, key, tau)[2]
+    return TORCH.forward(x @ key.T, tau)[0]
 
 
 class _Fused(torch.autograd.Function):
-    """The same with a derivative written by hand: gradients of keys and values are computed only for the rows from
-    number `frozen` on, which is about a fifth faster on a CPU core. The rows before, shared ones, get no gradient."""
+    """The same with a derivative written by hand, for the rows that learn and shared ones before them, which get no
+    gradient: about a fifth faster on a CPU core."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, key: Tensor, value: Tensor, gate: Tensor | None, tau: float, frozen: int
+        ctx: Any, x: Tensor, key: Tensor, value: Tensor, gate: Tensor | None, tau: float, shared: Rows | None
     ) -> Tensor:
+        if shared is not None:
+            key, value = torch.cat([shared[0], key]), torch.cat([shared[1], value])
         flat = x.reshape(-1, x.shape[-1])
-        scaled, ratio, weights = _weights(flat, key, tau)
-        ctx.save_for_backward(flat, key, value, gate, scaled, ratio, weights)
-        ctx.tau, ctx.frozen, ctx.shape = tau, frozen, x.shape
+        scores = flat @ key.T
+        ctx.kernel = kernel_for(scores)
+        weights, kept = ctx.kernel.forward(scores, tau)
+        ctx.save_for_backward(flat, key, value, gate, weights, *kept)
+        ctx.tau, ctx.frozen, ctx.shape = tau, 0 if shared is None else len(shared[0]), x.shape
         y = (weights if gate is None else weights * gate) @ value
         return y.view(*x.shape[:-1], value.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, key, value, gate, scaled, ratio, weights = ctx.saved_tensors
+        x, key, value, gate, weights, *kept = ctx.saved_tensors
         frozen = ctx.frozen
         g = grads[0].reshape(-1, grads[0].shape[-1])
         grad_x = grad_key = grad_value = grad_gate = None
         if ctx.needs_input_grad[2]:
-            grad_value = torch.zeros_like(value)
             gated = weights[:, frozen:] if gate is None else weights[:, frozen:] * gate[frozen:]
-            torch.mm(gated.T, g, out=grad_value[frozen:])
+            grad_value = gated.T @ g
         grad_weights = g @ value.T
         if gate is not None:
             if ctx.needs_input_grad[3]:
                 grad_gate = (weights * grad_weights).sum(0)
             grad_weights = grad_weights * gate
-        du = torch.ops.aten.gelu_backward(grad_weights, scaled)
-        inner = torch.linalg.vecdot(du, scaled).unsqueeze(-1) / ctx.tau**2
-        # scaled = tau s / (|s| + eps): the second term takes out the part along s
-        ds = (du - scaled * inner * ((ctx.tau / ratio) / (ctx.tau / ratio - EPSILON).clamp_min(EPSILON))).mul_(ratio)
+        ds = ctx.kernel.backward(grad_weights, tuple(kept), ctx.tau)
         if ctx.needs_input_grad[1]:
-            grad_key = torch.zeros_like(key)
-            torch.mm(ds[:, frozen:].T, x, out=grad_key[frozen:])
+            grad_key = ds[:, frozen:].T @ x
         if ctx.needs_input_grad[0]:
             grad_x = (ds @ key).view(ctx.shape)
         return grad_x, grad_key, grad_value, grad_gate, None, None
 
 
 def fused_pattention(
-    x: Tensor, key: Tensor, value: Tensor, tau: float, gate: Tensor | None = None, frozen: int = 0
+    x: Tensor,
+    key: Tensor,
+    value: Tensor,
+    tau: float,
+    gate: Tensor | None = None,
+    shared: Rows | None = None,
 ) -> Tensor:
-    """`pattention`, with gradients only for the rows from number `frozen` on. Plain operations under autocast."""
-    if torch.is_autocast_enabled(x.device.type):
-        if frozen:
-            key = torch.cat([key[:frozen].detach(), key[frozen:]])
-            value = torch.cat([value[:frozen].detach(), value[frozen:]])
+    """`pattention` of shared rows, which get no gradient, and these behind them; for gradients by the kernel in use.
+
+    Plain operations under autocast.
+
+    Args:
+        x: (..., d_in)
+        key, value: (rows, d_in) and (rows, d_out).
+        gate: (shared + rows,), factors on the rows' weights; None for ones.
+        shared: keys and values of the shared rows; None: there are none.
+    Returns:
+        (..., d_out)
+    """
+    autocast, learns = torch.is_autocast_enabled(x.device.type), torch.is_grad_enabled()
+    if learns and not autocast:
+        return _Fused.apply(x, key, value, gate, tau, shared)  # pyright: ignore[reportReturnType]
+    if shared is not None:
+        key, value = torch.cat([shared[0].detach(), key]), torch.cat([shared[1].detach(), value])
+    if autocast:
         return pattention(x, key, value, tau, gate)
-    if not torch.is_grad_enabled():  # acting: a fifth of its time goes into autograd's bookkeeping
-        weights = _weights(x.reshape(-1, x.shape[-1]), key, tau)[2]
-        return ((weights if gate is None else weights * gate) @ value).view(*x.shape[:-1], value.shape[1])
-    return _Fused.apply(x, key, value, gate, tau, frozen)  # pyright: ignore[reportReturnType]
+    # acting: a fifth of its time goes into autograd's bookkeeping
+    weights = TORCH.forward(x.reshape(-1, x.shape[-1]) @ key.T, tau)[0]
+    return ((weights if gate is None else weights * gate) @ value).view(*x.shape[:-1], value.shape[1])
 
 
 class Pattention(nn.Module):
@@ -208,10 +219,11 @@ class GrownPattention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         key, value = self.shared()
-        key, value = torch.cat([key, self.key]), torch.cat([value, self.value])
         gate = None if self.gate is None else F.pad(self.gate, (0, len(self.key)), value=1.0)
-        bent = self.bend is not None or self.skill_gate is not None
-        return fused_pattention(x, key, value, self.tau, gate, 0 if bent else len(self.frozen_key))
+        if self.bend is None and self.skill_gate is None:
+            return fused_pattention(x, self.key, self.value, self.tau, gate, (key, value))
+        key, value = torch.cat([key, self.key]), torch.cat([value, self.value])
+        return fused_pattention(x, key, value, self.tau, gate)
 
     def fused(self) -> Pattention:
         """The same function as a plain `Pattention` without gradients, for acting: gates and bends become part of the

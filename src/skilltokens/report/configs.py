@@ -11,7 +11,7 @@ from skilltokens.report.runs import Run
 # What may differ between two runs of one group: it changes who is who, how fast it goes or what is shown, not what
 # is measured.
 _PER_RUN = (
-    *("seed", "train.threads", "train.device", "train.log_every"),
+    *("seed", "train.threads", "train.device", "train.kernel", "train.log_every"),
     *("evaluate.workers", "evaluate.step_limit", "evaluate.videos", "demonstrations.folder"),
     "cotrain.folders",
 )

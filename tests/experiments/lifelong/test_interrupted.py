@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import itertools
 import json
 from pathlib import Path
@@ -13,13 +14,16 @@ from tests.experiments.lifelong.runs import TASKS, Settings, contents, figures, 
 from tests.killing import dies
 
 from skilltokens.experiments import provenance
+from skilltokens.experiments.lessons import tasks_of
 from skilltokens.experiments.lifelong import learn
+from skilltokens.experiments.opening import note_resumed, open_run
 from skilltokens.experiments.records import LifelongRecord
 from skilltokens.methods.multitask import MultitaskSettings
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.runs import read_run
-from skilltokens.types import Progress
+from skilltokens.suites import load_suite
+from skilltokens.types import OtherConfigurationError, Progress
 
 
 @pytest.mark.slow
@@ -135,3 +139,15 @@ def test_a_run_that_is_resumed_as_it_was_says_nothing_of_versions(
 ):
     monkeypatch.setattr(provenance, "commit", lambda: json.loads((half / "run.json").read_text())["commit"])
     assert learn(settings, half, recipe="small").resumed == []
+
+
+def test_a_run_records_its_kernel_and_is_not_resumed_by_another(half: Path, settings: Settings, tmp_path: Path):
+    other = dataclasses.replace(settings, train=dataclasses.replace(settings.train, kernel="numba"))
+    with pytest.raises(OtherConfigurationError, match=r"train\.kernel was 'torch', is 'numba'"):
+        learn(other, half, recipe="small")
+    suite = load_suite(settings.suite)
+    record = open_run(tmp_path, other, "small", suite, tasks_of(settings, suite))
+    assert record.config["train"]["kernel"] == "numba"
+    assert record.versions["numba"] == importlib.metadata.version("numba")
+    assert note_resumed(record, suite, "numba") == ""
+    assert "numba" not in json.loads((half / "run.json").read_text())["versions"]

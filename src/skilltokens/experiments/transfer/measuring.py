@@ -128,7 +128,7 @@ def _opened(
         record = read_matrix(folder)
         old, new = ({"method": m, **flat(c)} for m, c in ((record.method, record.config), (base_run.method, config)))
         check_same(folder, old, new, FREE)
-        commit, versions = provenance.commit(), base_run.versions | provenance.versions()
+        commit, versions = provenance.commit(), base_run.versions | provenance.computing(settings.train.kernel)
         if not record.finished and (record.resumed[-1].commit if record.resumed else record.commit) != commit:
             record.resumed.append(Resumed(at=provenance.now(), commit=commit, versions=versions))
         return record
@@ -141,7 +141,7 @@ def _opened(
         encoder=base_run.encoder or "",
         tasks=[TaskEntry(task.name, task.instruction) for task in base_run.tasks],
         config=config,
-        versions=base_run.versions | provenance.versions(),
+        versions=base_run.versions | provenance.computing(settings.train.kernel),
         commit=provenance.commit(),
         machine=provenance.machine(),
         started=provenance.now(),
