@@ -16,7 +16,7 @@ from skilltokens.plugins import module_at, object_at
 from skilltokens.suites.joined import Joined
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero import suites as libero_suites
-from skilltokens.suites.metaworld import CW10, CW20, MetaWorld
+from skilltokens.suites.metaworld import CW10, CW20, MetaWorld, MetaWorldImages
 from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError, Task, nearest
 
 GROUP = "skilltokens.suites"
@@ -59,6 +59,7 @@ def _libero_two() -> Suite:
 
 SUITES: dict[str, Entry] = {
     "metaworld": Entry(MetaWorld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
+    "metaworld-images": Entry(MetaWorldImages, "Meta-World v3: the same 50 tasks, seen through two cameras"),
     **{name: Entry(functools.partial(Libero, name), summary) for name, summary in libero_suites().items()},
     LIBERO_TWO: Entry(
         _libero_two, "LIBERO: the 20 tasks of libero-spatial and libero-object as one suite, scripted experts"
