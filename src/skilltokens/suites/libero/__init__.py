@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +23,7 @@ from skilltokens.simulation.signs import sign
 from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
+from skilltokens.suites.names import IMAGES, libero_suites, libero_tasks
 from skilltokens.types import (
     ACTION,
     SIMULATOR_STATE,
@@ -46,28 +45,12 @@ if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
     from skilltokens.suites.libero.environment import LiberoEnvironment
 
-VARIANTS = {
-    "lan": "instructions paraphrased",
-    "swap": "positions swapped",
-    "object": "other objects of the same kind",
-    "task": "other tasks on the same scenes",
-}
-"""LIBERO-PRO's variants, made to be evaluated on, not learned."""
-
-IMAGES = "-images"
-"""Ends the name of a suite that is seen through cameras."""
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same state."""
 _SCENE = re.compile(r"([A-Z][A-Z_]*)_SCENE(\d+)_")
 """How the name of a task begins that is done in one of several scenes: KITCHEN_SCENE3_turn_on_the_stove."""
 EXPERTS = "3"
 """Version of the experts: raised by every change that makes other demonstrations of the same settings."""
-
-
-@functools.cache
-def _table() -> dict[str, dict[str, str]]:
-    """Suite -> task -> instruction."""
-    return json.loads(resources.files("skilltokens.suites.libero").joinpath("tasks.json").read_text(encoding="utf-8"))
 
 
 class Libero:
@@ -91,9 +74,9 @@ class Libero:
     """Steps a second: robosuite's `control_freq`."""
 
     def __init__(self, name: str) -> None:
-        table, base = _table(), name.removesuffix(IMAGES)
+        table, base = libero_tasks(), name.removesuffix(IMAGES)
         if base not in table:
-            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(suites()))}")
+            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(libero_suites()))}")
         self.name = name
         self.states: Libero | None = None if base == name else Libero(base)
         """Of a suite that observes pictures: the one of the same episodes whose stores they are drawn from."""
@@ -184,18 +167,3 @@ class Libero:
         environment.close()
         pictures = {name: np.stack([step[name] for step in seen]) for name in seen[0]}
         return Episode({**pictures, ACTION: store[ACTION][rows], SIMULATOR_STATE: states})
-
-
-def suites() -> dict[str, str]:
-    """Every suite's name and one line about it."""
-    summaries = {name: _summary(name, tasks) for name, tasks in _table().items()}
-    seen = {f"{name}{IMAGES}": f"{summary}; seen through two cameras" for name, summary in summaries.items()}
-    return {**summaries, **seen}
-
-
-def _summary(name: str, tasks: Mapping[str, str]) -> str:
-    """One line about a suite that is seen by poses."""
-    what, _, variant = name.removeprefix("libero-").partition("-")
-    if variant:
-        return f"LIBERO-PRO: {VARIANTS[variant]}, {len(tasks)} tasks of libero-{what}"
-    return f"LIBERO: {len(tasks)} tasks of a Panda arm" + (", scripted experts" if what != "90" else "")
