@@ -19,52 +19,34 @@ from torch import Tensor, nn
 
 from skilltokens.attached.acting import AttachedActor, Prepare, looks_at
 from skilltokens.attached.beside import SHARE, Attached, attach
-from skilltokens.attached.describing import Where, head_of, observed, where_of
-from skilltokens.attached.digests import Digests
+from skilltokens.attached.describing import head_of, observed, where_of
 from skilltokens.attached.kinds import NAMES, Kind
-from skilltokens.attached.loading import Base, Load, check_source, loaded, loader_of, located, source_of
-from skilltokens.attached.patterns import type_of
-from skilltokens.attached.places import unwrapped
+from skilltokens.attached.loading import Base, Load, loaded, loader_of, source_of
 from skilltokens.attached.proof import prove
 from skilltokens.attached.skill import MAP, AttachedSkill, parted
-from skilltokens.attached.statistics import Spread, from_plain
+from skilltokens.attached.standing import OnBase
 from skilltokens.configuration import Share
 from skilltokens.configuration import check_number as check_setting
-from skilltokens.demos.kinds import difference, shown
 from skilltokens.escaping import terminal
 from skilltokens.language import load_encoder
 from skilltokens.locking import LOCKS, locked
 from skilltokens.skills.adding import added
 from skilltokens.skills.disk import MAKING, Disk, abandon, clear
-from skilltokens.skills.head import HEAD, Source, damaged
-from skilltokens.skills.listed import PROBLEMS
-from skilltokens.skills.managing import WAIT, ManagedList, check_name
+from skilltokens.skills.managing import WAIT, check_name
 from skilltokens.skills.records import Change, Record
 from skilltokens.skills.skill import Content, Find, Proof, Skill
 from skilltokens.skills.state import State
-from skilltokens.types import Array, Feature, LibraryError, NoSkillError, Report, SettingError, silent
+from skilltokens.types import Array, Feature, LibraryError, NoSkillError, Report, silent
 
 ACTORS = 64
 """How many skills a library keeps in memory, the last ones that acted."""
 
 
-class AttachedLibrary(ManagedList):
-    """A library beside a policy of another make. `create` makes one, `open` reads one; its base is loaded when needed.
-
-    Attributes:
-        place: where the base was named by the user; None: where the library says.
-        loader: who makes a policy of the base, where the user said so.
-        remembers: digests of the base's large files are remembered in the folder; False: they are read each time.
-    """
+class AttachedLibrary(OnBase):
+    """A library beside a policy of another make: `create` makes one, `open` reads one, the base only when needed."""
 
     def __init__(self, disk: Disk) -> None:
         super().__init__(disk)
-        self.place: str | None = None
-        self.loader: str | Load | None = None
-        self._prepare: Prepare | None = None
-        self.remembers = True
-        self._base: Base | None = None
-        self._attached: Attached | None = None
         self._ready: dict[str, AttachedSkill] = {}
 
     # ---------------------------------------------------------------- making and opening
@@ -185,100 +167,6 @@ class AttachedLibrary(ManagedList):
         if encoder is not None:
             library.encoder, library._named = encoder, True
         return library
-
-    # ---------------------------------------------------------------- the base
-
-    @property
-    def source(self) -> Source:
-        """Where the base is, and its files' digests."""
-        source = self._disk.head.source
-        assert isinstance(source, Source)
-        return source
-
-    @property
-    def where(self) -> Where:
-        """Where in the base skills stand. Raises LibraryError where the head does not say."""
-        try:
-            where = msgspec.convert(self._disk.head.policy["settings"], Where)
-            check_setting("share", where.share, Share)
-        except (msgspec.ValidationError, SettingError) as problem:
-            raise damaged(self.folder / HEAD, str(problem)) from problem
-        return where
-
-    @property
-    def base_statistics(self) -> dict[str, Tensor]:
-        """By which the base is given what it sees."""
-        try:
-            return from_plain(self.where.statistics)
-        except PROBLEMS as problem:
-            raise damaged(self.folder / HEAD, str(problem)) from problem
-
-    @property
-    def features(self) -> dict[str, Feature]:
-        """What demonstrations have: the observations of a step, and the action; empty where nobody said."""
-        try:
-            return {
-                name: Feature(tuple(int(size) for size in entry["shape"]), str(entry["dtype"]))
-                for name, entry in self._disk.head.features.items()
-            }
-        except PROBLEMS as problem:
-            raise damaged(self.folder / HEAD, str(problem)) from problem
-
-    def check_features(self, features: Mapping[str, Feature], what: str) -> None:
-        """Whether the skills' observations and actions are among these features, in their shapes.
-
-        Raises:
-            LibraryError: they are not; the message names the feature, and `what` has it.
-        """
-        own = self.features
-        name = difference(own, features, others=True) if own else None
-        if name is not None:
-            raise LibraryError(
-                f"feature {name!r} is {shown(own[name])} in {self.folder} but {shown(features.get(name))} in {what}: "
-                "learn from demonstrations of the same robot and features"
-            )
-
-    @property
-    def attached(self) -> Attached:
-        """The base with skills beside it; loaded, and compared with what they stand on, when it is first asked for.
-
-        Raises:
-            LibraryError: the base is not there, was changed, cannot be loaded, or has other numbers.
-            AttachError: it has no more what skills stand beside.
-        """
-        if self._attached is None:
-            source, where = self.source, self.where
-            if self._base is None:
-                place, _ = located(self.place or source.path, "" if self.place else source.revision)
-                check_source(source, place, Digests(self.folder if self.remembers else None))
-                _, load = loader_of(place, self.loader or source.loader, recorded=not self.loader)
-                self._base = loaded(place, load)
-            policy = self._base.policy
-            attached = attach(policy, where.targets, where.own, where.share)
-            if attached.base != self.identity:
-                attached.detach()
-                raise LibraryError(
-                    f"the {type_of(unwrapped(policy))} has other numbers, or other names for them, than the base "
-                    f"of {self.folder} ({terminal(source.path)}): skills act only beside the base that they learned on"
-                )
-            self._attached = attached
-        return self._attached
-
-    @property
-    def prepare(self) -> Prepare | None:
-        """What is done to every batch before the policy sees it: what the user said, else what the loader knows."""
-        return self._prepare or self._loaded.prepare
-
-    @property
-    def spreads(self) -> Mapping[str, Spread] | None:
-        """How the statistics of a new skill are measured, as the base wants it."""
-        return self._loaded.spreads
-
-    @property
-    def _loaded(self) -> Base:
-        _ = self.attached
-        assert self._base is not None
-        return self._base
 
     @property
     def longest(self) -> int:

@@ -17,6 +17,7 @@ LIFELONG: dict[str, Callable[[str], RunSettings[Any]]] = {
     "metaworld-cw10-b": metaworld.metaworld_cw10_b,
     "metaworld-50": metaworld.metaworld_50,
     "metaworld-recurring": metaworld.metaworld_recurring,
+    "metaworld-images": metaworld.metaworld_images,
     "metaworld-40": metaworld.metaworld_40,
     "libero-spatial": libero.libero_spatial,
     "libero-object": libero.libero_object,

@@ -12,12 +12,15 @@ from skilltokens.settings import BY_NUMBER, DemonstrationSettings, EvaluateSetti
 from skilltokens.suites import load_suite, sequence
 from skilltokens.suites.names import CW10
 
+FOUR = ("hammer", "push-wall", "faucet-close", "window-close")
+"""Four of Continual World's tasks that differ in what is done."""
+
 
 def demo(method: str) -> RunSettings[Any]:
     """Four Meta-World skills in a few minutes: what forgetting looks like, and what it looks like without."""
     return _metaworld(
         method,
-        ("hammer", "push-wall", "faucet-close", "window-close"),
+        FOUR,
         TrainSettings(iterations=400, first_iterations=600),
         EvaluateSettings(workers=1, points=3, videos=True),
     )
@@ -91,6 +94,18 @@ def metaworld_recurring(method: str) -> RunSettings[Any]:
 def _all_tasks() -> tuple[str, ...]:
     """The names of Meta-World's 50 tasks."""
     return tuple(task.name for task in load_suite("metaworld").tasks)
+
+
+def metaworld_images(method: str) -> RunSettings[Any]:
+    """Four of Continual World's tasks (protocol A), seen through two cameras: pictures in place of poses."""
+    settings = _metaworld(
+        method,
+        FOUR,
+        # Full training costs as much as there are pictures in a batch.
+        TrainSettings(iterations=600, first_iterations=600, batch=8, window=8),
+        EvaluateSettings(workers=1, points=3, horizon=200),
+    )
+    return replace(settings, suite="metaworld-images", policy=PolicySettings(history=4))
 
 
 def _metaworld(

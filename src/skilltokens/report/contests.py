@@ -47,7 +47,8 @@ def contests(published: Sequence[Published]) -> dict[str, Comparisons]:
 def _comparison(experiment: Published, others: dict[str, Published]) -> Comparisons:
     beside = others.get(BESIDE.get(experiment.name, ""))
     entered = [experiment, *([beside] if beside is not None else [])]
-    return compare_runs([run for one in entered for c in one.comparisons for group in c.groups for run in group.runs])
+    runs = [run for one in entered for c in one.comparisons for group in c.groups for run in group.runs]
+    return compare_runs(sorted(runs, key=lambda run: run.demonstrations or 0.0))
 
 
 def _demonstrations(experiment: Published) -> set[tuple[int, ...]]:
@@ -60,7 +61,8 @@ def summary(comparisons: Comparisons, plots: str) -> str:
     Args:
         plots: the drawings, as a link from that page.
     """
-    blocks = []
+    across = sheets.by_demonstrations(comparisons)
+    blocks = [markdown_table(across)] if across is not None else []
     for table in comparisons.tables:
         if len(comparisons.tables) > 1:
             blocks.append(f"**{markdown(_difference(table))}**")

@@ -60,8 +60,9 @@ def sentences(main: MAIN) -> str:
         parts.append(
             f"**These runs tell them apart** on {text.listed(apart)}."
             if apart
-            else "**These runs can't tell the two apart**: paired by seed and task, every 95 % interval of their "
-            "difference holds 0, in final success and in FWT, the area under the learning curve."
+            else f"**From {_shown(main)} demonstrations a task these runs can't tell the two apart**: paired by seed "
+            "and task, every 95 % interval of their difference holds 0, in final success and in FWT, the area under "
+            "the learning curve."
         )
     if tuned := _groups(main, "sequential"):
         learned, ends = (_span([_value(group, key) for group in tuned]) for key in ("learned", "final"))
@@ -90,7 +91,6 @@ def basis(main: MAIN) -> str:
     demonstrations = [run.record.demonstrations for run in runs]
     tasks = _either(len(run.tasks) for run in runs)
     episodes = _either(int(n) for run in runs for n in run.episodes.ravel() if n)
-    taught = _either(n for one in demonstrations for n in one.episodes)
     sources = _either(one.source for one in demonstrations)
     observations = _either(run.record.observations for run in runs)
     splits, choosers = _either(run.split for run in runs), _either(run.selected_by.replace("_", " ") for run in runs)
@@ -98,10 +98,10 @@ def basis(main: MAIN) -> str:
     same, later = (sum(proof[i] for proof in proofs) for i in (0, 1))
     words = (
         f"Success over all {tasks} tasks after the last lesson, in %, with its 95 % interval: {episodes} episodes a "
-        f"task on {splits} states, {taught} {sources} demonstrations a task, {observations} observations, the skill "
-        f"chosen by {choosers}. {_seeds(main)} *Forgotten* is NBT, the success lost on average while later skills are "
-        f"learned{_but_miscalled(main)}{_by_the_end(main)}; *trained* is what is trained for a new skill, of the size "
-        "of one policy; *stored* is in sizes of one policy."
+        f"task on {splits} states, {_shown(main)} {sources} demonstrations a task, {observations} observations, the "
+        f"skill chosen by {choosers}. {_seeds(main)} *Forgotten* is NBT, the success lost on average while later "
+        f"skills are learned{_but_miscalled(main)}{_by_the_end(main)}; *trained* is what is trained for a new skill, "
+        "of the size of one policy; *stored* is in sizes of one policy."
     )
     if later:
         words += f" Of T2S and LoRA, {same:,} of {later:,} later tests of an old skill were proved the same bits."
@@ -131,6 +131,12 @@ def proved(group: Group) -> tuple[int, int]:
 def _either(values: Iterable[int] | Iterable[str]) -> str:
     """The values that there are, `4 or 10`."""
     return markdown(text.either(values))
+
+
+def _shown(main: MAIN) -> str:
+    """How many demonstrations of a task there are."""
+    runs = [run for _, comparison in main for group in comparison.groups for run in group.runs]
+    return _either(n for run in runs for n in run.record.demonstrations.episodes)
 
 
 def _seeds(main: MAIN) -> str:

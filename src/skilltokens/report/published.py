@@ -72,7 +72,9 @@ def read_published(folder: Path) -> list[Published]:
     for experiment, paths in files.items():
         about = experiment / "about.md"
         rewards = [path for path in paths if experiment_in(read_record(path)).name == "reward"]
-        lifelong = [read_run(path) for path in paths if path not in rewards]
+        lifelong = sorted(
+            (read_run(path) for path in paths if path not in rewards), key=lambda run: run.demonstrations or 0.0
+        )
         published.append(
             Published(
                 name=str(experiment.relative_to(folder)) if experiment != folder else folder.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from skilltokens.escaping import markdown
-from skilltokens.report import text
+from skilltokens.report import few, text
 from skilltokens.report.comparison.model import Comparisons
 from skilltokens.report.contests import PLOTS, TOURNAMENT, summary
 from skilltokens.report.finding import basis, sentences, suites_table
@@ -15,7 +15,7 @@ from skilltokens.report.reward import needed
 from skilltokens.report.reward_runs import GOOD, Row, rows_of, tasks_in
 from skilltokens.types import RunError
 
-BLOCKS = ("finding", "results", "methods", "reward")
+BLOCKS = ("finding", "results", "methods", "few", "reward")
 LEARNERS = ("token-goal", "finetune-goal", "mlp")
 """Of the learners in the picture, those whose steps are named."""
 
@@ -42,7 +42,7 @@ def filled(published: Sequence[Published], many: Mapping[str, Comparisons], read
 
 
 def block(published: Sequence[Published], many: Mapping[str, Comparisons], name: str) -> str:
-    """One of BLOCKS: what was found, the table of methods by suites, that of all methods, or learning from reward.
+    """One of BLOCKS: what was found, methods by suites, all methods, few demonstrations, or learning from reward.
 
     Raises:
         RunError: there are no runs to make it of.
@@ -52,10 +52,16 @@ def block(published: Sequence[Published], many: Mapping[str, Comparisons], name:
     if name == "methods":
         contest = next((experiment for experiment in published if experiment.name == TOURNAMENT in many), None)
         return summary(many[TOURNAMENT], f"{contest.place}/{PLOTS}") if contest is not None else ""
+    if name == "few":
+        return few.table(many)
     main = main_comparisons(published)
     if not main:
         raise RunError("there is no run of learning from demonstrations: README.md shows them in its results")
-    return sentences(main) if name == "finding" else f"{suites_table(main)}\n\n{basis(main)}"
+    return (
+        f"{sentences(main)} {few.sentence(many)}".strip()
+        if name == "finding"
+        else f"{suites_table(main)}\n\n{basis(main)}"
+    )
 
 
 def _reward(published: Sequence[Published]) -> str:

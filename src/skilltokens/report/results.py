@@ -15,7 +15,7 @@ from pathlib import Path
 
 from skilltokens.escaping import markdown, shell, terminal
 from skilltokens.files import write_bytes
-from skilltokens.report import details, reward, text
+from skilltokens.report import details, few, reward, text
 from skilltokens.report.comparison.model import Comparisons
 from skilltokens.report.contests import PLOTS, TOURNAMENT, TOURNAMENT_PAGE, contests, picture, summary, tournament
 from skilltokens.report.definitions import DEFINITIONS
@@ -109,7 +109,7 @@ def results(published: Sequence[Published], many: Mapping[str, Comparisons], fol
     parts = [HEAD.format(folder=folder)]
     main = main_comparisons(published)
     if main:
-        parts.append(sentences(main) + "\n")
+        parts.append(f"{sentences(main)} {few.sentence(many)}".strip() + "\n")
     present = {title: [e for e in published if belongs(e)] for title, belongs in PARTS.items()}
     present = {title: experiments for title, experiments in present.items() if experiments}
     parts += [_summary(present) + "\n", READING]

@@ -78,6 +78,12 @@ class Run:
         return tuple(task.instruction for task in self.record.tasks)
 
     @property
+    def demonstrations(self) -> float | None:
+        """Demonstrations of a task, on average; None where the file does not say."""
+        episodes = self.record.demonstrations.episodes
+        return float(np.mean(episodes)) if episodes else None
+
+    @property
     def foreign(self) -> bool:
         """It was made by another program, and holds what that wrote down."""
         return self.record.schema not in LIFELONG

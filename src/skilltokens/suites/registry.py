@@ -52,6 +52,12 @@ def _metaworld() -> Suite:
     return MetaWorld()
 
 
+def _metaworld_images() -> Suite:
+    from skilltokens.suites.metaworld import MetaWorldImages
+
+    return MetaWorldImages()
+
+
 def _libero(name: str) -> Suite:
     from skilltokens.suites.libero import Libero
 
@@ -70,6 +76,7 @@ def _libero_two() -> Suite:
 
 SUITES: dict[str, Entry] = {
     "metaworld": Entry(_metaworld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
+    "metaworld-images": Entry(_metaworld_images, "Meta-World v3: the same 50 tasks, seen through two cameras"),
     **{name: Entry(functools.partial(_libero, name), summary) for name, summary in libero_suites().items()},
     LIBERO_TWO: Entry(
         _libero_two, "LIBERO: the 20 tasks of libero-spatial and libero-object as one suite, scripted experts"

@@ -264,7 +264,8 @@ def _tell(library: Any, name: str, before: Sequence[str]) -> None:
         share = record.parameters / library.parameters
         print(f"{library.folder}: skill {record.label!r} added, {share:.1%} of the base's parameters")
     if aside := about.get("aside"):
+        several = "s" * (aside["episodes"] > 1)
         print(
-            f"mean error of its actions on {aside['episodes']} demonstrations kept aside: {aside['error']:.3f} "
+            f"mean error of its actions on {aside['episodes']} demonstration{several} kept aside: {aside['error']:.3f} "
             f"({aside['still']:.3f} for one action always)"
         )

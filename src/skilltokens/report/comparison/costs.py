@@ -23,7 +23,7 @@ def costs_of(group: Group) -> Costs:
         stored=_mean(runs, _stored),
         stored_bytes=_mean(runs, lambda run: None if (stored := _stored(run)) is None else BYTES * stored),
         remembered_bytes=_mean(runs, _remembered),
-        demonstrations=_mean(runs, _demonstrations),
+        demonstrations=_mean(runs, lambda run: run.demonstrations),
         iterations=_mean(runs, lambda run: None if (steps := steps_of(run)) is None else sum(steps)),
         passes=_mean(runs, _passes),
         seconds=_mean(runs, lambda run: sum(run.record.timing.train_s) or None),
@@ -61,11 +61,6 @@ def _remembered(run: Run) -> float | None:
     if run.record.remembered:
         return float(run.record.remembered[-1])
     return None if run.foreign else 0.0
-
-
-def _demonstrations(run: Run) -> float | None:
-    episodes = run.record.demonstrations.episodes
-    return float(np.mean(episodes)) if episodes else None
 
 
 def _passes(run: Run) -> float | None:

@@ -16,16 +16,16 @@ from skilltokens.report.svg import Plot, element, marker, picture, tone
 
 
 def drawings(comparisons: Comparisons) -> list[Drawing]:
-    """Those that the comparison has something for, of its first table, and one over all tables."""
+    """Those that the comparison has something for: one over all tables, and those of its first table."""
     table = comparisons.tables[0]
     every = [
+        demonstrations(comparisons),
         intervals(table),
         against(table, "trained", lambda costs: costs.trained, "parameters trained a skill"),
         against(table, "stored", _stored, "bytes stored in the end"),
         learning(table),
         profiles(table),
         diagram(table),
-        demonstrations(comparisons),
     ]
     return [one for one in every if one is not None]
 

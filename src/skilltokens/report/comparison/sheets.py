@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from skilltokens import metrics
@@ -24,8 +25,45 @@ WHAT_THEY_ARE = (
 
 
 def sheets(comparisons: Comparisons) -> list[Sheet]:
-    """Of each table its standing, its pairs and its tasks."""
-    return [sheet for table in comparisons.tables for sheet in (standing(table), pairs(table), tasks(table))]
+    """Success by demonstrations where tables differ in those; then of each its standing, its pairs and its tasks."""
+    across = by_demonstrations(comparisons)
+    parts = [sheet for table in comparisons.tables for sheet in (standing(table), pairs(table), tasks(table))]
+    return [*([across] if across is not None else []), *parts]
+
+
+def by_demonstrations(comparisons: Comparisons) -> Sheet | None:
+    """Final success by demonstrations of a task: a row a method, a column a table of the first one's stream.
+
+    None where no method stands in several of them.
+    """
+    first = comparisons.tables[0]
+    counts: dict[float, Table] = {}
+    for table in comparisons.tables:
+        count = table.contenders[0].costs.demonstrations
+        if (table.suite, table.tasks) == (first.suite, first.tasks) and count:
+            counts.setdefault(count, table)
+    labels = Counter(one.label for table in counts.values() for one in table.contenders)
+    if not any(places > 1 for places in labels.values()):
+        return None
+    rows: dict[str, list[Entry]] = {}
+    counts = dict(sorted(counts.items()))
+    for place, table in enumerate(counts.values()):
+        top = leaders(table)
+        for one in ranked(table):
+            row = rows.setdefault(
+                one.label, [name(name_of(one.group), one.label), *[figure(None, "rate")] * len(counts)]
+            )
+            row[place + 1] = figure(one.final.value, "rate", one.final.interval, one.label in top)
+    order = sorted(rows, key=lambda label: (-labels[label], -(rows[label][1].value or 0.0)))
+    columns = (
+        Column("method", "final success from", number=False),
+        *(
+            Column(f"demonstrations_{count:g}", f"{count:g} {'demonstration' if count == 1 else 'demonstrations'}")
+            for count in counts
+        ),
+    )
+    note = f"Demonstrations of a task. {WHAT_THEY_ARE} {BOLD}"
+    return Sheet("Success by demonstrations", note, columns, tuple(tuple(rows[label]) for label in order))
 
 
 def standing(table: Table) -> Sheet:

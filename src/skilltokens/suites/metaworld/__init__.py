@@ -1,4 +1,4 @@
-"""Meta-World v3: 50 manipulation tasks of a Sawyer arm, with scripted experts.
+"""Meta-World v3: 50 manipulation tasks of a Sawyer arm, with scripted experts; seen by poses, or through two cameras.
 
 This file describes the suite and needs no simulator; environment.py holds the simulator and is imported
 when an environment is made. Source: Meta-World (arXiv 1910.10897), package metaworld 3.
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skilltokens.simulation.experts import AFTER_SUCCESS, one_attempt, successes
+from skilltokens.suites.metaworld.cameras import FEATURES as PICTURED
 from skilltokens.suites.metaworld.wordings import TASKS
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, Episode, Feature, Scale, SuiteError, Task
@@ -23,6 +24,8 @@ from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, Episode, 
 if TYPE_CHECKING:
     from skilltokens.suites.metaworld.environment import MetaWorldEnvironment
 
+PICTURES = "1"
+"""Version of the pictures: raised by every change that makes another picture of the same scene."""
 EXPERTS = "1"
 """Version of the experts: raised by every change that makes other demonstrations of the same settings."""
 
@@ -41,15 +44,18 @@ def _scale(*entries: tuple[tuple[float, float], ...]) -> Scale:
     return Scale(tuple(center for center, _ in pairs), tuple(unit for _, unit in pairs))
 
 
-class MetaWorld:
-    """The suite `metaworld`: low-dimensional observations, the goal visible, 500 steps at most.
+_HAND = _scale(_POSITION, _AS_IT_IS)
+"""Of `observation.state`."""
 
-    `observation.state` is (hand x, y, z in metres, gripper opening 0 to 1); `observation.environment_state` is two
-    objects of (x, y, z in metres, quaternion), zeros where a task has one object, and the goal's (x, y, z). An
-    action is (dx, dy, dz in centimetres, gripper: -1 opens, 1 closes).
+
+class _MetaWorld:
+    """What both suites have in common: tasks, actions, episodes and experts.
+
+    An action is (dx, dy, dz in centimetres, gripper: -1 opens, 1 closes).
     """
 
-    name: str = "metaworld"
+    name: str
+    images: bool
     tasks: tuple[Task, ...] = TASKS
     horizon: int = 500
     suffix: str = "-v3"
@@ -59,29 +65,13 @@ class MetaWorld:
     frequency: float = 80.0
     """Steps a second: five of MuJoCo's 2.5 ms each."""
 
-    def __init__(self) -> None:
-        self.features: Mapping[str, Feature] = {
-            STATE: Feature((4,)),
-            ENVIRONMENT_STATE: Feature((17,)),
-            ACTION: Feature((4,)),
-        }
-        self.scales: Mapping[str, Scale] = {
-            STATE: _scale(_POSITION, _AS_IT_IS),
-            ENVIRONMENT_STATE: _scale(_POSITION, _AS_IT_IS * 4, _POSITION, _AS_IT_IS * 4, _POSITION),
-        }
-
     def make(self, task: Task) -> MetaWorldEnvironment:
         """One simulator with `task` in it.
 
         Raises:
             SuiteError: Meta-World is not installed.
         """
-        return _simulator().MetaWorldEnvironment(task.name)
-
-    def from_hand(self, observation: Mapping[str, Array]) -> Array:
-        """Where the first object lies from the hand, in units of scaled places, and the gripper's opening (n, 4)."""
-        hand, things = observation[STATE], observation[ENVIRONMENT_STATE]
-        return np.concatenate([(things[:, :3] - hand[:, :3]) / _REACH, hand[:, 3:]], 1)
+        return _simulator().MetaWorldEnvironment(task.name, self.images)
 
     def versions(self) -> dict[str, str]:
         """Versions of Meta-World (environments and experts) and MuJoCo. Raises SuiteError where one is missing."""
@@ -89,7 +79,8 @@ class MetaWorld:
             versions = {package: importlib.metadata.version(package) for package in ("metaworld", "mujoco")}
         except importlib.metadata.PackageNotFoundError as problem:
             raise _not_installed() from problem
-        return {**versions, "metaworld-experts": EXPERTS}
+        pictures = {"metaworld-pictures": PICTURES} if self.images else {}
+        return {**versions, "metaworld-experts": EXPERTS, **pictures}
 
     def expert_in(self, environment: MetaWorldEnvironment) -> Callable[[], Array]:
         """What gives the scripted expert's action (4,), clipped to [-1, 1], in an environment that was just reset."""
@@ -110,6 +101,47 @@ class MetaWorld:
         with contextlib.closing(self.make(task)) as environment:
             attempt_at = functools.partial(_attempt, environment, expert, noise=noise)
             yield from successes(self.name, task.name, attempt_at, episodes, seed, noise)
+
+
+class MetaWorld(_MetaWorld):
+    """The suite `metaworld`: low-dimensional observations, the goal visible, 500 steps at most.
+
+    `observation.state` is (hand x, y, z in metres, gripper opening 0 to 1); `observation.environment_state` is two
+    objects of (x, y, z in metres, quaternion), zeros where a task has one object, and the goal's (x, y, z).
+    """
+
+    name = "metaworld"
+    images = False
+
+    def __init__(self) -> None:
+        self.features: Mapping[str, Feature] = {
+            STATE: Feature((4,)),
+            ENVIRONMENT_STATE: Feature((17,)),
+            ACTION: Feature((4,)),
+        }
+        self.scales: Mapping[str, Scale] = {
+            STATE: _HAND,
+            ENVIRONMENT_STATE: _scale(_POSITION, _AS_IT_IS * 4, _POSITION, _AS_IT_IS * 4, _POSITION),
+        }
+
+    def from_hand(self, observation: Mapping[str, Array]) -> Array:
+        """Where the first object lies from the hand, in units of scaled places, and the gripper's opening (n, 4)."""
+        hand, things = observation[STATE], observation[ENVIRONMENT_STATE]
+        return np.concatenate([(things[:, :3] - hand[:, :3]) / _REACH, hand[:, 3:]], 1)
+
+
+class MetaWorldImages(_MetaWorld):
+    """The suite `metaworld-images`: the same episodes, seen through two cameras (cameras.py) and the hand's own state.
+
+    Where a task's goal is drawn in the scene, it is in the pictures; its numbers are not observed.
+    """
+
+    name = "metaworld-images"
+    images = True
+
+    def __init__(self) -> None:
+        self.features: Mapping[str, Feature] = {STATE: Feature((4,)), **PICTURED, ACTION: Feature((4,))}
+        self.scales: Mapping[str, Scale] = {STATE: _HAND}
 
 
 def _attempt(environment: MetaWorldEnvironment, expert: Any, index: int, noise: float) -> Episode | None:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.suites.metaworld.cameras import Cameras
 from skilltokens.suites.metaworld.rotation import PlainRotation
-from skilltokens.suites.rendering import Pictures, choose_backend
+from skilltokens.suites.rendering import choose_backend
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Array, Observation, Split, SuiteError
 
@@ -33,18 +34,19 @@ mujoco: Any = importlib.import_module("mujoco")  # type checkers do not see the 
 _EXPERTS = {"peg-insert-side": "SawyerPegInsertionSideV3Policy"}
 """Experts whose class is not spelled like their task."""
 
-_CAMERA, _PICTURE, _FIELD = "corner2", 160, 44.0
-"""The camera that `render` looks through, the side of its picture in pixels, and its field of view in degrees."""
-
 
 class MetaWorldEnvironment:
     """One task of Meta-World v3. `raw` is the simulator's own observation (39,), which the experts read."""
 
     horizon = 500
 
-    def __init__(self, task: str) -> None:
-        """`task` is a plain name such as "push-wall"."""
-        self.task = task
+    def __init__(self, task: str, images: bool = False) -> None:
+        """`task` is a plain name such as "push-wall".
+
+        Args:
+            images: observations are the hand's state and pictures (cameras.py) instead of what lies where.
+        """
+        self.task, self._images = task, images
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Gymnasium on the precision of Meta-World's boxes
             self._simulator: Any = _simulator_class(task)()
@@ -55,7 +57,7 @@ class MetaWorldEnvironment:
         self._attributes = dict(self._simulator.__dict__)
         model = self._simulator.model
         self._poses = model.body_pos.copy(), model.site_pos.copy()
-        self._pictures: Pictures | None = None
+        self._cameras = Cameras(model)
         self._steps = self.horizon
         self.raw: NDArray[np.float64] = np.zeros(39)
 
@@ -63,7 +65,7 @@ class MetaWorldEnvironment:
         """The first observation of episode `index`: a pure function of (suite, task, split, index)."""
         self.raw = self._start(episode_seed("metaworld", self.task, split, index))
         self._steps = 0
-        return _features(self.raw)
+        return self._look()
 
     def _start(self, seed: int) -> NDArray[np.float64]:
         """Meta-World's reset to the initial state that `seed` draws.
@@ -110,22 +112,22 @@ class MetaWorldEnvironment:
             )
         self.raw, _, _, _, info = self._simulator.step(np.clip(values, -1, 1))
         self._steps += 1
-        return _features(self.raw), bool(info["success"])
+        return self._look(), bool(info["success"])
+
+    def _look(self) -> Observation:
+        """39 numbers (now 18, the step before 18, goal 3) as features; a policy's history has the step before."""
+        state = self.raw.astype(np.float32)
+        if self._images:
+            return {STATE: state[:4], **self._cameras.look(self._simulator.data)}
+        return {STATE: state[:4], ENVIRONMENT_STATE: np.concatenate([state[4:18], state[36:]])}
 
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (160, 160, 3). Raises SuiteError where this machine cannot render."""
-        if self._pictures is None:
-            self._simulator.model.camera(_CAMERA).fovy = _FIELD  # of its own field, the upper half would be empty wall
-            self._pictures = Pictures(self._simulator.model, _PICTURE, _PICTURE)
-        # corner2 hangs upside down: half a turn, since a flip alone would show a mirror image.
-        picture = self._pictures.take(self._simulator.data, _CAMERA, _PICTURE, _PICTURE)
-        return np.ascontiguousarray(picture[::-1, ::-1])
+        return self._cameras.render(self._simulator.data)
 
     def close(self) -> None:
         """Frees the renderer; the environment itself is freed with the object."""
-        if self._pictures is not None:
-            self._pictures.close()
-            self._pictures = None
+        self._cameras.close()
 
 
 def expert(task: str) -> Any:
@@ -148,12 +150,6 @@ class _Opening:
     def get_action(self, raw: NDArray[np.float64]) -> NDArray[np.float32]:
         action = self._policy.get_action(raw)
         return np.append(action[:3], action[3] or -1.0)
-
-
-def _features(raw: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
-    """39 numbers (now 18, the step before 18, goal 3) as features; the step before is left to a policy's history."""
-    state = raw.astype(np.float32)
-    return {STATE: state[:4], ENVIRONMENT_STATE: np.concatenate([state[4:18], state[36:]])}
 
 
 @functools.lru_cache(maxsize=4)
