@@ -32,6 +32,14 @@ VARIANTS = {
 """LIBERO-PRO's variants, made to be evaluated on, not learned."""
 IMAGES = "-images"
 """Ends the name of a suite of LIBERO that is seen through cameras."""
+DISTURBED = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
+"""Suites whose pictures come disturbed too (libero/disturbed.py), to be evaluated on: NAME-light-images, ..."""
+DISTURBANCES = {
+    "light": "under other lights",
+    "camera": "through cameras that stand a little elsewhere",
+    "surface": "in a room of other surfaces",
+}
+"""Each kind, and how pictures are then seen."""
 
 
 @functools.cache
@@ -44,7 +52,12 @@ def libero_suites() -> dict[str, str]:
     """Every suite of LIBERO, and one line about it."""
     summaries = {name: _summary(name, tasks) for name, tasks in libero_tasks().items()}
     seen = {f"{name}{IMAGES}": f"{summary}; seen through two cameras" for name, summary in summaries.items()}
-    return {**summaries, **seen}
+    others = {
+        f"{name}-{kind}{IMAGES}": f"{name}{IMAGES} {words}"
+        for name in DISTURBED
+        for kind, words in DISTURBANCES.items()
+    }
+    return {**summaries, **seen, **others}
 
 
 def _summary(name: str, tasks: Mapping[str, str]) -> str:

@@ -75,6 +75,11 @@ class Pictures:
         self._option.geomgroup[:] = [group in groups for group in range(len(self._option.geomgroup))]
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
+    @property
+    def textures(self) -> NDArray[np.int32]:
+        """The textures (materials, 10) that materials are shown with, as MuJoCo's `mat_texid`; to be written to."""
+        return self._canvas.mat_texid.reshape(-1, self.model.mat_texid.shape[1])
+
     def take(self, data: Any, camera: str, height: int, width: int) -> NDArray[np.uint8]:
         """The scene of `data` as the camera sees it, (height, width, 3), upright.
 

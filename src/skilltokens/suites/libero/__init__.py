@@ -23,7 +23,7 @@ from skilltokens.simulation.signs import sign
 from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
-from skilltokens.suites.names import IMAGES, libero_suites, libero_tasks
+from skilltokens.suites.names import DISTURBANCES, DISTURBED, IMAGES, libero_suites, libero_tasks
 from skilltokens.types import (
     ACTION,
     SIMULATOR_STATE,
@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same state."""
+DISTURBANCE = "1"
+"""Version of the disturbances: raised by every change that disturbs an episode otherwise."""
 _SCENE = re.compile(r"([A-Z][A-Z_]*)_SCENE(\d+)_")
 """How the name of a task begins that is done in one of several scenes: KITCHEN_SCENE3_turn_on_the_stove."""
 EXPERTS = "3"
@@ -70,14 +72,19 @@ class Libero:
     horizon: int = 600
     action_units: Scale = Scale((0.0,) * 7, (0.05,) * 3 + (0.5,) * 3 + (1.0,))
     """What an action of 1 does: metres, radians, and the gripper's own effort."""
+    disturbed: str = ""
+    """How pictures are disturbed, one of DISTURBANCES; empty: not at all."""
     frequency: float = 20.0
     """Steps a second: robosuite's `control_freq`."""
 
     def __init__(self, name: str) -> None:
         table, base = libero_tasks(), name.removesuffix(IMAGES)
+        kind = "" if base == name else base.rpartition("-")[2]
+        if kind in DISTURBANCES and base.removesuffix(f"-{kind}") in DISTURBED:
+            base, self.disturbed = base.removesuffix(f"-{kind}"), kind
         if base not in table:
             raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(libero_suites()))}")
-        self.name = name
+        self.name, self.base = name, base
         self.states: Libero | None = None if base == name else Libero(base)
         """Of a suite that observes pictures: the one of the same episodes whose stores they are drawn from."""
         self.memory: int = 1_800_000_000 if base == name else 2_200_000_000
@@ -108,7 +115,7 @@ class Libero:
         """
         from skilltokens.suites.libero.environment import LiberoEnvironment
 
-        return LiberoEnvironment(self.name.removesuffix(IMAGES), task.name, images=self.states is not None)
+        return LiberoEnvironment(self.base, task.name, self.states is not None, self.disturbed)
 
     def versions(self) -> dict[str, str]:
         """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
@@ -120,6 +127,8 @@ class Libero:
                 f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
             ) from problem
         pictures = {} if self.states is None else {"libero-pictures": PICTURES}
+        if self.disturbed:
+            pictures["libero-disturbances"] = DISTURBANCE
         return {**versions, "libero-experts": EXPERTS, **pictures}
 
     def expert_in(self, environment: LiberoEnvironment) -> Callable[[], Array]:
@@ -158,6 +167,7 @@ class Libero:
                 f"{store.path} does not keep the simulator's states of {self.name} task {task.name!r} "
                 f"({SIMULATOR_STATE}, {shape[0]} numbers), which pictures are drawn from: make it again"
             )
+        environment.disturb("train", index)
         rows = slice(int(store.offsets[index]), int(store.offsets[index + 1]))
         states = np.asarray(store[SIMULATOR_STATE][rows], np.float64)
         seen: list[Observation] = []

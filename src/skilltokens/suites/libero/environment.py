@@ -22,6 +22,7 @@ from skilltokens.suites.libero.imports import import_libero
 import_libero()
 
 from skilltokens.suites.libero.control import Controller, Grip  # noqa: E402  (after import_libero: it prepares MuJoCo)
+from skilltokens.suites.libero.disturbed import Disturbance  # noqa: E402
 from skilltokens.suites.libero.images import Cameras  # noqa: E402
 from skilltokens.suites.libero.observation import Eyes, things  # noqa: E402
 from skilltokens.suites.libero.states import published_row, read_states  # noqa: E402
@@ -106,11 +107,12 @@ class LiberoEnvironment:
 
     horizon = HORIZON
 
-    def __init__(self, suite: str, task: str, images: bool = False) -> None:
+    def __init__(self, suite: str, task: str, images: bool = False, disturbed: str = "") -> None:
         """`suite` and `task` are names such as "libero-goal" and "turn_on_the_stove".
 
         Args:
             images: observations are pictures (images.py) instead of poses (observation.py).
+            disturbed: how the pictures are disturbed, one of names.DISTURBANCES; empty: not at all.
 
         Raises:
             SuiteError: LIBERO is not installed or damaged.
@@ -124,6 +126,15 @@ class LiberoEnvironment:
         self._grip: Grip | None = None
         self._order = np.arange(len(self._scene.eyes.things))
         self._steps = self.horizon
+        self._disturbed = disturbed
+        self._disturbance: Disturbance | None = None
+
+    def disturb(self, split: Split, index: int) -> None:
+        """Pictures are seen as in this episode, a pure function of (suite, kind, task, split, index), from now on."""
+        if self._disturbed:
+            seed = episode_seed(f"{self.suite}-{self._disturbed}", self.task, split, index)
+            things = list(self.domain.obj_body_id.values())
+            self._disturbance = Disturbance(self._disturbed, self.model, things, seed)
 
     def activate(self) -> None:
         """Makes the shared scene show this environment's episode: its data, and its fixtures' poses."""
@@ -161,6 +172,7 @@ class LiberoEnvironment:
         mujoco.mj_kinematics(self.model, data)
         self._order = scene.eyes.order(data)
         self._steps = 0
+        self.disturb(split, index)
         return self._look()
 
     def _put(self, state: NDArray[np.float64]) -> None:
@@ -240,14 +252,14 @@ class LiberoEnvironment:
         """The observation of the poses that `data` has now."""
         scene = self._scene
         if self._images:
-            return {**scene.eyes.arm(self.data), **scene.cameras.look(self.data)}
+            return {**scene.eyes.arm(self.data), **scene.cameras.look(self.data, self._disturbance)}
         return scene.eyes.look(self.data, self._order)
 
     def render(self) -> NDArray[np.uint8]:
         """The scene now, (192, 192, 3). Raises SuiteError where this machine cannot render."""
         self.activate()
         mujoco.mj_kinematics(self.model, self.data)
-        return self._scene.cameras.render(self.data)
+        return self._scene.cameras.render(self.data, self._disturbance)
 
     def close(self) -> None:
         """Frees nothing: the scene and its renderer stay for the next environment of this task in this process."""

@@ -11,11 +11,14 @@ Nothing here imports a simulator until a picture is drawn.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.suites.libero.disturbed import Disturbance
 from skilltokens.suites.libero.observation import FEATURES as POSES
 from skilltokens.suites.rendering import Pictures
 from skilltokens.types import STATE, Feature
@@ -46,27 +49,33 @@ class Cameras:
         self._domain, self._model = domain, model
         self._pictures: Pictures | None = None
 
-    def look(self, data: Any) -> dict[str, NDArray[np.uint8]]:
+    def look(self, data: Any, disturbance: Disturbance | None = None) -> dict[str, NDArray[np.uint8]]:
         """Both pictures of `data`, which must be what the domain shows, its poses up to date (mj_kinematics).
+
+        Args:
+            disturbance: how they are seen otherwise.
 
         Raises:
             SuiteError: this machine cannot render.
         """
-        pictures = self._ready(data)
-        return {name: np.ascontiguousarray(pictures.take(data, at, SIZE, SIZE)) for name, at in CAMERAS.items()}
+        with self._ready(data, disturbance) as pictures:
+            return {name: np.ascontiguousarray(pictures.take(data, at, SIZE, SIZE)) for name, at in CAMERAS.items()}
 
-    def render(self, data: Any) -> NDArray[np.uint8]:
+    def render(self, data: Any, disturbance: Disturbance | None = None) -> NDArray[np.uint8]:
         """The table from the front for people, (192, 192, 3); see `look`."""
-        return np.ascontiguousarray(self._ready(data).take(data, "agentview", VIDEO, VIDEO))
+        with self._ready(data, disturbance) as pictures:
+            return np.ascontiguousarray(pictures.take(data, "agentview", VIDEO, VIDEO))
 
-    def _ready(self, data: Any) -> Pictures:
+    @contextmanager
+    def _ready(self, data: Any, disturbance: Disturbance | None) -> Iterator[Pictures]:
         """The renderer, and the scene of `data` as it is to be shown."""
         if self._pictures is None:
             shrink_textures(self._model, _TEXTURE)
             self._pictures = Pictures(self._model, VIDEO, VIDEO, _VISIBLE)
         self._domain._post_process()  # a stove that is on glows
-        importlib.import_module("mujoco").mj_camlight(self._model, data)
-        return self._pictures
+        with nullcontext() if disturbance is None else disturbance.shown(self._pictures):
+            importlib.import_module("mujoco").mj_camlight(self._model, data)
+            yield self._pictures
 
     def close(self) -> None:
         """Frees what OpenGL holds; the next picture makes it again."""
