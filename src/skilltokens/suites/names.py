@@ -32,14 +32,17 @@ VARIANTS = {
 """LIBERO-PRO's variants, made to be evaluated on, not learned."""
 IMAGES = "-images"
 """Ends the name of a suite of LIBERO that is seen through cameras."""
-DISTURBED = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
-"""Suites whose pictures come disturbed too (libero/disturbed.py), to be evaluated on: NAME-light-images, ..."""
+LOOKED_AT = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
+"""Suites whose pictures come with other looks too: NAME-light-images, ..."""
 DISTURBANCES = {
     "light": "under other lights",
     "camera": "through cameras that stand a little elsewhere",
     "surface": "in a room of other surfaces",
 }
-"""Each kind, and how pictures are then seen."""
+"""Each way that pictures are disturbed (libero/disturbed.py), and how they are then seen."""
+LEAN = "lean"
+LOOKS = {**DISTURBANCES, LEAN: "with a robot of fewer triangles, which is drawn sooner"}
+"""Each look, and how pictures are then seen: disturbed, or lean (libero/meshes.py)."""
 
 
 @functools.cache
@@ -53,9 +56,7 @@ def libero_suites() -> dict[str, str]:
     summaries = {name: _summary(name, tasks) for name, tasks in libero_tasks().items()}
     seen = {f"{name}{IMAGES}": f"{summary}; seen through two cameras" for name, summary in summaries.items()}
     others = {
-        f"{name}-{kind}{IMAGES}": f"{name}{IMAGES} {words}"
-        for name in DISTURBED
-        for kind, words in DISTURBANCES.items()
+        f"{name}-{kind}{IMAGES}": f"{name}{IMAGES} {words}" for name in LOOKED_AT for kind, words in LOOKS.items()
     }
     return {**summaries, **seen, **others}
 

