@@ -29,6 +29,7 @@ from benchmarks import (
     rolling,
     selecting,
     startup,
+    steering,
     training,
 )
 from benchmarks.setting import Bench
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "opening": opening.run,
     "selecting": selecting.run,
     "libraries": libraries.run,
+    "steering": steering.run,
     "startup": startup.run,
 }
 SCHEMA = "skilltokens.benchmarks/1"

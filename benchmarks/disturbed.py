@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from skilltokens.suites import load_suite
-from skilltokens.suites.libero.disturbed import DISTURBANCES
 from skilltokens.suites.libero.images import CAMERAS
+from skilltokens.suites.names import DISTURBANCES
 
 
 def sheet(suite: str, episodes: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skilltokens.skills.scene import FIRST
-from skilltokens.suites.metaworld import CW10
+from skilltokens.suites.names import CW10
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import Array, Environment, Observation, Split
 

@@ -42,7 +42,8 @@ from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.skills import scene
 from skilltokens.skills.scene import FIRST, SceneDensity, SceneJudge, scene_features
 from skilltokens.suites.libero import Libero
-from skilltokens.suites.metaworld import CW10, MetaWorld
+from skilltokens.suites.metaworld import MetaWorld
+from skilltokens.suites.names import CW10
 from skilltokens.types import ACTION, STATE, Array, Feature, SkilltokensError, Split, Suite
 
 SCHEMA = "skilltokens.scenes/1"

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 STATE = "observation.state"
 ENVIRONMENT_STATE = "observation.environment_state"
@@ -27,8 +28,11 @@ SIMULATOR_STATE = SIMULATOR + "state"
 Split = Literal["train", "validation", "test"]
 """Where an initial state comes from: demonstrations, choosing settings, reporting. The three never share a state."""
 
-Array = NDArray[Any]
-Observation = Mapping[str, Array]
+if TYPE_CHECKING:
+    Array: TypeAlias = NDArray[Any]
+    Observation: TypeAlias = Mapping[str, Array]
+else:  # what only says a name, such as `skilltokens --help`, does without NumPy
+    Array, Observation = Any, Mapping[str, Any]
 
 
 class SkilltokensError(Exception):

@@ -45,6 +45,25 @@ def test_the_same_command_again_keeps_what_is_there(whole: subprocess.CompletedP
     assert (place / "whole" / "t2s-seed0" / "run.json").read_bytes() == before
 
 
+def test_the_first_sign_of_life_comes_before_torch_is_loaded(
+    whole: subprocess.CompletedProcess[str], place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TERM", "dumb")
+    words = command(place, "whole", "--methods", "t2s", "sequential")  # finished: it is this process that loads torch
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "skilltokens", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stderr.splitlines()
+    first = lines.index(f"starting 2 runs in {place / 'whole'}")
+    loaded = {line.rpartition("|")[2].strip(): number for number, line in enumerate(lines) if "|" in line}
+    assert first < loaded["torch"]
+
+
 def test_another_configuration_is_refused_with_a_way_out(
     whole: subprocess.CompletedProcess[str], place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):

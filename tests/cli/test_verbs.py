@@ -96,6 +96,18 @@ def test_help_loads_no_torch_and_no_simulator(words: list[str]):
     assert done.stderr.strip() == "set()"
 
 
+@pytest.mark.parametrize("words", [[], ["--help"], ["help"], ["--version"], ["list"], ["list", "methods"]])
+def test_what_people_and_shells_ask_for_often_loads_next_to_nothing(words: list[str]):
+    code = (
+        "import sys, contextlib\nfrom skilltokens.cli import main\n"
+        f"with contextlib.suppress(SystemExit): main({words!r})\n"
+        "heavy = {'numpy', 'tyro', 'rich', 'msgspec', 'importlib.metadata', 'asyncio', 'email', 'skilltokens.demos'}\n"
+        "print(heavy & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "set()"
+
+
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "skilltokens", "lsit"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")

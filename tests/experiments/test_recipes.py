@@ -17,7 +17,7 @@ from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.recipes import RECIPES, recipe
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.suites import load_suite
-from skilltokens.suites.metaworld import CW10
+from skilltokens.suites.names import CW10
 from skilltokens.types import Suite
 
 DOCS = Path(__file__).parents[2] / "docs"

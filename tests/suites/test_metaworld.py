@@ -15,8 +15,9 @@ import pytest
 
 from skilltokens.suites import load_suite, sequence, task_of
 from skilltokens.suites.conformance import check_suite
-from skilltokens.suites.metaworld import AFTER_SUCCESS, CW10, MetaWorld
+from skilltokens.suites.metaworld import AFTER_SUCCESS, MetaWorld
 from skilltokens.suites.metaworld.environment import MetaWorldEnvironment, expert
+from skilltokens.suites.names import CW10
 from skilltokens.suites.seeding import episode_seed
 from skilltokens.types import (
     ACTION,

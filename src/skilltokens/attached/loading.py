@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from skilltokens.escaping import terminal
 from skilltokens.exchange.access import hub_api, sentence
 from skilltokens.exchange.repository import Repository
 from skilltokens.files import digest, seal
-from skilltokens.plugins import object_at
+from skilltokens.plugins import entry_points, object_at
 from skilltokens.skills.head import Source
 from skilltokens.types import Feature, HubError, LibraryError, SettingError, SkilltokensError, nearest
 

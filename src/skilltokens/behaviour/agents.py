@@ -20,6 +20,7 @@ from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.model.observing import Sense, Senses
 from skilltokens.model.policy import Policy
 from skilltokens.model.scaled import ActionUnits
+from skilltokens.model.steered import Steered
 from skilltokens.model.task_token import RunningNorm, joined, mlp
 from skilltokens.model.traced import WORTH, TracedActor
 from skilltokens.types import Actor, Array, Observation, Scale
@@ -143,13 +144,17 @@ class PolicyAgent(Agent):
         self.policy = policy
         self.embedding: Tensor
         self.register_buffer("embedding", torch.as_tensor(embedding, dtype=torch.float32))
+        self.steered = Steered(policy, self.embedding) if Steered.fits(policy) else None
+        """The same policy, where the task token is all that is trained of it: much faster."""
 
     def mean(self, observation: Mapping[str, Tensor]) -> Tensor:
         seen, mask = stacked(observation)
         batch, length = next(iter(seen.values())).shape[:2]
-        embedding = self.embedding.expand(batch, -1)
         if length == 1:
             mask = None
+        if self.steered is not None:
+            return self.policy.predicted(self.steered(seen, mask))[:, 0]
+        embedding = self.embedding.expand(batch, -1)
         return self.policy.predicted(self.policy(seen, embedding, mask)[:, -1])[:, 0]
 
     def learned(self) -> list[nn.Parameter]:

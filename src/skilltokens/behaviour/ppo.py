@@ -166,6 +166,10 @@ class _Policy(ActorCriticPolicy):
         self.agent = self._given[0]
         self.optimizer = torch.optim.Adam(self.agent.groups(), eps=1e-5)
 
+    def parameters(self, recurse: bool = True) -> Iterator[torch.nn.Parameter]:
+        """Those that are trained: Stable-Baselines3 goes through them at each step, for the gradient's norm."""
+        return (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+
     def forward(self, obs: Any, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         mean, log_std = self.agent.mean(obs), self.agent.log_std
         action = mean if deterministic else mean + torch.randn_like(mean) * log_std.exp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from skilltokens.types import OtherConfigurationError, RunError, SettingError, S
 def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
     """The runs that are not done, if all of them are possible: whatever can be known to fail is found here.
 
+    Says on standard error what is going to be done, before torch is loaded: on a busy machine that takes a while.
+
     Args:
         noun: what a run is called where a sentence begins with its name; empty: sentences stand by themselves.
 
@@ -24,6 +27,9 @@ def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
         SettingError, RunError: a run is impossible.
         ClusterError: the plan's cluster is not there, or cannot do its runs.
     """
+    there = any(os.path.exists(run.folder / "run.json") for run in plan.runs)
+    if there:  # to compare with it, torch is loaded here, else by the runs themselves
+        _greet(plan)
     left: list[PlannedRun] = []
     others: dict[str, Sequence[str]] = {}
     for run in plan.runs:
@@ -44,7 +50,16 @@ def unfinished(plan: Plan, noun: str = "") -> list[PlannedRun]:
         from skilltokens.cli.cluster.planning import check_place
 
         check_place(plan, left)
+    if not there:
+        _greet(plan)
     return left
+
+
+def _greet(plan: Plan) -> None:
+    """The first sign of life, the same in any terminal and in none."""
+    if not plan.dry:
+        count = "1 run" if len(plan.runs) == 1 else f"{len(plan.runs)} runs"
+        print(terminal(f"starting {count} in {plan.out}"), file=sys.stderr, flush=True)
 
 
 def _merged(others: dict[str, Sequence[str]]) -> list[str]:

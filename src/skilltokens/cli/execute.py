@@ -19,6 +19,7 @@ from skilltokens.cli.cluster.planning import cluster_of, job_of
 from skilltokens.cli.estimate import guess
 from skilltokens.cli.job import RunJob
 from skilltokens.cli.planned import Plan, PlannedRun
+from skilltokens.cli.profile.options import profiled, show
 from skilltokens.cli.progress import Single, watching
 from skilltokens.cli.remaining import Expected, Remaining, in_words
 from skilltokens.experiments.states import state_of
@@ -26,12 +27,17 @@ from skilltokens.machine import cores
 from skilltokens.types import RunError, SkilltokensError
 
 
-def prepare(runs: Sequence[PlannedRun]) -> dict[str, str]:
-    """Makes what runs share, once for all that share it; run's name -> why that of one could not be made.
+def prepare(plan: Plan, runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """Makes what runs of a plan share, once for all that share it; run's name -> why that of one could not be made.
 
     Raises:
         SkilltokensError: what all of them share could not be made.
     """
+    with profiled(plan.profile, "preparing"):
+        return _prepared(runs)
+
+
+def _prepared(runs: Sequence[PlannedRun]) -> dict[str, str]:
     groups: dict[Any, list[PlannedRun]] = {}
     for run in runs:
         groups.setdefault(repr(run.recipe.experiment.shared(run.settings)), []).append(run)
@@ -91,7 +97,9 @@ def carry_out(plan: Plan, left: Sequence[PlannedRun], also: View | None = None) 
             first = ", by a first guess" if estimate.guessed else ""
             view.announce(f"{what}: {in_words(estimate.left())}{first}")
         both = view if also is None else _Both(view, also)
-        return run_jobs(jobs, at_once, both) if cluster is None else run_on_cluster(cluster, jobs, plan.jobs, both)
+        carried = run_jobs(jobs, at_once, both) if cluster is None else run_on_cluster(cluster, jobs, plan.jobs, both)
+    show(plan.profile, carried)
+    return carried
 
 
 def _room(plan: Plan, left: Sequence[PlannedRun], jobs: Sequence[Job], cluster: Connection | None, view: View) -> int:
@@ -118,7 +126,8 @@ def _jobs(plan: Plan, runs: Sequence[PlannedRun]) -> Iterator[list[Job]]:
             file = folder / f"{number}.json"
             experiment = run.recipe.experiment
             here = run.folder.absolute()
-            RunJob(experiment, run.settings, here, run.recipe.name, run.command, plan.tag).write(file)
+            profile = plan.profile and plan.profile.absolute()
+            RunJob(experiment, run.settings, here, run.recipe.name, run.command, plan.tag, profile).write(file)
             words = (sys.executable, "-m", "skilltokens.cli.worker", str(file))
             jobs.append(job_of(run, words))
         yield jobs

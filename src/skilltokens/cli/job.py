@@ -26,6 +26,8 @@ class RunJob:
     recipe: str
     command: str
     tag: str = ""
+    profile: Path | None = None
+    """A folder for the run's profile; None: none is made."""
 
     def write(self, path: Path) -> None:
         """Raises RunError where it cannot be written."""
@@ -38,6 +40,7 @@ class RunJob:
             recipe=self.recipe,
             command=self.command,
             tag=self.tag,
+            profile="" if self.profile is None else str(self.profile),
         )
         write_json(path, msgspec.to_builtins(content), RunError)
 
@@ -53,6 +56,7 @@ class _Content(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     recipe: str
     command: str
     tag: str = ""
+    profile: str = ""
 
 
 def read_job(path: Path) -> RunJob:
@@ -71,4 +75,5 @@ def read_job(path: Path) -> RunJob:
     if experiment is None:
         raise RunError(f"{path} is altered (there is no experiment {content.experiment!r}): run the same command again")
     settings = settings_of(experiment.settings_type(content.learner), content.settings)
-    return RunJob(experiment, settings, Path(content.folder), content.recipe, content.command, content.tag)
+    profile = Path(content.profile) if content.profile else None
+    return RunJob(experiment, settings, Path(content.folder), content.recipe, content.command, content.tag, profile)

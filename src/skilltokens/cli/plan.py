@@ -69,7 +69,16 @@ def make_plan(words: Sequence[str]) -> Plan:
         raise SettingError(f"{both} is set and varies: leave one of the two out")
     command = shlex.join(["skilltokens", "run", *words])
     runs = [run for learner in learners for run in _runs(learner, out, varied, command)]
-    return Plan(out, options.jobs, tuple(runs), repeats, options.tag, options.dry_run, cluster=options.place)
+    return Plan(
+        out,
+        options.jobs,
+        tuple(runs),
+        repeats,
+        options.tag,
+        options.dry_run,
+        cluster=options.place,
+        profile=options.profile,
+    )
 
 
 def plan_of_demonstrated(recipe: str, options: Sequence[Sequence[str]], purpose: str, only: str) -> Plan:

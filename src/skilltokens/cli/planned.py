@@ -54,6 +54,8 @@ class Plan:
     """Folders of other runs, which the table and the report show as well where they are there."""
     cluster: str = ""
     """The address of the Ray cluster that the runs are carried to; empty: they are processes here."""
+    profile: Path | None = None
+    """A folder for a profile of each run, and of what they share; None: none is made."""
 
     def __post_init__(self) -> None:
         if self.jobs < 0:

@@ -61,7 +61,7 @@ def plan_resumed(words: Sequence[str]) -> Plan:
     alone = folders == [folder]
     out = folder.parent if alone else folder
     beside = tuple(path.parent for path in out.glob("*/run.json")) if alone else ()
-    return Plan(out, first.jobs, tuple(runs), None, first.tag, first.dry_run, beside, first.place)
+    return Plan(out, first.jobs, tuple(runs), None, first.tag, first.dry_run, beside, first.place, first.profile)
 
 
 def _folder(words: Sequence[str]) -> tuple[Path, list[str]]:

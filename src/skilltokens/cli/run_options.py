@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import tyro
 
 from skilltokens.cli.place import PlaceOptions
+from skilltokens.cli.profile.options import ProfileOptions
 from skilltokens.experiments.experiment import Experiment, experiment_of
 
 Settings = TypeVar("Settings")
@@ -21,7 +22,7 @@ else:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommonOptions(PlaceOptions):
+class CommonOptions(PlaceOptions, ProfileOptions):
     """What every `skilltokens run` may say of its runs."""
 
     seeds: tuple[str, ...] = ()

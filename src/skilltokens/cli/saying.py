@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from skilltokens.escaping import terminal
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def say(line: str = "") -> None:
@@ -22,4 +24,6 @@ def complain(line: str) -> None:
 
 def cells(texts: Iterable[str]) -> list[Text]:
     """Texts as cells of one of rich's tables, which shows a plain string's [red] as a colour and :smile: as a face."""
+    from rich.text import Text
+
     return [Text(terminal(text)) for text in texts]

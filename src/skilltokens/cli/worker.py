@@ -17,6 +17,7 @@ from typing import TextIO
 from skilltokens.cli.batch import encode, encode_failure
 from skilltokens.cli.estimate import Estimate
 from skilltokens.cli.job import read_job
+from skilltokens.cli.profile.options import sampled
 from skilltokens.simulation.lifeline import end_with
 from skilltokens.types import Progress, Report, SkilltokensError
 
@@ -48,7 +49,8 @@ def _learn(path: Path, report: Report) -> None:
     report(Progress("start", 0, 1))
     costs = job.experiment.costs(job.settings)
     news = Estimate(costs, report) if costs else report
-    job.experiment.run(job.settings, job.folder, news, job.recipe, job.command, job.tag)
+    with sampled(job.profile, job.folder.name):
+        job.experiment.run(job.settings, job.folder, news, job.recipe, job.command, job.tag)
 
 
 def _take_lifeline() -> None:

@@ -24,6 +24,7 @@ from skilltokens.experiments.changes import lifelong_changes, reward_changes
 from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.costs import Cost, costs_of
 from skilltokens.experiments.lessons import suites_own, tasks_of
+from skilltokens.experiments.lifelong_recipes import USUAL
 from skilltokens.experiments.pretraining import pretraining_of
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.rereading import lifelong_settings_in, reward_settings_in
@@ -136,7 +137,7 @@ class Lifelong:
     name: str = "lifelong"
     settings: type[RunSettings[Any]] = RunSettings
     record: type[LifelongRecord] = LifelongRecord
-    usual: tuple[str, ...] = ("t2s",)
+    usual: tuple[str, ...] = USUAL
 
     def learners(self) -> dict[str, str]:
         return {name: entry.summary for name, entry in methods().items()}

@@ -30,5 +30,9 @@ LIFELONG: dict[str, Callable[[str], RunSettings[Any]]] = {
     "libero-goal-images": libero.libero_goal_images,
 }
 
+USUAL = ("t2s",)
+"""The methods that are run where none is named."""
+LEARNER = "multitask"
+"""The method that makes a base."""
 TOGETHER = ("metaworld-40", "libero-spatial-and-object")
 """Those that make a base: where no method is named, their tasks are learned together."""

@@ -9,8 +9,8 @@ from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import method_settings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import BY_NUMBER, DemonstrationSettings, EvaluateSettings, TrainSettings
-from skilltokens.suites import sequence
-from skilltokens.suites.metaworld import CW10, TASKS
+from skilltokens.suites import load_suite, sequence
+from skilltokens.suites.names import CW10
 
 FOUR = ("hammer", "push-wall", "faucet-close", "window-close")
 """Four of Continual World's tasks that differ in what is done."""
@@ -44,7 +44,7 @@ def metaworld_cw10_b(method: str) -> RunSettings[Any]:
 
 def metaworld_40(method: str) -> RunSettings[Any]:
     """Meta-World's 40 tasks that are not Continual World's, together: the base that metaworld-few begins from."""
-    others = tuple(task.name for task in TASKS if task.name not in CW10)
+    others = tuple(name for name in _all_tasks() if name not in CW10)
     settings = _metaworld(
         method,
         others,
@@ -73,7 +73,7 @@ def metaworld_50(method: str) -> RunSettings[Any]:
     """All 50 tasks of Meta-World one after another (protocol A), 10 demonstrations each: what does a long life cost?"""
     settings = _metaworld(
         method,
-        tuple(task.name for task in TASKS),
+        _all_tasks(),
         TrainSettings(iterations=400),
         EvaluateSettings(workers=1, points=1, episodes=10, horizon=200, old="end"),
     )
@@ -89,6 +89,11 @@ def metaworld_recurring(method: str) -> RunSettings[Any]:
         EvaluateSettings(workers=1, points=1, episodes=10, horizon=200, old="end"),
     )
     return replace(settings, order="power-law", lessons=40)
+
+
+def _all_tasks() -> tuple[str, ...]:
+    """The names of Meta-World's 50 tasks."""
+    return tuple(task.name for task in load_suite("metaworld").tasks)
 
 
 def metaworld_images(method: str) -> RunSettings[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skilltokens.escaping import file_name
-from skilltokens.experiments.lifelong_recipes import LIFELONG
+from skilltokens.experiments.lifelong_recipes import LEARNER, LIFELONG
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.plugins import object_at
 from skilltokens.skills.head import HEAD
@@ -20,8 +20,6 @@ from skilltokens.types import SettingError, SkilltokensError, nearest
 
 BASES = Path("bases")
 """Where bases are kept."""
-LEARNER = "multitask"
-"""The method that makes a base."""
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from skilltokens.experiments.experiment import EXPERIMENTS, Experiment, experiment_of
-from skilltokens.experiments.lifelong_recipes import LIFELONG, TOGETHER
-from skilltokens.experiments.pretraining import LEARNER
+from skilltokens.experiments.lifelong_recipes import LEARNER, LIFELONG, TOGETHER, USUAL
 from skilltokens.experiments.reward_recipes import REWARD
-from skilltokens.plugins import object_at
+from skilltokens.plugins import entry_points, object_at
 from skilltokens.types import SettingError, SkilltokensError, nearest
+
+if TYPE_CHECKING:
+    from skilltokens.experiments.experiment import Experiment
 
 GROUP = "skilltokens.recipes"
 
@@ -27,20 +27,27 @@ class Recipe:
 
     name: str
     summary: str
-    experiment: Experiment[Any]
+    kind: str
+    """The name of its experiment."""
     learners: tuple[str, ...]
     """Those that are run where none is named."""
     settings: Callable[[str], Any]
     """Learner -> its settings."""
 
+    @property
+    def experiment(self) -> Experiment[Any]:
+        """The experiment that its runs are of. It imports much, and names alone are known without it."""
+        from skilltokens.experiments.experiment import experiment_of
+
+        return experiment_of(self.kind)
+
 
 def _recipes() -> Iterator[Recipe]:
-    lifelong, reward = (experiment_of(name) for name in ("lifelong", "reward"))
     for name, settings in LIFELONG.items():
-        usual = (LEARNER,) if name in TOGETHER else lifelong.usual
-        yield Recipe(name, _summary(settings), lifelong, usual, settings)
+        usual = (LEARNER,) if name in TOGETHER else USUAL
+        yield Recipe(name, _summary(settings), "lifelong", usual, settings)
     for name, (settings, learners) in REWARD.items():
-        yield Recipe(name, _summary(settings), reward, learners, settings)
+        yield Recipe(name, _summary(settings), "reward", learners, settings)
 
 
 def _summary(settings: Callable[..., Any]) -> str:
@@ -103,6 +110,8 @@ def settings_from(recipe: Recipe, learner: str) -> Any:
 
 def _foreign(name: str, load: Callable[[], Any]) -> Recipe:
     """A recipe of somebody else's code; what it returns for a usual learner tells its experiment."""
+    from skilltokens.experiments.experiment import EXPERIMENTS
+
     problem: Exception | None = None
     returned: object = None
     try:
@@ -120,7 +129,7 @@ def _foreign(name: str, load: Callable[[], Any]) -> Recipe:
             problem = problem or error
             continue
         if type(returned) is experiment.settings:
-            return Recipe(name, _summary(function) or f"from {name}", experiment, experiment.usual, function)
+            return Recipe(name, _summary(function) or f"from {name}", experiment.name, experiment.usual, function)
     if returned is None and problem is not None:
         raise SettingError(f"the recipe {name!r} failed ({_reason(problem)}): check its code") from problem
     raise SettingError(_no_recipe(name, returned))

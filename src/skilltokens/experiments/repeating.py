@@ -41,7 +41,7 @@ def recipe_in(path: Path) -> Recipe:
             raise SettingError(f"{path} is a run of {learner!r}: it can be repeated by that alone, not by {name!r}")
         return settings
 
-    return Recipe(f"repeat-{learner}", f"repeats {path}", experiment, (learner,), repeated)
+    return Recipe(f"repeat-{learner}", f"repeats {path}", experiment.name, (learner,), repeated)
 
 
 def to_be_typed(settings: Any) -> dict[str, str]:

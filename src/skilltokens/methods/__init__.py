@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from skilltokens.methods import (
@@ -41,10 +40,13 @@ from skilltokens.methods import (
     untrained,
 )
 from skilltokens.methods.registration import Registration
+from skilltokens.plugins import entry_points
 from skilltokens.types import SettingError
 from skilltokens.types import nearest as nearest_name
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from skilltokens.methods.base import Method
 
 

@@ -185,6 +185,13 @@ class Policy(nn.Module):
 
         Encoders also get the instruction's token (B, 1, width). `noise` is added to scaled features.
         """
+        seen = self.observed(observation, instruction, noise)
+        return seen if self.task_token is None else torch.cat([self.task_token(observation), seen], 2)
+
+    def observed(
+        self, observation: Mapping[str, Tensor], instruction: Tensor, noise: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """`tokens` without the task tokens."""
         tokens = []
         for name in self._read(observation):
             encoder = self.encoders[name.replace(".", "/")]
@@ -193,9 +200,7 @@ class Policy(nn.Module):
                 token = token * encoder.given(observation[name])[..., None]  # one that is not given adds nothing
             tokens.append(token)
         stacked = torch.stack(tokens, 2)
-        if self.settings.step == "joint":
-            stacked = stacked.sum(2, keepdim=True)
-        return stacked if self.task_token is None else torch.cat([self.task_token(observation), stacked], 2)
+        return stacked.sum(2, keepdim=True) if self.settings.step == "joint" else stacked
 
     def weights(self, observation: Mapping[str, Tensor]) -> Tensor | None:
         """Logarithms of the weights that the tokens of each step have in attention, (B, T, n).
@@ -247,16 +252,16 @@ class Policy(nn.Module):
         steps = self.tokens(observation, instruction, noise)
         batch, length, n, width = steps.shape
         x = torch.cat([instruction, steps.reshape(batch, length * n, width)], 1)
-        weights = self._masked(mask, self.weights(observation), n)
+        weights = self.masked(mask, self.weights(observation), n)
         if stride is not None:
             gaps = self._gaps(stride, length, n)
             weights = gaps if weights is None else weights + gaps
         for layer in self.stack[:-1]:
             h = norm(x)
-            x = layer.attend(x, h, *layer.keys(h), self._bias(layer, length, n, weights))
+            x = layer.attend(x, h, *layer.keys(h), self.bias(layer, length, n, weights))
         last, h = self.stack[-1], norm(x)
         # of the last layer's tokens only those that become actions are computed
-        bias = self._bias(last, length, n, weights)[..., n::n, :]
+        bias = self.bias(last, length, n, weights)[..., n::n, :]
         x = last.attend(x[:, n::n], h[:, n::n], *last.keys(h), bias)
         return norm(x)
 
@@ -304,7 +309,7 @@ class Policy(nn.Module):
         """The actions that are done for what is predicted (..., A): clipped, and in the robot's own units."""
         return x.clamp(-1.0, 1.0) if self.action_units is None else self.action_units.restored(x)
 
-    def _masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
+    def masked(self, mask: Tensor | None, weights: Tensor | None, n: int) -> Tensor | None:
         """Logarithms of the weights of all keys of a window, (B, 1, 1, S): 0 for the instruction, minus infinity for
         padding; None stands for zeros."""
         if mask is not None:
@@ -314,7 +319,7 @@ class Policy(nn.Module):
             return None
         return torch.cat([weights.new_zeros(len(weights), 1), weights.flatten(1)], 1)[:, None, None]
 
-    def _bias(self, layer: TPSTLayer, length: int, n: int, weights: Tensor | None) -> Tensor:
+    def bias(self, layer: TPSTLayer, length: int, n: int, weights: Tensor | None) -> Tensor:
         """The attention bias (B or 1, heads, S, S) of a window of `length` steps of `n` tokens."""
         index, outside = self._band(length)
         steps = layer.distance[:, index].masked_fill(outside, float("-inf"))

@@ -12,7 +12,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from skilltokens.files import ATTACHED_SCHEMA, LIBRARY_SCHEMA, SEAL, check_seal, read_json, sealed, write_bytes
-from skilltokens.model.trunks.naming import NONE, Reference
+from skilltokens.model.trunks.naming import NONE
+from skilltokens.model.trunks.reference import Reference
 from skilltokens.types import LibraryError
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Suites: sets of tasks on one robot, each with its simulator.
 
-registry.py      suites and sequences of tasks by name
+registry.py      suites and sequences of tasks by name; names.py has those that need no import
 metaworld/       Meta-World v3
 libero/          LIBERO and LIBERO-PRO, by poses or by pictures
 joined.py        several suites of one robot as one

@@ -1,6 +1,7 @@
 """Suites and sequences of tasks by name: the table of those that skilltokens brings, and the ways to name others.
 
-Nothing here imports a simulator; a suite imports its own when it makes an environment.
+Nothing here imports a simulator; a suite imports its own when it makes an environment. The suites themselves are
+imported when they are loaded: their names are known without.
 """
 
 from __future__ import annotations
@@ -9,14 +10,10 @@ import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from skilltokens.plugins import module_at, object_at
-from skilltokens.suites.joined import Joined
-from skilltokens.suites.libero import Libero
-from skilltokens.suites.libero import suites as libero_suites
-from skilltokens.suites.metaworld import CW10, CW20, MetaWorld, MetaWorldImages
+from skilltokens.plugins import entry_points, module_at, object_at
+from skilltokens.suites.names import CW10, CW20, libero_suites
 from skilltokens.types import SettingError, SkilltokensError, Suite, SuiteError, Task, nearest
 
 GROUP = "skilltokens.suites"
@@ -49,18 +46,38 @@ def _body(name: str) -> Suite:
         raise SuiteError(f'the suite {name} needs {problem.name}: run `pip install "skilltokens[reward]"`') from problem
 
 
+def _metaworld() -> Suite:
+    from skilltokens.suites.metaworld import MetaWorld
+
+    return MetaWorld()
+
+
+def _metaworld_images() -> Suite:
+    from skilltokens.suites.metaworld import MetaWorldImages
+
+    return MetaWorldImages()
+
+
+def _libero(name: str) -> Suite:
+    from skilltokens.suites.libero import Libero
+
+    return Libero(name)
+
+
 LIBERO_TWO = "libero-spatial-and-object"
 
 
 def _libero_two() -> Suite:
     """LIBERO's suites of arrangements and of things as one."""
-    return Joined(LIBERO_TWO, [Libero("libero-spatial"), Libero("libero-object")])
+    from skilltokens.suites.joined import Joined
+
+    return Joined(LIBERO_TWO, [_libero("libero-spatial"), _libero("libero-object")])
 
 
 SUITES: dict[str, Entry] = {
-    "metaworld": Entry(MetaWorld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
-    "metaworld-images": Entry(MetaWorldImages, "Meta-World v3: the same 50 tasks, seen through two cameras"),
-    **{name: Entry(functools.partial(Libero, name), summary) for name, summary in libero_suites().items()},
+    "metaworld": Entry(_metaworld, "Meta-World v3: 50 tasks of a Sawyer arm, scripted experts"),
+    "metaworld-images": Entry(_metaworld_images, "Meta-World v3: the same 50 tasks, seen through two cameras"),
+    **{name: Entry(functools.partial(_libero, name), summary) for name, summary in libero_suites().items()},
     LIBERO_TWO: Entry(
         _libero_two, "LIBERO: the 20 tasks of libero-spatial and libero-object as one suite, scripted experts"
     ),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from skilltokens.suites import load_suite, suite_names, task_of
-from skilltokens.suites.libero import DISTURBED, Libero
-from skilltokens.suites.libero.disturbed import DISTURBANCES, surroundings
+from skilltokens.suites.libero import Libero
+from skilltokens.suites.libero.disturbed import surroundings
 from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.images import CAMERAS
+from skilltokens.suites.names import DISTURBANCES, LOOKED_AT
 from skilltokens.types import STATE, Observation, SettingError
 
 TASK = "turn_on_the_stove"
@@ -32,7 +33,7 @@ def plain() -> LiberoEnvironment:
 
 
 def test_each_suite_is_there_in_each_kind_with_the_same_tasks_and_features():
-    for name in DISTURBED:
+    for name in LOOKED_AT:
         for kind in DISTURBANCES:
             suite = load_suite(f"{name}-{kind}-images")
             assert suite.name in suite_names()

@@ -16,7 +16,8 @@ from skilltokens.experiments.checks import check_run
 from skilltokens.experiments.recipes import recipe
 from skilltokens.suites import load_suite, suite_names
 from skilltokens.suites.context import in_context, scene_of
-from skilltokens.suites.libero import VARIANTS, Libero, suites
+from skilltokens.suites.libero import Libero
+from skilltokens.suites.names import VARIANTS, libero_suites
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, SettingError
 
 
@@ -57,7 +58,7 @@ def test_tasks_are_the_published_ones_in_the_published_order(name: str):
 
 
 def test_every_task_of_every_suite_has_its_scene_in_the_package():
-    for name in suites():
+    for name in libero_suites():
         assert {task.name for task in Libero(name).tasks} <= scene_files(name.removesuffix("-images")).keys(), name
 
 
@@ -68,7 +69,7 @@ def test_every_task_has_as_many_episodes_as_published_states():
     from libero.libero import get_default_path_dict
 
     folder = Path(get_default_path_dict()["init_states"])
-    for name in suites():
+    for name in libero_suites():
         if name.endswith("-images"):
             continue
         suite = Libero(name)
@@ -110,7 +111,7 @@ def test_other_tasks_have_other_instructions():
 
 
 def test_all_suites_are_registered_and_can_be_sent_to_workers():
-    for name, summary in suites().items():
+    for name, summary in libero_suites().items():
         assert suite_names()[name] == summary
         suite = load_suite(name)
         assert suite.name == name

@@ -10,10 +10,11 @@ import tyro
 
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.cli.options import parse
+from skilltokens.cli.profile.options import ProfileOptions, profiled
 
 
 @dataclass(frozen=True)
-class AdaptOptions:
+class AdaptOptions(ProfileOptions):
     """Adds one skill to a library from reward: a small encoder learns by PPO to steer one of its skills (Task Tokens).
 
     The encoder's output, a task token, is one more input of the frozen policy. A file is added to the library, and
@@ -60,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     from skilltokens.behaviour.token import learn_token
     from skilltokens.cli.progress import Single
 
-    with Single("adapting") as report:
+    with profiled(options.profile, "adapt"), Single("adapting") as report:
         library, curve = learn_token(
             options.library,
             options.env,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from skilltokens.cli.options import parse
+from skilltokens.cli.profile.options import ProfileOptions, profiled
 from skilltokens.cli.saying import cells, say
 from skilltokens.settings import STEP_LIMIT, check_device
 from skilltokens.suites.context import Context, in_context
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(ProfileOptions):
     """Runs a library's skills on the tasks of a suite and prints how often they succeed, with 95 % Wilson intervals.
 
     The library is given each task's instruction and no task id; the table shows which skill the instruction called, and
@@ -85,6 +86,11 @@ STORE_HEAD = ("store", "instruction", "skill called", "confidence", "mean error 
 def main(words: Sequence[str]) -> int:
     options = parse(EvaluateOptions, words, "skilltokens evaluate")
     _check(options)
+    with profiled(options.profile, "evaluate"):
+        return _evaluate(options)
+
+
+def _evaluate(options: EvaluateOptions) -> int:
     import torch
 
     from skilltokens.cli.opening import open_library

@@ -15,6 +15,7 @@ from skilltokens.cli.checking import tell_idle, unfinished
 from skilltokens.cli.options import parse
 from skilltokens.cli.place import PlaceOptions
 from skilltokens.cli.planned import Plan, PlannedRun
+from skilltokens.cli.profile.options import ProfileOptions
 from skilltokens.escaping import shell, terminal
 from skilltokens.experiments.grid import KEPT, Grid, keep, read_grid, read_kept
 from skilltokens.experiments.repeating import to_be_typed
@@ -24,7 +25,7 @@ PROG = "skilltokens grid"
 
 
 @dataclass(frozen=True)
-class GridOptions(PlaceOptions):
+class GridOptions(PlaceOptions, ProfileOptions):
     """Runs a grid of experiments: methods x recipes x seeds x settings, each cell a run in a folder of its own.
 
     What is done is skipped, what was stopped or died resumes where it was, and a cell that fails stops no other: the
@@ -84,7 +85,7 @@ def _run(options: GridOptions, again: str) -> int:
     if careful:  # before any recipe is loaded
         _check_harmless(grid, {name for part in grid.parts for name in part.recipes if ":" in name})
     plan = plan_grid(grid, options.jobs, options.only, options.tag, options.dry_run)
-    plan = replace(plan, cluster=options.place)
+    plan = replace(plan, cluster=options.place, profile=options.profile)
     if careful:
         _check_harmless(grid, {value for run in plan.runs for value in to_be_typed(run.settings).values()})
     left = unfinished(plan, "cell")
@@ -97,7 +98,7 @@ def _run(options: GridOptions, again: str) -> int:
 
     tell_idle(plan, left, {f"--{name}" for part in grid.parts for name in (*part.common, *part.settings, *part.vary)})
     ledger = _Ledger(grid, plan, left)
-    failures: dict[str, str | None] = {**prepare(left)}
+    failures: dict[str, str | None] = {**prepare(plan, left)}
     for name, failure in failures.items():
         ledger.finish(name, failure)
     failures |= carry_out(plan, [run for run in left if run.name not in failures], ledger)

@@ -15,6 +15,7 @@ import tyro
 from skilltokens.attached.settings import AttachedSettings
 from skilltokens.cli.exchange.lerobot import is_lerobot, opened
 from skilltokens.cli.options import parse
+from skilltokens.cli.profile.options import ProfileOptions, profiled
 from skilltokens.configuration import Share
 from skilltokens.methods import method_names, method_settings
 from skilltokens.methods.t2s import T2SSettings
@@ -32,7 +33,7 @@ else:
 
 
 @dataclass(frozen=True)
-class LearnOptions:
+class LearnOptions(ProfileOptions):
     """Adds one skill to a skill library from a demonstration store. No simulator is needed.
 
     The first skill creates the library (--new): its policy is trained from scratch and becomes the frozen base. Each
@@ -109,7 +110,7 @@ def main(words: Sequence[str]) -> int:
     options = _options(words)
     if is_lerobot(options.data):
         _exists(options)  # before a data set is read
-    with opened(options.data, options.library, options.task) as store:
+    with profiled(options.profile, "learn"), opened(options.data, options.library, options.task) as store:
         return _learn(options, store)
 
 

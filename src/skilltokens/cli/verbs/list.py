@@ -1,23 +1,20 @@
-"""`skilltokens list`."""
+"""`skilltokens list`. Names alone, which people and shells ask for often, load as little as can be."""
 
 from __future__ import annotations
 
-import datetime
-import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from skilltokens.cli.options import parse
 from skilltokens.cli.saying import say
 from skilltokens.escaping import shell, terminal
 from skilltokens.types import SettingError, nearest
+
+if TYPE_CHECKING:
+    from skilltokens.cli.list_options import ListOptions
 
 PROG = "skilltokens list"
 SUITE = "metaworld"
@@ -28,37 +25,15 @@ WIDE = 1000
 """Columns of a table that no terminal cuts."""
 
 
-@dataclass(frozen=True)
-class ListOptions:
-    """Lists the names that commands take: recipes, methods, suites, tasks. Those of other installed packages too.
-    And the runs in a folder: their settings as far as they differ, how far they are, and their success at the end.
-
-    examples:
-      skilltokens list
-      skilltokens list tasks                      # of Meta-World
-      skilltokens list tasks libero-goal
-      skilltokens list sequences
-      skilltokens list runs                       # in and below the folder runs
-      skilltokens list runs runs/nights --tag wide --state failed stopped
-    """
-
-    what: tyro.conf.Positional[
-        Literal["all", "recipes", "methods", "learners", "suites", "sequences", "tasks", "runs"]
-    ] = "all"
-    """What to list; learners learn from reward, sequences are lists of tasks with a name, and all is all but tasks and
-    runs."""
-    suite: tyro.conf.Positional[str] = ""
-    """With tasks: the suite; left out: metaworld. With runs: the folder; left out: runs."""
-    old_suite: Annotated[str, tyro.conf.arg(name="suite")] = ""
-    """The old way to name the suite."""
-    tag: str = ""
-    """With runs: only those that were run with this --tag."""
-    state: tuple[Literal["done", "runs", "stopped", "failed", "waiting", "damaged"], ...] = ()
-    """With runs: only those in one of these states."""
-
-
 def main(words: Sequence[str]) -> int:
     _check_what(words[0] if words else "all")
+    if len(words) < 2 and not any(word.startswith("-") for word in words):
+        what = words[0] if words else "all"
+        if what not in ("tasks", "runs"):
+            return _list_names(what)
+    from skilltokens.cli.list_options import ListOptions
+    from skilltokens.cli.options import parse
+
     options = parse(ListOptions, words, PROG)
     if options.what == "runs":
         return _list_runs(Path(options.suite or RUNS), options)
@@ -79,14 +54,29 @@ def main(words: Sequence[str]) -> int:
         if options.old_suite:
             print(f"note: --suite is the old way: `{PROG} tasks {shell(suite)}` is the same", file=sys.stderr)
         return 0
+    return _list_names(options.what)
+
+
+def __getattr__(name: str) -> Any:
+    """`ListOptions`, which every verb's module has; here it is imported where it is asked for, since it loads tyro."""
+    if name != "ListOptions":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from skilltokens.cli.list_options import ListOptions
+
+    return ListOptions
+
+
+def _list_names(what: str) -> int:
     for title, show in _LISTS.items():
-        if options.what in ("all", title.partition(",")[0]):
+        if what in ("all", title.partition(",")[0]):
             _print(title, show())
     return 0
 
 
 def _list_runs(folder: Path, options: ListOptions) -> int:
     """A table of the runs in a folder; a pipe gets whole lines."""
+    import datetime
+
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
@@ -163,6 +153,8 @@ _LISTS = {
 
 def _print(title: str, rows: Mapping[str, str]) -> None:
     """Names with a line about each, folded at the edge of a terminal. A pipe or a file gets whole lines."""
+    import shutil
+
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     say(title)
     shown = {terminal(name): terminal(text) for name, text in rows.items()}

@@ -28,7 +28,7 @@ def _run(words: Sequence[str]) -> int:
     from skilltokens.cli.execute import carry_out, conclude, prepare, show_changes
 
     tell_idle(plan, left, typed_options(words))
-    failures = {**prepare(left)}
+    failures = {**prepare(plan, left)}
     failures |= carry_out(plan, [run for run in left if run.name not in failures])
     status = conclude(plan, [failure for failure in failures.values() if failure is not None])
     show_changes(plan)

@@ -61,10 +61,11 @@ def _transfer(words: Sequence[str]) -> int:
     check_possible(run.settings, options.held_out)
     if plan.dry:
         return _outlook(plan)
+    from skilltokens.cli.profile.options import profiled
     from skilltokens.cli.progress import Single
     from skilltokens.experiments.transfer.ceiling import write_ceiling
 
-    with Single("transfer") as report:
+    with profiled(plan.profile, "transfer"), Single("transfer") as report:
         record = measure(run.settings, plan.out, report, run.recipe.name, run.command, options.held_out)
     _conclude(record)
     print(f"written: {write_ceiling(plan.out, plan.out / SKILLS / 'library', record)}")

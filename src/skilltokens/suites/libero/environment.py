@@ -26,6 +26,7 @@ from skilltokens.suites.libero.disturbed import Disturbance  # noqa: E402
 from skilltokens.suites.libero.images import Cameras  # noqa: E402
 from skilltokens.suites.libero.observation import Eyes, things  # noqa: E402
 from skilltokens.suites.libero.states import published_row, read_states  # noqa: E402
+from skilltokens.suites.names import DISTURBANCES  # noqa: E402
 from skilltokens.suites.seeding import episode_seed  # noqa: E402
 from skilltokens.types import Array, Observation, Split, SuiteError  # noqa: E402
 
@@ -50,14 +51,14 @@ class Scene:
         eyes, cameras: what a policy sees of it.
     """
 
-    _kept: tuple[tuple[str, str], Scene] | None = None
+    _kept: tuple[tuple[str, str, bool], Scene] | None = None
 
     @classmethod
-    def of(cls, suite: str, task: str) -> Scene:
+    def of(cls, suite: str, task: str, lean: bool = False) -> Scene:
         """The scene of a task. A process keeps one, that of the last task."""
-        if cls._kept is None or cls._kept[0] != (suite, task):
+        if cls._kept is None or cls._kept[0] != (suite, task, lean):
             cls.forget()  # before the next one is compiled: two would need twice the memory
-            cls._kept = ((suite, task), Scene(suite, task))
+            cls._kept = ((suite, task, lean), Scene(suite, task, lean))
         return cls._kept[1]
 
     @classmethod
@@ -68,7 +69,7 @@ class Scene:
         cls._kept = None
         gc.collect()  # robosuite's objects point to each other
 
-    def __init__(self, suite: str, task: str) -> None:
+    def __init__(self, suite: str, task: str, lean: bool = False) -> None:
         from libero.libero import get_default_path_dict
         from libero.libero.envs.env_wrapper import ControlEnv
 
@@ -90,7 +91,7 @@ class Scene:
         base = self.model.body(robot.robot_model.root_body).id
         fingers = list(robot._ref_gripper_joint_pos_indexes)
         self.eyes = Eyes(things(self.domain, self.model), self.model, self.controller.site, base, fingers)
-        self.cameras = Cameras(self.domain, self.model)
+        self.cameras = Cameras(self.domain, self.model, lean)
         path = Path(paths["init_states"], folder, f"{task}.pruned_init.npz")
         self.states = read_states(path, 1 + self.model.nq + self.model.nv)
         self.user: object = None
@@ -107,18 +108,19 @@ class LiberoEnvironment:
 
     horizon = HORIZON
 
-    def __init__(self, suite: str, task: str, images: bool = False, disturbed: str = "") -> None:
+    def __init__(self, suite: str, task: str, images: bool = False, look: str = "") -> None:
         """`suite` and `task` are names such as "libero-goal" and "turn_on_the_stove".
 
         Args:
             images: observations are pictures (images.py) instead of poses (observation.py).
-            disturbed: how the pictures are disturbed, one of DISTURBANCES; empty: not at all.
+            look: how the pictures are disturbed, one of names.DISTURBANCES; "lean": the robot has fewer triangles;
+                empty: as LIBERO has them.
 
         Raises:
             SuiteError: LIBERO is not installed or damaged.
         """
         self.suite, self.task, self._images = suite, task, images
-        self._scene = Scene.of(suite, task)
+        self._scene = Scene.of(suite, task, look == "lean")
         self.model, self.domain = self._scene.model, self._scene.domain
         self.goal: list[list[str]] = self.domain.parsed_problem["goal_state"]
         self.data: Any = mujoco.MjData(self.model)
@@ -126,7 +128,7 @@ class LiberoEnvironment:
         self._grip: Grip | None = None
         self._order = np.arange(len(self._scene.eyes.things))
         self._steps = self.horizon
-        self._disturbed = disturbed
+        self._disturbed = look if look in DISTURBANCES else ""
         self._disturbance: Disturbance | None = None
 
     def disturb(self, split: Split, index: int) -> None:

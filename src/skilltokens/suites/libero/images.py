@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skilltokens.suites.libero.disturbed import Disturbance
+from skilltokens.suites.libero.meshes import simplify
 from skilltokens.suites.libero.observation import FEATURES as POSES
 from skilltokens.suites.rendering import Pictures
 from skilltokens.types import STATE, Feature
@@ -43,10 +44,11 @@ class Cameras:
     Args:
         domain: LIBERO's robosuite environment.
         model: its compiled model, whose large textures are made smaller.
+        lean: the robot is shown by fewer triangles (meshes.py).
     """
 
-    def __init__(self, domain: Any, model: Any) -> None:
-        self._domain, self._model = domain, model
+    def __init__(self, domain: Any, model: Any, lean: bool = False) -> None:
+        self._domain, self._model, self._lean = domain, model, lean
         self._pictures: Pictures | None = None
 
     def look(self, data: Any, disturbance: Disturbance | None = None) -> dict[str, NDArray[np.uint8]]:
@@ -71,6 +73,9 @@ class Cameras:
         """The renderer, and the scene of `data` as it is to be shown."""
         if self._pictures is None:
             shrink_textures(self._model, _TEXTURE)
+            if self._lean:
+                simplify(self._model)
+                self._lean = False  # the model stays so; OpenGL may be made again
             self._pictures = Pictures(self._model, VIDEO, VIDEO, _VISIBLE)
         self._domain._post_process()  # a stove that is on glows
         with nullcontext() if disturbance is None else disturbance.shown(self._pictures):

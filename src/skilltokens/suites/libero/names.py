@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from skilltokens.suites.libero import suites
 from skilltokens.suites.libero.imports import import_libero
 from skilltokens.suites.libero.observation import NAME, part_name
+from skilltokens.suites.names import libero_suites
 
 TARGET = Path(__file__).with_name("names.json")
 FLAT = ("table", "floor", "kitchen_table", "living_room_table", "study_table", "coffee_table")
@@ -31,7 +31,7 @@ def thing_names() -> list[str]:
     from libero.libero.envs.objects import get_object_fn
 
     root, names = Path(get_default_path_dict()["bddl_files"]), set()
-    for suite in suites():
+    for suite in libero_suites():
         for file in sorted((root / suite.replace("-", "_")).glob("*.bddl")):
             problem = robosuite_parse_problem(str(file))
             for category in problem["objects"]:

@@ -1,8 +1,7 @@
 """Meta-World v3: 50 manipulation tasks of a Sawyer arm, with scripted experts; seen by poses, or through two cameras.
 
 This file describes the suite and needs no simulator; environment.py holds the simulator and is imported
-when an environment is made. Source: Meta-World (arXiv 1910.10897), package metaworld 3; the task order of CW10 and
-CW20 is Continual World's (arXiv 2105.10919).
+when an environment is made. Source: Meta-World (arXiv 1910.10897), package metaworld 3.
 """
 
 from __future__ import annotations
@@ -24,22 +23,6 @@ from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, Array, Episode, 
 
 if TYPE_CHECKING:
     from skilltokens.suites.metaworld.environment import MetaWorldEnvironment
-
-CW10 = (
-    "hammer",
-    "push-wall",
-    "faucet-close",
-    "push-back",
-    "stick-pull",
-    "handle-press-side",
-    "push",
-    "shelf-place",
-    "window-close",
-    "peg-unplug-side",
-)
-"""Continual World's ten tasks in its order."""
-CW20 = CW10 * 2
-"""Continual World's longer sequence: the same ten tasks twice."""
 
 PICTURES = "1"
 """Version of the pictures: raised by every change that makes another picture of the same scene."""
