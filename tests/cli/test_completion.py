@@ -77,7 +77,7 @@ def test_verbs_and_what_follows_them():
     assert after("hub", "nothing", "") == set()
     assert after("completion", "") == {"bash", "zsh", "fish"}
     assert {"recipes", "tasks", "sequences"} <= after("list", "")
-    assert after("list", "tasks", "meta") == {"metaworld"}
+    assert after("list", "tasks", "meta") == {"metaworld", "metaworld-images"}
     assert after("list", "recipes", "meta") == set()
     assert after("nothing", "") == after("demos", "nothing", "") == after("run", "nothing", "") == set()
 
