@@ -54,7 +54,8 @@ def sentence(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one sentence that a mistaken command ends with."""
     capsys.readouterr()
     assert main(words) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    *before, line = capsys.readouterr().err.splitlines()
+    assert all(first.startswith("starting ") for first in before)  # said before torch is there to find a mistake
     assert line.startswith("skilltokens: ")
     return line.removeprefix("skilltokens: ")
 

@@ -37,7 +37,7 @@ LOOKED_AT = ("libero-spatial", "libero-object", "libero-goal", "libero-10")
 DISTURBANCES = {
     "light": "under other lights",
     "camera": "through cameras that stand a little elsewhere",
-    "surface": "in a room of other surfaces",
+    "room": "in a room of other surfaces",
 }
 """Each way that pictures are disturbed (libero/disturbed.py), and how they are then seen."""
 LEAN = "lean"
