@@ -59,7 +59,8 @@ def test_tasks_are_the_published_ones_in_the_published_order(name: str):
 
 def test_every_task_of_every_suite_has_its_scene_in_the_package():
     for name in libero_suites():
-        assert {task.name for task in Libero(name).tasks} <= scene_files(name.removesuffix("-images")).keys(), name
+        suite = Libero(name)
+        assert {task.name for task in suite.tasks} <= scene_files(suite.base).keys(), name
 
 
 def test_every_task_has_as_many_episodes_as_published_states():
