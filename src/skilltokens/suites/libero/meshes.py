@@ -82,7 +82,7 @@ def joined(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[n
     return first[chosen[group]][place]
 
 
-def _kept(faces: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _kept(faces: NDArray[np.int_]) -> NDArray[np.bool_]:
     """Which triangles (n, 3) have an area, one of each three corners."""
     a, b, c = faces.T
     area = (a != b) & (b != c) & (a != c)
