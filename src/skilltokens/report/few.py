@@ -48,8 +48,8 @@ def _verdict(one: Table) -> tuple[str, float, str] | None:
     if pair is None or t2s.costs.demonstrations is None:
         return None
     ahead, behind = (pair.a, pair.b) if pair.difference >= 0 else (pair.b, pair.a)
-    told = pair.verdict != "open"
-    words = f"**{_name(ahead)} is ahead of {_name(behind)}**" if told else "they can't be told apart"
+    is_open = pair.verdict == "open"
+    words = "they can't be told apart" if is_open else f"**{_name(ahead)} is ahead of {_name(behind)}**"
     return words, t2s.costs.demonstrations, f"{text.rate(ahead.final.value)} to {text.rate(behind.final.value)}"
 
 

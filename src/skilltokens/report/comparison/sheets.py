@@ -46,8 +46,8 @@ def by_demonstrations(comparisons: Comparisons) -> Sheet | None:
     if not any(places > 1 for places in labels.values()):
         return None
     rows: dict[str, list[Entry]] = {}
-    counts = dict(sorted(counts.items()))
-    for place, table in enumerate(counts.values()):
+    for place, count in enumerate(sorted(counts)):
+        table = counts[count]
         top = leaders(table)
         for one in ranked(table):
             row = rows.setdefault(
@@ -59,7 +59,7 @@ def by_demonstrations(comparisons: Comparisons) -> Sheet | None:
         Column("method", "final success from", number=False),
         *(
             Column(f"demonstrations_{count:g}", f"{count:g} {'demonstration' if count == 1 else 'demonstrations'}")
-            for count in counts
+            for count in sorted(counts)
         ),
     )
     note = f"Demonstrations of a task. {WHAT_THEY_ARE} {BOLD}"
