@@ -501,6 +501,23 @@ def test_constants_of_a_new_library_may_be_measured_on_further_stores(tmp_path: 
         learn_skill(tmp_path / "two", near, **small, name="near-again", constants=[far])
 
 
+def test_a_library_learns_from_scenes_moved_aside_where_it_is_said_what_moves(
+    stores: list[DemonstrationStore], tmp_path: Path
+):
+    shifted = replace(TRAIN, shift=0.05)
+    with pytest.raises(SettingError, match=r"train.shift is impossible: .* does not say which .* by train.places"):
+        learn_skill(tmp_path / "never", stores[0], train=shifted, policy=POLICY)
+    assert not (tmp_path / "never").exists()
+    shifted = replace(shifted, places=(f"{STATE}:0", f"{ENVIRONMENT_STATE}:0,2"))
+    plain, moved, again = (
+        learn_skill(tmp_path / name, stores[0], train=train, policy=POLICY)
+        for name, train in (("plain", TRAIN), ("moved", shifted), ("again", shifted))
+    )
+    said = stores[0].task.instruction
+    assert (actions(moved, said, stores[0]) == actions(again, said, stores[0])).all()
+    assert (actions(moved, said, stores[0]) != actions(plain, said, stores[0])).any()
+
+
 def test_a_chunk_longer_than_every_demonstration_makes_no_library(tmp_path: Path, stores: list[DemonstrationStore]):
     with pytest.raises(SettingError, match=r"policy\.chunk 99 is longer than every demonstration of 'reach-red'"):
         learn_skill(tmp_path / "library", stores[0], train=TRAIN, policy=replace(POLICY, chunk=99))

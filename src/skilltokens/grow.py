@@ -32,6 +32,7 @@ from skilltokens.language import LanguageEncoder, check_readable, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of, registration
 from skilltokens.methods.base import Lesson
+from skilltokens.methods.shift import Places, places_of
 from skilltokens.methods.skilled import SkillMethod
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.actor import PolicyActor
@@ -46,7 +47,7 @@ from skilltokens.skills.parcel import keep_apart
 from skilltokens.skills.scene import SceneDensity
 from skilltokens.skills.takeover import check_takeover
 from skilltokens.skills.worth import action_error
-from skilltokens.suites import sentences_of
+from skilltokens.suites import load_suite, sentences_of, suite_names
 from skilltokens.suites.remarks import doubt_of
 from skilltokens.train import fit
 from skilltokens.types import (
@@ -212,7 +213,9 @@ class _Work:
         learner = _learner(self._base(part, language), library, self.method, self.train, self.seed)
         check_chunk([part], learner.base.settings.chunk)
         count = 0 if library is None else len(library.names)
-        lesson = Lesson(count, (self.name,), (part,), (self.words,), (vectors,), 0, learner.base.settings.chunk)
+        lesson = Lesson(
+            count, (self.name,), (part,), (self.words,), (vectors,), 0, learner.base.settings.chunk, self._places()
+        )
         fresh = learner.begins_fresh(lesson)
         iterations = self.train.first_iterations if fresh else self.train.iterations
         training = learner.begin(lesson)
@@ -238,6 +241,12 @@ class _Work:
         if self.library is not None:
             return self.library.base
         return first_policy([store, *self.constants], self.policy, language.dim, self.seed)
+
+    def _places(self) -> Places:
+        """What `train.shift` moves: what the settings name, else what the suite of the demonstrations says."""
+        seen = self._observed[0] if self.library is None else self.library.features
+        suite = load_suite(self.store.suite) if self.store.suite in suite_names() else None
+        return places_of(self.train, seen, getattr(suite, "places", None), str(self.store.path))
 
     def _check_constants(self, report: Report) -> None:
         """What the library's constants do not cover, or are measured on too little for, is said before the training,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
@@ -54,6 +54,10 @@ class TrainSettings:
     """Decay of the running average of the trained parameters that is evaluated and kept; 0 keeps the last ones."""
     observation_noise: NotNegative = 0.0
     """Standard deviation of noise added to scaled observations while training."""
+    shift: NotNegative = 0.0
+    """All places in a window move aside together, at random by so much at most (metres, in most suites); 0: never."""
+    places: tuple[str, ...] = ()
+    """What shift moves: FEATURE:INDEX,INDEX with the index of each place's x; left out: what the suite says."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 autocasts the forward pass; worth it on a GPU only."""
     device: str = "cpu"
@@ -67,8 +71,12 @@ class TrainSettings:
     log_every: Count = 50
     """Steps between two records of loss and gradient flow."""
 
-    ADDED: ClassVar[tuple[str, ...]] = ("kernel", "features_gb")
+    ADDED: ClassVar[tuple[str, ...]] = ("kernel", "features_gb", "shift", "places")
     """See `configuration.plain_as_before`: libraries say what their skills were learned with."""
+
+    def quiet(self) -> TrainSettings:
+        """The same with demonstrations as they are: for what judges by them and does not learn from them."""
+        return replace(self, observation_noise=0.0, shift=0.0)
 
     def check(self, name: str = "train") -> None:
         """Raises SettingError where the device is not there, or the kernel cannot be used."""

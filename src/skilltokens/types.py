@@ -247,6 +247,10 @@ class Suite(Protocol):
     alike two moments are: of observations (n, *shape) it gives numbers (n, d) in units of the workspace, such as the
     offset from the hand to the object. Co-training compares by them, else by all numbers that are seen.
 
+    It may also say which numbers they are, by an attribute `places`: feature -> where the x of each place stands in
+    it (in a set: in each of its slots), with y behind it. All stand in one level frame, and actions say how the
+    hand moves, not where to: `train.shift` may then move them together.
+
     One whose tasks take place in several scenes may say by a method `scene(task) -> str` where a task does, in words
     that go behind its instruction ("in kitchen scene 3"; empty: nowhere in particular). Runs with `--context scene` use
     them, so that two tasks with one instruction are told apart.

@@ -7,6 +7,7 @@ from typing import Any
 from skilltokens.configuration import check_settings
 from skilltokens.experiments.settings import RunSettings
 from skilltokens.methods import method_of, registration
+from skilltokens.methods.shift import moved_in
 from skilltokens.model.trunks.naming import NONE, check_installed
 from skilltokens.simulation.driven import expert_in
 from skilltokens.suites import in_context, load_suite, task_of
@@ -30,6 +31,7 @@ def check_run(settings: RunSettings[Any], suite: Suite) -> None:
                 f"policy.trunk {settings.policy.trunk!r} is for pictures, and suite {suite.name!r} has none: use none, "
                 "or a suite with pictures"
             )
+    moved_in(settings.train, suite)
     if registration(method_of(settings.method)).expert:
         expert_in(suite)
     check_episodes(suite, evaluation.split, evaluation.episodes, evaluation.horizon)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skilltokens.demos.store import DemonstrationStore
     from skilltokens.language import LanguageEncoder
     from skilltokens.methods.base import Lesson
+    from skilltokens.methods.shift import Places
 
 
 def order_of(settings: RunSettings[Any], suite: Suite) -> tuple[str, ...]:
@@ -81,6 +82,7 @@ def lessons_of(
     encoder: LanguageEncoder,
     groups: Sequence[range],
     chunk: int = 1,
+    places: Places | None = None,
 ) -> list[Lesson]:
     """The lessons that teach these tasks to a policy that predicts `chunk` actions. Held-out wordings are left out."""
     from skilltokens.methods.base import Lesson
@@ -96,6 +98,7 @@ def lessons_of(
             tuple(vectors[i] for i in group),
             group.start,
             chunk,
+            places or {},
         )
         for index, group in enumerate(groups)
     ]

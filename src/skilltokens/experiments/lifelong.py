@@ -49,6 +49,7 @@ from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.attached.method import AttachedMethod
 from skilltokens.methods.base import Lesson, Method, generator_of
+from skilltokens.methods.shift import moved_in
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.simulation.demonstrate import PATIENCE
 from skilltokens.simulation.memory import STAGE
@@ -141,12 +142,12 @@ def _learn(
     record.encoder = encoder.name
     method = method_before(settings, suite, encoder, library)
     _check_seen(stores, method.seen, report)
-    if isinstance(method, AttachedMethod) and settings.train.observation_noise:
-        unused = "train.observation_noise does nothing here: what a policy of another make sees gets no noise"
+    if isinstance(method, AttachedMethod) and settings.train != settings.train.quiet():
+        unused = "train.observation_noise and train.shift do nothing here: what another policy sees stays as it is"
         report(Progress(NOTE, 0, 1, unused))
     check_chunk(stores, method.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
-    lessons = lessons_of(tasks, stores, encoder, groups, method.chunk)
+    lessons = lessons_of(tasks, stores, encoder, groups, method.chunk, moved_in(settings.train, suite))
     tell_namesakes(tasks, encoder, suite, report)
     method.check(len(lessons))
     method.check_lessons(lessons)

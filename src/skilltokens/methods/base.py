@@ -17,6 +17,7 @@ from torch import Tensor
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.methods.neighbours import Neighbour
 from skilltokens.methods.rule import Now, Rule
+from skilltokens.methods.shift import Places
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.skill import Skill
@@ -39,6 +40,8 @@ class Lesson:
     """How many tasks the run taught before: the place of this lesson's first task in the order."""
     chunk: int = 1
     """Actions that each step is to predict: the policy's `chunk`."""
+    places: Places = field(default_factory=dict)
+    """What `train.shift` moves; empty where it moves nothing."""
 
     def apart(self) -> list[Lesson]:
         """Its tasks, each as a lesson of its own."""

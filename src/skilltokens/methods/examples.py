@@ -17,6 +17,7 @@ from torch import Tensor
 
 from skilltokens.demos.kinds import PICTURES
 from skilltokens.demos.windows import Batch, Windows
+from skilltokens.methods.shift import shifted
 from skilltokens.model.features import precomputed
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -139,6 +140,7 @@ class Source:
         instead = precomputed(encoders, lesson.stores, settings.device, settings.features_gb, report)
         self.windows = Windows(lesson.stores, settings.window, instead, lesson.chunk)
         self.embeddings, self.settings, self.chunk = lesson.embeddings, settings, lesson.chunk
+        self.places, self.moves = lesson.places, bool(settings.shift and lesson.places)
         self._ends = np.cumsum([store.steps for store in lesson.stores])
 
     def __len__(self) -> int:
@@ -159,7 +161,8 @@ class Source:
         chosen = zip(batch.store, generator.random(len(batch.store)), strict=True)
         words = [self.embeddings[store][int(share * len(self.embeddings[store]))] for store, share in chosen]
         device = self.settings.device
-        features = {name: torch.from_numpy(value).to(device) for name, value in batch.features.items()}
+        seen = shifted(batch.features, self.places, self.settings.shift, generator) if self.moves else batch.features
+        features = {name: torch.from_numpy(value).to(device) for name, value in seen.items()}
         action, mask = features.pop(ACTION), torch.from_numpy(batch.mask).to(device)
         stride = _strides(len(words), self.chunk, generator)
         stride = None if stride is None else torch.from_numpy(stride).to(device)

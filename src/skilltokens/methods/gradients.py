@@ -38,7 +38,7 @@ class Judged:
 
     def __init__(self, policy: Policy, lesson: Lesson, train: TrainSettings, seed: int) -> None:
         self.policy = copy.deepcopy(policy.fused()).requires_grad_(False)
-        self.train = replace(train, observation_noise=0.0, precision="float32")
+        self.train = replace(train.quiet(), precision="float32")
         self.lesson = lesson
         self.draw = np.random.default_rng([seed, lesson.index, 29])
 

@@ -99,7 +99,7 @@ def cloning_losses(candidates: Sequence[Candidate], lesson: Lesson, train: Train
         DemonstrationError: the demonstrations are gone.
     """
     check_there(lesson)
-    source = Source(lesson, train, candidates[0].policy)
+    source = Source(lesson, train.quiet(), candidates[0].policy)
     groups = list(_spread(source, len(source)))
     return [mean_loss(one.policy, one.instruction, groups, train) for one in candidates]
 
@@ -126,7 +126,7 @@ def _spread(source: Source, windows: int, first: int = 0) -> Iterator[Examples]:
 @torch.no_grad()
 def mean_loss(policy: Policy, instruction: Array, groups: Sequence[Examples], train: TrainSettings) -> float:
     """The mean loss of a policy on groups of windows of one size, given one instruction (language,)."""
-    quiet, nothing = replace(train, observation_noise=0.0), np.random.default_rng(0)
+    quiet, nothing = train.quiet(), np.random.default_rng(0)
     word = torch.as_tensor(np.array(instruction, np.float32))
     losses = []
     for examples in groups:
@@ -137,7 +137,7 @@ def mean_loss(policy: Policy, instruction: Array, groups: Sequence[Examples], tr
 
 def held_out(lesson: Lesson, train: TrainSettings, policy: Policy, episodes: int) -> list[Examples]:
     """Windows spread over the demonstrations of a lesson's store behind the first `episodes`, in groups."""
-    source = Source(lesson, train, policy)
+    source = Source(lesson, train.quiet(), policy)
     return list(_spread(source, len(source), int(lesson.stores[0].offsets[episodes])))
 
 

@@ -42,8 +42,7 @@ class Machines:
 
     def need(self, count: int) -> None:
         """Starts nodes, or removes some, until there are so many."""
-        while len(self.nodes) > count:
-            self.kill(self.nodes[-1])
+        self.kill(*self.nodes[count:])
         while len(self.nodes) < count:
             self.nodes.append(self.add())
 
@@ -65,11 +64,17 @@ class Machines:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def kill(self, node: Any) -> None:
-        """As when its power fails: nothing of it has time to do anything."""
-        if node in self.nodes:
-            self.nodes.remove(node)
-        self.cluster.remove_node(node, allow_graceful=False)
+    def kill(self, *nodes: Any) -> None:
+        """As when their power fails: nothing of them has time to do anything. Ends when the head knows of it.
+
+        Until then, some seconds of missed heartbeats, the head calls a node alive, and the next test would ask it.
+        """
+        before = self.alive()
+        for node in nodes:
+            if node in self.nodes:
+                self.nodes.remove(node)
+            self.cluster.remove_node(node, allow_graceful=False)
+        wait_until(lambda: self.alive() == before - len(nodes), "the head does not miss what is dead")
 
     def alive(self) -> int:
         return sum(entry["Alive"] for entry in self.cluster.global_state.node_table())

@@ -19,7 +19,7 @@ from skilltokens.suites import load_suite, task_of
 from skilltokens.suites.conformance import check_suite
 from skilltokens.suites.libero import Libero
 from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
-from skilltokens.suites.libero.observation import SLOTS
+from skilltokens.suites.libero.observation import PLACES, SLOTS
 from skilltokens.suites.libero.states import read_states
 from skilltokens.suites.units import doubt_units
 from skilltokens.types import (
@@ -116,6 +116,15 @@ def test_indices_and_splits_start_in_different_states(goal: LiberoEnvironment):
     splits: list[Split] = ["train", "validation", "test"]
     starts = {goal.reset(split, index)[ENVIRONMENT_STATE].tobytes() for split in splits for index in range(4)}
     assert len(starts) == 12
+
+
+def test_places_are_those_of_the_hand_and_of_every_thing(goal: LiberoEnvironment):
+    """`train.shift` moves them together: a thing's place less the hand's is its offset, which stays."""
+    seen = goal.reset("train", 0)
+    (hand,), (thing,) = PLACES[STATE], PLACES[ENVIRONMENT_STATE]
+    things = seen[ENVIRONMENT_STATE][seen[ENVIRONMENT_STATE][:, 0] == 1]
+    apart = things[:, thing : thing + 3] - seen[STATE][hand : hand + 3]
+    np.testing.assert_allclose(apart, things[:, 4:7], atol=1e-5)
 
 
 def test_a_test_episode_starts_in_its_published_state_with_other_fixtures_each(goal: LiberoEnvironment):

@@ -45,6 +45,7 @@ from skilltokens.language import load_encoder
 from skilltokens.methods.base import Lesson
 from skilltokens.methods.examples import Examples
 from skilltokens.methods.neighbours import Candidate, cloning_losses, cosines, held_out, mean_loss
+from skilltokens.methods.shift import moved_in
 from skilltokens.methods.skilled import SkillMethod
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.simulation.pool import Pool
@@ -178,7 +179,8 @@ class _Bench:
             store.verify()
         encoder = load_encoder(settings.encoder, report=report)
         library = SkillLibrary.open(folder / SKILLS / "library", settings.encoder)
-        lessons = lessons_of(tasks, stores, encoder, groups_of(len(tasks)), library.base.settings.chunk)
+        moved = moved_in(settings.train, suite)
+        lessons = lessons_of(tasks, stores, encoder, groups_of(len(tasks)), library.base.settings.chunk, moved)
         pool = Pool(suite, settings.evaluate.workers, report, settings.evaluate.step_limit)
         device = settings.train.device
         evaluator = Evaluator(settings.evaluate, suite, tasks, stores, encoder, device, pool, report, settings.context)

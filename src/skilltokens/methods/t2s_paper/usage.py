@@ -33,7 +33,7 @@ def amounts(policy: Policy, lesson: Lesson, train: TrainSettings, generator: np.
         for path, part in policy.maps().items()
         if isinstance(part, GrownPattention)
     ]
-    source = Source(lesson, train, policy)
+    source = Source(lesson, train.quiet(), policy)
     try:
         with torch.no_grad():
             for _ in range(BATCHES):

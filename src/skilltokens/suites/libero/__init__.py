@@ -21,7 +21,7 @@ import numpy as np
 from skilltokens.simulation.experts import successes
 from skilltokens.simulation.signs import sign
 from skilltokens.suites.libero import images
-from skilltokens.suites.libero.observation import FEATURES, SCALES
+from skilltokens.suites.libero.observation import FEATURES, PLACES, SCALES
 from skilltokens.suites.libero.states import STATES, TEST
 from skilltokens.suites.names import IMAGES, LEAN, LOOKED_AT, LOOKS, libero_suites, libero_tasks
 from skilltokens.types import (
@@ -99,6 +99,7 @@ class Libero:
         seen = FEATURES if self.states is None else images.FEATURES
         self.features: Mapping[str, Feature] = {**seen, ACTION: Feature((7,))}
         self.scales: Mapping[str, Scale] = SCALES if self.states is None else {STATE: SCALES[STATE]}
+        self.places: Mapping[str, tuple[int, ...]] = PLACES
 
     def episodes(self, split: Split) -> int | None:
         """How many different episodes the split has: one for each published state; None (no limit) for "train"."""

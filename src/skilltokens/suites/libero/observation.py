@@ -34,6 +34,8 @@ SLOTS, NAME = 16, 32
 """Entries of a scene at most, and numbers of a name's embedding."""
 WIDTH = 14 + NAME
 FEATURES = {STATE: Feature((11,)), ENVIRONMENT_STATE: Feature((SLOTS, WIDTH))}
+PLACES = {STATE: (0,), ENVIRONMENT_STATE: (1,)}
+"""Where positions in the robot's frame begin; offsets from the grip point stay when all moves together."""
 
 _CENTER = ((0.5, 0.1), (0.0, 0.1), (0.1, 0.1))
 """The middle of the workspace in the robot's frame, and the metres of one unit; the same for all suites."""

@@ -123,6 +123,8 @@ class MetaWorld(_MetaWorld):
             STATE: _HAND,
             ENVIRONMENT_STATE: _scale(_POSITION, _AS_IT_IS * 4, _POSITION, _AS_IT_IS * 4, _POSITION),
         }
+        self.places: Mapping[str, tuple[int, ...]] = {STATE: (0,), ENVIRONMENT_STATE: (0, 7, 14)}
+        """Hand; both objects and the goal."""
 
     def from_hand(self, observation: Mapping[str, Array]) -> Array:
         """Where the first object lies from the hand, in units of scaled places, and the gripper's opening (n, 4)."""
