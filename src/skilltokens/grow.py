@@ -26,6 +26,7 @@ from skilltokens.demos import (
 )
 from skilltokens.demos.kinds import as_read, unseen
 from skilltokens.demos.windows import check_chunk
+from skilltokens.distributed import follows, leave, processes
 from skilltokens.files import seal
 from skilltokens.foundation import first_policy, observed
 from skilltokens.language import LanguageEncoder, check_readable, load_encoder
@@ -131,18 +132,21 @@ def learn_skill(
         policy = library.policy_settings if library else policy or PolicySettings()
         _check_settings(method, train, policy, seed)
         if library is None:
-            check_free(folder)
+            if not follows():
+                check_free(folder)
             for one in (store, *constants):
                 one.verify()
             check_name(name)
-            stack.enter_context(_making(folder))
+            if not follows():
+                stack.enter_context(_making(folder))
         torch.set_num_threads(train.threads)
         work = _Work(
             folder, library, store, name, words, method, train, policy, encoder or "minilm", seed, tuple(constants)
         )
         if work.done_already():
             assert library is not None
-            library.tidy()
+            if not follows():
+                library.tidy()
             return library
         if library is not None and constants:
             raise SettingError(
@@ -221,6 +225,7 @@ class _Work:
         training = learner.begin(lesson)
         for _ in fit(training, self.train, iterations, [1.0], self.seed * 1_000_003 + lesson.index, report=report):
             pass
+        leave()  # the first process alone keeps what was learned
         learner.finish(lesson)
         base, (skill,) = learner.library([lesson])
         skill = skill.to("cpu")
@@ -300,6 +305,7 @@ class _Work:
             "iterations": iterations,
             "seed": self.seed,
             "made_with": self.made_with(),
+            **({"processes": processes()} if processes() > 1 else {}),
         }
 
 

@@ -3,6 +3,7 @@
 It is a generator that stops at the points of the learning curve, so that its caller evaluates and saves there; and
 it resumes from a saved state bit for bit (same machine, same threads). A method takes part in each step by its rule.
 The kernel of the settings computes a step; whoever evaluates at a point computes by torch, as whatever acts does.
+Where torchrun started several processes, each learns from its rows of every batch (distributed.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.distributed import Team, current
 from skilltokens.machine import keep_freed_memory
 from skilltokens.methods.base import Training
 from skilltokens.methods.examples import Examples, Source, imitation, observation_noise
@@ -95,6 +97,7 @@ def fit(
         RunError: `start` is not of this training, or was computed by another kernel.
         SettingError: the kernel does not work here.
         RuleError: the rule returned what cannot be learned from.
+        DistributedError: another process of the team failed.
     """
     keep_freed_memory()
     sources = [Source(lesson, settings, training.ours, report) for lesson in training.lessons]
@@ -102,12 +105,15 @@ def fit(
     if start is not None:
         _check_kernel(start[1], settings)
         work.load(*start)
-    optimizer, rule, record = work.optimizer, training.rule, work.record
+    optimizer, rule, record, team = work.optimizer, training.rule, work.record, current()
     peaks = [group["lr"] for group in optimizer.param_groups]
     learns = bool(training.parameters())
     stops: dict[int, float] = {}
     for share in points:
         stops.setdefault(round(share * iterations), share)
+    if team is not None:
+        about = {"iterations": iterations, "stops": sorted(stops), "seed": seed, "step": work.step}
+        team.begin(training, settings, about)
 
     def point() -> Point:
         return Point(work.step, iterations, stops[work.step], record, work.save)
@@ -119,6 +125,8 @@ def fit(
         with work.average.shown():
             yield point()
     while work.step < iterations:
+        if team is not None and work.step in stops:
+            team.meet()  # the first process may have evaluated for hours
         now = Now(work.step, iterations, work.generator, work.batches, work.restart)
         noted = now.step % settings.log_every == 0 or now.step == iterations - 1
         loss = torch.zeros(())
@@ -126,9 +134,11 @@ def fit(
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
             with computing_by(settings.kernel):
-                loss = _loss(training, sources, settings, now)
+                loss = _loss(training, sources, settings, now, team)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
+                if team is not None:
+                    loss = team.average(training.parameters(), loss)
                 rule.gradients(now)
         elif noted and sources:
             with torch.no_grad():
@@ -149,6 +159,8 @@ def fit(
             with work.average.shown():
                 yield point()
     work.average.keep()
+    if team is not None:
+        team.finish(training.parameters())
 
 
 def _check_kernel(kept: Mapping[str, Any], settings: TrainSettings) -> None:
@@ -223,15 +235,18 @@ def _batch(sources: Sequence[Source], now: Now) -> Examples:
     return reduce(Examples.joined, [source.draw(now.batches) for source in sources])
 
 
-def _loss(training: Training, sources: Sequence[Source], settings: TrainSettings, now: Now) -> Tensor:
-    """The loss of one step: on a batch of every source, as the method's rule has it."""
+def _loss(
+    training: Training, sources: Sequence[Source], settings: TrainSettings, now: Now, team: Team | None
+) -> Tensor:
+    """The loss of one step: on a batch of every source, as the method's rule has it; in a team on its own rows."""
     if training.loss is not None:
         return training.loss(now)
     new = _batch(sources, now)
     learned = checked_examples(training.rule, new, now)
     if settings.observation_noise:
         learned = _noisy(learned, new, training, settings, now)
-    loss = imitation(training.ours, learned, settings, now.generator)
+    teach = imitation if team is None else team.loss
+    loss = teach(training.ours, learned, settings, now.generator)
     return checked_loss(training.rule, loss, learned, now)
 
 

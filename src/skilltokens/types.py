@@ -91,6 +91,10 @@ class ClusterError(SkilltokensError):
     """A cluster that is not there, or whose machines cannot do the same as this one."""
 
 
+class DistributedError(SkilltokensError):
+    """Processes that share a training and have lost each other, or one of which failed."""
+
+
 class RunError(SkilltokensError):
     """A run folder or run.json that is damaged, or belongs to another configuration."""
 

@@ -60,6 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: doctor or skills found something; 2: a mistake; 130: stopped.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # torchrun started several processes
+        from skilltokens.cli.together import together
+
+        return together(words, answer)
+    return answer(words)
+
+
+def answer(words: list[str]) -> int:
+    """What `main` does, in one process."""
     try:
         return _run(words)
     except SkilltokensError as mistake:

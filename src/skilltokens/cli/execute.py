@@ -22,6 +22,7 @@ from skilltokens.cli.planned import Plan, PlannedRun
 from skilltokens.cli.profile.options import profiled, show
 from skilltokens.cli.progress import Single, watching
 from skilltokens.cli.remaining import Expected, Remaining, in_words
+from skilltokens.cli.together import run_together, team
 from skilltokens.experiments.states import state_of
 from skilltokens.machine import cores
 from skilltokens.types import RunError, SkilltokensError
@@ -70,7 +71,7 @@ def _expected(run: PlannedRun, share: float) -> Expected:
 
 
 def carry_out(plan: Plan, left: Sequence[PlannedRun], also: View | None = None) -> dict[str, str | None]:
-    """Does the runs that are left, each in a child, here or on the plan's cluster.
+    """Does the runs that are left, each in a child, here or on the plan's cluster; or by the processes of torchrun.
 
     Args:
         also: is told what the view is told.
@@ -97,13 +98,20 @@ def carry_out(plan: Plan, left: Sequence[PlannedRun], also: View | None = None) 
             first = ", by a first guess" if estimate.guessed else ""
             view.announce(f"{what}: {in_words(estimate.left())}{first}")
         both = view if also is None else _Both(view, also)
-        carried = run_jobs(jobs, at_once, both) if cluster is None else run_on_cluster(cluster, jobs, plan.jobs, both)
+        if team() is not None:
+            carried = run_together(jobs, both)
+        elif cluster is not None:
+            carried = run_on_cluster(cluster, jobs, plan.jobs, both)
+        else:
+            carried = run_jobs(jobs, at_once, both)
     show(plan.profile, carried)
     return carried
 
 
 def _room(plan: Plan, left: Sequence[PlannedRun], jobs: Sequence[Job], cluster: Connection | None, view: View) -> int:
     """How many of the jobs go at once."""
+    if team() is not None:
+        return 1
     if cluster is not None:
         room = slots(cluster.nodes(), jobs)
         return min(plan.jobs or room, room, len(jobs))
@@ -115,8 +123,8 @@ def _room(plan: Plan, left: Sequence[PlannedRun], jobs: Sequence[Job], cluster: 
 
 @contextmanager
 def _jobs(plan: Plan, runs: Sequence[PlannedRun]) -> Iterator[list[Job]]:
-    """A job for each run, with a file that says what its child is to do, where a cluster's nodes see it too."""
-    shared = plan.out.absolute() if plan.cluster else None
+    """A job for each run, with a file that says what its child is to do, where other machines see it too."""
+    shared = plan.out.absolute() if plan.cluster or team() is not None else None
     if shared is not None:
         shared.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".jobs-" if shared else "skilltokens-jobs-", dir=shared))

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from skilltokens.cli.batch import encode, encode_failure
 from skilltokens.cli.estimate import Estimate
-from skilltokens.cli.job import read_job
+from skilltokens.cli.job import RunJob, read_job
 from skilltokens.cli.profile.options import sampled
 from skilltokens.simulation.lifeline import end_with
 from skilltokens.types import Progress, Report, SkilltokensError
@@ -35,7 +35,7 @@ def main(words: Sequence[str]) -> int:
             raise KeyboardInterrupt from None
 
     try:
-        _learn(Path(words[0]), lambda news: tell(encode(news)))
+        do_job(read_job(Path(words[0])), lambda news: tell(encode(news)))
     except SkilltokensError as mistake:
         tell(encode_failure(str(mistake)))
         return 2
@@ -44,8 +44,8 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _learn(path: Path, report: Report) -> None:
-    job = read_job(path)
+def do_job(job: RunJob, report: Report) -> None:
+    """Does one run in this process."""
     report(Progress("start", 0, 1))
     costs = job.experiment.costs(job.settings)
     news = Estimate(costs, report) if costs else report

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from skilltokens.attached.base import OtherBase
 from skilltokens.demos import DemonstrationStore, check_readings
 from skilltokens.demos.kinds import unseen
 from skilltokens.demos.windows import check_chunk
+from skilltokens.distributed import current, follows, processes
 from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import Base, base_record, open_base, other_record, with_base
 from skilltokens.experiments.checkpoint import Work
@@ -48,7 +49,7 @@ from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.attached.method import AttachedMethod
-from skilltokens.methods.base import Lesson, Method, generator_of
+from skilltokens.methods.base import Lesson, Method, Training, generator_of
 from skilltokens.methods.shift import moved_in
 from skilltokens.model.policy import Policy, Shape
 from skilltokens.simulation.demonstrate import PATIENCE
@@ -57,8 +58,8 @@ from skilltokens.simulation.pool import Pool
 from skilltokens.skills.library import SkillLibrary
 from skilltokens.skills.skill import Skills
 from skilltokens.suites import load_suite
-from skilltokens.tensors import check_like, on_cpu
-from skilltokens.train import fit
+from skilltokens.tensors import State, check_like, on_cpu
+from skilltokens.train import Point, fit
 from skilltokens.types import NOTE, Progress, Report, RuleError, RunError, SettingError, Suite, Task, silent
 
 
@@ -87,6 +88,11 @@ def learn(
     folder, settings = Path(folder), with_base(settings)
     suite = load_suite(settings.suite)
     tasks = tasks_of(settings, suite)
+    team = current()
+    if team is not None and not team.leads:
+        team.meet()  # from here on run.json says where the run stands
+        record = open_run(folder, settings, recipe, suite, tasks)
+        return _learn(settings, folder, record, suite, tasks, open_base(settings, suite), silent, "")
     record = open_run(folder, settings, recipe, suite, tasks)
     if record.finished:
         sweep(folder)  # the process that ended it may have been killed in the very last write
@@ -225,7 +231,10 @@ def _note_base(record: LifelongRecord, library: Base | None, method: Method, fol
 
 @dataclass
 class _Run:
-    """One run at work: lessons one after another, each committed, whatever moment the process dies at."""
+    """One run at work: lessons one after another, each committed, whatever moment the process dies at.
+
+    Where processes share it, the first one does all that, and the others follow its trainings.
+    """
 
     settings: RunSettings[Any]
     folder: Path
@@ -242,11 +251,16 @@ class _Run:
         record, done = self.record, self.record.lessons
         if done:
             self._restore(done)
+        if follows():
+            return self._follow(done)
         new = self._claim()
+        team = current()
+        if team is not None:
+            team.meet()
         for lesson in self.lessons[done:]:
             try:
                 self._teach(lesson)
-            except RuleError:
+            except (RuleError, SettingError):
                 if new:
                     checkpoint.discard_untrained(self.folder, checkpoint.Tie.of(record, 0))
                 raise
@@ -262,12 +276,32 @@ class _Run:
         write_record(self.folder, record)
         return record
 
+    def _follow(self, done: int) -> LifelongRecord:
+        """The trainings that are left, for a process that another one leads: it keeps nothing."""
+        for lesson in self.lessons[done:]:
+            training = self.cotraining.beside(self.method.begin(lesson), lesson)
+            start = Work(self.folder, lesson.index, self.record).start if lesson.index == done else None
+            for _ in self._fit(training, lesson, start, silent):
+                pass
+            self.method.finish(lesson)
+        return self.record
+
     def _claim(self) -> bool:
-        """From here on the folder belongs to this configuration, at work under this code; whether it was new."""
+        """From here on the folder belongs to this configuration, at work under this code; whether it was new.
+
+        Raises:
+            RunError: another number of processes began the run.
+        """
         if not os.path.exists(self.folder / "run.json"):
             checkpoint.clear(self.folder)  # of a run whose run.json was taken away
+            self.record.processes = processes()
             write_record(self.folder, self.record)
             return True
+        if self.record.processes != processes():
+            raise RunError(
+                f"{self.folder} was begun by a number of processes ({self.record.processes}) whose last bits are not "
+                f"those of {processes()}: resume it with as many (torchrun), or choose a new folder with --out"
+            )
         changed = note_resumed(self.record, self.evaluator.suite, self.settings.train.kernel)
         if changed:
             note = f"resumes under other code than it began with, as its run.json says: {changed}"
@@ -293,15 +327,7 @@ class _Run:
         report = labelled(self.report, self._label(lesson), lesson=lesson.index)
         work, point = Work(self.folder, lesson.index, record, self.report), None
         taught = lesson.first + len(lesson.names)
-        for point in fit(
-            training,
-            self.settings.train,
-            iterations_of(self.settings, self.method, lesson),
-            self._stops(lesson),
-            self.settings.seed * 1_000_003 + lesson.index,
-            start=work.start,
-            report=report,
-        ):
+        for point in self._fit(training, lesson, work.start, report):
             work.spent("train")
             if point.progress in self._curve(lesson) and point.progress < 1.0:
                 self._evaluate(lesson.first, taught - 1, point.progress, report)
@@ -324,6 +350,10 @@ class _Run:
         record.state = checkpoint.save_state(self.folder, done, self.method.state())
         write_record(self.folder, record)
         checkpoint.forget(self.folder, done)
+
+    def _fit(self, training: Training, lesson: Lesson, start: State | None, report: Report) -> Iterator[Point]:
+        steps, seed = iterations_of(self.settings, self.method, lesson), self.settings.seed * 1_000_003 + lesson.index
+        return fit(training, self.settings.train, steps, self._stops(lesson), seed, start=start, report=report)
 
     def _evaluate(self, task: int, after: int, progress: float, report: Report, roll_out: bool = True) -> Cell | None:
         cells = self.record.cells

@@ -215,6 +215,8 @@ class LifelongRecord(_Record, kw_only=True):
     parameters: Parameters
     remembered: list[int] = []
     """Bytes of demonstrations kept to learn on after each lesson; empty where none ever are."""
+    processes: int = 1
+    """How many processes share each training (docs/cluster.md); by another number last bits differ."""
     passes: list[float] = []
     """Passes of a batch through the policy that a training step of each lesson costs (`Rule.passes`); empty where each
     costs one."""

@@ -19,6 +19,8 @@ class Pull(Rule):
         strength: how strongly each is, (K, P), or (K, 1) where all are alike.
     """
 
+    of_parameters = True
+
     def __init__(self, policy: torch.nn.Module, weight: float, anchor: Tensor, strength: Tensor) -> None:
         self.policy, self.weight, self.anchor, self.strength = policy, weight, anchor, strength
 

@@ -47,6 +47,9 @@ class Rule:
     passes: float = 1.0
     """What a step costs: how many times a batch goes through the policy, forward and backward; a pass without gradients
     counts as a third. Replay of as many old windows as new ones is 2."""
+    of_parameters: bool = False
+    """Whether what `loss` adds depends on the parameters alone and not on the batch: then processes can share a batch.
+    Where `loss` is not overridden they can in any case."""
 
     @cached_property
     def kept(self) -> dict[str, Tensor]:
@@ -133,6 +136,12 @@ class Around(Rule):
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         self.inner.restore(state)
+
+
+def shareable(rule: Rule) -> bool:
+    """Whether processes can share this rule's batches: each then calls `loss` with its own rows' loss."""
+    adds = type(rule).loss not in (Rule.loss, Around.loss)
+    return (rule.of_parameters or not adds) and (not isinstance(rule, Around) or shareable(rule.inner))
 
 
 def checked_examples(rule: Rule, new: Examples, now: Now) -> Examples:

@@ -16,16 +16,18 @@ from skilltokens.attached.settings import AttachedSettings
 from skilltokens.cli.exchange.lerobot import is_lerobot, opened
 from skilltokens.cli.options import parse
 from skilltokens.cli.profile.options import ProfileOptions, profiled
+from skilltokens.cli.together import called, team
 from skilltokens.configuration import Share
 from skilltokens.methods import method_names, method_settings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.head import HEAD, is_attached
-from skilltokens.types import LibraryError, SettingError
+from skilltokens.types import LibraryError, Report, SettingError, silent
 
 if TYPE_CHECKING:
     from skilltokens.demos import DemonstrationStore
+    from skilltokens.skills.library import SkillLibrary
 
     MethodName = str
 else:
@@ -124,7 +126,6 @@ def _exists(options: LearnOptions) -> bool:
 
 def _learn(options: LearnOptions, store: DemonstrationStore) -> int:
     from skilltokens.cli.progress import Single
-    from skilltokens.demos import DemonstrationStore
 
     exists = _exists(options)
     if is_attached(options.library) or (options.base and not exists):
@@ -132,31 +133,44 @@ def _learn(options: LearnOptions, store: DemonstrationStore) -> int:
         return 0
     if options.base or options.loader:
         raise SettingError(f"{options.library} has a base of its own: leave out --base and --loader")
-    from skilltokens.grow import learn_skill  # loads torch, so only once the store is known to be sound
-
     if exists and options.policy != PolicySettings():
         print(f"note: {options.library} keeps its own policy: --policy does nothing here")
     before = _names(options.library) if exists else []
-    with Single("learning") as report:
-        library = learn_skill(
-            options.library,
-            store,
-            name=options.name,
-            wordings=_wordings(options, store.task.instruction, store.task.wordings),
-            method=options.method,
-            train=options.train,
-            policy=options.policy,
-            encoder=options.encoder,
-            seed=options.seed,
-            new=options.new,
-            again=options.again,
-            take_over=options.take_over,
-            aside=options.aside,
-            constants=[DemonstrationStore.open(path) for path in options.constants],
-            report=report,
-        )
+    with Single("learning") as report, called(str(store.path.absolute())):
+        library = _learned(options, store, report)
     _tell(library, options.name or store.task.name, before)
     return 0
+
+
+def _learned(options: LearnOptions, store: DemonstrationStore, report: Report) -> SkillLibrary:
+    """The library with the skill."""
+    from skilltokens.demos import DemonstrationStore
+    from skilltokens.grow import learn_skill  # loads torch, so only once the store is known to be sound
+
+    return learn_skill(
+        options.library,
+        store,
+        name=options.name,
+        wordings=_wordings(options, store.task.instruction, store.task.wordings),
+        method=options.method,
+        train=options.train,
+        policy=options.policy,
+        encoder=options.encoder,
+        seed=options.seed,
+        new=options.new,
+        again=options.again,
+        take_over=options.take_over,
+        aside=options.aside,
+        constants=[DemonstrationStore.open(path) for path in options.constants],
+        report=report,
+    )
+
+
+def follow(words: Sequence[str], store: str) -> None:
+    """Shares the training of the skill that a store shows, which another process leads."""
+    from skilltokens.demos import DemonstrationStore
+
+    _learned(_options(words), DemonstrationStore.open(Path(store)), silent)
 
 
 def _learn_attached(options: LearnOptions, store: DemonstrationStore, exists: bool) -> None:
@@ -166,6 +180,8 @@ def _learn_attached(options: LearnOptions, store: DemonstrationStore, exists: bo
     from skilltokens.cli.saying import say
     from skilltokens.grow_attached import learn_attached, made_beside
 
+    if team() is not None:
+        raise SettingError("beside another make's policy one process learns: leave out torchrun")
     if options.by != "t2s" or options.policy != PolicySettings() or options.constants:
         raise SettingError("beside another make's policy --by, --policy and --constants mean nothing: use --attached")
     if exists and options.new:

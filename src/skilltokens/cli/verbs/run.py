@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from skilltokens.cli.checking import tell_idle, unfinished
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.planned import typed_options
+from skilltokens.cli.together import check_plan
+from skilltokens.types import silent
 
 
 def main(words: Sequence[str]) -> int:
@@ -20,6 +24,7 @@ def main(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str]) -> int:
     plan = make_plan(words)
+    check_plan(plan)
     left = unfinished(plan)
     if plan.dry:
         from skilltokens.cli.outlook import show
@@ -33,3 +38,11 @@ def _run(words: Sequence[str]) -> int:
     status = conclude(plan, [failure for failure in failures.values() if failure is not None])
     show_changes(plan)
     return status
+
+
+def follow(_: Sequence[str], job: str) -> None:
+    """Shares the trainings of one run, named by its file, which another process leads."""
+    from skilltokens.cli.job import read_job
+    from skilltokens.cli.worker import do_job
+
+    do_job(dataclasses.replace(read_job(Path(job)), profile=None), silent)

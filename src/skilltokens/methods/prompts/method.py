@@ -197,6 +197,8 @@ class Prompts(SkillMethod):
 class Pull(Rule):
     """Pulls the picked keys to the instruction (eq. 5)."""
 
+    of_parameters = True
+
     def __init__(self, keys: Sequence[nn.Parameter], query: Tensor, weight: float) -> None:
         self.keys, self.query, self.weight = keys, query, weight
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class Pulled(Around):
     """Adds weight / 2 * the squared distance of some parameters to where they are now to the other rule's loss."""
 
+    of_parameters = True
+
     def __init__(self, inner: Rule, weight: float, parameters: Mapping[str, torch.nn.Parameter]) -> None:
         super().__init__(inner)
         self.weight = weight
