@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -75,24 +76,18 @@ class Team:
             DistributedError: it is gone.
         """
         self._words += 1
-        for pause in _pauses():
-            word = self._said(f"word{self._words}")
-            if word is not None or self._said("over") is not None:
-                return word
-            time.sleep(pause)
-        return None
+        key = f"word{self._words}"
+        _poll(lambda: self._said(key) is not None or self._said("over") is not None)
+        return self._said(key)
 
-    def over(self, status: int) -> None:
-        """The first process ends with this exit status, and the others with it: it waits a while for them."""
+    def end(self) -> None:
+        """Ends with the others: the first process says that it is over, and waits a while until all have heard it."""
         with contextlib.suppress(RuntimeError):
-            self.store.set("over", str(status))
-            self._wait(lambda: self.store.add("bye", 0) >= self.size - 1, PATIENCE)
-
-    def end(self) -> int:
-        """The exit status that the first process ended with."""
-        status = int(self._said("over") or 1)
-        self.store.add("bye", 1)
-        return status
+            if self.leads:
+                self.store.set("over", "")
+                _poll(lambda: self.store.add("bye", 0) >= self.size - 1, PATIENCE)
+            else:
+                self.store.add("bye", 1)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -122,7 +117,7 @@ class Team:
             if self.leads:
                 self._set("done", "")
             if dist.is_initialized():
-                dist.destroy_process_group()  # whoever still waits for this process' numbers stops waiting
+                dist.destroy_process_group()  # it closes its connections: whoever waits for this process stops waiting
 
     def meet(self) -> None:
         """Waits until all processes are here, however long that takes. Raises as `at_work` does."""
@@ -225,6 +220,9 @@ class Team:
         if _local() < gpus:
             torch.cuda.set_device(_local())  # from here on "cuda" is this one
         backend = "cpu:gloo,cuda:nccl" if gpus and dist.is_nccl_available() else "gloo"
+        import_module(
+            "torch.distributed.nn"
+        )  # first imported beside a group, its functions' defaults hold that for ever
         store = PrefixStore(f"group{self._works}", self.store)
         try:
             dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=STEP)
@@ -243,18 +241,17 @@ class Team:
         raise failure
 
     def _wait(self, until: Callable[[], bool], patience: float = float("inf")) -> None:
-        """Looks again and again, for so many seconds at most, whether something is so or a process has ended."""
-        began = time.monotonic()
-        for pause in _pauses():
-            if until() or time.monotonic() - began > patience:
-                return
-            if self.leads:
-                fault = self._said(self._key("fault"))
-                if fault is not None:
-                    raise DistributedError(fault)
-            elif self._said(self._key("done")) is not None and not until():
-                raise Left
-            time.sleep(pause)
+        """Waits until something is so, for so many seconds at most, or until a process ends this work."""
+
+        def so() -> bool:
+            if until():
+                return True
+            ending = self._said(self._key("fault" if self.leads else "done"))
+            if ending is None or until():
+                return ending is not None
+            raise DistributedError(ending) if self.leads else Left
+
+        _poll(so, patience)
 
     def _key(self, name: str) -> str:
         return f"work{self._works}.{name}"
@@ -320,11 +317,11 @@ def _local() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def _pauses() -> Iterator[float]:
-    """Seconds to sleep between looks, without end."""
-    pause = 0.001
-    while True:
-        yield pause
+def _poll(so: Callable[[], bool], patience: float = float("inf")) -> None:
+    """Looks again and again whether something is so, for so many seconds at most."""
+    pause, end = 0.001, time.monotonic() + patience
+    while not so() and time.monotonic() < end:
+        time.sleep(pause)
         pause = min(2 * pause, PAUSE)
 
 

@@ -35,7 +35,7 @@ def team() -> Team | None:
 
 
 def together(words: list[str], answer: Callable[[list[str]], int]) -> int:
-    """Runs one command line in several processes, and returns the exit status, the same in all.
+    """Runs one command line in several processes, and returns the exit status: the first one's is the command's.
 
     Args:
         answer: does it in one process.
@@ -52,27 +52,20 @@ def together(words: list[str], answer: Callable[[list[str]], int]) -> int:
     except SkilltokensError as mistake:
         complain(str(mistake))
         return 2
+    except KeyboardInterrupt:  # while it waits for the others
+        return 130
     finally:
         _team = None
 
 
 def _lead(team: Team, verb: str, words: list[str], answer: Callable[[list[str]], int]) -> int:
-    status = 2
     try:
         if verb not in SHARED:
             raise SettingError(f"torchrun shares the trainings of {' and '.join(SHARED)} alone: leave it out")
         with stopping([]):  # SIGTERM is Ctrl-C
-            status = answer(words)
-    except SystemExit as end:  # --help
-        status = end.code if isinstance(end.code, int) else 0
-        raise
-    except SkilltokensError as mistake:
-        complain(str(mistake))
-    except KeyboardInterrupt:
-        status = 130
+            return answer(words)
     finally:
-        team.over(status)
-    return status
+        team.end()
 
 
 def _follow(team: Team, verb: str, words: Sequence[str]) -> int:
@@ -89,7 +82,8 @@ def _follow(team: Team, verb: str, words: Sequence[str]) -> int:
                 pass
             except Exception:
                 traceback.print_exc(file=sys.stderr)  # a fault of the program: its place is needed too
-    return team.end()
+    team.end()
+    return 0
 
 
 @contextlib.contextmanager
