@@ -20,11 +20,17 @@ def started(words: list[str], size: int = 2, **environment: str) -> list[subproc
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "PYTHONPATH": path}
+    shared = {
+        "OMP_NUM_THREADS": "1",
+        "WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "PYTHONPATH": path,
+    }
     return [
         subprocess.Popen(
             [sys.executable, *words],
-            env={**os.environ, **shared, "OMP_NUM_THREADS": "1", "RANK": str(rank), **environment},
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

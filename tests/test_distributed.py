@@ -8,17 +8,19 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.methods.interrupted import run_of
 from tests.pair import work
 from tests.small import SKILL_METHODS, TRAIN, lessons, make_policy, train
 
 from skilltokens import distributed
 from skilltokens.demos import DemonstrationStore
 from skilltokens.distributed import Team
+from skilltokens.experiments import lifelong
 from skilltokens.methods import load_method, method_of, method_settings
 from skilltokens.methods.base import Method, Training
 from skilltokens.methods.examples import Examples
@@ -46,17 +48,21 @@ CLOSE = 1e-5
 
 def begun(name: str, settings: TrainSettings = SETTINGS) -> Method:
     chosen = METHODS.get(name) or method_settings(name)()
-    return load_method(method_of(chosen))(make_policy(), chosen, settings, 0)
+    return load_method(method_of(chosen))(make_policy().to(settings.device), chosen, settings, 0)
 
 
-def learned(name: str, stores: Sequence[DemonstrationStore]) -> dict[str, torch.Tensor]:
+def learned(
+    name: str, stores: Sequence[DemonstrationStore], settings: TrainSettings = SETTINGS
+) -> dict[str, torch.Tensor]:
     """Losses and trained parameters of two lessons, or of one where they are joint."""
-    method, tensors = begun(name), {}
-    for lesson in lessons(stores, joint=method.joint):
+    method, tensors = begun(name, settings), {}
+    plan = lessons(stores, joint=method.joint)
+    method.check(len(plan))
+    for lesson in plan:
         training = method.begin(lesson)
-        *_, last = fit(training, SETTINGS, 8, [0.0, 0.5, 1.0], seed=3)
+        *_, last = fit(training, settings, 8, [0.0, 0.5, 1.0], seed=3)
         tensors[f"{lesson.index}.loss"] = torch.tensor(last.record.loss)
-        tensors |= {f"{lesson.index}.{i}": p.detach().clone() for i, p in enumerate(training.parameters())}
+        tensors |= {f"{lesson.index}.{i}": p.detach().cpu().clone() for i, p in enumerate(training.parameters())}
         method.finish(lesson)
     return tensors
 
@@ -187,7 +193,7 @@ def pair(toy_stores: list[DemonstrationStore], tmp_path_factory: pytest.TempPath
 
 def check_alike(stores: Sequence[DemonstrationStore], out: Path, names: Sequence[str], size: int) -> None:
     for name in names:
-        alone, first = learned(name, stores[:2]), load_file(out / f"{name}.0")
+        alone, first = learned(name, opened(str(stores[0].path.parent))), load_file(out / f"{name}.0")
         assert alone.keys() == first.keys()
         for number in range(1, size):
             other = load_file(out / f"{name}.{number}")
@@ -210,6 +216,25 @@ def test_so_do_three_with_every_kind_of_rule(toy_stores: list[DemonstrationStore
     assert first["fault"] == "DistributedError: process 1 of 3 failed: by nought"
     assert second["fault"] == "ZeroDivisionError: by nought"
     assert third["fault"] == third["mistake"] == third["interruption"] == second["interruption"] == "Left: "
+
+
+def on_gpus(team: Team, folder: str, out: str) -> None:
+    with team.at_work():
+        save_file(learned("t2s", opened(folder), ON_GPU), Path(out, f"t2s.{team.rank}"))
+
+
+ON_GPU = dataclasses.replace(SETTINGS, device="cuda")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
+def test_two_gpus_give_the_losses_of_one(toy_stores: list[DemonstrationStore], tmp_path: Path):
+    folder = str(toy_stores[0].path.parent)
+    for process in work(f"{HERE}:on_gpus", folder, str(tmp_path)):
+        assert process.returncode == 0, process.stderr
+    alone, first = learned("t2s", opened(folder), ON_GPU), load_file(tmp_path / "t2s.0")
+    for key, value in alone.items():
+        torch.testing.assert_close(first[key], value, rtol=1e-3, atol=1e-4)
 
 
 def test_a_mistake_in_one_process_ends_both(pair: Path):
@@ -239,6 +264,16 @@ def test_a_rule_that_may_read_the_batch_is_not_shared_unless_it_says_otherwise()
     rule.of_parameters = True
     assert shareable(rule)
     assert shareable(Rule())
+
+
+@pytest.mark.parametrize("name", ["lwf", "psec"])
+def test_a_run_whose_later_lessons_cannot_be_shared_is_refused_before_its_first(
+    name: str, toy_demos: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(distributed, "_at_work", Team(cast(Any, None), 0, 2))
+    with pytest.raises(SettingError, match=f"the loss of {name} depends on the batch as a whole"):
+        lifelong.learn(run_of(method_settings(name)(), toy_demos), tmp_path / "run")
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 @pytest.mark.parametrize(

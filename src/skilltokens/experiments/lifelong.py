@@ -147,6 +147,11 @@ def _learn(
     encoder = load_encoder(settings.encoder, report=report)
     record.encoder = encoder.name
     method = method_before(settings, suite, encoder, library)
+    if method.alone and processes() > 1:
+        raise SettingError(
+            f"the loss of {record.method} depends on the batch as a whole, which processes cannot share: leave out "
+            "torchrun, or choose another method"
+        )
     _check_seen(stores, method.seen, report)
     if isinstance(method, AttachedMethod) and settings.train != settings.train.quiet():
         unused = "train.observation_noise and train.shift do nothing here: what another policy sees stays as it is"

@@ -125,6 +125,8 @@ class Method(ABC):
     """True where all tasks are one lesson."""
     keeps: ClassVar[bool] = False
     """True where no later lesson changes what an earlier skill does: only new skills are then evaluated afresh."""
+    alone: ClassVar[bool] = False
+    """True where the loss of a lesson depends on a batch as a whole, so that processes cannot share one."""
     maps: ClassVar[tuple[str, ...]] = ("pattention", "linear")
     """The kinds of policy that the method can grow."""
 

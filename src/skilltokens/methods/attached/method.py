@@ -82,6 +82,7 @@ class AttachedMethod(Method):
     """
 
     keeps = True
+    alone = True
     whole = False
     """Whether a skill is a copy of all of the policy."""
 

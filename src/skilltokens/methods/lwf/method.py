@@ -35,6 +35,7 @@ WORDS = "words."
 class LwF(Sequential):
     """Keeps for each task its wordings' vectors (wordings, language), by the task's name."""
 
+    alone = True
     settings: LwFSettings
 
     def adopt(self, base: Policy, skills: Sequence[Skill]) -> None:

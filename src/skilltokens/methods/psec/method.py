@@ -38,6 +38,7 @@ from skilltokens.types import Array
 class Psec(GrownMethod):
     """A frozen base, and for each further skill an adapter and state networks that weigh earlier skills' adapters."""
 
+    alone = True
     settings: PsecSettings
     form = "lora"  # and "composed" where earlier adapters are used
 
