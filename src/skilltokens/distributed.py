@@ -220,9 +220,8 @@ class Team:
         if _local() < gpus:
             torch.cuda.set_device(_local())  # from here on "cuda" is this one
         backend = "cpu:gloo,cuda:nccl" if gpus and dist.is_nccl_available() else "gloo"
-        import_module(
-            "torch.distributed.nn"
-        )  # first imported beside a group, its functions' defaults hold that for ever
+        # First imported beside a group, its functions' defaults would hold that one, and keep its connections open.
+        import_module("torch.distributed.nn")
         store = PrefixStore(f"group{self._works}", self.store)
         try:
             dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=STEP)
@@ -247,8 +246,10 @@ class Team:
             if until():
                 return True
             ending = self._said(self._key("fault" if self.leads else "done"))
-            if ending is None or until():
-                return ending is not None
+            if ending is None:
+                return False
+            if until():  # the first process came here too, and was done before this look
+                return True
             raise DistributedError(ending) if self.leads else Left
 
         _poll(so, patience)
