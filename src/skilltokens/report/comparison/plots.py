@@ -89,15 +89,20 @@ def _stored(costs: Costs) -> float | None:
     return None if costs.stored_bytes is None else costs.stored_bytes + (costs.remembered_bytes or 0.0)
 
 
+_STEPS = ((1, 2, 5), range(1, 10), [tenths / 10 for tenths in range(10, 100)])
+"""Ticks within a power of ten, coarse to fine."""
+
+
 def _decades(low: float, high: float) -> list[tuple[float, str]]:
-    """Ticks of a logarithmic axis: 1, 2 and 5 of each power of ten that fit, at most five of them."""
-    ticks = [
-        math.log10(step * 10.0**power)
-        for power in range(math.floor(low), math.ceil(high) + 1)
-        for step in (1, 2, 5)
-        if low <= math.log10(step * 10.0**power) <= high
-    ]
-    every = math.ceil(len(ticks) / 4)
+    """Ticks of a logarithmic axis, at most five: 1, 2 and 5 of each power of ten, finer ones where few of them fit."""
+    ticks: list[float] = []
+    for steps in _STEPS:
+        powers = range(math.floor(low), math.ceil(high) + 1)
+        ticks = [math.log10(step * 10.0**power) for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) > 1:
+            break
+    every = max(math.ceil(len(ticks) / 4), 1)
     return [(tick, _short(10.0**tick)) for tick in ticks[::every]]
 
 
