@@ -85,7 +85,14 @@ def test_the_settings_name_places_before_the_suite_does():
     declared = {"observation.things": (1,)}
     assert places_of(SHIFTED, SEEN, declared, "it") == declared
     assert places_of(dataclasses.replace(SHIFTED, places=(f"{STATE}:0,2",)), SEEN, declared, "it") == {STATE: (0, 2)}
+    several = dataclasses.replace(SHIFTED, places=(f"{STATE}:2", f"{STATE}:0,2"))
+    assert places_of(several, SEEN, declared, "it") == {STATE: (0, 2)}
     assert places_of(TRAIN, SEEN, declared, "it") == {}
+
+
+def test_half_of_what_a_suite_declares_does_not_move_alone():
+    with pytest.raises(SettingError, match="it does not say which of its numbers are places"):
+        places_of(SHIFTED, SEEN, {STATE: (0,), "observation.goal": (0,)}, "it")
 
 
 @pytest.mark.parametrize(

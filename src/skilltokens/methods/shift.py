@@ -1,7 +1,7 @@
 """Scenes moved aside while training: a demonstration as if all of it had been given some centimetres elsewhere.
 
 Actions say how the hand moves, not where it is, so where hand, things and goal move together the same actions are
-right. That is augmentation by a symmetry of the task (arXiv 1906.00952 for pixels; here for poses).
+right. It is what random translation is for pictures (RAD, arXiv 2004.14990), for poses.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def places_of(train: TrainSettings, features: Mapping[str, Feature], declared: P
 
     Args:
         features: what is seen, and the action.
-        declared: a suite's `places`; None: it has none.
+        declared: a suite's `places`, which count where all of them are seen; None: it has none.
         source: what the features belong to, for messages.
 
     Returns:
@@ -40,7 +40,9 @@ def places_of(train: TrainSettings, features: Mapping[str, Feature], declared: P
         SettingError: places are named that are none, or nothing says where places are, or pictures are seen: what they
             show would not move.
     """
-    named = dict(_named(text, features, source) for text in train.places)
+    named: dict[str, tuple[int, ...]] = {}
+    for name, indices in (_named(text, features, source) for text in train.places):
+        named[name] = tuple(sorted({*named.get(name, ()), *indices}))
     if not train.shift:
         return {}
     pictures = [name for name, feature in features.items() if kind_of(name, feature) in PICTURES]
@@ -49,8 +51,8 @@ def places_of(train: TrainSettings, features: Mapping[str, Feature], declared: P
             f"train.shift moves numbers, and {source} has pictures ({pictures[0]}), which would still show all where "
             "it was: use 0"
         )
-    places = named or declared
-    if not places:
+    places = named or declared or {}
+    if not places or not places.keys() <= features.keys():  # half a scene must not move without the rest
         raise SettingError(
             f"train.shift is impossible: {source} does not say which of its numbers are places. Name them by "
             "train.places, such as observation.state:0 where its first two numbers are x and y"
@@ -94,8 +96,6 @@ def shifted(
     aside = generator.uniform(-reach, reach, (windows, 2)).astype(np.float32)
     moved = dict(features)
     for name, indices in places.items():
-        if name not in moved:
-            continue
         value = moved[name].copy()
         steps = aside.reshape(windows, *(1,) * (value.ndim - 2), 2)
         for index in indices:
