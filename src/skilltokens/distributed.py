@@ -39,6 +39,7 @@ PATIENCE = 20.0
 """Seconds to wait for another process' word where something has ended already."""
 PAUSE = 0.2
 """The most seconds between two looks."""
+OTHERS_POLICY = "beside another make's policy one process learns: leave out torchrun"
 
 
 class Left(BaseException):
@@ -159,12 +160,9 @@ class Team:
         """
         self.check(train)
         if training.loss is not None:
-            raise SettingError("beside another make's policy one process learns: leave out torchrun")
+            raise SettingError(OTHERS_POLICY)
         if not shareable(training.rule):
-            raise SettingError(
-                f"the loss of the rule {type(training.rule).__name__} depends on the batch as a whole, which processes "
-                "cannot share: leave out torchrun, or choose another method"
-            )
+            raise whole_batch(f"the rule {type(training.rule).__name__}")
         digests = [store.digest for lesson in training.lessons for store in lesson.stores]
         own = fingerprint(training.policy.state_dict(), {"demonstrations": digests, **about})
         begun = f"begun{self._meetings}"
@@ -311,6 +309,14 @@ def leave() -> None:
     """Ends the work of a process that follows, by `Left`: from here on it is the first one's alone."""
     if follows():
         raise Left
+
+
+def whole_batch(owner: str) -> SettingError:
+    """What refuses a training whose loss cannot be shared; `owner` is the method or the rule that it belongs to."""
+    return SettingError(
+        f"the loss of {owner} depends on the batch as a whole, which processes cannot share: leave out torchrun, or "
+        "choose another method"
+    )
 
 
 def _local() -> int:

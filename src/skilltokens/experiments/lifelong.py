@@ -21,7 +21,7 @@ from skilltokens.attached.base import OtherBase
 from skilltokens.demos import DemonstrationStore, check_readings
 from skilltokens.demos.kinds import unseen
 from skilltokens.demos.windows import check_chunk
-from skilltokens.distributed import current, follows, processes
+from skilltokens.distributed import current, follows, processes, whole_batch
 from skilltokens.experiments import checkpoint, provenance
 from skilltokens.experiments.base import Base, base_record, open_base, other_record, with_base
 from skilltokens.experiments.checkpoint import Work
@@ -148,10 +148,7 @@ def _learn(
     record.encoder = encoder.name
     method = method_before(settings, suite, encoder, library)
     if method.alone and processes() > 1:
-        raise SettingError(
-            f"the loss of {record.method} depends on the batch as a whole, which processes cannot share: leave out "
-            "torchrun, or choose another method"
-        )
+        raise whole_batch(record.method)
     _check_seen(stores, method.seen, report)
     if isinstance(method, AttachedMethod) and settings.train != settings.train.quiet():
         unused = "train.observation_noise and train.shift do nothing here: what another policy sees stays as it is"

@@ -140,7 +140,7 @@ class Source:
         instead = precomputed(encoders, lesson.stores, settings.device, settings.features_gb, report)
         self.windows = Windows(lesson.stores, settings.window, instead, lesson.chunk)
         self.embeddings, self.settings, self.chunk = lesson.embeddings, settings, lesson.chunk
-        self.places, self.moves = lesson.places, bool(settings.shift and lesson.places)
+        self.places = lesson.places if settings.shift else {}
         self._ends = np.cumsum([store.steps for store in lesson.stores])
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ class Source:
         chosen = zip(batch.store, generator.random(len(batch.store)), strict=True)
         words = [self.embeddings[store][int(share * len(self.embeddings[store]))] for store, share in chosen]
         device = self.settings.device
-        seen = shifted(batch.features, self.places, self.settings.shift, generator) if self.moves else batch.features
+        seen = shifted(batch.features, self.places, self.settings.shift, generator) if self.places else batch.features
         features = {name: torch.from_numpy(value).to(device) for name, value in seen.items()}
         action, mask = features.pop(ACTION), torch.from_numpy(batch.mask).to(device)
         stride = _strides(len(words), self.chunk, generator)

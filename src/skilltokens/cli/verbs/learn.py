@@ -181,7 +181,9 @@ def _learn_attached(options: LearnOptions, store: DemonstrationStore, exists: bo
     from skilltokens.grow_attached import learn_attached, made_beside
 
     if team() is not None:
-        raise SettingError("beside another make's policy one process learns: leave out torchrun")
+        from skilltokens.distributed import OTHERS_POLICY
+
+        raise SettingError(OTHERS_POLICY)
     if options.by != "t2s" or options.policy != PolicySettings() or options.constants:
         raise SettingError("beside another make's policy --by, --policy and --constants mean nothing: use --attached")
     if exists and options.new:

@@ -95,11 +95,10 @@ _STEPS = ((1, 2, 5), range(1, 10), [tenths / 10 for tenths in range(10, 100)])
 
 def _decades(low: float, high: float) -> list[tuple[float, str]]:
     """Ticks of a logarithmic axis, at most five: 1, 2 and 5 of each power of ten, finer ones where few of them fit."""
-    ticks: list[float] = []
+    powers, ticks = range(math.floor(low), math.ceil(high) + 1), list[float]()
     for steps in _STEPS:
-        powers = range(math.floor(low), math.ceil(high) + 1)
-        ticks = [math.log10(step * 10.0**power) for power in powers for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
+        candidates = (math.log10(step * 10.0**power) for power in powers for step in steps)
+        ticks = [tick for tick in candidates if low <= tick <= high]
         if len(ticks) > 1:
             break
     every = max(math.ceil(len(ticks) / 4), 1)
