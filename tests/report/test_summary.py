@@ -49,6 +49,24 @@ def test_two_configurations_of_a_method_are_told_apart_by_what_differs(build: Bu
     assert [group.label for group in comparison.groups] == ["t2s (mu=0.08)", "t2s (mu=0.04)"]
 
 
+def test_many_configurations_of_a_method_have_different_names_that_say_what_is_unusual(build: Build, tmp_path: Path):
+    def varied(**settings: object) -> Callable[[dict[str, Any]], None]:
+        return lambda content: content["config"]["method"].update(settings)
+
+    usual: dict[str, object] = {"mu": 0.08, "bend": 0, "fork": 0, "rate": 0.01, "pull": 0}
+    unusual = [{}, {}, {"bend": 1}, {"bend": 1, "rate": 0.005}, {"fork": 1}, {"pull": 0.5}, {"rate": 1.23456789}]
+    unusual += [{"rate": 1.23456788}]  # shown alike
+    changes = [
+        varied(**{**usual, "mu": 0.04}) if not n else varied(**{**usual, **one}) for n, one in enumerate(unusual)
+    ]
+    runs = [read_run(build(tmp_path / str(n), change=change)) for n, change in enumerate(changes)]
+    labels = [group.label for group in compare(runs)[0].groups]
+    assert sorted(labels[:6]) == sorted(
+        ["t2s (mu=0.04)", "t2s", "t2s (bend=1)", "t2s (rate=0.005, bend=1)", "t2s (fork=1)", "t2s (pull=0.5)"]
+    )
+    assert labels[6:] == ["t2s (rate=1.23457) no. 1", "t2s (rate=1.23457) no. 2"]
+
+
 def test_workers_and_threads_do_not_split_a_group(build: Build, tmp_path: Path):
     def elsewhere(content: dict[str, Any]) -> None:
         content["config"]["evaluate"] |= {"workers": 8, "step_limit": 5.0}

@@ -162,14 +162,14 @@ def page_of(experiment: Published) -> str:
 
 
 def name_of(group: Group) -> str:
-    """How people call a group's method."""
-    return NAMES.get(group.label, group.label)
+    """How people call a group's method, and what its label says behind it."""
+    return NAMES.get(group.method, group.method) + group.label.removeprefix(group.method)
 
 
 def place_of(name: str) -> int:
     """Where a name stands among others: in the order of NAMES, those that it does not have behind."""
     order = list(NAMES.values())
-    return order.index(name) if name in order else len(order)
+    return next((n for n, known in enumerate(order) if name == known or name.startswith(f"{known} (")), len(order))
 
 
 def _title(experiment: Published) -> str:

@@ -14,8 +14,9 @@ from skilltokens import metrics
 from skilltokens.experiments.records import Variant
 from skilltokens.methods import method_names
 from skilltokens.report.conditions import bench
-from skilltokens.report.configs import differences, measured, shown
+from skilltokens.report.configs import measured
 from skilltokens.report.definitions import BETWEEN, DEFINITIONS, MISCALLED, REPLAY, Definition
+from skilltokens.report.naming import labels
 from skilltokens.report.runs import Counts, Curve, Run, is_miscalled
 from skilltokens.types import RunError, nearest
 
@@ -212,7 +213,8 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
                 raise RunError(
                     f"{one.path} and {other.path} are the same method, configuration and seed: leave one out"
                 )
-    return _labelled(sorted(members, key=_place))
+    members.sort(key=_place)
+    return [Group(label, tuple(runs)) for label, runs in zip(labels([m[0] for m in members]), members, strict=True)]
 
 
 def _place(group: list[Run]) -> int:
@@ -222,24 +224,6 @@ def _place(group: list[Run]) -> int:
 
 def _make(run: Run) -> Any:
     return run.method, run.selected_by, tuple(sorted((k, repr(v)) for k, v in measured(run).items()))
-
-
-def _labelled(members: list[list[Run]]) -> list[Group]:
-    """Names each group by its method, and by the settings in which it differs from others of the same method."""
-    groups = []
-    for runs in members:
-        rivals = [other[0] for other in members if other[0].method == runs[0].method]
-        apart = differences(rivals) if len(rivals) > 1 else {}
-        mine = runs[0].config
-        marks = [f"{name.removeprefix('method.')}={shown(mine.get(name))}" for name in apart]
-        if mine.get("cotrain.share"):  # never without a word: it is more to learn from
-            more = f"cotrain.share={shown(mine['cotrain.share'])}"
-            marks = [more, *(mark for mark in marks if mark != more)]
-        if len({rival.selected_by for rival in rivals}) > 1:
-            marks.append(f"by {runs[0].selected_by.replace('_', ' ')}")
-        label = runs[0].method + (f" ({', '.join(marks[:3])}{', ...' if len(marks) > 3 else ''})" if marks else "")
-        groups.append(Group(label, tuple(runs)))
-    return groups
 
 
 @dataclass(frozen=True)

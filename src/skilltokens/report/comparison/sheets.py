@@ -11,7 +11,8 @@ from skilltokens.report.comparison.model import Comparisons, Contender, Pair, Ta
 from skilltokens.report.comparison.sentences import chance_in, test_in
 from skilltokens.report.comparison.standing import is_mark, leaders, ranked
 from skilltokens.report.definitions import Definition
-from skilltokens.report.finding import name_of
+from skilltokens.report.finding import NAMES, name_of
+from skilltokens.report.naming import unnamed
 from skilltokens.report.sheets import Column, Entry, Sheet, difference, figure, name
 from skilltokens.report.summary import defined
 
@@ -81,8 +82,18 @@ def standing(table: Table) -> Sheet:
     marks = [name_of(one.group) for one in order if is_mark(one)]
     below = f"{text.listed(marks)}: no rival but a mark to measure by." if marks else ""
     remarks = " ".join(f"{sentence}." for sentence in (*table.assumed, *table.remarks))
-    note = " ".join(part for part in (f"Equal in all: {conditions}.", WHAT_THEY_ARE, BOLD, below, remarks) if part)
+    usual = _usual(order)
+    parts = (f"Equal in all: {conditions}.", usual, WHAT_THEY_ARE, BOLD, below, remarks)
+    note = " ".join(part for part in parts if part)
     return Sheet(f"{text.plural(len(table.tasks), 'task')} of {table.suite}", note, columns, rows)
+
+
+def _usual(contenders: Sequence[Contender]) -> str:
+    """What names of methods leave out, where they do."""
+    usual = unnamed([one.group.first for one in contenders])
+    return " ".join(
+        f"{NAMES.get(method, method)} has {words} where its name says nothing else." for method, words in usual.items()
+    )
 
 
 def _standing(one: Contender, definitions: Sequence[Definition], best: bool) -> tuple[Entry, ...]:

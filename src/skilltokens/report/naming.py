@@ -1,0 +1,64 @@
+"""What runs of one table are called: the method, and the settings that tell it from others of the same method."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from skilltokens.report import text
+from skilltokens.report.configs import differences, shown
+from skilltokens.report.runs import Run
+
+FEW = 3
+"""Settings that a name has at most, if all that differ are named with their values."""
+
+
+def labels(firsts: Sequence[Run]) -> list[str]:
+    """A label for each run, the first seed of its group; no two are alike.
+
+    One run of a method is called by the method. Of several, each has the settings that differ between them; where these
+    are more than FEW, those alone in which it differs from most others.
+    """
+    names = [_label(run, [other for other in firsts if other.method == run.method]) for run in firsts]
+    counts, seen = Counter(names), Counter[str]()
+    for place, name in enumerate(names):
+        if counts[name] > 1:  # their settings differ in digits that are not shown
+            seen[name] += 1
+            names[place] = f"{name} no. {seen[name]}"
+    return names
+
+
+def _label(run: Run, rivals: Sequence[Run]) -> str:
+    apart = differences(rivals) if len(rivals) > 1 else {}
+    place = next(place for place, rival in enumerate(rivals) if rival is run)
+    names = list(apart) if len(apart) <= FEW else _unusual(apart, place)
+    if run.config.get("cotrain.share"):  # never without a word: it is more to learn from
+        names = ["cotrain.share", *(name for name in names if name != "cotrain.share")]
+    marks = [f"{name.removeprefix('method.')}={shown(run.config.get(name))}" for name in names]
+    if len({rival.selected_by for rival in rivals}) > 1:
+        marks.append(f"by {run.selected_by.replace('_', ' ')}")
+    return run.method + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _unusual(apart: Mapping[str, Sequence[Any]], place: int) -> list[str]:
+    """The settings in which the run at `place` has another value than most."""
+    usual = _usual(apart)
+    return [name for name, values in apart.items() if repr(values[place]) != repr(usual[name])]
+
+
+def _usual(apart: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The most frequent value of each setting, of equally frequent ones that of the first run."""
+    frequent = {name: Counter(map(repr, values)).most_common(1)[0][0] for name, values in apart.items()}
+    return {name: next(v for v in values if repr(v) == frequent[name]) for name, values in apart.items()}
+
+
+def unnamed(firsts: Sequence[Run]) -> dict[str, str]:
+    """For each method whose names leave settings out (see `labels`) what these are, as people write them."""
+    usual: dict[str, str] = {}
+    for method in dict.fromkeys(run.method for run in firsts):
+        apart = differences([run for run in firsts if run.method == method])
+        if len(apart) > FEW:
+            values = _usual(apart).items()
+            usual[method] = text.listed([f"{name.removeprefix('method.')}={shown(value)}" for name, value in values])
+    return usual
