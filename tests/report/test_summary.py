@@ -15,6 +15,7 @@ from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
 from skilltokens.report.page import render
 from skilltokens.report.results import texts_of
+from skilltokens.report.naming import unnamed
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import chosen, compare, defined, strangers, variants, versus
 from skilltokens.types import RunError
@@ -65,6 +66,7 @@ def test_many_configurations_of_a_method_have_different_names_that_say_what_is_u
         ["t2s (mu=0.04)", "t2s", "t2s (bend=1)", "t2s (rate=0.005, bend=1)", "t2s (fork=1)", "t2s (pull=0.5)"]
     )
     assert labels[6:] == ["t2s (rate=1.23457) no. 1", "t2s (rate=1.23457) no. 2"]
+    assert unnamed(runs) == {"t2s": "pull=0, rate=0.01, mu=0.08, fork=0 and bend=0"}
 
 
 def test_workers_and_threads_do_not_split_a_group(build: Build, tmp_path: Path):

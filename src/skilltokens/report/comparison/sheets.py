@@ -82,17 +82,17 @@ def standing(table: Table) -> Sheet:
     marks = [name_of(one.group) for one in order if is_mark(one)]
     below = f"{text.listed(marks)}: no rival but a mark to measure by." if marks else ""
     remarks = " ".join(f"{sentence}." for sentence in (*table.assumed, *table.remarks))
-    usual = _usual(order)
-    parts = (f"Equal in all: {conditions}.", usual, WHAT_THEY_ARE, BOLD, below, remarks)
+    parts = (f"Equal in all: {conditions}.", usual(table), WHAT_THEY_ARE, BOLD, below, remarks)
     note = " ".join(part for part in parts if part)
     return Sheet(f"{text.plural(len(table.tasks), 'task')} of {table.suite}", note, columns, rows)
 
 
-def _usual(contenders: Sequence[Contender]) -> str:
+def usual(table: Table) -> str:
     """What names of methods leave out, where they do."""
-    usual = unnamed([one.group.first for one in contenders])
+    left_out = unnamed([one.group.first for one in ranked(table)])
     return " ".join(
-        f"{NAMES.get(method, method)} has {words} where its name says nothing else." for method, words in usual.items()
+        f"{NAMES.get(method, method)} has {words} where its name says nothing else."
+        for method, words in left_out.items()
     )
 
 
