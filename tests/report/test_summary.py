@@ -13,9 +13,9 @@ from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.report.configs import differences, machine, shown
 from skilltokens.report.definitions import DEFINITIONS
+from skilltokens.report.naming import unnamed
 from skilltokens.report.page import render
 from skilltokens.report.results import texts_of
-from skilltokens.report.naming import unnamed
 from skilltokens.report.runs import read_run
 from skilltokens.report.summary import chosen, compare, defined, strangers, variants, versus
 from skilltokens.types import RunError
