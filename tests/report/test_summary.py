@@ -69,6 +69,22 @@ def test_many_configurations_of_a_method_have_different_names_that_say_what_is_u
     assert unnamed(runs) == {"t2s": "pull=0, rate=0.01, mu=0.08, fork=0 and bend=0"}
 
 
+def test_a_setting_of_the_training_is_named_by_its_last_word_where_no_setting_of_the_method_has_it(
+    build: Build, tmp_path: Path
+):
+    def moved(content: dict[str, Any]) -> None:
+        content["config"]["train"] |= {"shift": 0.05, "rate": 0.5}
+        content["config"]["method"] |= {"rate": 0.01}
+
+    def still(content: dict[str, Any]) -> None:
+        content["config"]["train"] |= {"shift": 0.0, "rate": 0.25}
+        content["config"]["method"] |= {"rate": 0.01}
+
+    runs = [read_run(build(tmp_path / change.__name__, change=change)) for change in (moved, still)]
+    labels = [group.label for group in compare(runs)[0].groups]
+    assert labels == ["t2s (train.rate=0.5, shift=0.05)", "t2s (train.rate=0.25, shift=0)"]
+
+
 def test_workers_and_threads_do_not_split_a_group(build: Build, tmp_path: Path):
     def elsewhere(content: dict[str, Any]) -> None:
         content["config"]["evaluate"] |= {"workers": 8, "step_limit": 5.0}

@@ -61,6 +61,12 @@ def _content(run: Run) -> Hashable | None:
     return (tuple(digest) if isinstance(digest, list) else (digest,)) if digest else None
 
 
+def _digests(value: Sequence[object]) -> str:
+    """The beginning of each digest; where all are one, as of skills that act by the same base, that one."""
+    shown = [str(digest)[:8] for digest in value]
+    return f"{shown[0]} of all {len(shown)}" if len(shown) > 1 and len(set(value)) == 1 else " ".join(shown)
+
+
 def _protocol(run: Run) -> Hashable | None:
     protocol = run.record.protocol
     return (protocol, run.config.get("first", 1)) if protocol else None
@@ -130,12 +136,10 @@ CONDITIONS = (
     Condition("tasks", lambda run: tuple(sorted(run.tasks)), ", ".join),
     Condition("order of the tasks", _order, ", ".join),
     Condition("protocol", _protocol, _protocol_words),
-    Condition(
-        "base library", _base, lambda value: " ".join(digest[:8] for digest in value) if value else "none: from scratch"
-    ),
+    Condition("base library", _base, lambda value: _digests(value) if value else "none: from scratch"),
     Condition("observations", lambda run: run.record.observations or None),
     Condition("demonstrations", _source, _source_words),
-    Condition("digests of the demonstrations", _content, lambda value: " ".join(str(digest)[:8] for digest in value)),
+    Condition("digests of the demonstrations", _content, _digests),
     Condition("budget", _budget, _budget_words, labelled=True),
     Condition("split of the initial states", _split),
     Condition(

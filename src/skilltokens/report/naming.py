@@ -35,10 +35,16 @@ def _label(run: Run, rivals: Sequence[Run]) -> str:
     names = list(apart) if len(apart) <= FEW else _unusual(apart, place)
     if run.config.get("cotrain.share"):  # never without a word: it is more to learn from
         names = ["cotrain.share", *(name for name in names if name != "cotrain.share")]
-    marks = [f"{name.removeprefix('method.')}={shown(run.config.get(name))}" for name in names]
+    marks = [f"{_short(name, run)}={shown(run.config.get(name))}" for name in names]
     if len({rival.selected_by for rival in rivals}) > 1:
         marks.append(f"by {run.selected_by.replace('_', ' ')}")
     return run.method + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _short(name: str, run: Run) -> str:
+    """A setting's name without its section, where that is the method's, or the training's and no method's."""
+    section, _, word = name.partition(".")
+    return word if section == "method" or (section == "train" and f"method.{word}" not in run.config) else name
 
 
 def _unusual(apart: Mapping[str, Sequence[Any]], place: int) -> list[str]:
@@ -57,8 +63,9 @@ def unnamed(firsts: Sequence[Run]) -> dict[str, str]:
     """For each method whose names leave settings out (see `labels`) what these are, as people write them."""
     usual: dict[str, str] = {}
     for method in dict.fromkeys(run.method for run in firsts):
-        apart = differences([run for run in firsts if run.method == method])
+        rivals = [run for run in firsts if run.method == method]
+        apart = differences(rivals)
         if len(apart) > FEW:
             values = _usual(apart).items()
-            usual[method] = text.listed([f"{name.removeprefix('method.')}={shown(value)}" for name, value in values])
+            usual[method] = text.listed([f"{_short(name, rivals[0])}={shown(value)}" for name, value in values])
     return usual
