@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skilltokens.cli.batch import Job, decode, encode, encode_failure, run_jobs
+from skilltokens.cli.batch import FINISHED, Job, decode, encode, encode_failure, run_jobs
 from skilltokens.types import Progress, RunError
 
 
@@ -118,6 +118,16 @@ time.sleep(600)
     assert not alive(news.total)
 
 
+@pytest.mark.parametrize("line", ["FINISHED", "encode(Progress('train', 1, 1))"])
+def test_a_job_that_says_it_is_done_is_done_however_slowly_its_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+):
+    monkeypatch.setattr("skilltokens.cli.batch.PATIENCE", 0.3)
+    code = f"print({line}, flush=True)\nos.close(1)\ntime.sleep(600)"
+    failure = run_jobs([job(tmp_path, "a", code)], 1, Notes())["a"]
+    assert failure is None if line == "FINISHED" else "was killed by SIGKILL" in str(failure)
+
+
 RUNS_ONE = """
 import sys
 from pathlib import Path
@@ -189,6 +199,10 @@ def test_news_survives_the_line(progress: Progress):
 @given(st.text())
 def test_a_failure_survives_the_line(sentence: str):
     assert decode(encode_failure(sentence)) == sentence
+
+
+def test_being_done_survives_the_line():
+    assert decode(FINISHED) is None
 
 
 @pytest.mark.parametrize("line", ["", "noise", "[]", "{}", '{"progress": {"stage": "x"}}', '{"progress": 3}'])

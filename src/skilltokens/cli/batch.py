@@ -1,8 +1,8 @@
 """Several runs at once, each in a process of its own, so that no result depends on what runs beside it.
 
-A child writes its progress as JSON lines on its standard output (`encode`, `encode_failure`); whatever else it prints
-(its libraries' warnings, a traceback) goes to its log file. The parent shows the progress and waits. It never writes to
-a child's standard input, which closes when the parent ends in any way: that is the child's lifeline.
+A child writes its progress as JSON lines on its standard output (`encode`, `encode_failure`, `FINISHED`); whatever
+else it prints (its libraries' warnings, a traceback) goes to its log file. The parent shows the progress and waits. It
+never writes to a child's standard input, which closes when the parent ends in any way: that is the child's lifeline.
 """
 
 from __future__ import annotations
@@ -55,15 +55,21 @@ def encode_failure(sentence: str) -> str:
     return json.dumps({"failure": sentence}, ensure_ascii=False)
 
 
-def decode(line: str) -> Progress | str:
-    """The progress or the sentence of a failure in a line of the protocol.
+FINISHED = '{"finished": true}'
+"""The last line of a child that did its job: what its libraries do when it ends, however slowly, changes nothing."""
+
+
+def decode(line: str) -> Progress | str | None:
+    """The progress or the sentence of a failure in a line of the protocol; None for FINISHED.
 
     Raises:
-        ValueError: the line is neither.
+        ValueError: the line is none of them.
     """
     content = json.loads(line)
     if isinstance(content, dict) and isinstance(content.get("failure"), str):
         return content["failure"]
+    if content == json.loads(FINISHED):
+        return None
     try:
         return Progress(**content["progress"])
     except (KeyError, TypeError) as problem:
@@ -108,6 +114,7 @@ class Child:
         self.ended = False
         self._rest = b""
         self._failure: str | None = None
+        self._finished = False
         threads = str(job.threads)
         try:
             job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +146,8 @@ class Child:
             message = decode(line.decode())
             if isinstance(message, Progress):
                 yield message
+            elif message is None:
+                self._finished = True
             else:
                 self._failure = message
 
@@ -149,7 +158,7 @@ class Child:
         self._kill()
         status = self.process.wait()
         self._close_files()
-        if self._failure is not None or status == 0:
+        if self._failure is not None or self._finished or status == 0:
             if self.job.log.stat().st_size == 0:
                 self.job.log.unlink()
             return self._failure

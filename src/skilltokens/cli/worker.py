@@ -11,10 +11,11 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from skilltokens.cli.batch import encode, encode_failure
+from skilltokens.cli.batch import FINISHED, encode, encode_failure
 from skilltokens.cli.estimate import Estimate
 from skilltokens.cli.job import RunJob, read_job
 from skilltokens.cli.profile.options import sampled
@@ -41,6 +42,8 @@ def main(words: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    with suppress(KeyboardInterrupt):  # the parent is gone: nobody waits for the news, and the work is done
+        tell(FINISHED)
     return 0
 
 

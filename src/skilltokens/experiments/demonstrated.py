@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments.settings import RunSettings
+from skilltokens.machine import cores
 from skilltokens.simulation.demonstrate import demonstrations, store_of
 from skilltokens.types import Report, Suite, Task, silent
 
@@ -34,7 +34,7 @@ def stores_of(
 
 def make_stores(settings: RunSettings[Any], suite: Suite, tasks: Sequence[Task], report: Report) -> None:
     """Makes what is missing, in as many processes as there are cores, before several runs ask for it."""
-    stores_of(settings, suite, tasks, report, os.cpu_count() or 1)
+    stores_of(settings, suite, tasks, report, cores())
 
 
 def stores_there(settings: RunSettings[Any], suite: Suite, tasks: Sequence[Task]) -> list[DemonstrationStore | None]:

@@ -21,6 +21,7 @@ from skilltokens.configuration import check_settings
 from skilltokens.demos import DemonstrationStore, check_actions, write_store
 from skilltokens.files import sweep
 from skilltokens.locking import locked
+from skilltokens.machine import cores
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
 from skilltokens.simulation.blame import words_of
 from skilltokens.simulation.drawing import DRAWN_FROM, draw_episodes, parts_folder, states_of
@@ -126,7 +127,7 @@ def _make(
 ) -> None:
     """Makes the stores of these tasks, in a folder that nobody else makes any in."""
     if workers is None:
-        workers = min(len(missing), os.cpu_count() or 1)
+        workers = min(len(missing), cores())
         workers = 0 if workers == 1 else workers
     workers = fitting(min(workers, len(missing)), suite, report)
     progress = _Tally(missing, settings.episodes, report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from skilltokens.cli.exchange.importing import ImportOptions, import_
 from skilltokens.cli.options import parse
 from skilltokens.cli.saying import complain, say
 from skilltokens.configuration import NotNegative, check_setting
+from skilltokens.machine import cores
 from skilltokens.settings import STEP_LIMIT, DemonstrationSettings
 from skilltokens.types import DemonstrationError
 
@@ -87,7 +87,7 @@ def make(words: Sequence[str]) -> int:
     suite = load_suite(options.suite)
     tasks = [task_of(suite, name) for name in options.tasks] or suite.tasks
     with Single("demonstrations") as report:
-        stores = demonstrations(suite, tasks, options.settings, report, os.cpu_count() or 1, options.step_limit)
+        stores = demonstrations(suite, tasks, options.settings, report, cores(), options.step_limit)
     for store in stores:
         say(f"{store.path}: {store.episodes} episodes, {store.steps} steps")
     return 0
