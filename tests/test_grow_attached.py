@@ -24,7 +24,7 @@ from skilltokens.grow_attached import learn_attached
 from skilltokens.methods.attached.training import loss_in, taught, training_of
 from skilltokens.settings import TrainSettings
 from skilltokens.train import fit
-from skilltokens.types import ACTION, STATE, AttachError, LibraryError, SkilltokensError
+from skilltokens.types import ACTION, NOTE, STATE, AttachError, LibraryError, Progress, SkilltokensError
 
 TRAIN = TrainSettings(iterations=6, batch=8, warmup=1, log_every=1, average=0.5)
 
@@ -58,6 +58,15 @@ def test_a_skill_is_learned_and_the_base_stays(kind: str, tmp_path: Path, toy_st
         again, toy_stores[0], settings=AttachedSettings(rate=3e-2, own_rate=1e-2), train=replace(TRAIN, iterations=40)
     )
     assert len(again.history()) == 4  # it was there already
+
+
+def test_settings_that_do_nothing_for_another_policy_are_said(
+    tmp_path: Path, toy_stores: list[DemonstrationStore]
+) -> None:
+    library = create(tmp_path / "library", write(tmp_path / "base", "transformer"))
+    news: list[Progress] = []
+    learn_attached(library, toy_stores[0], train=replace(TRAIN, shift=0.05), report=news.append)
+    assert any(one.stage == NOTE and "train.shift do nothing here" in one.note for one in news)
 
 
 def learned_beside(library: AttachedLibrary, store: DemonstrationStore, start: str) -> AttachedLibrary:

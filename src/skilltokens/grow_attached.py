@@ -25,7 +25,7 @@ from skilltokens.configuration import Seed, check_number, check_settings, plain,
 from skilltokens.demos import DemonstrationStore
 from skilltokens.files import seal
 from skilltokens.language import check_readable
-from skilltokens.methods.attached.training import taught, training_of
+from skilltokens.methods.attached.training import taught, tell_unused, training_of
 from skilltokens.settings import TrainSettings
 from skilltokens.skills.managing import check_name
 from skilltokens.skills.selection import choose
@@ -94,6 +94,7 @@ def learn_attached(
     kept = store.episodes // SPARE if aside is None else aside
     if not 0 <= kept < store.episodes:
         raise SettingError(f"{kept} of {store.episodes} demonstrations cannot be kept aside: leave one to learn from")
+    tell_unused(train, report)
     torch.set_num_threads(train.threads)
     attached = library.attached
     attached.policy.to(train.device)

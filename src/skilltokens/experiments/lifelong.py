@@ -49,6 +49,7 @@ from skilltokens.language import LanguageEncoder, load_encoder
 from skilltokens.locking import locked
 from skilltokens.methods import load_method, method_of
 from skilltokens.methods.attached.method import AttachedMethod
+from skilltokens.methods.attached.training import tell_unused
 from skilltokens.methods.base import Lesson, Method, Training, generator_of
 from skilltokens.methods.shift import moved_in
 from skilltokens.model.policy import Policy, Shape
@@ -150,9 +151,8 @@ def _learn(
     if method.alone and processes() > 1:
         raise whole_batch(record.method)
     _check_seen(stores, method.seen, report)
-    if isinstance(method, AttachedMethod) and settings.train != settings.train.quiet():
-        unused = "train.observation_noise and train.shift do nothing here: what another policy sees stays as it is"
-        report(Progress(NOTE, 0, 1, unused))
+    if isinstance(method, AttachedMethod):
+        tell_unused(settings.train, report)
     check_chunk(stores, method.chunk)
     groups = groups_of(len(tasks), settings.first, method.joint)
     lessons = lessons_of(tasks, stores, encoder, groups, method.chunk, moved_in(settings.train, suite))

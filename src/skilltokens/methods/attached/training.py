@@ -17,7 +17,15 @@ from skilltokens.methods.examples import precision
 from skilltokens.methods.rule import Now, Rule
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
-from skilltokens.types import AttachError
+from skilltokens.types import NOTE, AttachError, Progress, Report
+
+UNUSED = "train.observation_noise and train.shift do nothing here: what another policy sees stays as it is"
+
+
+def tell_unused(train: TrainSettings, report: Report) -> None:
+    """Says which settings of the training change nothing of a policy of another make, where they are set."""
+    if train != train.quiet():
+        report(Progress(NOTE, 0, 1, UNUSED))
 
 
 @contextlib.contextmanager
