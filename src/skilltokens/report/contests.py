@@ -9,6 +9,7 @@ from markupsafe import Markup
 from skilltokens.escaping import markdown
 from skilltokens.report import text
 from skilltokens.report.comparison import sheets
+from skilltokens.report.comparison.curves import LIFE
 from skilltokens.report.comparison.findings import findings
 from skilltokens.report.comparison.model import Comparisons, Contender, Table
 from skilltokens.report.comparison.plots import drawings
@@ -32,8 +33,8 @@ COLUMNS = ("method", "seeds", "final", "fwt", "learned", "nbt", "lost", "trained
 
 
 def is_contest(experiment: Published) -> bool:
-    """Whether many methods took part, or few with several numbers of demonstrations."""
-    if any(len(comparison.groups) > MANY for comparison in experiment.comparisons):
+    """Whether many methods took part, or few in a long life, or few with several numbers of demonstrations."""
+    if any(len(c.groups) > MANY or (len(c.groups) > 1 and len(c.tasks) >= LIFE) for c in experiment.comparisons):
         return True
     return len(_demonstrations(experiment)) > 1 and any(len(one.groups) > 1 for one in experiment.comparisons)
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.report.comparison.conftest import put
 
-from skilltokens.report.comparison.plots import _decades  # pyright: ignore[reportPrivateUsage]
+from skilltokens.report.comparison import curves
+from skilltokens.report.comparison.plots import (
+    _decades,  # pyright: ignore[reportPrivateUsage]
+    drawings,
+)
+from skilltokens.report.comparison.tables import compare_runs
+from skilltokens.report.runs import read_run
 
 
 @given(st.floats(0.1, 1e9), st.floats(1, 1e6))
@@ -20,3 +30,17 @@ def test_a_logarithmic_axis_has_two_to_five_ticks_with_names_of_their_own(least:
     assert all(low <= tick <= high for tick in ticks)
     assert list(ticks) == sorted(set(ticks))
     assert len(set(names)) == len(names)
+
+
+def test_a_long_life_has_the_cost_of_its_lessons_drawn_and_a_short_one_has_not(
+    build: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def late(content: dict[str, dict[str, list[float]]]) -> None:
+        content["timing"]["train_s"] = [30.0, 10.0, 10.0, 10.0, 70.0, 10.0]  # one lesson beside other work
+
+    paths = [put(build, tmp_path, "t2s", 0, change=late), put(build, tmp_path, "sequential", 0)]
+    comparisons = compare_runs([read_run(path) for path in paths])
+    assert "Cost of a lesson" not in [one.title for one in drawings(comparisons)]
+    monkeypatch.setattr(curves, "LIFE", 6)
+    (cost,) = [one for one in drawings(comparisons) if one.title == "Cost of a lesson"]
+    assert "t2s 10, 10, 10" in cost.picture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -85,6 +85,40 @@ def demonstrations(comparisons: Comparisons) -> Drawing | None:
     return _lines(first, lines, "Success against demonstrations", "demonstrations of a task", note, feet=feet)
 
 
+LIFE = 20
+"""Lessons from which on the cost of each is drawn."""
+
+
+def growth(table: Table) -> Drawing | None:
+    """Seconds of training each lesson, against the lessons before it; None for a short life."""
+    lines: list[Line] = []
+    for one in ranked(table):
+        times = [run.record.timing.train_s for run in one.group.runs]
+        lessons = min(len(seconds) for seconds in times)
+        if lessons >= LIFE:
+            means = np.mean([seconds[:lessons] for seconds in times], 0)
+            medians = [float(np.median(means[max(0, k - 2) : k + 3])) for k in range(lessons)]
+            lines.append((one, [float(k) for k in range(1, lessons + 1)], medians))
+    most = max((max(ys) for _, _, ys in lines), default=0.0)
+    if not most:
+        return None
+    step = 10.0 ** math.floor(math.log10(most))
+    top = math.ceil(most / step) * step
+    ticks = [(0.0, "0"), (top / 2, f"{top / 2:.3g}"), (top, f"{top:.3g}")]
+    note = "Seconds of training, the median of five lessons around each; other work on the machine shows in it."
+    return _lines(
+        table,
+        lines,
+        "Cost of a lesson",
+        "lesson",
+        note,
+        steps=True,
+        side="seconds",
+        ticks=ticks,
+        words=lambda ys: ", ".join(f"{y:.0f}" for y in ys),
+    )
+
+
 def _lines(
     table: Table,
     lines: Sequence[Line],
@@ -95,14 +129,22 @@ def _lines(
     steps: bool = False,
     feet: Sequence[tuple[float, str]] = (),
     side: str = "success",
+    ticks: Sequence[tuple[float, str]] = RATES,
+    words: Callable[[Sequence[float]], str] = lambda ys: ", ".join(map(text.rate, ys)),
 ) -> Drawing:
-    """One line a method, its name at its end."""
+    """One line a method, its name at its end.
+
+    Args:
+        steps: the points are no measurements, or so many that marks would hide the lines.
+        feet, ticks: of both axes; no feet: three of them.
+        words: what a line says to who does not see it.
+    """
     every = [x for _, xs, _ in lines for x in xs]
     low, high = min(every), max(every)
-    plot = Plot(30, 10, 222, height(table) - 34, low=(low, 0), high=(high, 1))
+    plot = Plot(30, 10, 222, height(table) - 34, low=(low, 0), high=(high, ticks[-1][0]))
     middle = (low + high) / 2
     shown = feet or [(x, f"{x:,.0f}" if high > 10 else f"{x:.3g}") for x in (low, middle, high)]
-    parts = [plot.rules(RATES), plot.feet(shown, axis)]
+    parts = [plot.rules(ticks), plot.feet(shown, axis)]
     where = places(table)
     ends, phrases = [], []
     for (one, xs, ys), name in zip(lines, names([one for one, _, _ in lines]), strict=True):
@@ -112,6 +154,6 @@ def _lines(
         dots = [] if steps else [marker(place, x, y, 2.8) for x, y in points]
         parts.append(element("g", element("title", one.label), line, *dots, class_=tone(place)))
         ends.append((place, name, *points[-1]))
-        phrases.append(f"{one.label} {', '.join(text.rate(y) for y in (ys[::2] if steps else ys))}")
+        phrases.append(f"{one.label} {words(ys[::2] if steps else ys)}")
     label = f"{title}, {side} against {axis}: {'; '.join(phrases)}."
     return Drawing(title, note, picture(WIDTH, height(table), label, *parts, named(plot, ends)))

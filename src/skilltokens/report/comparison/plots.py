@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from skilltokens.report import text
-from skilltokens.report.comparison.curves import demonstrations, learning, profiles
+from skilltokens.report.comparison.curves import demonstrations, growth, learning, profiles
 from skilltokens.report.comparison.diagram import diagram
 from skilltokens.report.comparison.labels import RATES, WIDTH, Drawing, height, named, names, places
 from skilltokens.report.comparison.model import Comparisons, Costs, Table
@@ -24,6 +24,7 @@ def drawings(comparisons: Comparisons) -> list[Drawing]:
         against(table, "trained", lambda costs: costs.trained, "parameters trained a skill"),
         against(table, "stored", _stored, "bytes stored in the end"),
         learning(table),
+        growth(table),
         profiles(table),
         diagram(table),
     ]
