@@ -34,6 +34,7 @@ from skilltokens.methods.t2s.method import T2S
 from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.methods.t2s_paper.method import T2SPaper
 from skilltokens.methods.t2s_paper.pool import BASE_ROW, FREE, Pool, Use
+from skilltokens.methods.t2s_paper.usage import amounts
 from skilltokens.model.pattention import GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.settings import TrainSettings
@@ -333,6 +334,15 @@ def test_the_amount_is_of_the_row_that_it_stands_beside(toy_stores: list[Demonst
     amount = method.uses[0]["layers.0.q"].amount
     assert amount is not None
     assert np.flatnonzero(amount == 0).tolist() == [5]
+
+
+def test_amounts_are_of_what_was_shown_whatever_noise_is_learned_with(toy_stores: list[DemonstrationStore]):
+    method = taught(build(keys="usage"), toy_stores, 1)
+    policy, lesson = method.entries[0].policy, lessons(toy_stores)[0]
+    loud = dataclasses.replace(TRAIN, observation_noise=0.5)
+    quiet, noisy = (amounts(policy, lesson, train, np.random.default_rng(3)) for train in (TRAIN, loud))
+    for path in quiet:
+        np.testing.assert_array_equal(quiet[path], noisy[path])
 
 
 # ------------------------------------------------ libraries, interruptions

@@ -33,11 +33,12 @@ def amounts(policy: Policy, lesson: Lesson, train: TrainSettings, generator: np.
         for path, part in policy.maps().items()
         if isinstance(part, GrownPattention)
     ]
-    source = Source(lesson, train.quiet(), policy)
+    quiet = train.quiet()  # of what the demonstrations show, not of noise on it
+    source = Source(lesson, quiet, policy)
     try:
         with torch.no_grad():
             for _ in range(BATCHES):
-                imitation(policy, source.draw(generator), train, generator)
+                imitation(policy, source.draw(generator), quiet, generator)
     finally:
         for hook in hooks:
             hook.remove()
