@@ -6,7 +6,6 @@ centers of the skill's statistics, where it has some.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 
 from skilltokens.attached.acting import AttachedActor
 from skilltokens.attached.statistics import CENTER, UNIT
-from skilltokens.skills.proof import STEPS, machine
+from skilltokens.skills.proof import STEPS, digest_of, machine, one_thread
 from skilltokens.skills.skill import Proof
 from skilltokens.types import ACTION, Array, Feature
 
@@ -46,25 +45,17 @@ def prove(actor: AttachedActor, features: Mapping[str, Feature]) -> Proof:
     Args:
         features: those of the actor's library.
     """
-    seen, threads = observations(actor, features), torch.get_num_threads()
-    sha256 = hashlib.sha256()
-    for step in seen:
-        for name, array in step.items():
-            sha256.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            sha256.update(array.tobytes())
-    torch.set_num_threads(1)
+    seen = observations(actor, features)
     policy, before = actor.attached.policy, actor.attached.active
     training = policy.training
     policy.eval()
     try:
-        memory = actor.start(1)
-        actions = np.concatenate([actor.act(step, memory).reshape(1, -1) for step in seen])
+        with one_thread():
+            memory = actor.start(1)
+            actions = np.concatenate([actor.act(step, memory).reshape(1, -1) for step in seen])
     finally:
         actor.attached.use(before)
         if training:
             actor.attached.train()
-        torch.set_num_threads(threads)
     place = {} if actor.attached.device.type == "cpu" else {"device": str(actor.attached.device)}
-    return Proof(
-        torch.from_numpy(np.ascontiguousarray(actions, np.float32)), sha256.hexdigest(), {**machine(), **place}
-    )
+    return Proof(torch.from_numpy(np.ascontiguousarray(actions, np.float32)), digest_of(seen), {**machine(), **place})

@@ -7,9 +7,10 @@ the proof says where it was made.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,21 +71,34 @@ def prove(policy: Policy, key: Array, features: Mapping[str, Feature]) -> Proof:
         key: the unit sentence vector that it is given (language,).
         features: those of its library.
     """
-    seen, threads = observations(policy, features), torch.get_num_threads()
-    sha256 = hashlib.sha256()
-    for step in seen:
-        for name, array in step.items():
-            sha256.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            sha256.update(array.tobytes())
-    torch.set_num_threads(1)
-    try:
+    seen = observations(policy, features)
+    with one_thread():
         actor = PolicyActor(policy, key)
         actor.senses = actor.senses.without_flags()  # an observation's numbers are of chance
         memory = actor.start(1)
         actions = np.concatenate([actor.predict(step, memory).reshape(1, -1) for step in seen])
+    return Proof(torch.from_numpy(np.ascontiguousarray(actions, np.float32)), digest_of(seen), machine())
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Within it torch computes in one thread: sums are rounded in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
-    return Proof(torch.from_numpy(np.ascontiguousarray(actions, np.float32)), sha256.hexdigest(), machine())
+
+
+def digest_of(steps: Sequence[Mapping[str, Array]]) -> str:
+    """SHA-256 over the observations of all steps: names, dtypes, shapes and bytes."""
+    sha256 = hashlib.sha256()
+    for step in steps:
+        for name, array in step.items():
+            sha256.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            sha256.update(array.tobytes())
+    return sha256.hexdigest()
 
 
 def machine() -> dict[str, str]:
