@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.report.conftest import build_run
 
 from skilltokens.experiments import checkpoint
+from skilltokens.experiments.reading import read_lifelong
 from skilltokens.experiments.records import Cell
 from skilltokens.types import Progress, RunError
 
@@ -27,7 +29,25 @@ def test_a_lesson_in_training_comes_back_as_it_was(tmp_path: Path):
     assert tensors.keys() == TENSORS.keys()
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
     assert plain == {"step": 4, "rng": "{}"}
-    assert (before.cells, before.seconds) == ([cell], (1.5, 2.5))
+    assert (before.cells, before.seconds) == ([cell], [1.5, 2.5])
+
+
+@pytest.mark.parametrize(("seconds", "processor"), [((1.5, 2.5), None), ((1.5, 2.5, 0.5), 0.5)])
+def test_times_go_on_where_they_were_and_what_an_older_version_did_not_count_stays_unknown(
+    tmp_path: Path, seconds: tuple[float, ...], processor: float | None
+):
+    record = read_lifelong(build_run(tmp_path / "run", learned=2).parent)
+    checkpoint.save_progress(tmp_path, checkpoint.Tie.of(record, 2), (TENSORS, {"step": 4}), [], seconds)
+    work = checkpoint.Work(tmp_path, 2, record)
+    work.spent("evaluate")
+    assert work.processor == processor
+    work.spent("train")
+    assert (work.processor is None) == (processor is None)
+    assert (work.processor or 0.0) >= (processor or 0.0)
+    work.keep((TENSORS, {"step": 5}))
+    before = checkpoint.load_progress(tmp_path, checkpoint.Tie.of(record, 2))
+    assert before is not None
+    assert len(before.seconds) == len(seconds)
 
 
 def test_damaged_it_counts_as_none_and_that_is_said(tmp_path: Path):

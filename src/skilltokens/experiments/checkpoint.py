@@ -32,7 +32,8 @@ class Before:
 
     start: tuple[dict[str, Tensor], dict[str, Any]]
     cells: list[Cell]
-    seconds: tuple[float, float]
+    seconds: Sequence[float]
+    """Of training, of evaluating, and of the processor while training, which files of older versions lack."""
 
 
 class Work:
@@ -55,14 +56,19 @@ class Work:
         before = load_progress(folder, self._tie, report)
         self.start: State | None = None if before is None else before.start
         """Where training resumes, as `Point.state` gives it."""
-        train, evaluate = before.seconds if before else (0.0, 0.0)
+        train, evaluate, *processor = before.seconds if before else (0.0, 0.0, 0.0)
         self.seconds = {"train": train, "evaluate": evaluate}
         """Spent on it, over interruptions."""
+        self.processor = processor[0] if processor else None
+        """Seconds of this process' processors that training took; None where an older version began it."""
         if before is not None:
             cells += before.cells
             for problem in cell_problems(cells, [task.name for task in record.tasks]):
                 raise altered(_progress(folder), problem)
-        self._last = time.monotonic()
+        self._start()
+
+    def _start(self) -> None:
+        self._last, self._last_processor = time.monotonic(), time.process_time()
 
     @property
     def cells(self) -> list[Cell]:
@@ -71,9 +77,11 @@ class Work:
 
     def spent(self, kind: Literal["train", "evaluate"]) -> None:
         """Counts the seconds since this, or `keep`, was called last."""
-        now = time.monotonic()
-        self.seconds[kind] += now - self._last
-        self._last = now
+        last, last_processor = self._last, self._last_processor
+        self._start()
+        self.seconds[kind] += self._last - last
+        if kind == "train" and self.processor is not None:
+            self.processor += self._last_processor - last_processor
 
     def keep(self, state: State | None = None) -> None:
         """Writes down where it stands, with a new stop of the training or that of the last time."""
@@ -81,8 +89,9 @@ class Work:
             return  # where an interrupted training had been kept
         self.start = state or self.start
         assert self.start is not None
-        save_progress(self._folder, self._tie, self.start, self.cells, tuple(self.seconds.values()))
-        self._last = time.monotonic()  # writing counts as nothing
+        processor = () if self.processor is None else (self.processor,)
+        save_progress(self._folder, self._tie, self.start, self.cells, (*self.seconds.values(), *processor))
+        self._start()  # writing counts as nothing
 
 
 class Tie(msgspec.Struct, frozen=True):
@@ -137,7 +146,7 @@ def load_state(folder: Path, lessons: int, known: str, report: Report = silent) 
     return tensors
 
 
-def save_progress(folder: Path, tie: Tie, state: State, cells: Sequence[Cell], seconds: tuple[float, ...]) -> None:
+def save_progress(folder: Path, tie: Tie, state: State, cells: Sequence[Cell], seconds: Sequence[float]) -> None:
     """Keeps a lesson in training."""
     tensors, plain = state
     about = {"tie": tie, "fit": plain, "evaluations": cells, "seconds": seconds}
@@ -150,7 +159,7 @@ class _About(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     tie: Tie
     fit: dict[str, Any]
     evaluations: list[Cell]
-    seconds: tuple[Annotated[float, msgspec.Meta(ge=0)], Annotated[float, msgspec.Meta(ge=0)]]
+    seconds: Annotated[list[Annotated[float, msgspec.Meta(ge=0)]], msgspec.Meta(min_length=2, max_length=3)]
 
 
 def load_progress(folder: Path, tie: Tie, report: Report = silent) -> Before | None:

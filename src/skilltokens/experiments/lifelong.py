@@ -348,7 +348,7 @@ class _Run:
                 work.keep()
         done = lesson.index + 1
         kept = self.cotraining.nbytes(done)
-        note_lesson(record, self.method, training, point.record, work.seconds, kept)
+        note_lesson(record, self.method, training, point.record, work, kept)
         record.state = checkpoint.save_state(self.folder, done, self.method.state())
         write_record(self.folder, record)
         checkpoint.forget(self.folder, done)

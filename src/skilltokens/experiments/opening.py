@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from skilltokens.configuration import changes_of, differences, flat, plain
 from skilltokens.demos.store import DemonstrationStore
 from skilltokens.experiments import provenance
+from skilltokens.experiments.checkpoint import Work
 from skilltokens.experiments.demonstrated import stores_there
 from skilltokens.experiments.lessons import suites_own
 from skilltokens.experiments.reading import read_lifelong
@@ -140,7 +142,7 @@ def note_lesson(
     method: Method,
     training: Training,
     training_record: Record,
-    seconds: Mapping[str, float],
+    work: Work,
     kept: int = 0,
 ) -> None:
     """Appends a lesson's parameters, losses, gradient norms, reuse of rows, kept data and times.
@@ -176,5 +178,8 @@ def note_lesson(
     if training.rule.passes != 1 or record.passes:
         record.passes += [1.0] * (len(parameters.trained) - 1 - len(record.passes))
         record.passes.append(training.rule.passes)
-    record.timing.train_s.append(round(seconds["train"], 1))
-    record.timing.evaluate_s.append(round(seconds["evaluate"], 1))
+    timing = record.timing
+    times = [None] * len(timing.train_s) if timing.train_cpu_s is UNSET else timing.train_cpu_s
+    timing.train_cpu_s = [*times, None if work.processor is None else round(work.processor, 1)]
+    timing.train_s.append(round(work.seconds["train"], 1))
+    timing.evaluate_s.append(round(work.seconds["evaluate"], 1))

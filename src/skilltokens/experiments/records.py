@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 
 class _Record(msgspec.Struct, omit_defaults=True):
@@ -123,6 +124,9 @@ class Timing(msgspec.Struct, kw_only=True):
 
     train_s: list[float] = []
     evaluate_s: list[float] = []
+    train_cpu_s: list[float | None] | UnsetType = UNSET
+    """Of the run's own process, which other work on the machine does not lengthen; None of a lesson that an older
+    version began. Files of before 2026-12-01 have none."""
     machine: Machine | str | None = None
 
 

@@ -99,6 +99,9 @@ def test_lessons_are_written_down(whole: LifelongRecord):
     assert [after - before for before, after in itertools.pairwise(parameters.total)] == later
     assert 0 < min(later) <= max(later) <= 0.08 * parameters.base
     assert [lesson.iterations[-1] for lesson in whole.learning] == [9, 5, 5]
+    processor = whole.timing.train_cpu_s or []
+    assert len(processor) == len(whole.timing.train_s) == len(whole.timing.evaluate_s) == 3
+    assert all(seconds is not None and seconds >= 0 for seconds in processor)
     assert not whole.gradients[0].layers
     for lesson in whole.gradients[1:]:
         assert len(lesson.layers) == 5

@@ -44,3 +44,22 @@ def test_a_long_life_has_the_cost_of_its_lessons_drawn_and_a_short_one_has_not(
     monkeypatch.setattr(curves, "LIFE", 6)
     (cost,) = [one for one in drawings(comparisons) if one.title == "Cost of a lesson"]
     assert "t2s 10, 10, 10" in cost.picture
+
+
+def test_the_processor_s_time_is_drawn_where_the_file_says_it(
+    build: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def said(times: list[float | None]) -> Callable[[dict[str, dict[str, list[float | None]]]], None]:
+        def change(content: dict[str, dict[str, list[float | None]]]) -> None:
+            content["timing"] |= {"train_s": [30.0] * 6, "train_cpu_s": times}
+
+        return change
+
+    monkeypatch.setattr(curves, "LIFE", 6)
+    paths = [
+        put(build, tmp_path, "t2s", 0, change=said([20.0] * 6)),
+        put(build, tmp_path, "sequential", 0, change=said([None, *[20.0] * 5])),
+    ]
+    (cost,) = [one for one in drawings(compare_runs([read_run(path) for path in paths])) if "lesson" in one.title]
+    assert "t2s 20, 20, 20" in cost.picture
+    assert "sequential 30, 30, 30" in cost.picture

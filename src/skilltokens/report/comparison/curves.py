@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from msgspec import UNSET
 
 from skilltokens import metrics
 from skilltokens.report import text
@@ -13,6 +14,7 @@ from skilltokens.report.comparison.labels import RATES, WIDTH, Drawing, height, 
 from skilltokens.report.comparison.model import Comparisons, Contender, Table
 from skilltokens.report.comparison.ranks import final_rates
 from skilltokens.report.comparison.standing import ranked
+from skilltokens.report.runs import Run
 from skilltokens.report.svg import Plot, dash, element, marker, path, picture, tone
 
 Line = tuple[Contender, Sequence[float], Sequence[float]]
@@ -90,10 +92,10 @@ LIFE = 20
 
 
 def growth(table: Table) -> Drawing | None:
-    """Seconds of training each lesson, against the lessons before it; None for a short life."""
+    """Seconds of training each lesson, against its number; None for a short life."""
     lines: list[Line] = []
     for one in ranked(table):
-        times = [run.record.timing.train_s for run in one.group.runs]
+        times = [_train_seconds(run) for run in one.group.runs]
         lessons = min(len(seconds) for seconds in times)
         if lessons >= LIFE:
             means = np.mean([seconds[:lessons] for seconds in times], 0)
@@ -105,7 +107,10 @@ def growth(table: Table) -> Drawing | None:
     step = 10.0 ** math.floor(math.log10(most))
     top = math.ceil(most / step) * step
     ticks = [(0.0, "0"), (top / 2, f"{top / 2:.3g}"), (top, f"{top:.3g}")]
-    note = "Seconds of training, the median of five lessons around each; other work on the machine shows in it."
+    note = (
+        "Seconds of training, the median of five lessons around each: the processor's where all runs say them, else by "
+        "the clock, in which other work on the machine shows."
+    )
     return _lines(
         table,
         lines,
@@ -117,6 +122,14 @@ def growth(table: Table) -> Drawing | None:
         ticks=ticks,
         words=lambda ys: ", ".join(f"{y:.0f}" for y in ys),
     )
+
+
+def _train_seconds(run: Run) -> list[float]:
+    """Of each lesson: of its processors, where the file says that."""
+    timing = run.record.timing
+    processor = () if timing.train_cpu_s is UNSET else timing.train_cpu_s
+    known = [seconds for seconds in processor if seconds is not None]
+    return known if len(known) == len(timing.train_s) else timing.train_s
 
 
 def _lines(
