@@ -31,8 +31,8 @@ GROUP = "skilltokens.bases"
 as a `Base`. It may have `knows(place) -> bool`: then a user need not name it for what it knows."""
 PATTERNS = ("*.safetensors", "config.json", "policy_*processor.json")
 """The files of a base's folder that decide what it computes."""
-PLUGIN = "lerobot_policy_skilltokens"
-"""The distribution whose entry point knows LeRobot's checkpoints."""
+PLUGIN = "./plugins/lerobot_policy_skilltokens"
+"""Where a clone has the package whose entry point knows LeRobot's checkpoints: it is not on PyPI."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 CHECKPOINTS = ("pretrained_model", "checkpoints/last/pretrained_model")
 """Where below its output folder lerobot-train leaves a policy."""
@@ -209,7 +209,7 @@ def loader_of(place: Path, loader: str | Load, recorded: bool = False) -> tuple[
     if not loader:
         raise LibraryError(
             "who makes a policy of the base is not known here: say it (--loader MODULE:FUNCTION, loader= or policy=); "
-            f"checkpoints of LeRobot are known with `pip install {PLUGIN}`"
+            f"checkpoints of LeRobot are known with the plug-in, `pip install {PLUGIN}` in a clone of skilltokens"
         )
     if ":" not in loader:
         raise SettingError(f"there is no loader {loader!r}: {nearest(loader, [*known, 'MODULE:FUNCTION'])}")
@@ -252,7 +252,7 @@ def _imported(entry: EntryPoint) -> Load:
 
 
 def _package(loader: str) -> str:
-    return f": `pip install {PLUGIN}`" if loader == "lerobot" else ": install its package"
+    return f": `pip install {PLUGIN}` in a clone of skilltokens" if loader == "lerobot" else ": install its package"
 
 
 def _knows(load: Load, place: Path) -> bool:

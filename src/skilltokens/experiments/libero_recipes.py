@@ -31,7 +31,7 @@ def libero_goal(method: str) -> RunSettings[Any]:
 
 
 def libero_10(method: str) -> RunSettings[Any]:
-    """LIBERO-10's long tasks (protocol A), state observations; those that a scripted expert can do."""
+    """LIBERO-10's ten long tasks (protocol A), state observations."""
     return _libero(method, "libero-10", 520)
 
 
@@ -63,7 +63,7 @@ def libero_few(method: str) -> RunSettings[Any]:
 def libero_few_long(method: str) -> RunSettings[Any]:
     """LIBERO-10's long tasks from 10 demonstrations each, on the base of libero-few (protocol A+): transfer.
 
-    Those that a scripted expert can do, as in libero-10. The same from scratch: --protocol A.
+    The same from scratch: --protocol A.
     """
     return _few(_libero(method, "libero-10", 520))
 

@@ -308,7 +308,7 @@ def test_a_base_that_changed_or_is_not_installed_is_refused(
         _ = AttachedLibrary.open(folder).attached
     monkeypatch.setattr("skilltokens.attached.loading.entry_points", lambda group: [])
     with pytest.raises(
-        LibraryError, match=r"'lerobot' is not installed here: `pip install lerobot_policy_skilltokens`"
+        LibraryError, match=r"'lerobot' is not installed here: `pip install \./plugins/lerobot_policy_skilltokens`"
     ):
         _ = AttachedLibrary.open(folder, base=bases("act")).attached
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Writes stores with the same features into one HDF5 file that robomimic reads, or a file for each store.
+    """Writes stores with the same features into HDF5 that robomimic reads, or into a LeRobot data set.
 
     A file of one LIBERO task also holds the entries of LIBERO's published files, under the same names.
     `--layout lerobot` writes one LeRobot data set (version 3) instead, into the folder that is named last.

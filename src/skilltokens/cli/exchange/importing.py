@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Makes a store from an HDF5 file in robomimic's layout (robomimic, LIBERO, or `skilltokens demos export`).
+    """Makes stores from HDF5 files (robomimic, LIBERO, ALOHA, or `skilltokens demos export`) or a LeRobot data set.
 
-    A folder of episodes in ALOHA's layout, one a file, becomes one store; a folder of other files a store for each. Of
-    a LeRobot data set (version 3), a folder with meta/info.json, each task becomes a store.
+    HDF5 is read in robomimic's layout and ALOHA's. A folder of episodes in ALOHA's, one a file, becomes one store; a
+    folder of other files a store for each. Of a LeRobot data set (version 3), which is a folder with meta/info.json,
+    each task becomes a store.
 
     With --suite and a LIBERO suite, the simulator is set to each state in the file and observed anew, so that the store
     has the features of the suite's own demonstrations. The file is not changed. A store that already is in the folder

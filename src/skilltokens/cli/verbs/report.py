@@ -24,7 +24,7 @@ class ReportOptions:
 
     examples:
       skilltokens report runs/demo
-      skilltokens report runs/demo/t2s-seed0 results/cw10/*/run.json --out cw10.html
+      skilltokens report runs/demo/t2s-seed0 results/metaworld-cw10/*/run.json --out cw10.html
       skilltokens report runs/demo --against sequential --out page.html table.tex curves.pdf
     """
 
