@@ -23,8 +23,9 @@ from skilltokens.report.sheets import Sheet, markdown_table
 MANY = 5
 """Methods of one table: an experiment with more is shown in their order of success."""
 TOURNAMENT, TOURNAMENT_PAGE = "metaworld-cw10-methods", "docs/tournament.md"
-BESIDE = {"metaworld-few-demonstrations": "metaworld-few"}
-"""Experiments in whose drawings the runs of another one stand as well: they ask the same with other demonstrations."""
+BESIDE = {"metaworld-few-demonstrations": "metaworld-few", "libero-goal-methods": "libero-goal"}
+"""Experiments in whose tables and drawings the runs of another one stand as well: they ask the same with other
+demonstrations, or of other methods."""
 PLOTS = "comparison.svg"
 IN_SIGHT = 12
 """Pairs of one table: of more, the page shows those of the method that leads, and folds the rest."""
@@ -33,7 +34,9 @@ COLUMNS = ("method", "seeds", "final", "fwt", "learned", "nbt", "lost", "trained
 
 
 def is_contest(experiment: Published) -> bool:
-    """Whether many methods took part, or few in a long life, or few with several numbers of demonstrations."""
+    """Whether many methods took part; or few, in a long life, with several numbers of demonstrations, or beside more."""
+    if experiment.name in BESIDE:
+        return True
     if any(len(c.groups) > MANY or (len(c.groups) > 1 and len(c.tasks) >= LIFE) for c in experiment.comparisons):
         return True
     return len(_demonstrations(experiment)) > 1 and any(len(one.groups) > 1 for one in experiment.comparisons)
