@@ -34,7 +34,7 @@ COLUMNS = ("method", "seeds", "final", "fwt", "learned", "nbt", "lost", "trained
 
 
 def is_contest(experiment: Published) -> bool:
-    """Whether many methods took part; or few, in a long life, with several numbers of demonstrations, or beside more."""
+    """Whether many methods took part; or few in a long life, with several numbers of demonstrations, or beside more."""
     if experiment.name in BESIDE:
         return True
     if any(len(c.groups) > MANY or (len(c.groups) > 1 and len(c.tasks) >= LIFE) for c in experiment.comparisons):
