@@ -46,8 +46,9 @@ def test_a_long_life_has_the_cost_of_its_lessons_drawn_and_a_short_one_has_not(
     assert "t2s 10, 10, 10" in cost.picture
 
 
-def test_the_processor_s_time_is_drawn_where_the_file_says_it(
-    build: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("other", "seconds"), [([20.0] * 6, 20), ([None, *[20.0] * 5], 30)])
+def test_the_processor_s_time_is_drawn_where_all_files_say_it(
+    build: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: list[float | None], seconds: int
 ):
     def said(times: list[float | None]) -> Callable[[dict[str, dict[str, list[float | None]]]], None]:
         def change(content: dict[str, dict[str, list[float | None]]]) -> None:
@@ -56,10 +57,8 @@ def test_the_processor_s_time_is_drawn_where_the_file_says_it(
         return change
 
     monkeypatch.setattr(curves, "LIFE", 6)
-    paths = [
-        put(build, tmp_path, "t2s", 0, change=said([20.0] * 6)),
-        put(build, tmp_path, "sequential", 0, change=said([None, *[20.0] * 5])),
-    ]
+    times: dict[str, list[float | None]] = {"t2s": [20.0] * 6, "sequential": other}
+    paths = [put(build, tmp_path, method, 0, change=said(own)) for method, own in times.items()]
     (cost,) = [one for one in drawings(compare_runs([read_run(path) for path in paths])) if "lesson" in one.title]
-    assert "t2s 20, 20, 20" in cost.picture
-    assert "sequential 30, 30, 30" in cost.picture
+    for method in times:
+        assert f"{method} {seconds}, {seconds}, {seconds}" in cost.picture

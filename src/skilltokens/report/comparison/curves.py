@@ -94,8 +94,9 @@ LIFE = 20
 def growth(table: Table) -> Drawing | None:
     """Seconds of training each lesson, against its number; None for a short life."""
     lines: list[Line] = []
+    seconds_of = _seconds([run for one in table.contenders for run in one.group.runs])
     for one in ranked(table):
-        times = [_train_seconds(run) for run in one.group.runs]
+        times = [seconds_of(run) for run in one.group.runs]
         lessons = min(len(seconds) for seconds in times)
         if lessons >= LIFE:
             means = np.mean([seconds[:lessons] for seconds in times], 0)
@@ -106,30 +107,29 @@ def growth(table: Table) -> Drawing | None:
         return None
     step = 10.0 ** math.floor(math.log10(most))
     top = math.ceil(most / step) * step
-    ticks = [(0.0, "0"), (top / 2, f"{top / 2:.3g}"), (top, f"{top:.3g}")]
-    note = (
-        "Seconds of training, the median of five lessons around each: the processor's where all runs say them, else by "
-        "the clock, in which other work on the machine shows."
-    )
     return _lines(
         table,
         lines,
         "Cost of a lesson",
         "lesson",
-        note,
+        "Seconds of training, the median of five lessons around each: the processor's where all runs say them, else by "
+        "the clock, in which other work on the machine shows.",
         steps=True,
         side="seconds",
-        ticks=ticks,
+        ticks=[(0.0, "0"), (top / 2, f"{top / 2:.3g}"), (top, f"{top:.3g}")],
         words=lambda ys: ", ".join(f"{y:.0f}" for y in ys),
     )
 
 
-def _train_seconds(run: Run) -> list[float]:
-    """Of each lesson: of its processors, where the file says that."""
-    timing = run.record.timing
-    processor = () if timing.train_cpu_s is UNSET else timing.train_cpu_s
-    known = [seconds for seconds in processor if seconds is not None]
-    return known if len(known) == len(timing.train_s) else timing.train_s
+def _seconds(runs: Sequence[Run]) -> Callable[[Run], list[float]]:
+    """What gives a run's seconds of training by lesson: the processor's, or by the clock where a run lacks those."""
+
+    def processor(run: Run) -> list[float]:
+        times = run.record.timing.train_cpu_s
+        return [] if times is UNSET else [seconds for seconds in times if seconds is not None]
+
+    known = all(len(processor(run)) == len(run.record.timing.train_s) for run in runs)
+    return processor if known else lambda run: run.record.timing.train_s
 
 
 def _lines(
