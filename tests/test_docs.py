@@ -40,6 +40,7 @@ from skilltokens.methods.sequential.method import Sequential
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s_paper import T2SPaperSettings
 from skilltokens.report.results import check_results
+from skilltokens.report.runs import read_run
 from skilltokens.skills.library import SkillLibrary
 
 ROOT = Path(__file__).parents[1]
@@ -346,6 +347,18 @@ def test_links_lead_somewhere(page: Path):
         place = (page.parent / path).resolve() if path else page
         assert place.exists(), f"{page.name}: {target}"
         assert not anchor or anchor in anchors(place), f"{page.name}: {target}"
+
+
+def test_the_ideas_of_transfer_have_the_figures_of_their_runs():
+    page = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| (\S+) \| (\S+) \| (\d) \| `(\S+)` \|$", page, re.MULTILINE)
+    assert len(rows) > 10
+    for final, area, seeds, cell in rows:
+        paths = sorted((ROOT / "results" / "metaworld-few-ablations").glob(f"{cell}-episodes5-seed*/run.json"))
+        figures = [run.figures for path in paths if (run := read_run(path)).figures is not None]
+        assert len(figures) == int(seeds), cell
+        assert float(final) == pytest.approx(np.mean([one.final for one in figures]), abs=6e-4), cell
+        assert float(area) == pytest.approx(np.mean([one.fwt for one in figures]), abs=6e-4), cell
 
 
 def test_published_figures_are_those_of_the_runs():
