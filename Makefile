@@ -2,7 +2,7 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system libero demo test check openpi vla-eval cluster lerobot soak bench results constraints lerobot-constraints clean
+.PHONY: help setup system libero demo test check openpi vla-eval cluster lerobot soak bench results settings constraints lerobot-constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -79,6 +79,9 @@ bench: setup  ## Measure speed against physical limits
 
 results: setup  ## Write RESULTS.md, its pages and pictures and README.md's figures from the runs under results/
 	$(BIN)/python -m skilltokens.report.results
+
+settings: setup  ## Write docs/settings.md, every setting, from the code
+	$(BIN)/python -m skilltokens.report.reference docs/settings.md
 
 setup: system $(BIN)/.installed  ## Make .venv with everything in it
 

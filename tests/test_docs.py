@@ -32,13 +32,14 @@ from skilltokens.cli.options import known_options, parse
 from skilltokens.cli.plan import make_plan
 from skilltokens.cli.verbs import demos, hub, skills, transfer, tune
 from skilltokens.demos import DemonstrationStore
-from skilltokens.experiments.settings import RunSettings
+from skilltokens.experiments.settings import RewardSettings, RunSettings
 from skilltokens.methods import METHODS
 from skilltokens.methods.examples import Examples, Source
 from skilltokens.methods.sequential import SequentialSettings
 from skilltokens.methods.sequential.method import Sequential
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.methods.t2s_paper import T2SPaperSettings
+from skilltokens.report import reference
 from skilltokens.report.results import check_results
 from skilltokens.report.runs import read_run
 from skilltokens.skills.library import SkillLibrary
@@ -349,16 +350,27 @@ def test_links_lead_somewhere(page: Path):
         assert not anchor or anchor in anchors(place), f"{page.name}: {target}"
 
 
+def test_the_page_of_all_settings_is_that_of_the_code():
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == reference.page(), "run `make settings`"
+
+
+def test_the_page_of_all_settings_names_every_option_of_every_method():
+    named = {f"--{name}" for name in re.findall(r"^\| `([\w.-]+)` \|", reference.page(), re.MULTILINE)}
+    for registration in METHODS.values():
+        assert set(known_options(RunSettings(method=registration.settings()))) <= named
+    assert set(known_options(RewardSettings())) <= named
+
+
 def test_the_ideas_of_transfer_have_the_figures_of_their_runs():
     page = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| .* \| (\S+) \| (\S+) \| (\d) \| `(\S+)` \|$", page, re.MULTILINE)
     assert len(rows) > 10
     for final, area, seeds, cell in rows:
         paths = sorted((ROOT / "results" / "metaworld-few-ablations").glob(f"{cell}-episodes5-seed*/run.json"))
-        figures = [run.figures for path in paths if (run := read_run(path)).figures is not None]
+        figures = [figures for path in paths if (figures := read_run(path).figures) is not None]
         assert len(figures) == int(seeds), cell
         assert float(final) == pytest.approx(np.mean([one.final for one in figures]), abs=6e-4), cell
-        assert float(area) == pytest.approx(np.mean([one.fwt for one in figures]), abs=6e-4), cell
+        assert float(area) == pytest.approx(np.mean([one.fwt or 0.0 for one in figures]), abs=6e-4), cell
 
 
 def test_published_figures_are_those_of_the_runs():
