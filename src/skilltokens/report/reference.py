@@ -88,8 +88,8 @@ def _rows(kind: type, prefix: str) -> list[list[str]]:
     hints, words = get_type_hints(kind, include_extras=True), _docstrings(kind)
     rows = []
     for field in dataclasses.fields(kind):
-        made = field.default_factory
-        value = field.default if made is dataclasses.MISSING else made()
+        factory = field.default_factory
+        value = field.default if factory is dataclasses.MISSING else factory()
         name = f"{prefix}.{field.name}" if prefix else field.name
         if dataclasses.is_dataclass(value):
             rows += _rows(type(value), name) if prefix else []
