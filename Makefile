@@ -74,8 +74,8 @@ soak: setup  ## The long tests: thousands of damaged files for every reader, kil
 	$(BIN)/python -m tests.soak
 	$(BIN)/pytest --all-tasks tests/suites/test_metaworld.py tests/suites/libero/test_environment.py tests/skills/test_older.py tests/methods/test_trunked.py
 
-bench: setup  ## Measure speed against physical limits
-	$(BIN)/python -m benchmarks
+bench: setup  ## Measure speed against physical limits, keep it in benchmarks/RESULTS.md, name what has become slower
+	$(BIN)/python -m benchmarks --keep
 
 results: setup  ## Write RESULTS.md, its pages and pictures and README.md's figures from the runs under results/
 	$(BIN)/python -m skilltokens.report.results

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: runs the benchmarks, prints a table, and writes JSON where asked to."""
+"""`python -m benchmarks`: runs the benchmarks, prints a table, and writes or keeps what was measured where asked to."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from benchmarks import (
     steering,
     training,
 )
+from benchmarks.kept import keep, seconds
 from benchmarks.setting import Bench
 from benchmarks.timing import QUICK, Effort, Row
 from skilltokens.experiments.provenance import commit, machine, now, versions
@@ -55,6 +56,7 @@ BENCHMARKS = {
     "startup": startup.run,
 }
 SCHEMA = "skilltokens.benchmarks/1"
+HERE = Path(__file__).parent
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -78,6 +80,14 @@ def main(words: Sequence[str] | None = None) -> int:
     show(content, rows)
     if options.out is not None:
         write_json(options.out, content)
+    if options.keep and not options.quick:
+        try:
+            sentences = keep(HERE, content, rows, " ".join(["python -m benchmarks", *(words or sys.argv[1:])]))
+        except SkilltokensError as problem:
+            print(problem, file=sys.stderr)
+            return 2
+        for sentence in sentences:
+            print(f"slower than before: {sentence}")
     return 2 if failed else 0
 
 
@@ -85,6 +95,7 @@ def surroundings() -> dict[str, Any]:
     """All that the figures may depend on."""
     return {
         **msgspec.structs.asdict(machine()),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "blas": "MKL" if torch.backends.mkl.is_available() else "other",
         "load": _load(),
@@ -109,8 +120,8 @@ def show(content: dict[str, Any], rows: Sequence[Row]) -> None:
             f"{row.ratio:.3g}",
             f"{row.low:.3g} to {row.high:.3g}",
             f"{row.least:.3g}",
-            _shown(row.ours_s),
-            _shown(row.reference_s),
+            seconds(row.ours_s),
+            seconds(row.reference_s),
             row.good,
         )
     console.print(table)
@@ -124,14 +135,6 @@ def show(content: dict[str, Any], rows: Sequence[Row]) -> None:
         console.print(f"{name} was not measured: {sentence}", markup=False)
 
 
-def _shown(seconds: float) -> str:
-    """With a unit that suits it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
-
-
 def _load() -> float | None:
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
@@ -143,6 +146,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_positive, default=Effort.rounds, help="turns for each side (%(default)s)")
     parser.add_argument("--threads", type=_positive, default=1, help="threads of torch (%(default)s)")
     parser.add_argument("--out", type=Path, help="a JSON file for everything that was measured")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the rows in benchmarks/, and name those that have become slower"
+    )
     return parser
 
 

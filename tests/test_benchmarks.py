@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from benchmarks.timing import Effort, row, take_turns
+from benchmarks.kept import FILE, PAGE, keep, kept_in
+from benchmarks.timing import Effort, Row, row, take_turns
 
 from skilltokens.demos import DemonstrationStore
 from skilltokens.grow import learn_skill
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
+from skilltokens.types import RunError
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,6 +45,54 @@ def test_units_of_work_are_divided_out():
     work, clock = ticking()
     times = take_turns({"ours": work(0.5), "theirs": work(1.0)}, Effort(rounds=2, seconds=1.0), clock)
     assert row("x", times, "ours", "theirs", "", units=(1, 10)).ratio == 5
+
+
+def measured(processor: str = "A CPU", load: float = 1.0) -> dict[str, Any]:
+    """What a run of the benchmarks writes, but for its rows."""
+    machine: dict[str, Any] = {
+        "processor": processor,
+        "vectors": "AVX2",
+        "cores": 2,
+        "threads": 1,
+        "load": load,
+        "commit": "c" * 40,
+    }
+    return {
+        "machine": {**machine, "versions": {"python": "3.11", "torch": "2"}},
+        "finished": "2026-12-01T00:00:00",
+        "load_after": 2.0,
+    }
+
+
+def rows_of(*ratios: float) -> list[Row]:
+    return [Row("x", f"ours {n}", "theirs", r, r - 0.1, r + 0.1, r, 0.002, 0.001, 9, "1") for n, r in enumerate(ratios)]
+
+
+def test_what_is_slower_than_on_the_same_machine_before_is_named_and_replaces_it(tmp_path: Path):
+    assert keep(tmp_path, measured(), rows_of(1.0, 2.0), "first") == []
+    assert keep(tmp_path, measured(), rows_of(1.15, 2.5), "second")[0].startswith(
+        "x: ours 1 takes 2.5 times theirs (2.4 to 2.6)"
+    )
+    assert keep(tmp_path, measured(), rows_of(1.15, 2.5), "third") == []
+    assert keep(tmp_path, measured("Another CPU"), rows_of(9.0, 9.0), "elsewhere") == []
+    page = (tmp_path / PAGE).read_text()
+    assert page.count("## ") == 2
+    assert "| x | ours 1 | theirs | 2.5 | 2.4 to 2.6 | 1 | 2 ms | 1.0 to 2.0 | 2026-12-01 | cccccccc |" in page
+    assert "first" not in page
+
+
+def test_rows_of_benchmarks_that_were_not_measured_stay(tmp_path: Path):
+    keep(tmp_path, measured(), rows_of(1.0), "all")
+    keep(tmp_path, measured(), [dataclasses.replace(rows_of(3.0)[0], benchmark="y")], "some")
+    ((_, rows),) = kept_in(tmp_path).items()
+    assert [(row["benchmark"], row["ratio"]) for row in rows] == [("x", 1.0), ("y", 3.0)]
+
+
+def test_kept_rows_that_are_damaged_are_refused_and_left(tmp_path: Path):
+    (tmp_path / FILE).write_text('{"schema": "skilltokens.benchmarks-kept/1"}')
+    with pytest.raises(RunError, match=r"kept\.json is damaged"):
+        keep(tmp_path, measured(), rows_of(1.0), "all")
+    assert (tmp_path / FILE).read_text() == '{"schema": "skilltokens.benchmarks-kept/1"}'
 
 
 @pytest.mark.parametrize("kind", ["T2S skill", "T2S base", "linear"])
