@@ -20,7 +20,7 @@ from skilltokens.model.kernels import EPSILON, TORCH, NumbaKernel, computing_by,
 from skilltokens.model.pattention import GrownPattention, Pattention, fused_pattention, pattention, row_weights
 from skilltokens.types import SettingError
 
-NEAR = 4e-7
+NEAR = 6e-7
 """How far the forms may be apart, as a share of the largest value: a few units in the last place of float32."""
 pytest.importorskip("numba", reason="the extra fast is not installed")
 
@@ -67,6 +67,7 @@ def test_numba_gives_what_torch_does_for_any_scores(n: int, rows: int, tau: floa
 @example(1, 64, 256, 0, False, 1)
 @example(20, 96, 384, 1, True, 2)
 @example(20, 8, 0, 3, False, 3)
+@example(2, 2, 0, 1, False, 9)  # four units in the last place, on a processor with AVX-512
 @settings(max_examples=30, deadline=None)
 def test_numba_gives_a_map_the_values_and_gradients_that_torch_does(
     n: int, width: int, shared: int, own: int, gated: bool, seed: int
