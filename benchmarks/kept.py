@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.timing import Row
 from skilltokens.escaping import markdown
 from skilltokens.files import read_json, write_bytes, write_json
+from skilltokens.report.text import table
 from skilltokens.types import RunError
 
 SCHEMA = "skilltokens.benchmarks-kept/1"
@@ -103,7 +104,7 @@ def page(machines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             ", ".join(f"{name} {value}" for name, value in row["versions"].items()) for row in rows
         )
         parts.append(f"## {markdown(machine)}\n\n{'; '.join(versions)}. By {', '.join(commands)}.\n")
-        parts.append("\n".join(_line(cells) for cells in (COLUMNS, ["---"] * len(COLUMNS), *map(_cells, rows))) + "\n")
+        parts.append(table(COLUMNS, list(map(_cells, rows))).replace("---:", "---") + "\n")
     return "\n".join(parts)
 
 
@@ -116,10 +117,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     commit = str(row["commit"] or "")[:8]
     words = [markdown(row[name]) for name in ("benchmark", "ours", "reference")]
     return [*words, *ratios, markdown(row["good"]), seconds(row["ours_s"]), row["load"], row["measured"], commit]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def seconds(value: float) -> str:

@@ -71,7 +71,7 @@ def summary(comparisons: Comparisons, plots: str) -> str:
         if len(comparisons.tables) > 1:
             blocks.append(f"**{markdown(_difference(table))}**")
         blocks += [" ".join(findings(table, _called)), markdown_table(_narrow(sheets.standing(table)))]
-        blocks += [markdown(sheets.usual(table))] if sheets.usual(table) else []
+        blocks += [markdown(usual)] if (usual := sheets.usual(table)) else []
     blocks += [sheets.BOLD, f"![{_caption(comparisons)}]({plots})"]
     return "\n\n".join(blocks)
 

@@ -26,6 +26,7 @@ from skilltokens.files import write_bytes
 from skilltokens.methods import METHODS
 from skilltokens.methods.cotrain import CotrainSettings
 from skilltokens.model.settings import PolicySettings
+from skilltokens.report import text
 from skilltokens.report.configs import shown
 from skilltokens.settings import DemonstrationSettings, EvaluateSettings, TrainSettings
 from skilltokens.types import RunError
@@ -66,21 +67,22 @@ def page() -> str:
         "The settings of one method, as `--method.NAME`.",
     ]
     for name, entry in METHODS.items():
-        summary = f"{_marked(entry.summary[0].upper() + entry.summary[1:])}."
-        rows = _rows(entry.settings, "method")
-        parts.append(
-            f"### {name.replace('_', '-')}\n\n{summary}\n\n{_table(rows) if rows else 'It has no settings.'}\n"
-        )
+        summary = _marked(entry.summary[0].upper() + entry.summary[1:])
+        parts.append(f"### {name.replace('_', '-')}\n\n{summary}. {_described(entry.settings, 'method')}\n")
     parts += ["## From reward\n", *(_section(title, kind, prefix, "###") for title, kind, prefix in REWARD)]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
 def _section(title: str, kind: type, prefix: str, level: str = "##") -> str:
-    return f"{level} {title}\n\n`{kind.__module__}.{kind.__name__}`\n\n{_table(_rows(kind, prefix))}\n"
+    return f"{level} {title}\n\n{_described(kind, prefix)}\n"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows))
+def _described(kind: type, prefix: str) -> str:
+    """The name of a dataclass, and the table of its fields."""
+    rows = _rows(kind, prefix)
+    if not rows:
+        return "It has no settings."
+    return f"`{kind.__module__}.{kind.__name__}`\n\n{text.table(COLUMNS, rows).replace('---:', '---')}"
 
 
 def _rows(kind: type, prefix: str) -> list[list[str]]:
@@ -96,7 +98,7 @@ def _rows(kind: type, prefix: str) -> list[list[str]]:
             continue
         if value is dataclasses.MISSING:
             continue
-        usual = f"`{text}`" if (text := shown(value)) else "empty"
+        usual = f"`{shown(value)}`" if shown(value) else "empty"
         rows.append([f"`{name.replace('_', '-')}`", usual, _possible(hints[field.name]), _marked(words[field.name])])
     return rows
 
