@@ -61,7 +61,10 @@ HERE = Path(__file__).parent
 
 def main(words: Sequence[str] | None = None) -> int:
     """Returns 0, or 2 where a benchmark could not run (each says why; the others still run)."""
-    options = _parser().parse_args(words)
+    parser = _parser()
+    options = parser.parse_args(words)
+    if options.keep and options.quick:
+        parser.error("--keep is not for --quick, whose figures do not count: leave one out")
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     effort = QUICK if options.quick else Effort(rounds=options.rounds)
@@ -80,7 +83,7 @@ def main(words: Sequence[str] | None = None) -> int:
     show(content, rows)
     if options.out is not None:
         write_json(options.out, content)
-    if options.keep and not options.quick:
+    if options.keep:
         try:
             sentences = keep(HERE, content, rows, " ".join(["python -m benchmarks", *(words or sys.argv[1:])]))
         except SkilltokensError as problem:
