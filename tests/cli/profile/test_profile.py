@@ -122,6 +122,16 @@ def test_a_long_work_is_not_kept_for_ever_and_all_of_it_is_counted(tmp_path: Pat
     assert len(events(tmp_path / "t.json")) < 64 * 60
 
 
+def test_a_signal_while_the_one_before_is_handled_harms_nothing():
+    for _ in range(5):
+        sampler = Sampler(every=1e-5, limit=4)
+        with sampler:
+            end = time.perf_counter() + 0.05
+            while time.perf_counter() < end:
+                sampler._every = 1e-5  # no rarer, though every other sample goes again and again
+        assert len(list(sampler.samples())) < 4
+
+
 def test_what_never_returns_to_python_is_seen_when_it_does():
     with (sampler := Sampler()):
         time.sleep(0.3)  # one call into C

@@ -43,6 +43,7 @@ class Sampler:
         """By the functions' addresses, since a function itself is slow to hash."""
         self._ends, self._seen = array("d"), array("L")
         self._began = self._last = 0.0
+        self._taking = False
         self.stacks: list[Stack] = []
         self.seconds: list[float] = []
 
@@ -69,8 +70,14 @@ class Sampler:
         return zip(self._ends, self._seen, strict=True)
 
     def _take(self, _: int, frame: FrameType | None) -> None:
+        if not self._taking:  # a signal while the one before is handled, on a slow machine: the next one counts its time
+            self._taking = True
+            self._add(frame)
+            self._taking = False
+
+    def _add(self, frame: FrameType | None) -> None:
         now, codes = time.perf_counter(), []
-        while frame is not None and frame.f_code.co_filename == __file__:  # a signal while the one before is handled
+        while frame is not None and frame.f_code.co_filename == __file__:  # as the sampler begins or ends
             frame = frame.f_back
         while frame is not None:
             codes.append(frame.f_code)
