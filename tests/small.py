@@ -35,7 +35,7 @@ LANGUAGE = 24
 POLICY = PolicySettings(width=32, layers=2)
 TRAIN = TrainSettings(iterations=4, first_iterations=4, batch=8, window=12, warmup=2, log_every=1)
 
-EVERYWHERE = T2SSettings(rows_in="all", start="base")
+EVERYWHERE = T2SSettings(start="base", bend=0.0)
 """T2S in its plain form: new rows in every map, nothing copied."""
 SkillSettings = T2SSettings | T2SPaperSettings | LoraSettings | PsecSettings | AdaptersSettings
 """Settings of the methods with a budget for each skill."""

@@ -8,7 +8,8 @@ annotated-types:
 `check_settings` walks through any dataclass, a plug-in's own included: no list of names has to be kept. What several
 fields ask of each other, a dataclass says in a method `check(name)`. What older files have and it has no more, it names
 in a class variable `DROPPED`, a collection of names that `settings_of` passes over. Fields that were added after files
-had been sealed with its text it names in `ADDED` (`plain_as_before`).
+had been sealed with its text it names in `ADDED` (`plain_as_before`), and what a file without one of them means in
+`BEFORE`, where that is not today's default.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def plain(settings: Any) -> dict[str, Any]:
 
 
 def plain_as_before(settings: Any) -> dict[str, Any]:
-    """`plain` without the fields that the class names in `ADDED` where they have their default.
+    """`plain` without the fields that the class names in `ADDED` where they are what an older file means.
 
     For what must stay the same, byte for byte, where the new fields say nothing: sealed files, and records that are
     compared with older ones. `settings_of` reads it back.
@@ -132,16 +133,18 @@ def repr_as_before(self: Any) -> str:
 
 
 def _usual(settings: Any) -> set[str]:
-    """The fields of `ADDED` that have their default."""
+    """The fields of `ADDED` that are what a file without them means: their default, or what `BEFORE` says."""
     added: Sequence[str] = getattr(settings, "ADDED", ())
-    return {f.name for f in dataclasses.fields(settings) if f.name in added and getattr(settings, f.name) == f.default}
+    before: Mapping[str, Any] = getattr(settings, "BEFORE", {})
+    fields = [field for field in dataclasses.fields(settings) if field.name in added]
+    return {f.name for f in fields if getattr(settings, f.name) == before.get(f.name, f.default)}
 
 
 def settings_of(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
     """The reverse of `plain`: settings_of(type(x), plain(x)) == x.
 
-    What an older file lacks has its default, old names are read as today's (`OLD_NAMES`), and what a class says it has
-    dropped is passed over. Ranges are not checked here.
+    What an older file lacks has its default, or what the class says in `BEFORE`; old names are read as today's
+    (`OLD_NAMES`), and what a class says it has dropped is passed over. Ranges are not checked here.
 
     Args:
         kind: the dataclass, with its argument where it is generic: RunSettings[T2SSettings].
@@ -174,7 +177,7 @@ def with_new_names(content: Mapping[str, Any]) -> dict[str, Any]:
 def _of_today(kind: Any, content: Mapping[str, Any]) -> dict[str, Any]:
     """What an older file says of a dataclass, by today's names and without what was dropped since."""
     types, dropped = _types(kind), getattr(kind, "DROPPED", ())
-    today = {}
+    today: dict[str, Any] = dict(getattr(kind, "BEFORE", {}))
     for old, value in content.items():
         name = old if old in types else OLD_NAMES.get(old, old)
         inner = types.get(name)

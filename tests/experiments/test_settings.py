@@ -25,8 +25,9 @@ from skilltokens.experiments.experiment import experiment_in
 from skilltokens.experiments.reading import read_record
 from skilltokens.experiments.repeating import recipe_in
 from skilltokens.experiments.settings import RewardSettings, RunSettings
-from skilltokens.methods import METHODS, method_settings
-from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods import METHODS, method_settings, today
+from skilltokens.methods.lora import LoraSettings
+from skilltokens.methods.t2s import T2SRowsSettings, T2SSettings
 from skilltokens.model.settings import PolicySettings
 from skilltokens.types import RunError, SettingError
 
@@ -208,7 +209,27 @@ def test_settings_of_learning_from_reward_are_read_back_as_they_were(settings: R
 
 def test_what_an_older_file_lacks_has_its_default():
     assert settings_of(RewardSettings, {}) == RewardSettings()
-    assert settings_of(run_settings("t2s"), {"method": {}}) == RunSettings(method=T2SSettings())
+    assert settings_of(run_settings("lora"), {"method": {}}) == RunSettings(method=LoraSettings())
+
+
+def test_what_an_older_file_lacks_has_the_value_of_its_time():
+    read = settings_of(run_settings("t2s"), {"method": {}})
+    assert read == RunSettings(method=T2SSettings(bend=0.0))
+    assert "bend" not in plain_as_before(T2SSettings(bend=0.0))
+    assert plain_as_before(T2SSettings())["bend"] == 0.5
+    for settings in (T2SSettings(), T2SSettings(bend=0.0), T2SRowsSettings(), T2SRowsSettings(bend=0.5)):
+        assert settings_of(type(settings), plain_as_before(settings)) == settings
+
+
+def test_former_usual_settings_go_by_the_name_that_they_have_today():
+    former = {"rows_in": "feed-forward", "share": 0.04}
+    assert today("t2s", former) == "t2s-rows"
+    assert today("t2s", {**former, "bend": 0.5}) == "t2s"
+    assert today("t2s", {**former, "rows_in": "all"}) == "t2s"
+    assert today("t2s", plain(T2SSettings())) == "t2s"
+    assert today("t2s", {"colour": "red"}) == "t2s"
+    assert today("lora", {}) == "lora"
+    assert today("their-own", {}) == "their-own"
 
 
 @pytest.mark.parametrize(

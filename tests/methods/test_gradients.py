@@ -109,4 +109,4 @@ def test_an_interrupted_run_ends_with_the_same_bits(chosen: T2SSettings | LoraSe
 
 def test_a_direction_for_no_bend_is_refused():
     with pytest.raises(SettingError, match=r"method\.bend-along gradient bends nothing: set method\.bend"):
-        check_settings(T2SSettings(bend_along="gradient"), "method")
+        check_settings(T2SSettings(bend=0.0, bend_along="gradient"), "method")

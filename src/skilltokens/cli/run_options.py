@@ -59,7 +59,7 @@ class LifelongOptions(CommonOptions, Generic[Settings]):
       skilltokens run demo --protocol B --first 2                      # the first two tasks together
       skilltokens run demo --protocol A+ --base runs/demo/t2s-seed0/library --tasks push
       skilltokens run metaworld-cw10 --order power-law --lessons 40    # tasks come again, a few of them often
-      skilltokens run results/metaworld-cw10/t2s-seed0/run.json        # repeat a run, and say where it differs
+      skilltokens run results/metaworld-cw10/t2s-rows-seed0/run.json   # repeat a run, and say where it differs
       skilltokens run metaworld-cw10 --help                            # that recipe's own values
     """
 

@@ -12,7 +12,7 @@ from typing import Any
 from skilltokens.configuration import flat, with_new_names
 from skilltokens.experiments.grid import KEPT, read_kept
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
-from skilltokens.experiments.rereading import config_of
+from skilltokens.experiments.rereading import config_of, method_in
 from skilltokens.experiments.settings import FREE, FREE_FROM_REWARD
 from skilltokens.experiments.states import state_of
 from skilltokens.files import shown
@@ -74,7 +74,7 @@ def _listed(folder: Path) -> Listed:
         return Listed(folder, f"damaged: {problem}", "?", 0)
     record = state.record
     assert record is not None
-    method = record.method if isinstance(record, LifelongRecord) else record.learner
+    method = method_in(record) if isinstance(record, LifelongRecord) else record.learner
     return Listed(folder, state.words, method, record.seed, record.tag, record)
 
 

@@ -29,7 +29,7 @@ from skilltokens.experiments.records import (
     TaskEntry,
     Timing,
 )
-from skilltokens.experiments.rereading import lifelong_settings_in
+from skilltokens.experiments.rereading import lifelong_settings_in, method_in
 from skilltokens.experiments.settings import FREE, RunSettings
 from skilltokens.files import RUN_SCHEMA
 from skilltokens.methods import method_of
@@ -53,7 +53,7 @@ def open_run(
     path = folder / "run.json"
     if os.path.exists(path):
         record = read_lifelong(path)
-        old = {"method": record.method, **flat(plain(lifelong_settings_in(record)))}
+        old = {"method": method_in(record), **flat(plain(lifelong_settings_in(record)))}
         check_same(folder, old, {"method": method_of(settings.method), **flat(plain(settings))}, FREE)
         if record.finished:
             own = suites_own(suite, tasks)

@@ -8,7 +8,7 @@ from typing import Any
 from skilltokens.configuration import flat, plain, settings_of, with_new_names
 from skilltokens.experiments.records import LifelongRecord, RewardRecord
 from skilltokens.experiments.settings import RewardSettings, RunSettings
-from skilltokens.methods import method_settings
+from skilltokens.methods import method_settings, today
 from skilltokens.types import SettingError
 
 
@@ -20,6 +20,12 @@ def lifelong_settings_in(record: LifelongRecord) -> RunSettings[Any]:
     """
     kind: Any = RunSettings
     return settings_of(kind[method_settings(record.method)], record.config)
+
+
+def method_in(record: LifelongRecord) -> str:
+    """What the method of a run is called today; see `methods.today`."""
+    content = record.config.get("method")
+    return today(record.method, content) if isinstance(content, Mapping) else record.method
 
 
 def reward_settings_in(record: RewardRecord) -> RewardSettings:

@@ -9,11 +9,13 @@ An entry point names a function without arguments that returns a `Registration`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from skilltokens.configuration import settings_of
 from skilltokens.methods import (
     adapters,
     agem,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 METHODS = {
     "t2s": t2s.REGISTRATION,
+    "t2s-rows": t2s.ROWS,
     "t2s-paper": t2s_paper.REGISTRATION,
     "sequential": sequential.REGISTRATION,
     "lora": lora.REGISTRATION,
@@ -137,6 +140,28 @@ def load_method(name: str) -> type[Method]:
     """The method's class."""
     module, _, attribute = registration(name).target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def today(name: str, content: Mapping[str, Any]) -> str:
+    """What a method is called today whose name and settings a file has: where usual settings have changed, the former
+    ones have a name of their own (`Registration.once`), by which older runs and libraries go, too.
+
+    Args:
+        content: the settings as the file has them; those that it lacks have the values of its time.
+    """
+    for other, entry in METHODS.items():
+        if entry.once == name:
+            usual, former = METHODS[name].settings(), entry.settings()
+            moved = [field.name for field in dataclasses.fields(usual) if _differ(usual, former, field.name)]
+            with contextlib.suppress(SettingError):
+                chosen = settings_of(type(usual), content)
+                if not any(_differ(chosen, former, field) for field in moved):
+                    return other
+    return name
+
+
+def _differ(a: Any, b: Any, field: str) -> bool:
+    return getattr(a, field) != getattr(b, field)
 
 
 def method_of(chosen: Any) -> str:

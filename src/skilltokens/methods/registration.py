@@ -24,3 +24,5 @@ class Registration:
     """Whether the suite's scripted expert acts instead of a policy: not every suite has one."""
     beside: bool = False
     """Whether it learns on a policy of another make, which `base` and `loader` name."""
+    once: str = ""
+    """A method's name that its usual settings had once: see `methods.today`."""

@@ -15,6 +15,7 @@ from skilltokens.report.summary import Comparison, Group, Versus, versus
 
 NAMES = {
     "t2s": "T2S",
+    "t2s-rows": "T2S by rows alone",
     "t2s-paper": "T2S as its paper has it",
     "lora": "LoRA",
     "psec": "PSEC",

@@ -17,7 +17,7 @@ from skilltokens.configuration import flat
 from skilltokens.escaping import shell
 from skilltokens.experiments.reading import CHOOSERS, LIFELONG, SPLITS, read_lifelong, run_file
 from skilltokens.experiments.records import Cell, LifelongRecord
-from skilltokens.experiments.rereading import config_of
+from skilltokens.experiments.rereading import config_of, method_in
 
 Counts = NDArray[np.int64]
 
@@ -57,9 +57,9 @@ class Run:
     miscalled: NDArray[np.bool_]
     curves: Mapping[int, Curve]
 
-    @property
+    @cached_property
     def method(self) -> str:
-        return self.record.method
+        return method_in(self.record)
 
     @property
     def suite(self) -> str:

@@ -23,7 +23,7 @@ from skilltokens.experiments.records import LifelongRecord
 from skilltokens.files import sealed
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.sequential import SequentialSettings
-from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s import T2SRowsSettings, T2SSettings
 from skilltokens.settings import TrainSettings
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.suites import load_suite, task_of
@@ -298,7 +298,8 @@ WRONG: dict[str, tuple[str, Callable[[Settings], Settings]]] = {
         lambda s: dataclasses.replace(_evaluated(s, episodes=5), suite="tests.faults:Few"),
     ),
     "too few of a variant": ("'few' has 4", lambda s: _evaluated(s, episodes=5, variants=("tests.faults:Few",))),
-    "no rows": ("share 0.001 leaves no row", lambda s: dataclasses.replace(s, method=T2SSettings(share=0.001))),
+    "no bend": ("share 0.001 and .* leave no rank", lambda s: dataclasses.replace(s, method=T2SSettings(share=0.001))),
+    "no rows": ("share 0.001 leaves no row", lambda s: dataclasses.replace(s, method=T2SRowsSettings(share=0.001))),
     "too many new rows": ("mu 0.01", lambda s: dataclasses.replace(s, method=T2SSettings(mu=0.01))),
     "no ranks": ("share 0.001 leaves no rank", lambda s: dataclasses.replace(s, method=LoraSettings(share=0.001))),
     "a number": ("train.threads 0 is impossible", lambda s: dataclasses.replace(s, train=TrainSettings(threads=0))),

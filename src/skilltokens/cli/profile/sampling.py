@@ -70,7 +70,7 @@ class Sampler:
         return zip(self._ends, self._seen, strict=True)
 
     def _take(self, _: int, frame: FrameType | None) -> None:
-        if not self._taking:  # a signal while the one before is handled, on a slow machine: the next one counts its time
+        if not self._taking:  # another signal, on a slow machine: the next sample counts its time
             self._taking = True
             self._add(frame)
             self._taking = False

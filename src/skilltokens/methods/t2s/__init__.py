@@ -5,8 +5,10 @@ Its settings and registration; free of torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
@@ -15,10 +17,13 @@ from skilltokens.methods.registration import Otherwise, Registration
 from skilltokens.methods.start import StartSettings
 from skilltokens.types import SettingError
 
+RowsIn = Literal["all", "attention", "feed-forward", "first", "last"]
+
 
 @dataclass(frozen=True)
 class T2SSettings(StartSettings):
-    """T2S: a new skill adds a few parameter tokens and trains only those (and its own small head and encoders)."""
+    """T2S: a new skill adds a few rows and a low-rank change of the shared ones, and trains only those (and its own
+    small head and encoders)."""
 
     share: Positive = 0.08
     """Parameters trained for a new skill, as a share of the whole base policy, head and encoders included."""
@@ -45,7 +50,7 @@ class T2SSettings(StartSettings):
     """Share of the base's rows that a skill uses, chosen by language; 1 is best where the base has learned one task."""
     mu: Share = 0.5
     """Of the rows that a skill uses in a Pattention layer, at most this share may be new; the others are reused."""
-    rows_in: Literal["all", "attention", "feed-forward", "first", "last"] = "feed-forward"
+    rows_in: RowsIn = "all"
     """Pattention layers that get new rows, in proportion to the base's: all, attention's, the feed-forward ones, or all
     of the transformer's first or last half."""
     value_std: NotNegative = 0.2
@@ -54,8 +59,8 @@ class T2SSettings(StartSettings):
     """Share of the new rows that take the place of rows of the base, as copies that the skill may change."""
     fork_by: Literal["use", "gradient"] = "use"
     """Rows of the base that are forked: those that weigh most on the demonstrations, or with the largest gradients."""
-    bend: ShareFrom0 = 0.0
-    """Share of the rows' budget that goes to a low-rank change of the shared rows; the rest buys new rows."""
+    bend: ShareFrom0 = 0.5
+    """Share of the rows' budget for a low-rank change of the shared rows, rank 1 at least; the rest buys new rows."""
     bend_along: Literal["random", "gradient"] = "random"
     """Directions in which a fresh bend can move at first: drawn at random, or those of the loss's largest gradients."""
     reuse_skills: Annotated[int, Ge(0), Le(3)] = 0
@@ -67,6 +72,7 @@ class T2SSettings(StartSettings):
         *StartSettings.ADDED,
         *("otherwise", "fork", "fork_by", "bend", "bend_along", "reuse_skills", "gates_first"),
     )
+    BEFORE: ClassVar[Mapping[str, Any]] = MappingProxyType({"bend": 0.0})
 
     def check(self, name: str = "method") -> None:
         """Raises SettingError for settings that contradict each other."""
@@ -88,9 +94,27 @@ class T2SSettings(StartSettings):
             )
 
 
+@dataclass(frozen=True)
+class T2SRowsSettings(T2SSettings):
+    """T2S by new rows alone, in the feed-forward maps: what `t2s` was until 2026-12-01."""
+
+    rows_in: RowsIn = "feed-forward"
+    """Pattention layers that get new rows, in proportion to the base's: all, attention's, the feed-forward ones, or all
+    of the transformer's first or last half."""
+    bend: ShareFrom0 = 0.0
+    """Share of the rows' budget for a low-rank change of the shared rows, rank 1 at least; the rest buys new rows."""
+
+
 REGISTRATION = Registration(
-    "new parameter tokens a skill, the rest frozen",
+    "new rows a skill, and a small change of the shared ones",
     "skilltokens.methods.t2s.method:T2S",
     T2SSettings,
+    trials=({"rate": 5e-3}, {"rate": 2e-2}, {"rows_in": "feed-forward", "bend": 0.0}),
+)
+ROWS = Registration(
+    "T2S by new rows alone, in the feed-forward maps",
+    "skilltokens.methods.t2s.method:T2S",
+    T2SRowsSettings,
     trials=({"rate": 5e-3}, {"rate": 2e-2}, {"rows_in": "all"}),
+    once="t2s",
 )

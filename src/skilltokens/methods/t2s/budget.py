@@ -106,6 +106,11 @@ def _used(settings: T2SSettings, part: Pattention) -> int:
     return min(round(settings.base_rows * len(part.key)), len(part.key))
 
 
+def _least_bend(settings: T2SSettings, maps: Mapping[str, Pattention]) -> int:
+    """Parameters of a bend of rank 1 of all keys and values: no bend is smaller."""
+    return sum(2 * _used(settings, part) + part.key.shape[1] + part.value.shape[1] for part in maps.values())
+
+
 def _rows(base: Policy, settings: T2SSettings, maps: Mapping[str, Pattention], room: int) -> tuple[dict[str, int], int]:
     """How many rows each map gets of `room` parameters, and how many parameters are left."""
     if settings.bend == 1:
@@ -113,7 +118,7 @@ def _rows(base: Policy, settings: T2SSettings, maps: Mapping[str, Pattention], r
     gated = settings.reuse if settings.gates else 0  # a reused row costs a gate
     sizes = {path: len(part.key) for path, part in maps.items()}
     cost = {path: part.key.shape[1] + part.value.shape[1] + gated for path, part in maps.items()}
-    left = int(room * (1 - settings.bend)) if settings.bend else room
+    left = min(int(room * (1 - settings.bend)), room - _least_bend(settings, maps)) if settings.bend else room
     bends = room - left
     unit = left / sum(sizes[path] * cost[path] for path in sizes)
     rows = {path: int(unit * size) for path, size in sizes.items()}
@@ -121,7 +126,7 @@ def _rows(base: Policy, settings: T2SSettings, maps: Mapping[str, Pattention], r
     for path in sorted(sizes, key=lambda p: -sizes[p]):  # what rounding left over: one row more, widest maps first
         if left >= cost[path]:
             rows[path], left = rows[path] + 1, left - cost[path]
-    if any(number < 1 for number in rows.values()):
+    if any(number < 1 for number in rows.values()) and not settings.bend:
         raise SettingError(
             f"method.share {settings.share} leaves no row for some map of this policy: raise it, widen the "
             f"policy, {shorter_chunk(base)}or set method.own-head or method.own-encoders to False"
