@@ -373,6 +373,17 @@ def test_the_ideas_of_transfer_have_the_figures_of_their_runs():
         assert float(area) == pytest.approx(np.mean([one.fwt or 0.0 for one in figures]), abs=6e-4), cell
 
 
+def test_the_table_of_active_rows_has_the_figures_of_its_runs():
+    page = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (0\.\d) \| (0\.\d{3}) \| (0\.\d{3}) \| (0\.\d{3}) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for mu, *finals in rows:
+        for active, final in zip(("0.25", "0.5", "0.75"), finals, strict=True):
+            run = read_run(ROOT / "results" / "transfer-rows" / f"t2s-paper-mu{mu}-active{active}-seed0")
+            assert run.figures is not None
+            assert float(final) == pytest.approx(run.figures.final, abs=6e-4), run.path
+
+
 def test_published_figures_are_those_of_the_runs():
     if not any((ROOT / "results").rglob("run.json")):
         assert not (ROOT / "RESULTS.md").exists()

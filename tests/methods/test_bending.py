@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ from skilltokens.deploy.exporting import export_skill as deploy
 from skilltokens.methods.base import Lesson, count
 from skilltokens.methods.lora import LoraSettings
 from skilltokens.methods.t2s import T2SSettings
+from skilltokens.methods.t2s.budget import divide, own_shapes
 from skilltokens.methods.t2s.method import T2S
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.pattention import GrownPattention
@@ -103,10 +105,19 @@ def test_rows_and_a_bend_share_one_budget_and_change_nothing_at_the_start(
 
 
 def test_too_small_a_bend_is_refused_before_the_first_lesson():
-    method = make_method(replace(EVERYWHERE, bend=0.2))
+    method = make_method(replace(EVERYWHERE, bend=0.2, share=0.04))
     method.check(1)
-    with pytest.raises(SettingError, match=r"method\.share 0\.08 and method\.bend 0\.2 leave no rank"):
+    with pytest.raises(SettingError, match=r"method\.share 0\.04 and method\.bend 0\.2 leave no rank"):
         method.check(2)
+
+
+def test_a_bend_has_a_rank_in_every_map_before_a_row_is_bought():
+    method = make_method(replace(EVERYWHERE, bend=0.01))
+    parts = divide(method.base, method.settings, 0)
+    assert {rank for part in parts.values() for rank in part.ranks} == {1}
+    sizes = [math.prod(shape) for path, part in parts.items() for shape in own_shapes(method.base, path, part).values()]
+    room = int(0.08 * count(method.base))
+    assert 0.9 * room < sum(sizes) <= room
 
 
 def test_settings_that_contradict_each_other_are_refused():
