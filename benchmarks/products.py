@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from skilltokens.model.pattention import GrownPattention, Pattention
+from skilltokens.model.pattention import Bend, GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 
 
@@ -90,11 +90,20 @@ def _both_ways(layer: nn.Module, tokens: int, backward: bool = True) -> list[Pro
     products = [Product(tokens, width_in, rows, "nt"), Product(tokens, rows, width_out)]
     if backward:
         products += [Product(tokens, width_out, rows, "nt"), Product(tokens, rows, width_in)]
+        bend = layer.bend if isinstance(layer, GrownPattention) else None
+        trained = len(layer.key) + (len(bend.up["key"]) if bend is not None else 0)
         if layer.key.requires_grad:
-            products += [
-                Product(len(layer.key), tokens, width_out, "tn"),
-                Product(len(layer.key), tokens, width_in, "tn"),
-            ]
+            products += [Product(trained, tokens, width_out, "tn"), Product(trained, tokens, width_in, "tn")]
+            products += [] if bend is None else _bend(bend)
+    return products
+
+
+def _bend(bend: Bend) -> list[Product]:
+    """The change up @ down of keys and values, and the gradients of both factors."""
+    products = []
+    for name, up in bend.up.items():
+        (rows, rank), width = up.shape, bend.down[name].shape[1]
+        products += [Product(rows, rank, width), Product(rows, width, rank, "nt"), Product(rank, rows, width, "tn")]
     return products
 
 

@@ -85,11 +85,13 @@ def embedding(number: int, wordings: int = 1) -> Array:
 
 
 def make_training(kind: str, store: DemonstrationStore, train: TrainSettings) -> Training:
-    """What fit() trains: the "T2S base", a "T2S skill" added to it, or the same base of "linear" layers."""
-    name, policy = ("sequential", PolicySettings(maps="linear")) if kind == "linear" else ("t2s", PolicySettings())
+    """What fit() trains: the "T2S base", a "T2S skill" or "T2S rows skill" (by new rows alone) added to it, or the same
+    base of "linear" layers."""
+    name = {"linear": "sequential", "T2S rows skill": "t2s-rows"}.get(kind, "t2s")
+    policy = PolicySettings(maps="linear") if kind == "linear" else PolicySettings()
     method = load_method(name)(make_policy(policy), method_settings(name)(), train, seed=0)
     training = method.begin(make_lesson(0, store))
-    if kind != "T2S skill":
+    if kind in ("linear", "T2S base"):
         return training
     method.finish(make_lesson(0, store))
     return method.begin(make_lesson(1, store))
