@@ -76,7 +76,7 @@ def test_a_size_counts_each_parameter_once_and_what_is_trained():
     module = nn.ModuleList([shared, shared, nn.Linear(2, 1)])
     shared.weight.requires_grad = False
     assert Size.of(module) == Size(9, 3)
-    assert Size.of(module, [shared.weight, shared.weight]) == Size(9, 6)
+    assert Size.of(module, [*shared.parameters(), *shared.parameters()]) == Size(9, 6)
 
 
 def test_both_sizes_stand_beside_a_row_with_their_difference():
@@ -196,7 +196,10 @@ def test_a_peer_that_is_missing_is_not_measured_and_the_others_are(tmp_path: Pat
 def test_what_was_not_measured_stands_on_the_page_until_it_is(tmp_path: Path):
     keep(tmp_path, measured({"a peer": "it cannot be | fetched"}), [], "first")
     page = (tmp_path / PAGE).read_text()
-    assert "| a peer | not measured: it cannot be \\| fetched |  |  |  |  |  | 3.0 to 4.0 | 2026-12-01 | cccccccc |" in page
+    assert (
+        "| a peer | not measured: it cannot be \\| fetched |  |  |  |  |  | 3.0 to 4.0 | 2026-12-01 | cccccccc |"
+        in page
+    )
     keep(tmp_path, measured({"a peer": "another reason"}), [], "second")
     ((_, rows),) = kept_in(tmp_path).items()
     assert [row["not_measured"] for row in rows] == ["another reason"]
