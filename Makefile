@@ -2,7 +2,7 @@
 # PYTHON chooses the interpreter (3.11 to 3.13): make test PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system libero demo test check openpi vla-eval cluster lerobot soak bench results settings constraints lerobot-constraints clean
+.PHONY: help setup system libero demo test check openpi vla-eval cluster lerobot soak bench peers results settings constraints lerobot-constraints clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -76,6 +76,24 @@ soak: setup  ## The long tests: thousands of damaged files for every reader, kil
 
 bench: setup  ## Measure speed against physical limits, keep it in benchmarks/RESULTS.md, name what has become slower
 	$(BIN)/python -m benchmarks --keep
+
+# make peers LIBERO_SOURCE=... TOKENFORMER_SOURCE=... clones those two from another URL or folder; the commits stay the
+# pinned ones (benchmarks/peers/sources.py). What cannot be had is named and not measured.
+peers: export LIBERO_SOURCE := $(LIBERO_SOURCE)
+peers: export TOKENFORMER_SOURCE := $(TOKENFORMER_SOURCE)
+peers: setup .venv-peers/.installed  ## Measure speed beside LIBERO's code, TokenFormer's layer, PEFT and Stable-Baselines3
+	.venv-peers/bin/python -m benchmarks.peers --keep
+
+# Peers stand beside what .venv has, torch and Stable-Baselines3 among it. robomimic comes without what it draws with,
+# which would have to be compiled; LIBERO's training needs of it tensors and data sets.
+.venv-peers/.installed: $(BIN)/.installed
+	test -x $(@D)/bin/python || $(BIN)/python -m venv $(@D)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/beside.pth"
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt "peft==0.21.2" torchvision "hydra-core==1.3.8" \
+		"thop==0.1.1.post2209072238" "einops==0.8.2" "gym==0.25.2" six tensorboardX
+	$(@D)/bin/python -m pip install --quiet --no-deps "robomimic==0.2.0"
+	@touch $@
 
 results: setup  ## Write RESULTS.md, its pages and pictures and README.md's figures from the runs under results/
 	$(BIN)/python -m skilltokens.report.results

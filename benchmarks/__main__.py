@@ -7,7 +7,7 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ from skilltokens.experiments.provenance import commit, machine, now, versions
 from skilltokens.files import write_json
 from skilltokens.types import SkilltokensError
 
-BENCHMARKS = {
+Benchmark = Callable[[Bench], list[Row]]
+BENCHMARKS: dict[str, Benchmark] = {
     "training": training.run,
     "pattention": pattention.run,
     "loader": loader.run,
@@ -59,9 +60,20 @@ SCHEMA = "skilltokens.benchmarks/1"
 HERE = Path(__file__).parent
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Returns 0, or 2 where a benchmark could not run (each says why; the others still run)."""
-    parser = _parser()
+def main(
+    words: Sequence[str] | None = None,
+    benchmarks: Mapping[str, Benchmark] = BENCHMARKS,
+    program: str = "python -m benchmarks",
+    peers: Callable[[], Mapping[str, str]] = dict,
+) -> int:
+    """Returns 0, or 2 where a benchmark could not run (each says why; the others still run).
+
+    Args:
+        benchmarks: that can be run, by name.
+        program: that runs them, in words.
+        peers: gives the versions of what they are measured against, once they have run.
+    """
+    parser = _parser(benchmarks, program)
     options = parser.parse_args(words)
     if options.keep and options.quick:
         parser.error("--keep is not for --quick, whose figures do not count: leave one out")
@@ -71,21 +83,21 @@ def main(words: Sequence[str] | None = None) -> int:
     content: dict[str, Any] = {"schema": SCHEMA, "started": now(), "machine": surroundings(), "quick": options.quick}
     rows: list[Row] = []
     failed: dict[str, str] = {}
-    for name in options.only or BENCHMARKS:
+    for name in options.only or benchmarks:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
             with tempfile.TemporaryDirectory(prefix="skilltokens-bench-") as folder:
-                rows += BENCHMARKS[name](Bench(effort, Path(folder), options.quick))
+                rows += benchmarks[name](Bench(effort, Path(folder), options.quick))
         except SkilltokensError as problem:
             failed[name] = str(problem)
-    content |= {"finished": now(), "load_after": _load(), "failed": failed}
+    content |= {"finished": now(), "load_after": _load(), "failed": failed, "peers": dict(peers())}
     content["rows"] = [dataclasses.asdict(row) for row in rows]
     show(content, rows)
     if options.out is not None:
         write_json(options.out, content)
     if options.keep:
         try:
-            sentences = keep(HERE, content, rows, " ".join(["python -m benchmarks", *(words or sys.argv[1:])]))
+            sentences = keep(HERE, content, rows, " ".join([program, *(words or sys.argv[1:])]))
         except SkilltokensError as problem:
             print(problem, file=sys.stderr)
             return 2
@@ -128,8 +140,12 @@ def show(content: dict[str, Any], rows: Sequence[Row]) -> None:
             row.good,
         )
     console.print(table)
+    for row in rows:
+        if row.sizes:
+            console.print(f"{row.ours} / {row.reference}: parameters {row.sizes}", markup=False, highlight=False)
     machine = content["machine"]
     packages = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "torch", "numpy"))
+    packages = ", ".join([packages, *(f"{name} {version}" for name, version in content["peers"].items())])
     console.print(f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} torch threads; {packages}")
     console.print(f"Processes that wanted a core (1 min): {machine['load']} before, {content['load_after']} after.")
     if content["quick"]:
@@ -142,9 +158,9 @@ def _load() -> float | None:
     return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed as ratios; see docs/speed.md.")
-    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help=", ".join(BENCHMARKS))
+def _parser(benchmarks: Mapping[str, Benchmark], program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Speed as ratios; see docs/speed.md.")
+    parser.add_argument("--only", nargs="+", choices=list(benchmarks), metavar="NAME", help=", ".join(benchmarks))
     parser.add_argument("--quick", action="store_true", help="see in seconds that everything runs")
     parser.add_argument("--rounds", type=_positive, default=Effort.rounds, help="turns for each side (%(default)s)")
     parser.add_argument("--threads", type=_positive, default=1, help="threads of torch (%(default)s)")

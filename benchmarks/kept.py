@@ -1,7 +1,8 @@
 """What was measured before, machine by machine: FOLDER/kept.json, and FOLDER/RESULTS.md, which is made of it.
 
-`python -m benchmarks --keep` compares its rows with those of the same machine, names what has become slower, and then
-puts its rows in their place. The rows of benchmarks that it left out, and of other machines, stay.
+`python -m benchmarks --keep` and `python -m benchmarks.peers --keep` compare their rows with those of the same machine,
+name what has become slower, and then put their rows in their place. The rows of benchmarks that they left out, or could
+not measure, and of other machines, stay; a benchmark without any row stands there as not measured, with the reason.
 """
 
 from __future__ import annotations
@@ -22,11 +23,16 @@ SCHEMA = "skilltokens.benchmarks-kept/1"
 FILE, PAGE = "kept.json", "RESULTS.md"
 HEAD = """# What was measured
 
-Made by `make bench` from kept.json beside it: do not edit it. [What each ratio means](../docs/speed.md): how many times
-as long as the reference something takes, the median of its turns with the quartiles. *Load* is how many processes
-wanted a core before and after: above the number of cores the machine was busy, and the times are too long.
+Made by `make bench` and `make peers` from kept.json beside it: do not edit it. [What each ratio
+means](../docs/speed.md): how many times as long as the reference something takes, the median of its turns with the
+quartiles. *Load* is how many processes wanted a core before and after: above the number of cores the machine was busy,
+and the times are too long. *Parameters* are those of ours / of the reference, where that is a peer.
 """
 COLUMNS = ("benchmark", "ours", "reference", "ratio", "quartiles", "good", "ours takes", "load", "measured", "commit")
+SIZES = "parameters"
+"""The column of rows against peers."""
+REASON = "not_measured"
+"""The entry of a row that says why there are no figures."""
 
 
 def machine_of(content: Mapping[str, Any]) -> str:
@@ -84,15 +90,31 @@ def keep(folder: Path, content: Mapping[str, Any], rows: Sequence[Row], command:
         "load": load,
         "measured": content["finished"][:10],
         "commit": content["machine"]["commit"],
-        "versions": {name: versions[name] for name in ("python", "torch", "numpy") if name in versions},
+        "versions": {name: versions[name] for name in ("python", "torch", "numpy") if name in versions}
+        | content.get("peers", {}),
         "command": command,
     }
-    measured = {row.benchmark for row in rows}
-    rest = [row for row in before if row["benchmark"] not in measured]
-    machines[machine] = [*rest, *({**asdict(row), **about} for row in rows)]
+    machines[machine] = _in_place(before, rows, content.get("failed", {}), about)
     write_json(folder / FILE, {"schema": SCHEMA, "machines": machines}, RunError)
     write_bytes(folder / PAGE, page(machines).encode(), RunError)
     return slower(before, rows)
+
+
+def _in_place(
+    before: Sequence[dict[str, Any]], rows: Sequence[Row], failed: Mapping[str, str], about: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The rows of a machine, new ones in the place of old ones. What failed and has no rows says that it was not
+    measured."""
+    measured = {row.benchmark for row in rows}
+    reasons = {row["benchmark"] for row in before if REASON in row}
+    rest = [row for row in before if row["benchmark"] not in measured | (reasons & set(failed))]
+    known = {row["benchmark"] for row in rest}
+    lacking = [
+        {"benchmark": name, "ours": "", "reference": "", REASON: reason, **about}
+        for name, reason in failed.items()
+        if name not in known
+    ]
+    return [*rest, *({**asdict(row), **about} for row in rows), *lacking]
 
 
 def page(machines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -104,7 +126,9 @@ def page(machines: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             ", ".join(f"{name} {value}" for name, value in row["versions"].items()) for row in rows
         )
         parts.append(f"## {markdown(machine)}\n\n{'; '.join(versions)}. By {', '.join(commands)}.\n")
-        parts.append(table(COLUMNS, list(map(_cells, rows))).replace("---:", "---") + "\n")
+        sizes = any(row.get("sizes") for row in rows)
+        cells = [[*_cells(row), *([markdown(row.get("sizes", ""))] if sizes else [])] for row in rows]
+        parts.append(table((*COLUMNS, *([SIZES] if sizes else [])), cells).replace("---:", "---") + "\n")
     return "\n".join(parts)
 
 
@@ -113,6 +137,10 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
+    """The cells of all columns but the last."""
+    if REASON in row:
+        words = [markdown(row["benchmark"]), f"not measured: {markdown(row[REASON])}", *[""] * 5]
+        return [*words, row["load"], row["measured"], str(row["commit"] or "")[:8]]
     ratios = [f"{row['ratio']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}"]
     commit = str(row["commit"] or "")[:8]
     words = [markdown(row[name]) for name in ("benchmark", "ours", "reference")]

@@ -56,9 +56,9 @@ def run(bench: Bench) -> list[Row]:
     """Two rows."""
     settings = PpoSettings(envs=2, rollout=64, epochs=2) if bench.quick else PpoSettings(target_kl=0.0)
     sides = {
-        "PPO, task token": _updates(_agent("token", settings), settings),
-        "PPO, task token, plain form": _updates(_plain(_agent("token", settings)), settings),
-        "PPO, MLP": _updates(_agent("mlp", settings), settings),
+        "PPO, task token": updates(_agent("token", settings), settings),
+        "PPO, task token, plain form": updates(_plain(_agent("token", settings)), settings),
+        "PPO, MLP": updates(_agent("mlp", settings), settings),
     }
     times = take_turns(sides, bench.effort)
     return [
@@ -84,7 +84,7 @@ def _plain(agent: Agent) -> Agent:
     return agent
 
 
-def _updates(agent: Agent, settings: PpoSettings) -> Callable[[], object]:
+def updates(agent: Agent, settings: PpoSettings) -> Callable[[], object]:
     """A function that takes one rollout and learns from it, each time."""
     size = settings.envs * settings.rollout
     loop = ppo(agent, Empty, settings, [size * (i + 1) for i in range(100_000)], seed=0)

@@ -50,6 +50,8 @@ class Row:
     rounds: int
     good: str
     """What a good ratio is."""
+    sizes: str = ""
+    """How many parameters each side has, where that is not the same by itself."""
 
 
 def spent() -> float:
@@ -92,6 +94,7 @@ def row(
     good: str,
     *,
     units: tuple[float, float] = (1.0, 1.0),
+    sizes: str = "",
 ) -> Row:
     """Compares two sides of `take_turns`; `units` says how many units of work one call of each side does."""
     mine = [value / units[0] for value in times[ours]]
@@ -110,6 +113,7 @@ def row(
         statistics.median(other),
         len(ratios),
         good,
+        sizes,
     )
 
 
