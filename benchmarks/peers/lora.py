@@ -75,28 +75,29 @@ class Plain(nn.Module):
 
 
 def run(bench: Bench) -> list[Row]:
-    """T2S by torch and by numba and our LoRA against PEFT, and T2S against our LoRA."""
+    """T2S, as usual and by rows alone, and our LoRA, by torch and by numba, against PEFT; and T2S against our LoRA."""
     store = make_store(bench.folder / "peft", episodes=2 if bench.quick else 30)
-    skills = {name: skill_of(name, store) for name in ("t2s", "lora")}
-    size = {name: size_of(one) for name, one in skills.items()}
+    size = {method: size_of(skill_of(method, store)) for method in SKILLS}
     peft = Peft(size["t2s"])
-    numba = dataclasses.replace(TRAIN, kernel="numba")
-    sides: dict[str, Callable[[], object]] = {
-        "step, T2S skill": steps_of(skills["t2s"], TRAIN),
-        "step, T2S skill, numba": steps_of(skill_of("t2s", store), numba),
-        "step, our LoRA": steps_of(skills["lora"], TRAIN),
-        PEFT: lambda: [peft.step() for _ in range(BLOCK)],
-    }
+    sides: dict[str, Callable[[], object]] = {PEFT: lambda: [peft.step() for _ in range(BLOCK)]}
+    rows: list[tuple[str, str]] = []
+    for method, name in SKILLS.items():
+        for kernel in ("torch", "numba"):
+            side = f"step, {name}" + (", numba" if kernel == "numba" else "")
+            sides[side] = steps_of(skill_of(method, store), dataclasses.replace(TRAIN, kernel=kernel))
+            rows.append((side, method))
     times, units = take_turns(sides, bench.effort), (BLOCK, BLOCK)
-    rows = [
-        row("PEFT", times, name, PEFT, "below 1", units=units, sizes=beside(size[method], peft.size))
-        for name, method in {**dict.fromkeys(list(sides)[:2], "t2s"), "step, our LoRA": "lora"}.items()
+    against = [
+        row("PEFT", times, side, PEFT, "below 1", units=units, sizes=beside(size[method], peft.size))
+        for side, method in rows
     ]
     sizes = beside(size["t2s"], size["lora"])
-    return [*rows, row("PEFT", times, "step, T2S skill", "step, our LoRA", "below 1", units=units, sizes=sizes)]
+    return [*against, row("PEFT", times, "step, T2S skill", "step, our LoRA", "below 1", units=units, sizes=sizes)]
 
 
 PEFT = "step, PEFT's LoRA on a plain transformer"
+SKILLS = {"t2s": "T2S skill", "t2s-rows": "T2S rows skill", "lora": "our LoRA"}
+"""What the methods' steps are called."""
 
 
 def skill_of(method: str, store: DemonstrationStore) -> Training:
