@@ -14,7 +14,7 @@ from skilltokens.model.kernels import computing_by
 from skilltokens.model.lowrank import LowRank
 from skilltokens.model.pattention import Bend, GrownPattention, Pattention
 
-NAMES = ("key", "value")
+NAMES: tuple[str, ...] = ("key", "value")
 
 
 def draw(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
@@ -44,10 +44,9 @@ def test_it_is_pattention_of_the_changed_rows(
     learning = [x, own_key, own_value, *bend.parameters()]
     for one in learning:
         one.requires_grad_()
-    whole = [
-        torch.cat([bend(name, rows), mine]) for name, rows, mine in (("key", key, own_key), ("value", value, own_value))
-    ]
-    expected = pattention.pattention(x, *whole, 2.0)
+    changed_key = torch.cat([bend("key", key), own_key])
+    changed_value = torch.cat([bend("value", value), own_value])
+    expected = pattention.pattention(x, changed_key, changed_value, 2.0)
     result = bent_pattention(x, (key, value), (own_key, own_value) if own else None, bend.up, bend.down, 2.0)
     torch.testing.assert_close(result, expected)
     chosen = learning if own else [one for one in learning if one is not own_key and one is not own_value]
