@@ -24,13 +24,7 @@ EPSILON = 1e-6
 
 
 class Kernel(Protocol):
-    """A form of the element-wise part.
-
-    Attributes:
-        by_factors: whether the gradients of a low-rank change go with it by the factors alone (model/bent.py).
-    """
-
-    by_factors: bool
+    """A form of the element-wise part."""
 
     def forward(self, scores: Tensor, tau: float) -> tuple[Tensor, tuple[Tensor, ...]]:
         """theta (n, rows), and what `backward` needs. The scores (n, rows), contiguous, may be overwritten."""
@@ -43,8 +37,6 @@ class Kernel(Protocol):
 
 class TorchKernel:
     """In torch's operations, for every device and kind of number."""
-
-    by_factors = False
 
     def forward(self, scores: Tensor, tau: float) -> tuple[Tensor, tuple[Tensor, ...]]:
         ratio = tau / (scores.norm(dim=-1, keepdim=True) + EPSILON)
@@ -65,8 +57,6 @@ class NumbaKernel:
     Raises:
         SettingError: numba is not installed, or does not work here.
     """
-
-    by_factors = True
 
     def __init__(self) -> None:
         try:

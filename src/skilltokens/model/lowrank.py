@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skilltokens.model.bent import bent_pattention, by_factors
 from skilltokens.model.pattention import Pattention, fused_pattention
 from skilltokens.model.policy import Policy
 
@@ -68,9 +67,6 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.map, Pattention):
-            if by_factors(x):
-                shared = self.map.key.detach(), self.map.value.detach()
-                return bent_pattention(x, shared, None, self.up, self.down, self.map.tau)
             return fused_pattention(x, self.matrix("key"), self.matrix("value"), self.map.tau)
         assert isinstance(self.map, nn.Linear)
         return F.linear(x, self.matrix("weight"), self.map.bias)

@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from skilltokens.model.bent import Rows, bent_pattention, by_factors
 from skilltokens.model.kernels import EPSILON, TORCH, kernel_for
 
+Rows = tuple[Tensor, Tensor]
+"""Keys (rows, d_in) and values (rows, d_out)."""
 BEND = ".bend."
 """What stands between a map's path and the rest in the names of the tensors that bend its shared rows."""
 BENT = ("key", "value")
@@ -217,9 +218,6 @@ class GrownPattention(nn.Module):
         return key, value
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bend is not None and self.gate is None and self.skill_gate is None and by_factors(x):
-            shared, own = (self.frozen_key, self.frozen_value), (self.key, self.value)
-            return bent_pattention(x, shared, own, self.bend.up, self.bend.down, self.tau)
         key, value = self.shared()
         gate = None if self.gate is None else F.pad(self.gate, (0, len(self.key)), value=1.0)
         if self.bend is None and self.skill_gate is None:
