@@ -48,8 +48,12 @@ def _verdict(one: Table) -> tuple[str, float, str] | None:
     if pair is None or t2s.costs.demonstrations is None:
         return None
     ahead, behind = (pair.a, pair.b) if pair.difference >= 0 else (pair.b, pair.a)
-    is_open = pair.verdict == "open"
-    words = "they can't be told apart" if is_open else f"**{_name(ahead)} is ahead of {_name(behind)}**"
+    if pair.verdict == "open":
+        words = "they can't be told apart"
+    elif pair.verdict in ("ahead", "behind"):
+        words = f"**{_name(ahead)} is ahead of {_name(behind)}**"
+    else:  # the test says so of these runs, the interval over their seeds does not of others
+        words = f"{_name(ahead)}'s runs do better than {_name(behind)}'s, which seeds differ too much to say of others,"
     return words, t2s.costs.demonstrations, f"{text.rate(ahead.final.value)} to {text.rate(behind.final.value)}"
 
 
