@@ -13,10 +13,10 @@
 5. *Budget.* All that a skill trains is at most `share` of the base policy, encoders and head included; `mu` bounds
    the share of a map's active rows that may be new (budget.py).
 
-Ours too, each off unless a setting asks for it, since new rows alone cannot change what a shared row does:
+Ours too, since new rows alone cannot change what a shared row does; the last two are off unless a setting asks:
 
-6. *Fork.* Some of the new rows take the place of rows of the base, as copies, which are trained (forking.py).
-7. *Bend.* A part of the budget buys a low-rank change of the shared rows, the skill's own (model/pattention.py).
+6. *Bend.* Half of the rows' budget buys a low-rank change of the shared rows, the skill's own (model/pattention.py).
+7. *Fork.* Some of the new rows take the place of rows of the base, as copies, which are trained (forking.py).
 8. *Gated reuse.* The rows of up to three earlier skills are shared whole, by one learned factor a skill and map.
 
 No forgetting, by construction: an old skill computes with its own active rows only, the norm inside Pattention runs
