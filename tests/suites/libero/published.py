@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from skilltokens.suites.libero.environment import LiberoEnvironment
+from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
 from skilltokens.types import Array
 
 SIZE = 128
@@ -49,8 +49,15 @@ class Recording:
     seen: dict[str, Array]
 
 
+def opened(suite: str, task: str) -> LiberoEnvironment:
+    """A task whose scene is the one that was compiled last, since MuJoCo writes no other, and other tests compile
+    theirs."""
+    Scene.forget()
+    return LiberoEnvironment(suite, task)
+
+
 def record(environment: LiberoEnvironment, index: int, steps: int) -> Recording:
-    """Episode `index` with random actions, observed by robosuite's own sensors after each action."""
+    """Episode `index` of an `opened` task: random actions, observed by robosuite's own sensors after each action."""
     random = np.random.default_rng(index)
     width = 1 + environment.model.nq + environment.model.nv
     observation = environment.reset("train", index)

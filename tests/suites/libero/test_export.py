@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.demos.making import make_store
 from tests.exchange.robomimic import make_environment, sequences
-from tests.suites.libero.published import Recording, publish, record
+from tests.suites.libero.published import Recording, opened, publish, record
 
 from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore, write_store
@@ -30,7 +30,7 @@ GOAL = Libero("libero-goal")
 
 @pytest.fixture(scope="module")
 def recordings() -> list[Recording]:
-    environment = LiberoEnvironment(GOAL.name, BOWL)
+    environment = opened(GOAL.name, BOWL)
     return [record(environment, index, steps) for index, steps in ((0, 9), (3, 6))]
 
 

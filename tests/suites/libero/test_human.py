@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.suites.libero.published import Recording, publish, record
+from tests.suites.libero.published import Recording, opened, publish, record
 
 from skilltokens.cli import main
 from skilltokens.demos import DemonstrationStore, check, write_store
@@ -18,7 +18,7 @@ from skilltokens.exchange.hdf5 import export_hdf5
 from skilltokens.settings import DemonstrationSettings
 from skilltokens.simulation.demonstrate import demonstrations
 from skilltokens.suites.libero import Libero
-from skilltokens.suites.libero.environment import LiberoEnvironment, Scene
+from skilltokens.suites.libero.environment import LiberoEnvironment
 from skilltokens.suites.libero.human import fixture_poses, import_human, task_shown
 from skilltokens.types import ACTION, ENVIRONMENT_STATE, STATE, DemonstrationError, SettingError
 
@@ -37,8 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recordings(folder: Path) -> list[Recording]:
     """Two demonstrations with fixtures in different places; the file is FOLDER/put_the_bowl_on_the_plate_demo.hdf5."""
-    Scene.forget()  # MuJoCo writes the scene that was compiled last, and other tests compile others
-    environment = LiberoEnvironment("libero-goal", BOWL)
+    environment = opened("libero-goal", BOWL)
     episodes = [record(environment, index, steps) for index, steps in ((0, 9), (3, 6))]
     publish(folder / f"{BOWL}_demo.hdf5", environment, episodes, "put the bowl on the plate")
     return episodes
@@ -299,7 +298,7 @@ def test_equal_things_are_ordered_by_where_each_demonstration_begins(tmp_path: P
     """There are two black bowls, and LIBERO's first one, which is to be picked up, stands behind the other."""
     suite = Libero("libero-spatial")
     task = suite.tasks[0]
-    environment = LiberoEnvironment(suite.name, task.name)
+    environment = opened(suite.name, task.name)
     recordings = [record(environment, 0, 4)]
     path = publish(tmp_path / f"{task.name}_demo.hdf5", environment, recordings, task.instruction)
     LiberoEnvironment(suite.name, task.name).reset("test", 0)
