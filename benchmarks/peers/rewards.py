@@ -19,6 +19,7 @@ from benchmarks.steering import SPACE, Empty, policy_of_a_body, updates
 from benchmarks.timing import Row, row, take_turns
 from skilltokens.behaviour.agents import Agent
 from skilltokens.behaviour.builder import make_agent
+from skilltokens.behaviour.ppo import options
 from skilltokens.behaviour.settings import PpoSettings
 
 THEIRS = "Stable-Baselines3's PPO, MLP"
@@ -63,19 +64,9 @@ def _published(settings: PpoSettings) -> tuple[Size, Callable[[], object]]:
     model = package.PPO(
         "MultiInputPolicy",
         environments.VecMonitor(environments.DummyVecEnv([Plain] * settings.envs)),
-        learning_rate=settings.rate,
-        n_steps=settings.rollout,
-        batch_size=settings.batch,
-        n_epochs=settings.epochs,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae,
-        clip_range=settings.clip,
-        ent_coef=settings.entropy,
-        max_grad_norm=settings.gradient,
-        target_kl=settings.target_kl or None,
         policy_kwargs={"net_arch": shape, "activation_fn": nn.ReLU, "log_std_init": settings.log_std},
-        device="cpu",
         seed=0,
+        **options(settings),
     )
     steps = settings.envs * settings.rollout
     return Size.of(model.policy), lambda: model.learn(steps, reset_num_timesteps=False)

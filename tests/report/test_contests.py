@@ -61,21 +61,25 @@ def test_without_the_tournament_nothing_is_made_of_it(build: Build, tmp_path: Pa
     assert "<!-- methods:begin -->\n\n<!-- methods:end -->" in files["README.md"]
 
 
+def taught(method: str, count: int, success: str) -> Callable[[dict[str, Any]], None]:
+    """A run of a method from so many demonstrations, that succeeds as often as `success` does."""
+
+    def change(run: dict[str, Any]) -> None:
+        level(success)(run)
+        run["method"] = method
+        run["demonstrations"] |= {"episodes": [count] * len(run["tasks"]), "digest": f"{count:02d}" * 32}
+
+    return change
+
+
 def test_numbers_of_demonstrations_are_told_apart_and_drawn_with_those_of_the_experiment_beside(
     build: Build, tmp_path: Path
 ):
-    def taught(method: str, count: int) -> Callable[[dict[str, Any]], None]:
-        def change(run: dict[str, Any]) -> None:
-            level("ewc" if (method, count) == ("t2s", 1) else method)(run)
-            run["method"] = method
-            run["demonstrations"] |= {"episodes": [count] * len(run["tasks"]), "digest": f"{count:02d}" * 32}
-
-        return change
-
     for name, counts in (("metaworld-few-demonstrations", (1, 20)), ("metaworld-few", (5,))):
         for count in counts:
             for method in ("t2s", "lora"):
-                put(build, tmp_path / "results" / name / str(count), method, 0, tasks=3, change=taught(method, count))
+                change = taught(method, count, "ewc" if (method, count) == ("t2s", 1) else method)
+                put(build, tmp_path / "results" / name / str(count), method, 0, tasks=3, change=change)
     folder = tmp_path / "results"
     (tmp_path / "README.md").write_text(README + FEW)
     for run in list(folder.glob("*/*/*")):
@@ -100,15 +104,7 @@ def test_what_seeds_may_not_bear_out_is_not_said_to_lead(tmp_path: Path, build: 
         for method, success in (("t2s", t2s), ("lora", "lora")):
             for count in (1, 20):
                 place = folder / "metaworld-few-demonstrations" / f"{method}-{count}-{seed}"
-
-                def change(
-                    run: dict[str, Any], method: str = method, success: str = success, count: int = count
-                ) -> None:
-                    level(success)(run)
-                    run["method"] = method
-                    run["demonstrations"] |= {"episodes": [count] * len(run["tasks"]), "digest": f"{count:02d}" * 32}
-
-                build(place, method, seed, tasks=3, change=change)
+                build(place, method, seed, tasks=3, change=taught(method, count, success))
     (tmp_path / "README.md").write_text(README + FEW)
     finding = {str(p.relative_to(tmp_path)): t for p, t in texts_of(folder).items()}["README.md"]
     assert "LoRA's runs do better than T2S's, which seeds differ too much to say of others, from 1 (" in finding

@@ -105,28 +105,30 @@ def ppo(
             yield Stop(part, algorithm.num_timesteps, curve, save)
 
 
+def options(settings: PpoSettings) -> dict[str, Any]:
+    """The settings as Stable-Baselines3's PPO has them, but for the policy's own."""
+    return {
+        "learning_rate": settings.rate,
+        "n_steps": settings.rollout,
+        "batch_size": settings.batch,
+        "n_epochs": settings.epochs,
+        "gamma": settings.gamma,
+        "gae_lambda": settings.gae,
+        "clip_range": settings.clip,
+        "ent_coef": settings.entropy,
+        "max_grad_norm": settings.gradient,
+        "normalize_advantage": settings.normalize,
+        "target_kl": settings.target_kl or None,
+        "device": settings.device,
+    }
+
+
 class _Algorithm(PPO):
     """Stable-Baselines3's PPO with rates of the agent's own."""
 
     def __init__(self, agent: Agent, env: VecNormalize, settings: PpoSettings, logger: Logger) -> None:
         self.agent = agent
-        super().__init__(
-            _Policy,
-            env,
-            learning_rate=settings.rate,
-            n_steps=settings.rollout,
-            batch_size=settings.batch,
-            n_epochs=settings.epochs,
-            gamma=settings.gamma,
-            gae_lambda=settings.gae,
-            clip_range=settings.clip,
-            ent_coef=settings.entropy,
-            max_grad_norm=settings.gradient,
-            normalize_advantage=settings.normalize,
-            target_kl=settings.target_kl or None,
-            policy_kwargs={"agent": agent},
-            device=settings.device,
-        )
+        super().__init__(_Policy, env, policy_kwargs={"agent": agent}, **options(settings))
         self.set_logger(logger)
 
     def learn_until(self, steps: int, watcher: BaseCallback) -> None:
