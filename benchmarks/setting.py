@@ -87,11 +87,16 @@ def embedding(number: int, wordings: int = 1) -> Array:
 def make_training(kind: str, store: DemonstrationStore, train: TrainSettings) -> Training:
     """What fit() trains: the "T2S base", a "T2S skill" or "T2S rows skill" (by new rows alone) added to it, or the same
     base of "linear" layers."""
-    name = {"linear": "sequential", "T2S rows skill": "t2s-rows"}.get(kind, "t2s")
-    policy = PolicySettings(maps="linear") if kind == "linear" else PolicySettings()
+    if kind in ("T2S skill", "T2S rows skill"):
+        return make_skill("t2s" if kind == "T2S skill" else "t2s-rows", store, train)
+    name, policy = ("sequential", PolicySettings(maps="linear")) if kind == "linear" else ("t2s", PolicySettings())
     method = load_method(name)(make_policy(policy), method_settings(name)(), train, seed=0)
-    training = method.begin(make_lesson(0, store))
-    if kind in ("linear", "T2S base"):
-        return training
-    method.finish(make_lesson(0, store))
-    return method.begin(make_lesson(1, store))
+    return method.begin(make_lesson(0, store))
+
+
+def make_skill(method: str, store: DemonstrationStore, train: TrainSettings) -> Training:
+    """What fit() trains in a second lesson by a method, whose skill is new on the base that the first made."""
+    grown = load_method(method)(make_policy(), method_settings(method)(), train, seed=0)
+    grown.begin(make_lesson(0, store))
+    grown.finish(make_lesson(0, store))
+    return grown.begin(make_lesson(1, store))

@@ -18,11 +18,9 @@ from torch import Tensor, nn
 
 from benchmarks.peers.sizes import Size, beside, count, nearest
 from benchmarks.peers.sources import load, load_torchvision
-from benchmarks.setting import LANGUAGE, Bench, make_lesson, make_policy, make_store
+from benchmarks.setting import LANGUAGE, Bench, make_policy, make_skill, make_store
 from benchmarks.timing import Row, row, take_turns
 from benchmarks.training import BLOCK, steps_of
-from skilltokens.demos import DemonstrationStore
-from skilltokens.methods import load_method, method_settings
 from skilltokens.methods.base import Training
 from skilltokens.model.settings import PolicySettings
 from skilltokens.settings import TrainSettings
@@ -77,14 +75,14 @@ class Plain(nn.Module):
 def run(bench: Bench) -> list[Row]:
     """T2S, as usual and by rows alone, and our LoRA, by torch and by numba, against PEFT; and T2S against our LoRA."""
     store = make_store(bench.folder / "peft", episodes=2 if bench.quick else 30)
-    size = {method: size_of(skill_of(method, store)) for method in SKILLS}
+    size = {method: size_of(make_skill(method, store, TRAIN)) for method in SKILLS}
     peft = Peft(size["t2s"])
     sides: dict[str, Callable[[], object]] = {PEFT: lambda: [peft.step() for _ in range(BLOCK)]}
     rows: list[tuple[str, str]] = []
     for method, name in SKILLS.items():
         for kernel in ("torch", "numba"):
             side = f"step, {name}" + (", numba" if kernel == "numba" else "")
-            sides[side] = steps_of(skill_of(method, store), dataclasses.replace(TRAIN, kernel=kernel))
+            sides[side] = steps_of(make_skill(method, store, TRAIN), dataclasses.replace(TRAIN, kernel=kernel))
             rows.append((side, method))
     times, units = take_turns(sides, bench.effort), (BLOCK, BLOCK)
     against = [
@@ -98,14 +96,6 @@ def run(bench: Bench) -> list[Row]:
 PEFT = "step, PEFT's LoRA on a plain transformer"
 SKILLS = {"t2s": "T2S skill", "t2s-rows": "T2S rows skill", "lora": "our LoRA"}
 """What the methods' steps are called."""
-
-
-def skill_of(method: str, store: DemonstrationStore) -> Training:
-    """The training of a second lesson, whose skill is new on the base that the first made."""
-    grown = load_method(method)(make_policy(), method_settings(method)(), TRAIN, seed=0)
-    grown.begin(make_lesson(0, store))
-    grown.finish(make_lesson(0, store))
-    return grown.begin(make_lesson(1, store))
 
 
 def size_of(skill: Training) -> Size:
