@@ -124,6 +124,11 @@ class Run:
         )
 
     @property
+    def points(self) -> frozenset[float]:
+        """The shares of a lesson's training after which its task was tested: where the area under its curve is from."""
+        return frozenset(share for curve in self.curves.values() for share in curve.progress.tolist())
+
+    @property
     def tested(self) -> int:
         """Cells of the success matrix."""
         return int((self.episodes > 0).sum())

@@ -240,15 +240,22 @@ class Versus:
 def versus(a: Group, b: Group) -> Versus | None:
     """Compares two finished or equally far groups on the seeds that both have; None where there is no common seed."""
     seeds = sorted({run.seed for run in a.runs} & {run.seed for run in b.runs})
-    mine = [next(run for run in a.runs if run.seed == seed).figures for seed in seeds]
-    other = [next(run for run in b.runs if run.seed == seed).figures for seed in seeds]
-    pairs = [(m, o) for m, o in zip(mine, other, strict=True) if m is not None and o is not None]
+    mine, other = ([next(run for run in group.runs if run.seed == seed) for seed in seeds] for group in (a, b))
+    pairs = [(m.figures, o.figures) for m, o in zip(mine, other, strict=True) if m.figures and o.figures]
     if not pairs or len(pairs) < len(seeds) or len({len(f.final_of) for pair in pairs for f in pair}) > 1:
         return None
     final = metrics.paired([m.final_of for m, _ in pairs], [o.final_of for _, o in pairs])
-    areas = [(m.fwt_of, o.fwt_of) for m, o in pairs if m.fwt_of is not None and o.fwt_of is not None]
-    fwt = metrics.paired([m for m, _ in areas], [o for _, o in areas]) if len(areas) == len(pairs) else None
-    return Versus(a, b, tuple(seeds), final, fwt)
+    return Versus(a, b, tuple(seeds), final, areas_apart(mine, other))
+
+
+def areas_apart(mine: Sequence[Run], other: Sequence[Run]) -> metrics.Paired | None:
+    """The difference of FWT, seed by seed; None unless all runs have it, over as many tasks and from the same points of
+    a lesson's training."""
+    areas = [[None if run.figures is None else run.figures.fwt_of for run in runs] for runs in (mine, other)]
+    known = [[area for area in row if area is not None] for row in areas]
+    if any(len(row) < len(mine) for row in known) or len({len(area) for row in known for area in row}) != 1:
+        return None
+    return metrics.paired(*known) if len({run.points for run in (*mine, *other)}) == 1 else None
 
 
 def named(comparisons: Sequence[Comparison], method: str) -> dict[int, Group]:

@@ -401,3 +401,18 @@ def test_comparisons_hold_every_run_once(build: Build, tmp_path: Path):
     paths = [run.path for table in comparisons.tables for c in table.contenders for run in c.group.runs]
     assert sorted(paths) == sorted(run.path for run in runs)
     assert len(comparisons.tables) == 2
+
+
+def test_areas_are_compared_only_where_lessons_were_tested_at_the_same_points(build: Build, tmp_path: Path):
+    def fewer(content: dict[str, Any]) -> None:
+        for cell in content["evaluations"]:
+            cell["progress"] = {0.2: 0.3}.get(cell["progress"], cell["progress"])
+
+    ours, same = read_run(build(tmp_path / "ours", "t2s")), read_run(build(tmp_path / "same", "lora"))
+    (pair,) = _compared(ours, same).pairs
+    assert pair.fwt is not None
+    other = read_run(build(tmp_path / "other", "lora", change=fewer))
+    table = _compared(ours, other)
+    assert table.pairs[0].fwt is None
+    assert table.pairs[0].final.difference == pair.final.difference
+    assert any(remark.startswith("FWT is not compared") and "0.3" in remark for remark in table.remarks)

@@ -11,6 +11,7 @@ import numpy as np
 from skilltokens import metrics, significance
 from skilltokens.report.comparison.model import Contender, Pair, TaskPair, Verdict
 from skilltokens.report.runs import Counts, Run
+from skilltokens.report.summary import areas_apart
 
 STATES = ("suite", "tasks", "split of the initial states", "episodes a test")
 """Conditions that must be said, not assumed, for episodes to pair by their initial states."""
@@ -52,7 +53,7 @@ def pair_of(a: Contender, b: Contender) -> Pair | str:
         lessons=lessons,
         final=metrics.paired(first.rates, second.rates),
         bootstrap=significance.bootstrap_interval(first.rates - second.rates),
-        fwt=_fwt(mine, other),
+        fwt=areas_apart(mine, other),
         successes=successes,
         episodes=episodes,
         paired=letters,
@@ -132,12 +133,3 @@ def _task(first: _Tests, second: _Tests, task: int, letters: bool) -> TaskPair:
         p = significance.unpaired_test(successes, episodes)
     apart = float((first.rates[:, task] - second.rates[:, task]).mean())
     return TaskPair(first.names[task], successes, episodes, apart, p, p)
-
-
-def _fwt(mine: Sequence[Run], other: Sequence[Run]) -> metrics.Paired | None:
-    """The difference of FWT, where all runs have it, over equally many tasks."""
-    areas = [[None if run.figures is None else run.figures.fwt_of for run in runs] for runs in (mine, other)]
-    known = [[area for area in row if area is not None] for row in areas]
-    if any(len(row) < len(mine) for row in known) or len({len(area) for row in known for area in row}) != 1:
-        return None
-    return metrics.paired(*known)

@@ -71,7 +71,7 @@ def _table(runs: Sequence[Run]) -> Table:
             for contender in contenders
             if contender.assumed
         ),
-        remarks=(*_unfinished(contenders), *missing),
+        remarks=(*_unfinished(contenders), *missing, *_other_points(contenders)),
     )
 
 
@@ -97,6 +97,19 @@ def _unfinished(contenders: Sequence[Contender]) -> list[str]:
         for contender in contenders
         if not contender.finished
     ]
+
+
+def _other_points(contenders: Sequence[Contender]) -> list[str]:
+    """Areas under learning curves that were tested at other points are numbers of different things."""
+    points = {contender.label: _points(contender) for contender in contenders if _points(contender)}
+    if len(set(points.values())) <= 1:
+        return []
+    words = [f"{label} at {listed(values)}" for label, values in points.items()]
+    return [f"FWT is not compared where lessons were tested at other shares of their training: {'; '.join(words)}"]
+
+
+def _points(contender: Contender) -> tuple[str, ...]:
+    return tuple(f"{share:g}" for share in sorted({s for run in contender.group.runs for s in run.points}))
 
 
 def _why_apart(bench: Sequence[Run], others: Sequence[Run], assume_equal: bool) -> str:
