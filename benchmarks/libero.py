@@ -1,19 +1,34 @@
-"""A control step of LIBERO: ours, LIBERO's own, and the physics alone.
+"""A control step of LIBERO: ours, LIBERO's own, and the physics alone; and whole episodes from two cameras.
 
 All sides take the same random actions from the same state of one scene. "LIBERO's own step" is its wrapper's `step`
 without cameras, observables included, as its users call it. "physics alone" is mj_step with as many substeps and no
 controller. Good against LIBERO's own: below 0.5. Against the physics: below 3; the rest is the arm's controller, in
 Python, 500 times a simulated second.
+
+An episode is a reset and 100 steps of an arm that rests, from a published initial state. Ours is evaluate()'s.
+LIBERO's is what its evaluation does in each of its processes: reset, set_init_state, five steps of rest, then step.
+Good: below 0.2.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from benchmarks.rolling import Nobody
 from benchmarks.setting import Bench
-from benchmarks.timing import Row, row, take_turns
+from benchmarks.timing import Effort, Row, row, take_turns
+from skilltokens.simulation.pool import Pool
+from skilltokens.simulation.rollout import evaluate
+from skilltokens.suites import load_suite, task_of
 
 SUITE, TASK = "libero-goal", "put_the_bowl_on_the_plate"
+SIZE, REST = 128, 5
+"""Of LIBERO's pictures, in pixels; and the steps for which its evaluation lets things come to rest."""
 
 
 def run(bench: Bench) -> list[Row]:
@@ -52,6 +67,49 @@ def run(bench: Bench) -> list[Row]:
     )
     times["step"] = [both - reset for both, reset in zip(times["step with reset"], times["reset"], strict=True)]
     return [
-        row("libero", times, "step", reference, good, units=(steps, steps))
-        for reference, good in (("LIBERO's own step", "below 0.5"), ("physics alone", "below 3"))
+        *(
+            row("libero", times, "step", reference, good, units=(steps, steps))
+            for reference, good in (("LIBERO's own step", "below 0.5"), ("physics alone", "below 3"))
+        ),
+        _episodes(bench),
     ]
+
+
+def _episodes(bench: Bench) -> Row:
+    """Whole episodes with pictures, ours and LIBERO's; one call of each takes seconds."""
+    steps = 2 if bench.quick else 100
+    suite = load_suite(f"{SUITE}-images")
+    task = task_of(suite, TASK)
+    with Pool(suite) as pool, contextlib.closing(_own()) as own:
+
+        def ours() -> None:
+            evaluate(Nobody(7), suite, task, "test", [0], pool=pool, horizon=steps)
+
+        sides = {"episode": ours, "LIBERO's own episode": _theirs(own, steps)}
+        times = take_turns(sides, Effort(min(bench.effort.rounds, 5), bench.effort.seconds))
+    return row("libero", times, "episode", "LIBERO's own episode", "below 0.2")
+
+
+def _own() -> Any:
+    """LIBERO's own environment, as its evaluation sets it."""
+    from libero.libero import get_default_path_dict
+    from libero.libero.envs.env_wrapper import OffScreenRenderEnv
+
+    file = Path(get_default_path_dict()["bddl_files"], SUITE.replace("-", "_"), f"{TASK}.bddl")
+    return OffScreenRenderEnv(bddl_file_name=str(file), camera_heights=SIZE, camera_widths=SIZE)
+
+
+def _theirs(own: Any, steps: int) -> Callable[[], None]:
+    """The same episode by LIBERO's own environment."""
+    from skilltokens.suites.libero.environment import Scene
+
+    state = Scene.of(SUITE, TASK).states[0]
+    rest = np.array([0, 0, 0, 0, 0, 0, -1.0])
+
+    def episode() -> None:
+        own.reset()
+        own.set_init_state(state)
+        for _ in range(REST + steps):
+            own.step(rest)
+
+    return episode
