@@ -384,6 +384,17 @@ def test_the_table_of_active_rows_has_the_figures_of_its_runs():
             assert float(final) == pytest.approx(run.figures.final, abs=6e-4), run.path
 
 
+def test_the_table_of_budgets_is_that_of_the_runs():
+    page = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) % \| (0\.\d{3}) \| (0\.\d{3}) \|$", page, re.MULTILINE)
+    assert [int(share) for share, _, _ in rows] == [3, 4, 8, 16]
+    for share, *finals in rows:
+        for method, final in zip(("t2s", "lora"), finals, strict=True):
+            run = read_run(ROOT / "results" / "transfer-budget" / f"{method}-share{int(share) / 100:g}-seed0")
+            assert run.figures is not None
+            assert float(final) == pytest.approx(run.figures.final, abs=6e-4), run.path
+
+
 def test_published_figures_are_those_of_the_runs():
     if not any((ROOT / "results").rglob("run.json")):
         assert not (ROOT / "RESULTS.md").exists()
