@@ -19,6 +19,7 @@ from skilltokens.demos import DemonstrationStore
 from skilltokens.model.actor import PolicyActor
 from skilltokens.model.settings import PolicySettings
 from skilltokens.model.task_token import TaskToken
+from skilltokens.model.trunked import TrunkEye
 from skilltokens.types import ENVIRONMENT_STATE, STATE, Actor, ObservationError
 
 PPO = PpoSettings(envs=4, rollout=32, batch=64, epochs=2, hidden=(16,), critic_hidden=(16,))
@@ -175,3 +176,19 @@ def test_a_token_reads_a_picture_in_place_of_numbers():
     lit = token(seen)
     assert torch.equal(dark[0], lit[0])
     assert (dark[1, 2] - lit[1, 2]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("trunk", ["lite0", "lite0-random"])
+def test_a_token_sees_the_same_through_a_trunk_whether_it_looked_before_or_not(trunk: str):
+    top = "observation.images.top"
+    token = TaskToken({STATE: 2}, 32, 1, (16,), torch.Generator().manual_seed(0), (top,), trunk=trunk)
+    pictures = torch.randint(0, 255, (2, 3, 32, 48, 3), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    seen = {STATE: torch.zeros(2, 3, 2), top: pictures}
+    (eye,) = token.eyes
+    assert isinstance(eye, TrunkEye)
+    features = eye.look(pictures)
+    assert features.shape == (2, 3, 2, 3, eye.trunk.channels)
+    assert torch.equal(token(seen), token({**seen, top: features}))
+    names = {name for name, _ in token.named_parameters()}
+    assert not any("trunk" in name for name in names)
+    assert "eyes.0.digest" in token.state_dict()

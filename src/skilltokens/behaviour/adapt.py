@@ -13,20 +13,22 @@ import msgspec
 from torch import Tensor
 
 from skilltokens.behaviour.agents import Agent
-from skilltokens.behaviour.builder import make_agent
-from skilltokens.behaviour.environments import Challenge, Make, Stacked, check_units
+from skilltokens.behaviour.builder import Sight, make_agent
+from skilltokens.behaviour.environments import Challenge, Make, Stacked, Through, check_units
 from skilltokens.behaviour.parallel import Limit
 from skilltokens.behaviour.ppo import Stop, check_start
 from skilltokens.behaviour.ppo import ppo as run_ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
-from skilltokens.configuration import differences, flat, plain
-from skilltokens.demos.kinds import kind_of
+from skilltokens.configuration import differences, flat, plain, plain_as_before
+from skilltokens.demos.kinds import PICTURES, kind_of
 from skilltokens.model.policy import Policy
+from skilltokens.model.trunks.naming import NONE, check_name
+from skilltokens.model.trunks.opening import open_trunk
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.tensors import read_state, write_state
-from skilltokens.types import Array, Counts, Progress, Report, RunError, silent
+from skilltokens.types import Array, Counts, Progress, Report, RunError, SettingError, silent
 
 
 @dataclass
@@ -98,7 +100,8 @@ def adapt(
     make = environment_for(policy, challenge, settings)
     env = make()
     space: Any = env.observation_space
-    agent = make_agent(learner, policy, embedding, space, ppo, seed, settings.body, settings.picture)
+    sight = Sight(settings.body, settings.picture, settings.trunk)
+    agent = make_agent(learner, policy, embedding, space, ppo, seed, sight)
     env.close()
     curve = Curve([], [], [], settings.episodes, trained(agent))
     if start is not None:
@@ -161,7 +164,7 @@ def _made_with(
         "learner": learner,
         "seed": seed,
         "steered": policy.fingerprint(),
-        **flat({"adapt": plain(settings), "ppo": plain(ppo)}),
+        **flat({"adapt": plain_as_before(settings), "ppo": plain(ppo)}),
     }
 
 
@@ -198,16 +201,38 @@ def _start(state: Path, made_with: dict[str, Any], report: Report) -> tuple[dict
 
 
 def environment_for(policy: Policy, challenge: Challenge, settings: AdaptSettings) -> Make:
-    """How to make an environment that shows a policy as many steps at once as it looks at."""
+    """How to make an environment that shows a policy as many steps at once as it looks at, and an encoder that sees
+    through a frozen trunk what that makes of pictures.
+
+    Raises:
+        SettingError: a trunk, and nobody to see through it.
+    """
+    check_sight(policy, settings)
     length = settings.window or policy.settings.history
     pictures = any(kind_of(name, feature) == "image" for name, feature in challenge.suite.features.items())
     if length == 1 and not pictures:  # pictures alone would be turned round by Stable-Baselines3
         return challenge.make
-    return functools.partial(_stacked, challenge.make, length)
+    return functools.partial(_stacked, challenge.make, length, settings.trunk)
 
 
-def _stacked(make: Make, length: int) -> Stacked:
-    return Stacked(make(), length)
+def _stacked(make: Make, length: int, trunk: str) -> Stacked:
+    env = make()
+    return Stacked(env if trunk == NONE else Through(env, open_trunk(trunk)), length)
+
+
+def check_sight(policy: Policy, settings: AdaptSettings) -> None:
+    """Raises SettingError where a trunk is given to no pictures, or the policy sees its own pictures otherwise."""
+    if settings.trunk == NONE:
+        return
+    check_name(settings.trunk, "adapt.trunk")
+    if not settings.picture:
+        raise SettingError(f"adapt.trunk {settings.trunk!r} is for an encoder that sees: say adapt.picture too")
+    sees = any(kind in PICTURES for kind in policy.shape.kinds.values())
+    if sees and policy.settings.trunk != settings.trunk:
+        raise SettingError(
+            f"adapt.trunk is {settings.trunk!r}, and the policy that it steers sees the same pictures through "
+            f"{policy.settings.trunk!r}: use that, or leave adapt.trunk out"
+        )
 
 
 def trained(agent: Agent) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from gymnasium.spaces import Dict as DictSpace
@@ -20,10 +21,25 @@ from skilltokens.methods.base import generator_of
 from skilltokens.model.lowrank import LowRank, leaves, matrices
 from skilltokens.model.policy import Policy
 from skilltokens.model.task_token import TaskToken
+from skilltokens.model.trunks.naming import NONE
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError
 
+AXES = "height", "width", "colours"
+"""Of a picture; of what a trunk makes of it: rows, columns, channels."""
 RANK = 4
 """Of the adapters of `lora`."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the encoder of a task token is shown."""
+
+    body: bool = True
+    """The body's own state."""
+    picture: bool = False
+    """The environment's pictures instead of the task's numbers."""
+    trunk: str = NONE
+    """The frozen trunk that it sees them through."""
 
 
 def make_agent(
@@ -33,8 +49,7 @@ def make_agent(
     space: DictSpace,
     settings: PpoSettings,
     seed: int,
-    body: bool = True,
-    picture: bool = False,
+    sight: Sight = Sight(),
 ) -> Agent:
     """A fresh agent of a learner on a policy, which itself is never changed.
 
@@ -42,11 +57,11 @@ def make_agent(
         policy: the frozen policy.
         embedding: the instruction's unit vector, which it gets (language,).
         space: of the environment's observations, maybe stacked.
-        body: show the encoder the body's own state.
-        picture: show it the environment's pictures instead of the task's numbers; the critic sees those still.
+        sight: what the encoder is shown; the critic sees the task's numbers in any case.
 
     Raises:
         SettingError: an unknown learner, or an environment that does not show what the policy needs.
+        TrunkError: the frozen trunk that the encoder sees through is not there.
     """
     learner, generator = learner_of(name), generator_of(seed, 1)
     widths = vectors(space)
@@ -55,11 +70,12 @@ def make_agent(
     check_fits(policy, space)
     actor = _prepared(learner.policy, policy, seed)
     if learner.token:
-        hidden = ({STATE} if not body else set()) | ({ENVIRONMENT_STATE} if picture else set())
+        hidden = ({STATE} if not sight.body else set()) | ({ENVIRONMENT_STATE} if sight.picture else set())
         shown = {feature: width for feature, width in widths.items() if feature not in hidden}
-        seen = pictures(space) if picture else ()
+        seen = pictures(space, sight.trunk) if sight.picture else ()
         width = policy.settings.width
-        token = TaskToken(shown, width, settings.tokens, settings.hidden, generator, seen, settings.presence)
+        sizes = settings.tokens, settings.hidden, generator, seen, settings.presence, sight.trunk
+        token = TaskToken(shown, width, *sizes)
         actor = actor.with_task_token(token)
     return PolicyAgent(actor, embedding, widths, settings, generator)
 
@@ -75,13 +91,18 @@ def vectors(space: DictSpace) -> dict[str, int]:
     return widths
 
 
-def pictures(space: DictSpace) -> tuple[str, ...]:
-    """The pictures of an environment.
+def pictures(space: DictSpace, trunk: str = NONE) -> tuple[str, ...]:
+    """The pictures of an environment, or what a trunk made of them.
 
     Raises:
         SettingError: it has none.
     """
-    names = tuple(name for name, box in sorted(space.spaces.items()) if box.dtype == np.uint8)
+    depth = 1 if STEPS in space.spaces else 0
+    names = tuple(
+        name
+        for name, box in sorted(space.spaces.items())
+        if box.dtype == np.uint8 or (trunk != NONE and len(box.shape or ()) - depth == len(AXES))
+    )
     if not names:
         raise SettingError("the environment shows no picture (height, width, 3): use one that does, or its numbers")
     return names
@@ -95,6 +116,8 @@ def check_fits(policy: Policy, space: DictSpace) -> None:
                 continue
             raise SettingError(f"the environment does not observe {name!r}, which the policy looks at")
         box = space.spaces[name]
+        if policy.trunk is not None and (box.shape or (0,))[-1] == policy.trunk.channels:
+            continue  # what its own trunk made of the picture
         if policy.shape.kinds.get(name) in PICTURES and (policy.shape.kinds[name] == "image") != (
             box.dtype == np.uint8
         ):

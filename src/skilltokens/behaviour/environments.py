@@ -14,11 +14,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium.spaces import Box
 from gymnasium.spaces import Dict as DictSpace
 from gymnasium.wrappers import TimeLimit, TransformAction
 
 from skilltokens.model.policy import Policy
+from skilltokens.model.trunks.trunk import FrozenTrunk
 from skilltokens.simulation.blame import blaming
 from skilltokens.simulation.simulators import checked
 from skilltokens.suites import suite_and_task
@@ -142,6 +144,27 @@ class Stacked(gymnasium.ObservationWrapper[Any, Any, Any]):
             if name != STEPS
         }
         return {**stacked, STEPS: np.array([len(self._rows)], np.float32)}
+
+
+class Through(gymnasium.ObservationWrapper[Any, Any, Any]):
+    """Shows what a frozen trunk makes of each picture, (rows, columns, channels), in its place: computed once, where
+    PPO's updates look at it many times."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], trunk: FrozenTrunk) -> None:
+        super().__init__(env)
+        self._trunk = trunk
+        spaces = env.observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
+        self._pictures = [name for name, space in spaces.items() if len(space.shape) == 3]
+        seen = {name: (*trunk.grid(*spaces[name].shape[:2]), trunk.channels) for name in self._pictures}
+        features = {name: feature_space(shape, "float32") for name, shape in seen.items()}
+        self.observation_space = DictSpace({**spaces, **features})
+
+    def observation(self, observation: Mapping[str, Array]) -> dict[str, Array]:
+        features = {
+            name: self._trunk.look(torch.from_numpy(np.ascontiguousarray(observation[name]))[None])[0].float().numpy()
+            for name in self._pictures
+        }
+        return {**observation, **features}
 
 
 class Staggered(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Gt
 
 from skilltokens.configuration import Count, CountFrom0, Infinite, NotNegative, Positive, Seed, ShareFrom0
+from skilltokens.model.trunks.naming import NONE
 from skilltokens.settings import STEP_LIMIT, check_device
 from skilltokens.types import SettingError
 
@@ -159,5 +160,9 @@ class AdaptSettings:
     """Show the encoder the body's own state (`observation.state`) besides the task's."""
     picture: bool = False
     """Show the encoder the environment's pictures instead of the task's numbers (`observation.environment_state`)."""
+    trunk: str = NONE
+    """With a picture, the frozen trunk that it is seen through (docs/pictures.md); none: the encoder learns to see."""
     step_limit: NotNegative = STEP_LIMIT
     """Seconds that a step may take, a reset five times as many, before --ppo.workers are ended; 0: no limit."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("trunk",)

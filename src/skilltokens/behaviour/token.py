@@ -15,7 +15,7 @@ from skilltokens.behaviour.adapt import Curve, adapt
 from skilltokens.behaviour.agents import Agent, PolicyAgent
 from skilltokens.behaviour.environments import challenge
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
-from skilltokens.configuration import Seed, check_number, check_settings, plain
+from skilltokens.configuration import Seed, check_number, check_settings, plain, plain_as_before
 from skilltokens.files import seal
 from skilltokens.model.policy import TASK_TOKEN
 from skilltokens.skills.library import SkillLibrary
@@ -119,8 +119,8 @@ def learn_token(
 
 def _made_with(on: str, env: str, words: Sequence[str], settings: AdaptSettings, ppo: PpoSettings, seed: int) -> str:
     """SHA-256 of all that decides what is learned."""
-    content = {"on": on, "env": env, "words": list(words), "adapt": plain(settings), "ppo": plain(ppo), "seed": seed}
-    return seal(content)
+    both = {"adapt": plain_as_before(settings), "ppo": plain(ppo)}
+    return seal({"on": on, "env": env, "words": list(words), **both, "seed": seed})
 
 
 def _forget(state: Path) -> None:
@@ -136,7 +136,8 @@ def _task_token(agent: Agent, on: str) -> tuple[dict[str, Tensor], TaskTokenSpec
     token = agent.policy.task_token
     assert token is not None
     tensors = {f"{TASK_TOKEN}.{key}": value.detach().clone() for key, value in token.state_dict().items()}
-    return tensors, TaskTokenSpec(on, dict(token.features), token.tokens, token.hidden, token.pictures)
+    sizes = dict(token.features), token.tokens, token.hidden, token.pictures, token.trunk
+    return tensors, TaskTokenSpec(on, *sizes)
 
 
 def steered(library: SkillLibrary, on: str, vector: np.ndarray) -> int:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from skilltokens.model.images import cell_positions
 from skilltokens.model.tpst import make_linear
+from skilltokens.model.trunked import TrunkEye
+from skilltokens.model.trunks.naming import NONE
 
 LIMIT = 10.0
 """Normalised inputs are clipped to this many deviations."""
@@ -50,7 +52,8 @@ class RunningNorm(nn.Module):
 class TaskToken(nn.Module):
     """A ReLU MLP from observed vectors (B, T, n) and sets (B, T, slots, n) to task tokens (B, T, tokens, width).
 
-    Its inputs are normalised by running statistics. Pictures (B, T, height, width, 3) reach it through an `Eye` each.
+    Its inputs are normalised by running statistics. Pictures (B, T, height, width, 3) reach it through an `Eye` each,
+    or a `TrunkEye`, which takes what the trunk made of them too.
 
     Args:
         features: the width of each feature that it reads, by name.
@@ -62,6 +65,10 @@ class TaskToken(nn.Module):
         presence: initial logarithm of a task token's weight in attention, where other tokens have 0; it is learned. The
             norm before attention gives small tokens the same influence as large ones. A low presence makes a new task
             token nearly invisible, as zero-initialised attention does (arXiv 2303.16199).
+        trunk: the frozen trunk that it sees pictures through, by name; "none": it learns to see.
+
+    Raises:
+        TrunkError: the trunk is not there, or cannot be loaded safely.
     """
 
     def __init__(
@@ -73,13 +80,14 @@ class TaskToken(nn.Module):
         generator: torch.Generator | None = None,
         pictures: Sequence[str] = (),
         presence: float = 0.0,
+        trunk: str = NONE,
     ) -> None:
         super().__init__()
         self.features, self.width, self.tokens, self.hidden = dict(features), width, tokens, tuple(hidden)
-        self.pictures = tuple(pictures)
+        self.pictures, self.trunk = tuple(pictures), trunk
         self.norm = RunningNorm(sum(features.values()))
-        self.eyes = nn.ModuleList(Eye(generator) for _ in pictures)
-        seen = sum(features.values()) + len(self.pictures) * Eye.OUT
+        self.eyes = nn.ModuleList(Eye(generator) if trunk == NONE else TrunkEye(trunk, generator) for _ in pictures)
+        seen = sum(features.values()) + len(self.pictures) * (Eye.OUT if trunk == NONE else TrunkEye.OUT)
         self.net = mlp((seen, *hidden, tokens * width), generator)
         self.presence = nn.Parameter(torch.full((tokens,), presence))
 

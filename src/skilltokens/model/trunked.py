@@ -1,5 +1,5 @@
-"""The encoder of pictures that are seen through a frozen trunk (`trunks`): a neck and a head, of which a skill has its
-own.
+"""What sees pictures through a frozen trunk (`trunks`): an encoder with a neck and a head, of which a skill has its
+own, and the eye of a task token.
 """
 
 from __future__ import annotations
@@ -22,12 +22,35 @@ COLOURS = 3
 """That every trunk sees."""
 
 
-class TrunkEncoder(Scaled):
+class Seeing(nn.Module):
+    """What sees through a frozen trunk. The trunk is no part of its parameters and tensors, and never trained.
+
+    The digest of the trunk is among the tensors: whatever keeps them refuses another trunk.
+    """
+
+    trunk: FrozenTrunk
+    digest: Tensor
+
+    def see_through(self, name: str) -> None:
+        """Opens the trunk; called once, behind `nn.Module.__init__`.
+
+        Raises:
+            TrunkError: the trunk is not there, or cannot be loaded safely.
+        """
+        self.trunk = open_trunk(name)
+        self.register_buffer("digest", torch.tensor(list(bytes.fromhex(self.trunk.digest)), dtype=torch.uint8))
+        self.register_load_state_dict_pre_hook(_check_digest)
+
+    def look(self, x: Tensor) -> Tensor:
+        """Pictures or features (..., height or rows, width or columns, channels) -> features in float32."""
+        if x.shape[-1] == COLOURS:
+            x = self.trunk.look(x.flatten(0, -4)).unflatten(0, x.shape[:-3])
+        return x.float()
+
+
+class TrunkEncoder(Seeing, Scaled):
     """A picture (B, T, height, width, 3), or what the trunk made of it (B, T, rows, columns, channels), -> tokens
     (B, T, width).
-
-    The trunk is no part of its parameters and tensors, and never trained. The digest of the trunk is among the tensors:
-    whatever keeps them refuses another trunk.
 
     Args:
         settings: of the policy: width, trunk, and what a skill's head has.
@@ -38,18 +61,15 @@ class TrunkEncoder(Scaled):
     """
 
     own = ("head",)
-    digest: Tensor
 
     def __init__(self, name: str, scale: Scale, settings: PolicySettings, generator: torch.Generator | None) -> None:
-        super().__init__(scale)
+        Scaled.__init__(self, scale)
         if len(scale.center) != COLOURS:
             raise SettingError(
                 f"the trunk {settings.trunk!r} sees pictures of {COLOURS} colours, and {name!r} has "
                 f"{len(scale.center)}: store it in three, or use policy.trunk none"
             )
-        self.trunk = open_trunk(settings.trunk)
-        self.register_buffer("digest", torch.tensor(list(bytes.fromhex(self.trunk.digest)), dtype=torch.uint8))
-        self.register_load_state_dict_pre_hook(_check_digest)
+        self.see_through(settings.trunk)
         self.film = make_linear(settings.width, 2 * settings.neck, generator, 0.3)
         self.head = TrunkHead(self.trunk, settings, generator)
 
@@ -57,24 +77,40 @@ class TrunkEncoder(Scaled):
         """`noise` is ignored: only vectors and sets get noise."""
         return self.head(self.look(x), self.film(instruction)[:, :, None, None])
 
-    def look(self, x: Tensor) -> Tensor:
-        """Pictures or features (B, T, ...) -> features (B, T, rows, columns, channels) in float32."""
-        if x.shape[-1] == COLOURS:
-            x = self.trunk.look(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        return x.float()
+
+class TrunkEye(Seeing):
+    """A task token's eye: pictures (..., height, width, 3), or what the trunk made of them, -> (..., OUT). It is an
+    encoder's neck and head without an instruction, since a token is of one task.
+
+    Raises:
+        TrunkError: the trunk is not there, or cannot be loaded safely.
+    """
+
+    OUT = 32
+
+    def __init__(self, trunk: str, generator: torch.Generator | None) -> None:
+        super().__init__()
+        self.see_through(trunk)
+        self.settings = PolicySettings(width=self.OUT)
+        self.head = TrunkHead(self.trunk, self.settings, generator)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x = self.look(picture)
+        plain = x.new_zeros(1, 1, 1, 1, 2 * self.settings.neck)
+        return self.head(x.flatten(0, -4)[:, None], plain)[:, 0].unflatten(0, x.shape[:-3])
 
 
-def _check_digest(encoder: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Raises TrunkError where the numbers that an encoder is about to take over were learned behind another trunk."""
-    assert isinstance(encoder, TrunkEncoder)
+def _check_digest(seeing: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Raises TrunkError where the numbers that it is about to take over were learned behind another trunk."""
+    assert isinstance(seeing, Seeing)
     digest = state.get(f"{prefix}digest")
     if digest is None or digest.is_meta:
         return
     learned = bytes(digest.tolist()).hex()
-    if learned != encoder.trunk.digest:
+    if learned != seeing.trunk.digest:
         raise TrunkError(
-            f"these numbers were learned behind another trunk than {encoder.trunk.name!r} as it is installed (its "
-            f"digest is {encoder.trunk.digest[:12]}, theirs {learned[:12]}): install the version that they were made "
+            f"these numbers were learned behind another trunk than {seeing.trunk.name!r} as it is installed (its "
+            f"digest is {seeing.trunk.digest[:12]}, theirs {learned[:12]}): install the version that they were made "
             "with"
         )
 

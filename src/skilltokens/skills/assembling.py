@@ -16,7 +16,7 @@ from skilltokens.model.pattention import BENT, Bend, GrownPattention, Pattention
 from skilltokens.model.policy import Policy
 from skilltokens.model.prompted import prompted, prompts_of
 from skilltokens.model.task_token import TaskToken
-from skilltokens.skills.skill import ADAPTERS, BASE, TOKEN_PREFIX, Content, Find, Rows, Skill
+from skilltokens.skills.skill import ADAPTERS, BASE, TOKEN_PREFIX, Content, Find, Rows, Skill, TaskTokenSpec
 
 
 def base_rows(base: Policy, path: str) -> int:
@@ -122,13 +122,18 @@ def _adapters(base: Policy, skill: Skill) -> dict[str, LowRank]:
     }
 
 
+def task_token(spec: TaskTokenSpec, width: int) -> TaskToken:
+    """A task token of these sizes, for a policy of this width; its numbers are still to come."""
+    return TaskToken(spec.features, width, spec.tokens, spec.hidden, None, spec.pictures, trunk=spec.trunk)
+
+
 def _with_task_token(base: Policy, find: Find, content: Content) -> Policy:
     """The policy of the skill that is steered, with a task token."""
     spec = content.task_token
     assert spec is not None
     on = find(spec.on)
     policy = assemble(base, find, on) if on.tensors else base
-    token = TaskToken(spec.features, base.settings.width, spec.tokens, spec.hidden, None, spec.pictures)
+    token = task_token(spec, base.settings.width)
     token.load_state_dict({n.removeprefix(TOKEN_PREFIX): t for n, t in content.tensors.items()})
     return policy.with_task_token(token.to(base.device).requires_grad_(False))
 

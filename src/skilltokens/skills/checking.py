@@ -18,8 +18,7 @@ from skilltokens.model.pattention import BEND, BENT, Pattention
 from skilltokens.model.policy import TASK_TOKEN, Policy, Shape
 from skilltokens.model.prompted import PROMPTS
 from skilltokens.model.settings import PolicySettings
-from skilltokens.model.task_token import TaskToken
-from skilltokens.skills.assembling import base_rows, own_modules
+from skilltokens.skills.assembling import base_rows, own_modules, task_token
 from skilltokens.skills.scene import SceneDensity, SceneJudge
 from skilltokens.skills.skill import ADAPTERS, BASE, Content, Find, Rows
 from skilltokens.types import ACTION, Feature, Scale
@@ -311,6 +310,6 @@ def _check_token(content: Content, base: Policy) -> None:
     if len(spec.pictures) > len(content.tensors) or content.active or content.form != "rows":
         raise ValueError("its task token reads more pictures than it has tensors, or it has rows too")
     with torch.device("meta"):
-        token = TaskToken(spec.features, base.settings.width, spec.tokens, spec.hidden, None, spec.pictures)
+        token = task_token(spec, base.settings.width)
     expected = {f"{TASK_TOKEN}.{name}": tensor for name, tensor in token.state_dict().items()}
     same_shapes(content.tensors, expected, "its task token")

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skilltokens.configuration import plain_as_before
 from skilltokens.model.policy import TASK_TOKEN
+from skilltokens.model.trunks.naming import NONE
 from skilltokens.skills.records import Form
 from skilltokens.tensors import fingerprint
 from skilltokens.types import Array
@@ -46,6 +48,10 @@ class TaskTokenSpec:
     """Widths of the encoder's hidden layers."""
     pictures: tuple[str, ...] = ()
     """Pictures that the encoder reads too."""
+    trunk: str = NONE
+    """The frozen trunk that it sees them through."""
+
+    ADDED: ClassVar[tuple[str, ...]] = ("trunk",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +142,7 @@ class Content:
         active = {f"active.{path}": torch.as_tensor(rows.row) for path, rows in self.active.items()}
         sources = {path: [rows.sources[number] for number in rows.source] for path, rows in self.active.items()}
         key = torch.as_tensor(np.array(self.key, np.float32))
-        token = None if self.task_token is None else asdict(self.task_token)
+        token = None if self.task_token is None else plain_as_before(self.task_token)
         return fingerprint(
             {"key": key, **active, **{f"tensor.{name}": value for name, value in self.tensors.items()}},
             {"form": self.form, "token": token, "sources": sources},

@@ -21,6 +21,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
+from skilltokens.model.trunks.naming import NONE
 from skilltokens.skills.records import Form
 from skilltokens.skills.skill import Content, Proof, Rows, TaskTokenSpec
 from skilltokens.tensors import pack, unpack
@@ -29,7 +30,7 @@ from skilltokens.types import LibraryError
 SCHEMA = "skilltokens.skill/1"
 
 
-class _Token(Struct, frozen=True, forbid_unknown_fields=True):
+class _Token(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A task token's sizes, see `TaskTokenSpec`."""
 
     on: str
@@ -37,6 +38,7 @@ class _Token(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: int
     hidden: tuple[int, ...]
     pictures: tuple[str, ...]
+    trunk: str = NONE
 
 
 class _Proof(Struct, frozen=True, forbid_unknown_fields=True):
