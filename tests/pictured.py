@@ -49,6 +49,26 @@ class SeenFromAbove(Table):
         return picture
 
 
+@dataclass
+class SeenToo(Toy):
+    """The toy robot with its markers' places, and a picture besides."""
+
+    name: str = "seen-too"
+
+    def __post_init__(self) -> None:
+        self.features = {**self.features, TOP: Feature((SIZE, SIZE, 3), "uint8")}
+
+    def make(self, task: Task) -> Table:
+        return BothSeen(task, self.horizon)
+
+
+class BothSeen(SeenFromAbove):
+    """The table, observed by a camera above it and as numbers."""
+
+    def _observation(self) -> Observation:
+        return {**Table._observation(self), TOP: self.picture()}
+
+
 def pictured_stores(folder: Path, tasks: Sequence[Task] = TASKS[:3], episodes: int = 3) -> list[DemonstrationStore]:
     return make_stores(folder, tasks, episodes, Pictured())
 

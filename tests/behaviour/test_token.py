@@ -10,12 +10,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
-from tests.pictured import Pictured, pictured_policy
+from tests.pictured import TOP, Pictured, SeenToo, pictured_policy
 from tests.small import observations
 from tests.toy import TASKS, Toy
 
 from skilltokens.behaviour.adapt import environment_for
-from skilltokens.behaviour.builder import make_agent
+from skilltokens.behaviour.builder import Sight, make_agent
 from skilltokens.behaviour.environments import SuiteEnvironment, challenge, of_suite
 from skilltokens.behaviour.ppo import ppo
 from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
@@ -24,6 +24,8 @@ from skilltokens.demos import DemonstrationStore, write_store
 from skilltokens.grow import learn_skill
 from skilltokens.methods.t2s import T2SSettings
 from skilltokens.model.settings import PolicySettings
+from skilltokens.model.trunks import opening
+from skilltokens.model.trunks.opening import open_trunk
 from skilltokens.settings import TrainSettings
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.skills.library import SkillLibrary
@@ -41,6 +43,7 @@ from skilltokens.types import (
     SettingError,
     SuiteError,
     Task,
+    TrunkError,
 )
 
 POLICY = PolicySettings(width=32, layers=2, history=2)
@@ -303,5 +306,55 @@ def test_a_policy_that_looks_at_pictures_is_steered_whatever_it_remembers(window
     policy = pictured_policy().requires_grad_(False)
     make = environment_for(policy, of_suite(suite, suite.tasks[0]), replace(SHORT, window=window))
     agent = make_agent("token", policy, np.zeros(policy.shape.language, np.float32), make().observation_space, PPO, 0)  # pyright: ignore[reportArgumentType]
+    (stop,) = ppo(agent, make, PPO, [128], 0)
+    assert stop.steps == 128
+
+
+SEEN = "tests.pictured:SeenToo/between"
+SEES = replace(SHORT, picture=True, trunk="lite0-random")
+
+
+def test_a_token_that_sees_through_a_trunk_is_kept_with_its_name_and_acts_as_it_was_trained(library: Path):
+    _, curve = learn_token(library, SEEN, settings=SEES, ppo=PPO)
+    opened = SkillLibrary.open(library)
+    skill = opened.skill("between")
+    assert skill.task_token is not None
+    assert (skill.task_token.pictures, skill.task_token.trunk) == ((TOP,), "lite0-random")
+    assert ENVIRONMENT_STATE not in skill.task_token.features
+    assert skill.parameters == curve.trained
+    outcomes = evaluate(opened.actor("stop halfway between both markers"), SeenToo(), TASKS[2], SHORT.split, range(4))
+    assert sum(outcome.success for outcome in outcomes) == curve.successes[-1]
+    assert sum(outcome.steps for outcome in outcomes) / 4 == pytest.approx(curve.lengths[-1], abs=0.06)
+
+
+def test_a_token_is_not_read_behind_another_trunk(library: Path, monkeypatch: pytest.MonkeyPatch):
+    learn_token(library, SEEN, settings=SEES, ppo=PPO)
+    monkeypatch.setattr(opening, "_open", {"lite0-random": open_trunk("lite0")})
+    with pytest.raises(TrunkError, match="learned behind another trunk"):
+        SkillLibrary.open(library).actor("stop halfway between both markers")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(SEES, picture=False), r"adapt\.trunk 'lite0-random' is for an encoder that sees: say adapt\.picture"),
+        (replace(SEES, trunk="lite9"), r"adapt\.trunk 'lite9' is no trunk"),
+    ],
+)
+def test_a_trunk_that_shows_nothing_is_refused(library: Path, settings: AdaptSettings, message: str):
+    with pytest.raises(SettingError, match=message):
+        learn_token(library, SEEN, settings=settings, ppo=PPO)
+    assert not (library / "adapting").exists()
+
+
+def test_a_policy_that_sees_is_steered_through_its_own_trunk_alone():
+    suite, settings = Pictured(), replace(SEES, window=1)
+    task = of_suite(suite, suite.tasks[0])
+    with pytest.raises(SettingError, match="sees the same pictures through 'none'"):
+        environment_for(pictured_policy(), task, settings)
+    policy = pictured_policy(trunk="lite0-random").requires_grad_(False)
+    make, sight = environment_for(policy, task, settings), Sight(picture=True, trunk="lite0-random")
+    space: Any = make().observation_space
+    agent = make_agent("token", policy, np.zeros(policy.shape.language, np.float32), space, PPO, 0, sight)
     (stop,) = ppo(agent, make, PPO, [128], 0)
     assert stop.steps == 128

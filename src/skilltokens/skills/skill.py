@@ -156,8 +156,9 @@ class Content:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were trained. Statistics of what was seen do not count."""
-        return sum(tensor.numel() for name, tensor in self.tensors.items() if not name.startswith(UNTRAINED))
+        """How many numbers were trained. Statistics of what was seen do not count, and a trunk's digest."""
+        trained = (tensor for name, tensor in self.tensors.items() if not name.startswith(UNTRAINED))
+        return sum(tensor.numel() for tensor in trained if tensor.is_floating_point())
 
 
 _NOTHING: Array = np.zeros(0, np.float32)
