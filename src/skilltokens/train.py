@@ -27,6 +27,7 @@ from skilltokens.methods.base import Training
 from skilltokens.methods.examples import Examples, Source, imitation, observation_noise
 from skilltokens.methods.rule import Now, checked_examples, checked_loss, checked_state
 from skilltokens.model.kernels import computing_by
+from skilltokens.optimizer import JoinedAdamW
 from skilltokens.settings import TrainSettings
 from skilltokens.tensors import check_like
 from skilltokens.types import Progress, Report, RunError, SkilltokensError, silent
@@ -135,7 +136,7 @@ def fit(
                 group["lr"] = peak * rate_factor(now.step, iterations, settings.warmup)
             with computing_by(settings.kernel):
                 loss = _loss(training, sources, settings, now, team)
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad()
                 loss.backward()
                 if team is not None:
                     loss = team.average(training.parameters(), loss)
@@ -200,8 +201,7 @@ class Average:
         self.steps += 1
         if self.decay:
             weight = 1 - min(self.decay, self.steps / (self.steps + 9))
-            for value, parameter in zip(self.values, self.parameters, strict=True):
-                value.lerp_(parameter, weight)
+            torch._foreach_lerp_(self.values, list(self.parameters), weight)
 
     @torch.no_grad()
     def _swap(self) -> None:
@@ -272,20 +272,20 @@ class _Work:
 
     def __init__(self, training: Training, settings: TrainSettings, seed: int) -> None:
         self.training, self.record, self.step, self.kernel = training, Record(), 0, settings.kernel
-        self.optimizer = torch.optim.AdamW(training.groups, weight_decay=settings.weight_decay)
+        self.optimizer = JoinedAdamW(training.groups, settings.weight_decay)
         self.average = Average(training.parameters(), settings.average)
         self.batches, self.generator = np.random.default_rng([seed, 7]), np.random.default_rng([seed, 13])
 
     def restart(self) -> None:
         """The optimizer is as at its first step, and the average is the parameters as they are."""
-        self.optimizer.state.clear()
+        self.optimizer.restart()
         self.average.restart()
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         # taken at a point, where the policy shows the averages and `values` holds the parameters (but at step 0)
         tensors = {f"parameter.{i}": p.detach().clone() for i, p in enumerate(self.training.parameters())}
         tensors |= {f"average.{i}": value.clone() for i, value in enumerate(self.average.values)}
-        for i, entry in self.optimizer.state_dict()["state"].items():
+        for i, entry in self.optimizer.moments().items():
             tensors |= {f"optimizer.{i}.{name}": value.clone() for name, value in entry.items()}
         rule = checked_state(self.training.rule)
         tensors |= {f"{RULE}{name}": value.detach().clone() for name, value in rule.items()}
@@ -334,7 +334,7 @@ class _Work:
             parameter.copy_(shown if held is None else held)
             if held is not None:
                 self.average.values[i].copy_(shown)
-        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.optimizer.load(moments)
         device = self.training.policy.device
         self.training.rule.restore({n: value.to(device) for n, value in _under(RULE, tensors).items()})
 

@@ -104,7 +104,7 @@ def _other_points(contenders: Sequence[Contender]) -> list[str]:
     points = {contender.label: _points(contender) for contender in contenders if _points(contender)}
     if len(set(points.values())) <= 1:
         return []
-    words = [f"{label} at {listed(values)}" for label, values in points.items()]
+    words = [f"{label} at {listed(list(values))}" for label, values in points.items()]
     return [f"FWT is not compared where lessons were tested at other shares of their training: {'; '.join(words)}"]
 
 
