@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+_lists: Any = torch
+"""torch's operations on lists of tensors, which type checkers do not see."""
 STEP = "step"
 """The name of AdamW's count of steps."""
 SMALL = 8192
@@ -124,15 +126,15 @@ class _Part:
     def gather(self) -> list[Tensor | None]:
         """Takes numbers and gradients in. The gradients are returned, and the parameters have none until `scatter`."""
         gradients = [parameter.grad for parameter in self.parameters]
-        torch._foreach_copy_(self._numbers, self.parameters)
-        torch._foreach_copy_(self._gradients, gradients)
+        _lists._foreach_copy_(self._numbers, self.parameters)
+        _lists._foreach_copy_(self._gradients, gradients)
         for parameter in self.parameters:
             parameter.grad = None
         return gradients
 
     def scatter(self, gradients: Sequence[Tensor | None]) -> None:
         """Gives the parameters their new numbers, and their gradients back."""
-        torch._foreach_copy_(self.parameters, self._numbers)
+        _lists._foreach_copy_(self.parameters, self._numbers)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 

@@ -201,7 +201,8 @@ class Average:
         self.steps += 1
         if self.decay:
             weight = 1 - min(self.decay, self.steps / (self.steps + 9))
-            torch._foreach_lerp_(self.values, list(self.parameters), weight)
+            for value, parameter in zip(self.values, self.parameters, strict=True):
+                value.lerp_(parameter, weight)
 
     @torch.no_grad()
     def _swap(self) -> None:
