@@ -28,6 +28,7 @@ ABOUT = {
     "language": "sentence vectors",
     "methods": "the method: its batches and its rule",
     "model": "the policy: forward and backward",
+    "optimizer": "AdamW",
     "skills": "the skill library",
     "suites": "the simulators",
     "tensors": "reading and writing tensors",
