@@ -337,7 +337,10 @@ def test_a_token_is_not_read_behind_another_trunk(library: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (replace(SEES, picture=False), r"adapt\.trunk 'lite0-random' is for an encoder that sees: say adapt\.picture"),
+        (
+            replace(SEES, picture=False),
+            r"adapt\.trunk 'lite0-random' is for an encoder that sees pictures: say --adapt\.picture",
+        ),
         (replace(SEES, trunk="lite9"), r"adapt\.trunk 'lite9' is no trunk"),
     ],
 )

@@ -22,7 +22,7 @@ from skilltokens.behaviour.settings import AdaptSettings, PpoSettings
 from skilltokens.configuration import differences, flat, plain, plain_as_before
 from skilltokens.demos.kinds import PICTURES, kind_of
 from skilltokens.model.policy import Policy
-from skilltokens.model.trunks.naming import NONE, check_name
+from skilltokens.model.trunks.naming import NONE
 from skilltokens.model.trunks.opening import open_trunk
 from skilltokens.simulation.memory import STAGE
 from skilltokens.simulation.pool import Pool
@@ -205,9 +205,9 @@ def environment_for(policy: Policy, challenge: Challenge, settings: AdaptSetting
     through a frozen trunk what that makes of pictures.
 
     Raises:
-        SettingError: a trunk, and nobody to see through it.
+        SettingError: the policy sees its own pictures otherwise.
     """
-    check_sight(policy, settings)
+    _check_sight(policy, settings)
     length = settings.window or policy.settings.history
     pictures = any(kind_of(name, feature) == "image" for name, feature in challenge.suite.features.items())
     if length == 1 and not pictures:  # pictures alone would be turned round by Stable-Baselines3
@@ -220,15 +220,9 @@ def _stacked(make: Make, length: int, trunk: str) -> Stacked:
     return Stacked(env if trunk == NONE else Through(env, open_trunk(trunk)), length)
 
 
-def check_sight(policy: Policy, settings: AdaptSettings) -> None:
-    """Raises SettingError where a trunk is given to no pictures, or the policy sees its own pictures otherwise."""
-    if settings.trunk == NONE:
-        return
-    check_name(settings.trunk, "adapt.trunk")
-    if not settings.picture:
-        raise SettingError(f"adapt.trunk {settings.trunk!r} is for an encoder that sees: say adapt.picture too")
+def _check_sight(policy: Policy, settings: AdaptSettings) -> None:
     sees = any(kind in PICTURES for kind in policy.shape.kinds.values())
-    if sees and policy.settings.trunk != settings.trunk:
+    if settings.trunk != NONE and sees and policy.settings.trunk != settings.trunk:
         raise SettingError(
             f"adapt.trunk is {settings.trunk!r}, and the policy that it steers sees the same pictures through "
             f"{policy.settings.trunk!r}: use that, or leave adapt.trunk out"

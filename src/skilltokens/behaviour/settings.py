@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Gt
 
 from skilltokens.configuration import Count, CountFrom0, Infinite, NotNegative, Positive, Seed, ShareFrom0
-from skilltokens.model.trunks.naming import NONE
+from skilltokens.model.trunks.naming import NONE, check_installed, check_name
 from skilltokens.settings import STEP_LIMIT, check_device
 from skilltokens.types import SettingError
 
@@ -166,3 +166,14 @@ class AdaptSettings:
     """Seconds that a step may take, a reset five times as many, before --ppo.workers are ended; 0: no limit."""
 
     ADDED: ClassVar[tuple[str, ...]] = ("trunk",)
+
+    def check(self, name: str = "adapt") -> None:
+        """Raises SettingError where there is no such trunk, it is not installed, or nothing is seen through it."""
+        if self.trunk == NONE:
+            return
+        check_name(self.trunk, f"{name}.trunk")
+        if not self.picture:
+            raise SettingError(
+                f"{name}.trunk {self.trunk!r} is for an encoder that sees pictures: say --{name}.picture too"
+            )
+        check_installed(self.trunk)
