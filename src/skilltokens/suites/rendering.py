@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes.util
+import functools
 import importlib
 import os
 import sys
@@ -74,6 +75,7 @@ class Pictures:
         self._option, self._nudge, self._camera = mujoco.MjvOption(), mujoco.MjvPerturb(), mujoco.MjvCamera()
         self._option.geomgroup[:] = [group in groups for group in range(len(self._option.geomgroup))]
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        _elsewhere().make_current()
 
     @property
     def textures(self) -> NDArray[np.int32]:
@@ -84,6 +86,9 @@ class Pictures:
         """The scene of `data` as the camera sees it, (height, width, 3), upright.
 
         Of `data` only the poses of bodies, cameras and lights must be up to date (mj_kinematics, mj_camlight).
+
+        Raises:
+            SuiteError: OpenGL failed.
         """
         mujoco, model = self._mujoco, self.model
         self._context.make_current()
@@ -97,6 +102,13 @@ class Pictures:
         picture, frame = np.empty((height, width, 3), np.uint8), mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(frame, self._scene, self._canvas)
         mujoco.mjr_readPixels(picture, None, frame, self._canvas)
+        error = mujoco.mjr_getError()
+        if error:
+            raise SuiteError(
+                f"OpenGL failed as camera {camera!r} took a picture (error {error}): something else in this process "
+                "freed what it is drawn with; take pictures in a process of their own (--evaluate.workers 1)"
+            )
+        _elsewhere().make_current()
         return picture[::-1]  # OpenGL's first row is the lowest one
 
     def _in_view(self, data: Any, camera: int, aspect: float) -> NDArray[np.bool_]:
@@ -113,6 +125,23 @@ class Pictures:
     def close(self) -> None:
         """Frees what OpenGL holds; so does losing the object. A second call does nothing."""
         self._free()
+
+
+@functools.cache
+def _elsewhere() -> Any:
+    """A window that nothing is drawn into, current whenever no picture is taken.
+
+    Others free what they drew with by its numbers, in whichever window is current: LIBERO's own environment does, at
+    each reset. In a scene's window they would free that scene's things, and its pictures would be wrong.
+    """
+    context = importlib.import_module("mujoco").GLContext(8, 8)
+    atexit.register(_drop, context)
+    return context
+
+
+def _drop(context: Any) -> None:
+    with contextlib.suppress(Exception):  # as in _free
+        context.free()
 
 
 def _free(context: Any, canvas: Any) -> None:

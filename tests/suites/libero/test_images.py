@@ -250,3 +250,31 @@ def test_privileged_poses_are_in_no_store_of_pictures(tmp_path: Path):
     store = moves_store(tmp_path, SEEN, task_of(SEEN, TASK), episodes=1, steps=2)
     assert ENVIRONMENT_STATE not in DemonstrationStore.open(store.path).features
     assert dataclasses.asdict(store.private[SIMULATOR_STATE])["dtype"] == "float64"
+
+
+BESIDE = """
+from skilltokens.suites.rendering import choose_backend
+choose_backend()
+import numpy as np
+from pathlib import Path
+from skilltokens.suites import load_suite, task_of
+from libero.libero import get_default_path_dict
+from libero.libero.envs.env_wrapper import OffScreenRenderEnv
+suite = load_suite("libero-goal-images")
+env = suite.make(task_of(suite, "turn_on_the_stove"))
+first = env.reset("test", 0)
+file = Path(get_default_path_dict()["bddl_files"], "libero_goal", "turn_on_the_stove.bddl")
+own = OffScreenRenderEnv(bddl_file_name=str(file), camera_heights=128, camera_widths=128)
+for _ in range(2):
+    own.reset()
+    own.step(np.zeros(7))
+    again = env.reset("test", 0)
+print(all(np.array_equal(first[name], again[name]) for name in first))
+own.close()
+"""
+
+
+@pytest.mark.slow
+def test_pictures_are_right_beside_liberos_own_environment_which_frees_what_it_drew_with():
+    done = subprocess.run([sys.executable, "-c", BESIDE], capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("True"), done.stderr[-2000:]
