@@ -400,3 +400,17 @@ def test_published_figures_are_those_of_the_runs():
         assert not (ROOT / "RESULTS.md").exists()
         return
     check_results(ROOT / "results")
+
+
+def test_the_table_of_skills_beside_act_is_that_of_the_runs():
+    page = (ROOT / "docs" / "attached.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `(attached_\w+)` \| (0\.\d{3}) [^|]* \| (0\.\d{3}) [^|]* \| [\d.]+ % \|$", page, re.MULTILINE
+    )
+    assert len(rows) == 5
+    for method, *finals in rows:
+        for episodes, final in zip((5, 20), finals, strict=True):
+            names = [f"{method}-act-episodes{episodes}-seed{seed}" for seed in range(3)]
+            figures = [read_run(ROOT / "results" / "attached" / name).figures for name in names]
+            mean = sum(figure.final for figure in figures if figure is not None) / 3
+            assert float(final) == pytest.approx(mean, abs=6e-4), method
