@@ -26,10 +26,11 @@ from benchmarks.timing import Effort, Row, row, take_turns
 from skilltokens.simulation.pool import Pool
 from skilltokens.simulation.rollout import evaluate
 from skilltokens.suites import load_suite, task_of
+from skilltokens.suites.libero.images import SIZE
 
 SUITE, TASK = "libero-goal", "put_the_bowl_on_the_plate"
-SIZE, REST = 128, 5
-"""Of LIBERO's pictures, in pixels; and the steps for which its evaluation lets things come to rest."""
+REST = 5
+"""The steps for which LIBERO's evaluation lets things come to rest."""
 
 
 def run(bench: Bench) -> list[Row]:

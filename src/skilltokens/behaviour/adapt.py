@@ -221,6 +221,7 @@ def _stacked(make: Make, length: int, trunk: str) -> Stacked:
 
 
 def _check_sight(policy: Policy, settings: AdaptSettings) -> None:
+    """Raises SettingError where the policy sees its own pictures otherwise than the encoder would."""
     sees = any(kind in PICTURES for kind in policy.shape.kinds.values())
     if settings.trunk != NONE and sees and policy.settings.trunk != settings.trunk:
         raise SettingError(

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Dict as DictSpace
 
 from skilltokens.behaviour.agents import Agent, MlpAgent, PolicyAgent
-from skilltokens.behaviour.environments import STEPS
+from skilltokens.behaviour.environments import AXES, STEPS
 from skilltokens.behaviour.learners import learner_of
 from skilltokens.behaviour.settings import PpoSettings
 from skilltokens.demos.kinds import PICTURES
@@ -24,8 +24,6 @@ from skilltokens.model.task_token import TaskToken
 from skilltokens.model.trunks.naming import NONE
 from skilltokens.types import ENVIRONMENT_STATE, GOAL, STATE, Array, SettingError
 
-AXES = "height", "width", "colours"
-"""Of a picture; of what a trunk makes of it: rows, columns, channels."""
 RANK = 4
 """Of the adapters of `lora`."""
 

@@ -33,6 +33,8 @@ from skilltokens.types import ACTION, LIMIT, Array, Scale, SettingError, Suite, 
 
 STEPS = "steps"
 """The key under which an environment that stacks its latest observations says how many of them there are yet."""
+AXES = "height", "width", "colours"
+"""Of a picture; of what a trunk makes of it: rows, columns, channels."""
 
 Make = Callable[[], gymnasium.Env[Any, Any]]
 
@@ -154,7 +156,7 @@ class Through(gymnasium.ObservationWrapper[Any, Any, Any]):
         super().__init__(env)
         self._trunk = trunk
         spaces = env.observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
-        self._pictures = [name for name, space in spaces.items() if len(space.shape) == 3]
+        self._pictures = [name for name, space in spaces.items() if len(space.shape) == len(AXES)]
         seen = {name: (*trunk.grid(*spaces[name].shape[:2]), trunk.channels) for name in self._pictures}
         features = {name: feature_space(shape, "float32") for name, shape in seen.items()}
         self.observation_space = DictSpace({**spaces, **features})

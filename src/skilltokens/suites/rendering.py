@@ -103,12 +103,12 @@ class Pictures:
         mujoco.mjr_render(frame, self._scene, self._canvas)
         mujoco.mjr_readPixels(picture, None, frame, self._canvas)
         error = mujoco.mjr_getError()
+        _elsewhere().make_current()
         if error:
             raise SuiteError(
                 f"OpenGL failed as camera {camera!r} took a picture (error {error}): something else in this process "
                 "freed what it is drawn with; take pictures in a process of their own (--evaluate.workers 1)"
             )
-        _elsewhere().make_current()
         return picture[::-1]  # OpenGL's first row is the lowest one
 
     def _in_view(self, data: Any, camera: int, aspect: float) -> NDArray[np.bool_]:
